@@ -1,0 +1,1 @@
+"""Reconstruction methods, one folder each, discovered by their ``method.yaml``."""

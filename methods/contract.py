@@ -1,0 +1,38 @@
+"""What every method folder's ``model.py`` provides.
+
+``build(params, image_shape) -> ReconstructionModel`` where ``params`` are the parameters of
+``method.yaml`` after variants and configuration, and ``image_shape`` is (height, width).
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from data_prep.measurement import Measurement, Truth
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A method's output in the measurement's normalised units.
+
+    Attributes:
+        image: magnitude, float32 (batch, height, width).
+        extras: further outputs that the method's own loss needs.
+    """
+
+    image: Tensor
+    extras: dict[str, Any] = field(default_factory=dict)
+
+
+class ReconstructionModel(nn.Module, ABC):
+    """A network (or a classical method) that reconstructs the target from a measurement."""
+
+    @abstractmethod
+    def forward(self, measurement: Measurement) -> Reconstruction:
+        """Reconstruct from what the scanner gives; the truth is out of reach here."""
+
+    @abstractmethod
+    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
+        """Scalar training loss."""

@@ -1,0 +1,1 @@
+"""The benchmark itself: planning, training, evaluation, tables and figures."""
