@@ -1,0 +1,214 @@
+"""Discovery of the method folders: ``methods/<id>/`` with ``method.yaml``, ``model.py``, ``README.md``.
+
+Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported by ``load_builder``.
+"""
+
+import importlib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jsonschema
+import yaml
+
+from data_prep.errors import BadInput
+
+if TYPE_CHECKING:
+    from methods.contract import ReconstructionModel
+
+METHODS_FOLDER = Path(__file__).parent
+_SCHEMA = yaml.safe_load((METHODS_FOLDER / "method.schema.yaml").read_text())
+
+
+@dataclass(frozen=True)
+class Method:
+    """One trainable or classical method as a run sees it: a folder's defaults, a variant or a sweep point.
+
+    Attributes:
+        id: the run's method id, e.g. ``manet``, ``manet-no_kspace`` or ``manet-a0.2-b0.6``.
+        folder: name of the method's folder, e.g. ``manet``.
+        label: the name that tables print, by dataset.
+        parameters: what ``build`` gets.
+        optimiser: name, learning rate and further options; empty for untrained methods.
+        declines: masks that the method does not take, with the reason.
+        full_parameter_count: trainable parameters at the folder's default parameters, if stated.
+    """
+
+    id: str
+    folder: str
+    label: Mapping[str, str]
+    order: int
+    trainable: bool
+    needs_auxiliary: bool
+    citation: str
+    parameters: Mapping[str, Any]
+    optimiser: Mapping[str, Any]
+    declines: Mapping[str, str] = field(default_factory=dict)
+    full_parameter_count: int | None = None
+
+
+@dataclass(frozen=True)
+class MethodFolder:
+    """A discovered folder: its default method and what its variants and sweeps change."""
+
+    default: Method
+    variants: Mapping[str, Mapping[str, Any]]
+    sweeps: Mapping[str, Mapping[str, Any]]
+    path: Path
+
+    def method(self, method_id: str) -> Method:
+        """Return the default, a variant or a sweep point by its run id.
+
+        Raises:
+            BadInput: the folder declares no such variant or sweep point.
+        """
+        if method_id == self.default.id:
+            return self.default
+        suffix = method_id.removeprefix(f"{self.default.id}-")
+        if suffix in self.variants:
+            variant = self.variants[suffix]
+            return self._changed(
+                method_id, variant["parameters"], variant["label"], variant.get("full_parameter_count")
+            )
+        for sweep in self.sweeps.values():
+            values = _parse_sweep_id(sweep["id"], suffix)
+            if values is not None:
+                # A loss weight changes no parameter count; a sweep over sizes would state none.
+                return self._changed(method_id, values, sweep["label"].format(**values), None)
+        raise BadInput(
+            f"{self.path / 'method.yaml'}: no variant or sweep gives the method id {method_id!r}; "
+            f"declared variants: {', '.join(sorted(self.variants)) or 'none'}"
+        )
+
+    def sweep_id(self, sweep: str, values: Mapping[str, float]) -> str:
+        """Return the run id of a sweep point; the default's id where the values are the defaults."""
+        if all(self.default.parameters[name] == value for name, value in values.items()):
+            return self.default.id
+        return f"{self.default.id}-{self.sweeps[sweep]['id'].format(**values)}"
+
+    def _changed(
+        self, method_id: str, parameters: Mapping[str, Any], label: str, count: int | None
+    ) -> Method:
+        default = self.default
+        return Method(
+            id=method_id,
+            folder=default.folder,
+            label=dict.fromkeys(default.label, label),
+            order=default.order,
+            trainable=default.trainable,
+            needs_auxiliary=default.needs_auxiliary,
+            citation=default.citation,
+            parameters={**default.parameters, **parameters},
+            optimiser=default.optimiser,
+            declines=default.declines,
+            full_parameter_count=count,
+        )
+
+
+def discover(folder: Path = METHODS_FOLDER) -> dict[str, MethodFolder]:
+    """Return every method folder by id, in the order in which tables print them.
+
+    Raises:
+        BadInput: a folder is broken; the message names the file.
+    """
+    found = [
+        _read_folder(path)
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(("_", "."))
+    ]
+    found.sort(key=lambda entry: (entry.default.order, entry.default.id))
+    return {entry.default.id: entry for entry in found}
+
+
+def folder_of(method_id: str, known: Iterable[str]) -> str:
+    """Return the folder that a run's method id belongs to.
+
+    Raises:
+        BadInput: there is no such folder.
+    """
+    name = method_id.split("-")[0]
+    if name not in known:
+        raise BadInput(
+            f"unknown method {method_id!r}: there is no folder methods/{name}/; "
+            f"known methods: {', '.join(known)}"
+        )
+    return name
+
+
+def load_builder(
+    folder: str,
+) -> "Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel]":
+    """Import ``methods/<folder>/model.py`` and return its ``build``.
+
+    Raises:
+        BadInput: the module has no ``build``.
+    """
+    module = importlib.import_module(f"methods.{folder}.model")
+    build: Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel] | None
+    build = getattr(module, "build", None)
+    if build is None:
+        raise BadInput(
+            f"methods/{folder}/model.py: has no function 'build'; define "
+            "build(params, image_shape) -> ReconstructionModel"
+        )
+    return build
+
+
+def _read_folder(path: Path) -> MethodFolder:
+    description = path / "method.yaml"
+    for name in ("method.yaml", "model.py", "README.md"):
+        if not (path / name).is_file():
+            raise BadInput(
+                f"{path / name}: missing; a method folder holds method.yaml, model.py and README.md"
+            )
+    try:
+        content = yaml.safe_load(description.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise BadInput(f"{description}: not valid YAML ({where}); correct that line") from error
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content))
+    if problem is not None:
+        place = problem.json_path.removeprefix("$").lstrip(".") or "the file"
+        raise BadInput(f"{description}: {place}: {problem.message}; see methods/method.schema.yaml")
+    if content["id"] != path.name:
+        raise BadInput(
+            f"{description}: id: is {content['id']!r}, but the folder is {path.name!r}; make them equal"
+        )
+    _check_changes(description, content)
+    label = content["label"]
+    default = Method(
+        id=content["id"],
+        folder=path.name,
+        label=label if isinstance(label, dict) else {"ixi": label, "fastmri": label},
+        order=content["order"],
+        trainable=content["trainable"],
+        needs_auxiliary=content["needs_auxiliary"],
+        citation=content["citation"],
+        parameters=content["parameters"],
+        optimiser=content.get("optimiser", {}),
+        declines=content.get("declines", {}),
+        full_parameter_count=content.get("full_parameter_count"),
+    )
+    return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
+
+
+def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
+    """Refuse variants and sweeps that change parameters which the method does not have."""
+    changes = [(f"variants.{name}", set(v["parameters"])) for name, v in content.get("variants", {}).items()]
+    changes += [(f"sweeps.{name}", set(s["parameters"])) for name, s in content.get("sweeps", {}).items()]
+    for place, names in changes:
+        unknown = sorted(names - set(content["parameters"]))
+        if unknown:
+            raise BadInput(
+                f"{description}: {place}: unknown parameter {unknown[0]!r}; "
+                f"declare it under 'parameters' with its default"
+            )
+
+
+def _parse_sweep_id(template: str, text: str) -> dict[str, float] | None:
+    """Read the values back from an id made by ``template.format``: a{alpha}-b{beta}, a0.2-b0.6."""
+    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[0-9.]+)", re.escape(template))
+    match = re.fullmatch(pattern, text)
+    return {name: float(value) for name, value in match.groupdict().items()} if match else None

@@ -1,0 +1,186 @@
+"""Reading and checking a benchmark configuration.
+
+``python -m workflow.config config/demo.yaml`` checks a file and prints it with its defaults;
+``--document`` prints config/README.md from the schema.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from data_prep.errors import BadInput, run_command
+from data_prep.masks import MASKS
+from methods.registry import MethodFolder, discover, folder_of
+
+SCHEMA = yaml.safe_load((Path(__file__).parent / "schemas" / "config.schema.yaml").read_text())
+Config = dict[str, Any]
+
+# Published numbers of usable subjects (paper, V.A) and of pairs (the published pair lists).
+PUBLISHED_SUBJECTS = {"ixi": 577, "fastmri": 227 + 45}
+
+
+def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]) -> Config:
+    """Return the configuration with its defaults filled in.
+
+    Raises:
+        BadInput: an unknown key, a wrong value, or values that do not fit together.
+    """
+    # Plain copies: Snakemake hands over its own dict classes.
+    config: Config = yaml.safe_load(yaml.safe_dump(_plain(content)))
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(config))
+    if problem is not None:
+        place = problem.json_path.removeprefix("$").lstrip(".") or "the top level"
+        raise BadInput(f"config: {place}: {problem.message}; config/README.md lists every key")
+    _fill_defaults(config, SCHEMA)
+    for name, dataset in config["datasets"].items():
+        _check_dataset(name, dataset)
+    _check_methods(config, methods)
+    return config
+
+
+def read_config(path: Path) -> Config:
+    """Read a YAML file and check it against the schema and the discovered methods.
+
+    Raises:
+        BadInput: the file is missing, not YAML, or not a valid configuration.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; give a configuration such as config/demo.yaml") from error
+    except yaml.YAMLError as error:
+        raise BadInput(
+            f"{path}: not valid YAML ({' '.join(str(error).split())}); correct that line"
+        ) from error
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: the top level is not a mapping; start from config/demo.yaml")
+    return check_config(content, discover())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    return SCHEMA["$defs"][reference.rsplit("/", 1)[-1]] if reference else schema
+
+
+def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
+    for key, entry in schema.get("properties", {}).items():
+        entry = _resolve(entry)
+        if key not in value and "default" in entry:
+            value[key] = _plain(entry["default"])
+        if isinstance(value.get(key), dict):
+            _fill_defaults(value[key], entry)
+
+
+def _check_dataset(name: str, dataset: Config) -> None:
+    for mask in dataset["masks"]:
+        if mask not in MASKS[name]:
+            raise BadInput(
+                f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(MASKS[name])}"
+            )
+    if dataset["source"] == "embedded":
+        acquired = dataset.setdefault("acquired_slices", dataset["slices"])
+        if acquired is None or acquired < (dataset["slices"] or 1):
+            raise BadInput(
+                f"config: datasets.{name}.acquired_slices: must be a number, at least "
+                f"datasets.{name}.slices; raise it or lower slices"
+            )
+        return
+    total = sum(dataset["splits"].values())
+    if total > PUBLISHED_SUBJECTS[name]:
+        raise BadInput(
+            f"config: datasets.{name}.splits: add up to {total}, more than the "
+            f"{PUBLISHED_SUBJECTS[name]} of the published data; lower them"
+        )
+
+
+def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
+    compared = methods if config["compare"] == "all" else config["compare"]
+    for folder in [*compared, *config["methods"]]:
+        folder_of(folder, methods)
+        if folder not in methods:
+            raise BadInput(
+                f"config: {folder!r} is a variant; name the folder {folder.split('-')[0]!r} instead"
+            )
+    for folder, changes in config["methods"].items():
+        default = methods[folder].default
+        for part, known in (("parameters", default.parameters), ("optimiser", None)):
+            unknown = sorted(set(changes.get(part, {})) - set(known)) if known is not None else []
+            if unknown:
+                raise BadInput(
+                    f"config: methods.{folder}.{part}: unknown parameter {unknown[0]!r}; "
+                    f"methods/{folder}/method.yaml declares {', '.join(default.parameters) or 'none'}"
+                )
+
+
+def _document(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, entry in schema.get("properties", {}).items():
+        entry = _resolve(entry)
+        description = " ".join(str(entry.get("description", "")).split())
+        if key in schema.get("required", []):
+            default = "required"
+        elif "default" in entry:
+            shown = yaml.safe_dump(entry["default"], default_flow_style=True).splitlines()[0]
+            default = f"`{shown}`"
+        else:
+            default = "-"
+        choices = entry.get("enum")
+        if choices:
+            description += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+        yield f"| `{prefix}{key}` | {default} | {description} |"
+        yield from _document(entry, f"{prefix}{key}.")
+        if key == "methods":
+            yield from _document(entry["additionalProperties"], "methods.<id>.")
+
+
+def document() -> str:
+    """Return config/README.md: every key, its default and its meaning, from the schema."""
+    lines = [
+        "# Configuration",
+        "",
+        "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
+        "`paper.yaml` is the paper's setting on the published data. Choose one with",
+        "`snakemake --configfile config/paper.yaml`. An unknown key, mask, method or parameter is refused by name;",
+        "`python -m workflow.config FILE` checks a file without running anything.",
+        "",
+        "This page is printed from the schema by `python -m workflow.config --document`.",
+        "",
+        "| key | default | meaning |",
+        "|---|---|---|",
+        *_document(SCHEMA),
+        "",
+        "Masks: "
+        + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks)}" for name, masks in MASKS.items())
+        + ".",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.config", description=__doc__)
+    parser.add_argument("file", nargs="?", type=Path, help="configuration to check")
+    parser.add_argument("--document", action="store_true", help="print config/README.md")
+    arguments = parser.parse_args()
+    if arguments.document:
+        sys.stdout.write(document())
+        return
+    if arguments.file is None:
+        parser.error("name a configuration file, or give --document")
+    yaml.safe_dump(read_config(arguments.file), sys.stdout, sort_keys=False)
+
+
+if __name__ == "__main__":
+    run_command(main)

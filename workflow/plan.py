@@ -1,0 +1,311 @@
+"""What a configuration asks for: subjects, runs, tables and figures, as plain data.
+
+The workflow's rules are built from this module alone; it reads no scan and imports nothing heavy.
+``python -m workflow.plan config/demo.yaml`` lists the runs.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_prep.embedded_knee import pair_files
+from data_prep.errors import BadInput, run_command
+from data_prep.fastmri import read_pair_list
+from data_prep.ixi import embedded_subject_id, list_scans
+from data_prep.masks import MASKS, label
+from methods.registry import Method, MethodFolder, discover
+from workflow.config import PUBLISHED_SUBJECTS, Config, read_config
+
+# Table I compares all methods on IXI, II on fastMRI; III and IV are ablations of MANet on IXI.
+# Rows (method, label) as the paper prints them; None: every compared method with its own label.
+# Table IV's mask is inferred: its CS row equals Table I's MANet at 1D uniform 6x.
+ABLATION_ROWS = (("manet-no_kspace", "w/o k-space"), ("manet-no_attention", "w/o T1-GA"), ("manet", "MANet"))
+ATTENTION_ROWS = (("manet-sc", "SC"), ("manet", "CS"), ("manet-sc_cs", "SC-CS"))
+TABLES: dict[int, tuple[str, str, tuple[str, ...], tuple[tuple[str, str], ...] | None]] = {
+    1: ("I", "ixi", MASKS["ixi"], None),
+    2: ("II", "fastmri", MASKS["fastmri"], None),
+    3: ("III", "ixi", MASKS["ixi"], ABLATION_ROWS),
+    4: ("IV", "ixi", ("1d_uniform_6x",), ATTENTION_ROWS),
+}
+FIGURES: dict[int, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...] | None]] = {
+    1: ("ixi", ("1d_random_3x",), (("zf", "ZF"),)),
+    5: ("ixi", ("1d_uniform_6x", "1d_random_3x"), None),
+    6: ("ixi", ("2d_radial_9x", "2d_spiral_9x"), None),
+    7: ("fastmri", ("equispaced_4x",), None),
+    8: ("ixi", ("1d_uniform_6x", "1d_random_3x", "2d_radial_6x", "2d_spiral_6x"), ABLATION_ROWS),
+    9: ("fastmri", ("equispaced_4x",), ()),
+}
+SWEEP_METHOD, SWEEP_NAME = "manet", "alpha_beta"
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training (or one application of an untrained method) and its evaluation."""
+
+    dataset: str
+    mask: str
+    method: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Folder below ``runs/``."""
+        return f"{self.dataset}/{self.mask}/{self.method}/seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Scans:
+    """The two files that a subject's target and auxiliary come from, and the published split."""
+
+    target: str
+    auxiliary: str
+    split_hint: str = ""
+
+
+class Plan:
+    """Everything that a checked configuration asks for."""
+
+    def __init__(self, config: Config, methods: Mapping[str, MethodFolder]) -> None:
+        self.config = config
+        self.methods = methods
+        self.root = f"results/{config['experiment']}"
+
+    # ---- subjects -----------------------------------------------------------------------------
+
+    @cached_property
+    def subjects(self) -> dict[str, dict[str, Scans]]:
+        """Per dataset: subject id -> scans; placeholders where published scans are not there yet."""
+        listers = {"ixi": self._ixi_subjects, "fastmri": self._fastmri_subjects}
+        return {name: listers[name](dataset) for name, dataset in self.config["datasets"].items()}
+
+    def missing_scans(self) -> str | None:
+        """Return what to set where published scans are asked for but cannot be found."""
+        for name, dataset in self.config["datasets"].items():
+            if dataset["source"] == "embedded":
+                continue
+            keys = ["root"] if name == "ixi" else ["root", "train_pairs", "val_pairs"]
+            for key in keys:
+                value = dataset[key]
+                if value is None or not Path(value).exists():
+                    shown = "is not set" if value is None else f"names {value}, which does not exist"
+                    return (
+                        f"config: datasets.{name}.{key} {shown}; point it at your copy of the published "
+                        f"data, or set datasets.{name}.source to embedded"
+                    )
+        return None
+
+    def embedded_index(self, dataset: str, subject: str) -> int:
+        """Return the number from which an embedded subject is generated."""
+        return list(self.subjects[dataset]).index(subject)
+
+    def _ixi_subjects(self, dataset: Config) -> dict[str, Scans]:
+        if dataset["source"] == "embedded":
+            folder = f"{self.root}/raw/ixi"
+            count = sum(dataset["splits"].values())
+            ids = [embedded_subject_id(index, self.config["seed"]) for index in range(count)]
+            return {
+                name: Scans(f"{folder}/IXI-T2/{name}-T2.nii.gz", f"{folder}/IXI-T1/{name}-T1.nii.gz")
+                for name in ids
+            }
+        if dataset["root"] is None or not Path(dataset["root"]).is_dir():
+            return _placeholders("IXI", PUBLISHED_SUBJECTS["ixi"])
+        found = list_scans(Path(dataset["root"]))
+        return {name: Scans(str(scans["T2"]), str(scans["T1"])) for name, scans in found.items()}
+
+    def _fastmri_subjects(self, dataset: Config) -> dict[str, Scans]:
+        splits = dataset["splits"]
+        if dataset["source"] == "embedded":
+            folder = Path(f"{self.root}/raw/fastmri")
+            train = splits["train"] + splits["val"]
+            pairs = [("train" if i < train else "val", *pair_files(i)) for i in range(train + splits["test"])]
+        else:
+            folder = Path(dataset["root"] or "")
+            lists = {"train": dataset["train_pairs"], "val": dataset["val_pairs"]}
+            if any(path is None or not Path(path).is_file() for path in lists.values()):
+                return _placeholders("file", PUBLISHED_SUBJECTS["fastmri"])
+            pairs = [(hint, *pair[:2]) for hint, path in lists.items() for pair in read_pair_list(Path(path))]
+        return {
+            Path(pdfs).stem: Scans(
+                target=str(folder / f"singlecoil_{hint}" / f"{Path(pdfs).stem}.h5"),
+                auxiliary=str(folder / f"singlecoil_{hint}" / f"{Path(pd).stem}.h5"),
+                split_hint=hint,
+            )
+            for hint, pd, pdfs in pairs
+        }
+
+    # ---- runs ---------------------------------------------------------------------------------
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """Method ids of Tables I and II, in table order."""
+        chosen = self.config["compare"]
+        return [name for name in self.methods if chosen == "all" or name in chosen]
+
+    def method(self, method_id: str) -> Method:
+        """Return a method with the configuration's changes applied."""
+        folder = method_id.split("-")[0]
+        method = self.methods[folder].method(method_id)
+        changes = self.config["methods"].get(folder, {})
+        # A variant's own parameters are its definition; the configuration changes only the rest.
+        default = self.methods[folder].default
+        own = {k: v for k, v in method.parameters.items() if default.parameters[k] != v}
+        return Method(
+            **{
+                **method.__dict__,
+                "parameters": {**method.parameters, **changes.get("parameters", {}), **own},
+                "optimiser": {**method.optimiser, **changes.get("optimiser", {})},
+            }
+        )
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every run that the chosen tables and figures need, once each."""
+        wanted: set[Run] = set()
+        definitions = [*self.table_definitions.values(), *self.figure_definitions.values()]
+        for definition in definitions:
+            rows = [row["method"] for row in definition.get("rows", [])]
+            rows += [point["method"] for point in definition.get("grid", [])]
+            for mask in definition["masks"]:
+                for method in rows:
+                    if mask not in self.method(method).declines:
+                        wanted.update(
+                            Run(definition["dataset"], mask, method, seed) for seed in self.config["seeds"]
+                        )
+        position = {mask: i for masks in MASKS.values() for i, mask in enumerate(masks)}
+        return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
+
+    def spec(self, run: Run) -> str:
+        """Return the canonical JSON that training and evaluation take as their whole configuration."""
+        method = self.method(run.method)
+        dataset = self.config["datasets"][run.dataset]
+        training = dict(self.config["training"])
+        if isinstance(training["epochs"], dict):
+            training["epochs"] = training["epochs"][run.dataset]
+        return canonical(
+            {
+                "dataset": run.dataset,
+                "mask": run.mask,
+                "method": run.method,
+                "folder": method.folder,
+                "seed": run.seed,
+                "trainable": method.trainable,
+                "parameters": method.parameters,
+                "optimiser": method.optimiser,
+                "noise": dataset.get("noise", 0.0),
+                "base_seed": self.config["seed"],
+                "training": training,
+                "examples": self.config["examples"],
+            }
+        )
+
+    def trained(self, method_id: str) -> bool:
+        """Tell whether a method has weights to learn."""
+        return self.methods[method_id.split("-")[0]].default.trainable
+
+    # ---- tables and figures -------------------------------------------------------------------
+
+    @cached_property
+    def table_definitions(self) -> dict[int, dict[str, Any]]:
+        """Per table number: dataset, masks, rows and what its caption needs."""
+        found = {}
+        for number in self.config["tables"]:
+            numeral, dataset, masks, rows = TABLES[number]
+            if dataset in self.config["datasets"]:
+                found[number] = {
+                    **self._definition(f"table {numeral}", number, dataset, masks, rows),
+                    "numeral": numeral,
+                }
+        return found
+
+    @cached_property
+    def figure_definitions(self) -> dict[int, dict[str, Any]]:
+        """Per figure number: dataset, masks and rows, or the grid of loss weights of Fig. 9."""
+        found = {}
+        for number in self.config["figures"]:
+            dataset, masks, rows = FIGURES[number]
+            if dataset not in self.config["datasets"]:
+                continue
+            definition = self._definition(f"figure {number}", number, dataset, masks, rows)
+            if number == 9:
+                sweep = self.config["sweep"]
+                definition |= {
+                    **sweep,
+                    "grid": [
+                        {"alpha": a, "beta": b, "method": self._sweep_point(a, b)}
+                        for a in sweep["alphas"]
+                        for b in sweep["betas"]
+                    ],
+                }
+            found[number] = definition
+        return found
+
+    def _sweep_point(self, alpha: float, beta: float) -> str:
+        return self.methods[SWEEP_METHOD].sweep_id(SWEEP_NAME, {"alpha": alpha, "beta": beta})
+
+    def _definition(
+        self,
+        name: str,
+        number: int,
+        dataset: str,
+        masks: tuple[str, ...],
+        rows: tuple[tuple[str, str], ...] | None,
+    ) -> dict[str, Any]:
+        configured = self.config["datasets"][dataset]
+        chosen = [mask for mask in masks if mask in configured["masks"]]
+        if not chosen:
+            raise BadInput(
+                f"config: {name} shows {' or '.join(masks)}, none of which stands in "
+                f"datasets.{dataset}.masks; add one there or leave the {name} out"
+            )
+        if rows is None:
+            rows = tuple((name, self.methods[name].default.label[dataset]) for name in self.compared)
+        return {
+            "number": number,
+            "dataset": dataset,
+            "source": configured["source"],
+            "experiment": self.config["experiment"],
+            "convention": self.config["metric_convention"],
+            "seeds": self.config["seeds"],
+            "masks": chosen,
+            "rows": [{"method": method, "label": text} for method, text in rows],
+        }
+
+    def curve_definition(self, dataset: str) -> list[list[str]]:
+        """Return mask, method and label of every training of a dataset, for the training curves."""
+        return [
+            [run.mask, run.method, self.method(run.method).label[dataset], str(run.seed)]
+            for run in self.runs
+            if run.dataset == dataset and self.trained(run.method)
+        ]
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys: Snakemake re-runs a job when a parameter's text changes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _placeholders(prefix: str, count: int) -> dict[str, Scans]:
+    """Stand-ins for scans that are not here, so that a dry run can count the jobs."""
+    names = [f"{prefix}-missing-{number:04d}" for number in range(1, count + 1)]
+    return {name: Scans(f"missing/{name}-target", f"missing/{name}-auxiliary") for name in names}
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.plan", description=__doc__)
+    parser.add_argument("file", type=Path, help="configuration, such as config/demo.yaml")
+    arguments = parser.parse_args()
+    plan = Plan(read_config(arguments.file), discover())
+    for run in plan.runs:
+        sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")
+    trained = sum(plan.trained(run.method) for run in plan.runs)
+    sys.stdout.write(f"{len(plan.runs)} runs, {trained} of them trainings\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

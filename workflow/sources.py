@@ -1,0 +1,56 @@
+"""Which source files a step depends on, so that editing one re-runs what it changes and nothing else.
+
+Snakemake does not look into modules that a ``python -m`` command imports; every rule therefore
+declares them as inputs.
+"""
+
+import ast
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("data_prep", "methods", "workflow")
+# Wording of errors and the discovery of folders change no number.
+_WITHOUT_EFFECT = {"data_prep/errors.py", "methods/registry.py"}
+
+
+def module_sources(module: str) -> list[str]:
+    """Return the files of ``module`` and of all first-party modules it imports, relative to the root."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        path = _path_of(waiting.pop())
+        if path is None or path in found:
+            continue
+        found.add(path)
+        waiting.extend(_imports(path))
+    return sorted(found - _WITHOUT_EFFECT)
+
+
+def folder_sources(folder: str) -> list[str]:
+    """Return the Python files of one method folder and the shared modules they import."""
+    files = sorted((ROOT / "methods" / folder).rglob("*.py"))
+    own = [path.relative_to(ROOT).as_posix() for path in files]
+    shared = {source for path in own for module in _imports(path) for source in module_sources(module)}
+    return sorted({*own, *shared} - _WITHOUT_EFFECT)
+
+
+def _path_of(module: str) -> str | None:
+    base = module.replace(".", "/")
+    for candidate in (f"{base}.py", f"{base}/__init__.py"):
+        # A package's own docstring changes nothing, so only modules count.
+        if (ROOT / candidate).is_file():
+            return candidate if candidate.endswith(f"{base}.py") else None
+    return None
+
+
+@cache
+def _imports(path: str) -> tuple[str, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(sorted(name for name in names if name.split(".")[0] in PACKAGES))
