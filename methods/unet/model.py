@@ -1,0 +1,102 @@
+"""U-Net on the zero-filled magnitude of the target alone (UNet-T2, UNet-PDFS)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data_prep.measurement import Measurement, Truth
+from methods.blocks import require_depth
+from methods.contract import Reconstruction, ReconstructionModel
+
+_SLOPE = 0.2
+
+
+def _activated(convolution: nn.Module, channels: int) -> list[nn.Module]:
+    return [convolution, nn.InstanceNorm2d(channels), nn.LeakyReLU(_SLOPE, inplace=True)]
+
+
+def _double_convolution(before: int, after: int, dropout: float) -> nn.Sequential:
+    """Two 3x3 convolutions without bias, each with instance norm and LeakyReLU, then dropout if any."""
+    layers: list[nn.Module] = []
+    for inputs in (before, after):
+        layers += _activated(nn.Conv2d(inputs, after, 3, padding=1, bias=False), after)
+        if dropout > 0:
+            layers.append(nn.Dropout2d(dropout))
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """Encoder of ``pools`` levels, bottleneck, decoder with skips, 1x1 head; no residual.
+
+    Args:
+        inputs: input channels.
+        channels: feature maps of the first level, doubled at each further one.
+        pools: number of 2x2 average poolings.
+        dropout: probability with which a feature map is dropped after each activation.
+    """
+
+    def __init__(self, inputs: int, channels: int, pools: int, dropout: float) -> None:
+        super().__init__()
+        widths = [channels * 2**level for level in range(pools + 1)]
+        self.encoder = nn.ModuleList(
+            _double_convolution(before, after, dropout)
+            for before, after in zip([inputs, *widths], widths[:-1], strict=False)
+        )
+        self.bottleneck = _double_convolution(widths[-2], widths[-1], dropout)
+        self.ups = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        for width in reversed(widths[:-1]):
+            up = nn.ConvTranspose2d(2 * width, width, 2, stride=2, bias=False)
+            self.ups.append(nn.Sequential(*_activated(up, width)))
+            self.decoder.append(_double_convolution(2 * width, width, dropout))
+        self.head = nn.Conv2d(channels, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map (batch, inputs, height, width) to (batch, 1, height, width)."""
+        skips: list[Tensor] = []
+        features = images
+        for block in self.encoder:
+            features = block(features)
+            skips.append(features)
+            features = functional.avg_pool2d(features, 2)
+        features = self.bottleneck(features)
+        for up, block in zip(self.ups, self.decoder, strict=True):
+            skip = skips.pop()
+            features = up(features)
+            # Pooling an odd side drops its last row or column; reflection puts one back.
+            missing = [0, skip.shape[-1] - features.shape[-1], 0, skip.shape[-2] - features.shape[-2]]
+            if any(missing):
+                features = functional.pad(features, missing, mode="reflect")
+            features = block(torch.cat((features, skip), dim=1))
+        output: Tensor = self.head(features)
+        return output
+
+
+class UNetReconstruction(ReconstructionModel):
+    """U-Net from |F^-1 k_u| to the magnitude image; L1."""
+
+    def __init__(self, channels: int, pools: int, dropout: float) -> None:
+        super().__init__()
+        self.network = UNet(1, channels, pools, dropout)
+
+    def forward(self, measurement: Measurement) -> Reconstruction:
+        """Reconstruct the target from its own zero-filled magnitude."""
+        image = self.network(measurement.zero_filled[:, None])
+        return Reconstruction(image[:, 0].float())
+
+    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
+        """L1 of the magnitude image."""
+        return functional.l1_loss(reconstruction.image, truth.image)
+
+
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
+    """Build the U-Net with ``channels``, ``pools`` and ``dropout``.
+
+    Raises:
+        BadInput: ``pools`` does not suit the image shape.
+    """
+    require_depth("unet", "pools", params["pools"], image_shape)
+    return UNetReconstruction(params["channels"], params["pools"], params["dropout"])
