@@ -1,0 +1,201 @@
+"""What a table or figure is asked to show, and its cells computed from ``metrics.parquet``.
+
+Shared by ``workflow.tables`` and ``workflow.figures``; it knows neither layout nor colours.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_prep.errors import BadInput
+
+METRICS = ("ssim", "psnr", "nmse")
+DATASET_NAMES = {"ixi": "IXI", "fastmri": "fastMRI"}
+MODALITIES = {"ixi": ("T2", "T1"), "fastmri": ("PDFS", "PD")}  # target, auxiliary
+_COLUMNS = ("dataset", "mask", "method", "seed", "subject", "slice", "level", *METRICS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method, and the name that the paper or its own ``method.yaml`` gives it."""
+
+    method: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One table or figure as ``workflow.plan`` defines it."""
+
+    number: int
+    dataset: str
+    source: str
+    masks: tuple[str, ...]
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...] = (0,)
+    convention: str = "volume"
+    experiment: str = ""
+    numeral: str = ""
+    alphas: tuple[float, ...] = ()
+    betas: tuple[float, ...] = ()
+    grid: Mapping[tuple[float, float], str] = field(default_factory=dict)
+
+    @property
+    def data_note(self) -> str:
+        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
+        name = DATASET_NAMES[self.dataset]
+        return f"embedded data, not {name}" if self.source == "embedded" else name
+
+
+def read_definition(text: str) -> Definition:
+    """Parse the JSON of ``--definition``.
+
+    Raises:
+        BadInput: not JSON, or a field is missing or unknown.
+    """
+    try:
+        raw: dict[str, Any] = json.loads(text)
+        definition = Definition(
+            number=int(raw["number"]),
+            dataset=raw["dataset"],
+            source=raw["source"],
+            masks=tuple(raw["masks"]),
+            rows=tuple(Row(row["method"], row["label"]) for row in raw.get("rows", [])),
+            seeds=tuple(raw.get("seeds", [0])),
+            convention=raw.get("convention", "volume"),
+            experiment=raw.get("experiment", ""),
+            numeral=raw.get("numeral", ""),
+            alphas=tuple(raw.get("alphas", [])),
+            betas=tuple(raw.get("betas", [])),
+            grid={(point["alpha"], point["beta"]): point["method"] for point in raw.get("grid", [])},
+        )
+    except json.JSONDecodeError as error:
+        raise BadInput(f"--definition: not JSON ({error}); give what workflow.plan defines") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"--definition: field {error} is missing or malformed; add it") from error
+    choices = {
+        "dataset": (definition.dataset, tuple(DATASET_NAMES)),
+        "source": (definition.source, ("embedded", "published")),
+        "convention": (definition.convention, ("volume", "slice")),
+    }
+    for name, (value, known) in choices.items():
+        if value not in known:
+            raise BadInput(f"--definition: {name} {value!r} is unknown; use one of {', '.join(known)}")
+    return definition
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method under one mask.
+
+    Attributes:
+        status: "ok", "diverged" (at least one seed gave NaN) or "missing" (at least one seed has no run).
+        mean: metric -> mean over units; a unit is a volume or, in the slice convention, a slice.
+        std: metric -> population standard deviation over units.
+        units: number of units.
+        volumes: number of volumes they come from.
+        seeds: the seeds that diverged or are missing, else all seeds.
+    """
+
+    status: str
+    seeds: tuple[int, ...]
+    mean: Mapping[str, float] = field(default_factory=dict)
+    std: Mapping[str, float] = field(default_factory=dict)
+    units: int = 0
+    volumes: int = 0
+
+
+def read_metrics(path: Path) -> pd.DataFrame:
+    """Read ``metrics.parquet``.
+
+    Raises:
+        BadInput: the file is missing or lacks a column.
+    """
+    try:
+        metrics = pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; run workflow.gather first") from error
+    for column in _COLUMNS:
+        if column not in metrics.columns:
+            raise BadInput(f"{path}: column {column} is missing; write the file with workflow.gather")
+    return metrics
+
+
+def summarise(
+    metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
+) -> dict[tuple[str, str], Cell]:
+    """Return (mask, method) -> Cell; each unit is averaged over seeds before mean and spread are taken.
+
+    Raises:
+        BadInput: the runs under one mask were evaluated on different volumes.
+    """
+    chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
+    chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
+    cells = {}
+    for mask in definition.masks:
+        reference: set[Any] | None = None
+        for method in methods:
+            runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
+            cells[mask, method] = _cell(runs, definition.seeds)
+            if cells[mask, method].status != "ok":
+                continue
+            for seed in definition.seeds:
+                units = set(runs.index[runs["seed"] == seed])
+                reference = units if reference is None else reference
+                if units != reference:
+                    raise BadInput(
+                        f"metrics: {method} under {mask}, seed {seed}, was evaluated on other test volumes "
+                        "than the runs above it; evaluate it again on the current test split"
+                    )
+    return cells
+
+
+def _blank_units(scores: pd.DataFrame) -> list[Any]:
+    """Slices (or volumes) without signal have no data range and NaN scores in every run: no divergence."""
+    by_unit = scores[list(METRICS)].isna().any(axis=1).groupby([scores["subject"], scores["slice"]])
+    blank = by_unit.all()
+    return [] if blank.all() else list(blank.index[blank])
+
+
+def _cell(runs: pd.DataFrame, seeds: tuple[int, ...]) -> Cell:
+    present = set(runs["seed"])
+    missing = tuple(seed for seed in seeds if seed not in present)
+    if missing:
+        return Cell("missing", missing)
+    runs = runs[runs["seed"].isin(seeds)]
+    broken = runs.loc[runs[list(METRICS)].isna().any(axis=1), "seed"]
+    if len(broken):
+        # The surviving seeds alone would flatter the method: no average is given.
+        return Cell("diverged", tuple(sorted(set(broken.tolist()))))
+    units = runs.groupby(level=["subject", "slice"])[list(METRICS)].mean()
+    values = {metric: units[metric].to_numpy(dtype=np.float64) for metric in METRICS}
+    return Cell(
+        status="ok",
+        seeds=seeds,
+        mean={metric: float(value.mean()) for metric, value in values.items()},
+        std={metric: float(value.std(ddof=0)) for metric, value in values.items()},
+        units=len(units),
+        volumes=units.index.get_level_values("subject").nunique(),
+    )
+
+
+def realised_acceleration(folder: Path, mask: str) -> float:
+    """Read a mask's realised acceleration from ``<folder>/<mask>.json``.
+
+    Raises:
+        BadInput: the file or the field is missing.
+    """
+    path = folder / f"{mask}.json"
+    try:
+        return float(json.loads(path.read_text(encoding="utf-8"))["realised_acceleration"])
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; make the sampling masks first") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(
+            f"{path}: realised_acceleration is missing or unreadable; make the mask again"
+        ) from error

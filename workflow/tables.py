@@ -1,0 +1,487 @@
+"""Tables I to IV in the paper's layout, with the paper's values and the differences beside ours.
+
+``python -m workflow.tables --definition JSON --metrics results/X/metrics.parquet --masks results/X/masks/ixi
+--output results/X/tables`` writes ``table_<number>.csv``, ``.md``, ``.tex`` and ``.html``.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+from tabulate import tabulate
+
+from data_prep.errors import BadInput, run_command
+from data_prep.files import replacing
+from data_prep.masks import label, parse_mask
+from workflow.scores import (
+    DATASET_NAMES,
+    METRICS,
+    MODALITIES,
+    Cell,
+    Definition,
+    Row,
+    read_definition,
+    read_metrics,
+    realised_acceleration,
+    summarise,
+)
+
+RESOURCES = Path(__file__).parent / "resources"
+PUBLISHED = RESOURCES / "published_tables.csv"
+# The paper's row names -> run ids; the CS row of Table IV is MANet itself.
+PUBLISHED_METHODS = {
+    "ZF": "zf",
+    "UNet-T2": "unet",
+    "UNet-PDFS": "unet",
+    "Xiang et al.": "xiang",
+    "DuDoRNet": "dudornet",
+    "MANet": "manet",
+    "w/o k-space": "manet-no_kspace",
+    "w/o T1-GA": "manet-no_attention",
+    "SC": "manet-sc",
+    "CS": "manet",
+    "SC-CS": "manet-sc_cs",
+}
+SUBJECTS = {
+    "I": "Comparison of methods",
+    "II": "Comparison of methods",
+    "III": "Ablation of MANet",
+    "IV": "Order of channel (C) and spatial (S) attention in MANet",
+}
+DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
+HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR (dB) ↑", "nmse": "NMSE ↓"}
+RISING = {"ssim": True, "psnr": True, "nmse": False}
+
+
+# ---- numbers --------------------------------------------------------------------------------------
+
+
+def published_values(numeral: str) -> dict[tuple[str, str], dict[str, str]]:
+    """Return (mask, method id) -> the paper's printed values, as text so that digits stay as printed."""
+    rows = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
+    rows = rows[rows["table"] == numeral]
+    return {
+        (f"{row['mask']}_{row['acceleration']}x", PUBLISHED_METHODS[row["method"]]): {
+            key: row[key] for key in ("ssim_mean", "ssim_std", "psnr_mean", "psnr_std")
+        }
+        for row in rows.to_dict("records")
+    }
+
+
+def ranks(values: Iterable[float | None], digits: int, higher_is_better: bool) -> list[int | None]:
+    """Rank values as printed: 1 is best, equal printed values share a rank, None and NaN have none.
+
+    Ranks are dense: after two bests comes rank 2, so that "second best" is the next printed value.
+    """
+    rounded = [None if v is None or np.isnan(v) else round(v, digits) for v in values]
+    order = sorted({v for v in rounded if v is not None}, reverse=higher_is_better)
+    return [None if v is None else order.index(v) + 1 for v in rounded]
+
+
+def tidy_table(
+    definition: Definition, metrics: pd.DataFrame, accelerations: dict[str, float]
+) -> pd.DataFrame:
+    """Return one row per mask and method: status, means, spreads, ranks, the paper's values, differences.
+
+    Args:
+        definition: the table.
+        metrics: contents of ``metrics.parquet``.
+        accelerations: mask -> realised acceleration.
+    """
+    cells = summarise(metrics, definition, tuple(row.method for row in definition.rows))
+    paper = published_values(definition.numeral)
+    records = []
+    for mask in definition.masks:
+        column = [cells[mask, row.method] for row in definition.rows]
+        placed = {
+            metric: ranks([cell.mean.get(metric) for cell in column], DIGITS[metric], RISING[metric])
+            for metric in METRICS
+        }
+        for index, (row, cell) in enumerate(zip(definition.rows, column, strict=True)):
+            records.append(
+                {
+                    "table": definition.numeral,
+                    "dataset": definition.dataset,
+                    "source": definition.source,
+                    "convention": definition.convention,
+                    "mask": mask,
+                    "acceleration": parse_mask(mask)[2],
+                    "realised_acceleration": accelerations[mask],
+                    "method": row.method,
+                    "label": row.label,
+                    "status": cell.status,
+                    "seeds": " ".join(map(str, cell.seeds)),
+                    "volumes": cell.volumes,
+                    "units": cell.units,
+                    **_numbers(cell, paper.get((mask, row.method), {})),
+                    **{f"{metric}_rank": placed[metric][index] for metric in METRICS},
+                }
+            )
+    table = pd.DataFrame.from_records(records)
+    return table.astype({f"{metric}_rank": "Int64" for metric in METRICS})
+
+
+def _numbers(cell: Cell, paper: dict[str, str]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for metric in METRICS:
+        numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
+        numbers[f"{metric}_std"] = cell.std.get(metric, np.nan)
+        if metric == "nmse":  # the paper prints none
+            continue
+        printed = paper.get(f"{metric}_mean", "")
+        numbers[f"{metric}_paper_mean"] = printed
+        numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
+        numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
+    return numbers
+
+
+# ---- layout ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Text:
+    """A cell's text and its mark: "best", "second", "muted" (the paper's values) or ""."""
+
+    text: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A sub-table: groups of columns under a title each, and rows of cells that run through all groups."""
+
+    stub: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    rows: tuple[tuple[str, tuple[Text, ...]], ...]
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Cell index at which each group begins."""
+        widths = [len(columns) for _, columns in self.groups]
+        return tuple(sum(widths[:index]) for index in range(len(widths)))
+
+
+@dataclass(frozen=True)
+class Page:
+    """A whole table, ready to be written in any format."""
+
+    number: int
+    name: str
+    title: str
+    caption: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    notes: tuple[str, ...]
+
+
+COMPARISON = (
+    *(HEADERS["ssim"], "paper", "Δ"),
+    *(HEADERS["psnr"], "paper", "Δ"),
+    HEADERS["nmse"],
+)
+
+
+def lay_out(definition: Definition, table: pd.DataFrame, masks_per_block: int = 2) -> Page:
+    """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns."""
+    records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
+    masks, size = definition.masks, masks_per_block
+    if definition.numeral == "IV":
+        blocks = [_variants_block(definition.rows, mask, records) for mask in masks]
+    else:
+        pairs = [masks[start : start + size] for start in range(0, len(masks), size)]
+        blocks = [_methods_block(definition.rows, pair, records) for pair in pairs]
+    return Page(
+        number=definition.number,
+        name=f"Table {definition.numeral}",
+        title=_title(definition),
+        caption=_caption(definition, table),
+        blocks=tuple(blocks),
+        notes=_notes(definition, table),
+    )
+
+
+_Records = Mapping[tuple[str, str], dict[Any, Any]]
+
+
+def _mask_title(row: dict[Any, Any]) -> str:
+    return f"{label(row['mask'])} (realised {row['realised_acceleration']:.2f}×)"
+
+
+def _comparison(row: dict[Any, Any]) -> tuple[Text, ...]:
+    cells = []
+    for metric in METRICS:
+        cells.append(_ours(row, metric))
+        if metric != "nmse":
+            cells += [Text(_paper(row, metric), "muted"), Text(_difference(row, metric), "muted")]
+    return tuple(cells)
+
+
+def _methods_block(rows: tuple[Row, ...], masks: tuple[str, ...], records: _Records) -> Block:
+    """Tables I to III: one group of columns per mask, one row per method."""
+    return Block(
+        stub="Method",
+        groups=tuple((_mask_title(records[mask, rows[0].method]), COMPARISON) for mask in masks),
+        rows=tuple(
+            (row.label, tuple(cell for mask in masks for cell in _comparison(records[mask, row.method])))
+            for row in rows
+        ),
+    )
+
+
+def _variants_block(rows: tuple[Row, ...], mask: str, records: _Records) -> Block:
+    """Table IV: one group of columns per variant, one row each for ours, the paper's and the difference."""
+    of_row = [records[mask, row.method] for row in rows]
+    lines: tuple[tuple[str, Callable[[dict[Any, Any], str], Text]], ...] = (
+        ("This run", _ours),
+        ("Paper", lambda row, metric: Text(_paper(row, metric), "muted")),
+        ("Δ", lambda row, metric: Text(_difference(row, metric), "muted")),
+    )
+    return Block(
+        stub=_mask_title(of_row[0]),
+        groups=tuple((row.label, tuple(HEADERS.values())) for row in rows),
+        rows=tuple(
+            (name, tuple(write(row, metric) for row in of_row for metric in METRICS)) for name, write in lines
+        ),
+    )
+
+
+def _ours(row: dict[Any, Any], metric: str) -> Text:
+    if row["status"] == "diverged":
+        return Text("diverged")
+    if row["status"] == "missing":
+        return Text("—")
+    marks = {1: "best", 2: "second"}
+    rank = row[f"{metric}_rank"]
+    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], DIGITS[metric]
+    if np.isinf(mean):
+        return Text("∞", "best")
+    return Text(f"{mean:.{digits}f} ± {std:.{digits}f}", "" if pd.isna(rank) else marks.get(rank, ""))
+
+
+def _paper(row: dict[Any, Any], metric: str) -> str:
+    mean, std = row.get(f"{metric}_paper_mean", ""), row.get(f"{metric}_paper_std", "")
+    return f"{mean} ± {std}" if std else mean
+
+
+def _difference(row: dict[Any, Any], metric: str) -> str:
+    value = row.get(f"{metric}_difference", np.nan)
+    if not np.isfinite(value):
+        return ""
+    # No more digits than the paper prints.
+    digits = min(DIGITS[metric], len(row[f"{metric}_paper_mean"].partition(".")[2]))
+    text = f"{value:+.{digits}f}"
+    # "-0.000" says no more than "0.000".
+    return text.replace("-", "−") if float(text) else text[1:]
+
+
+# ---- words ----------------------------------------------------------------------------------------
+
+_DESCENT = {
+    "ixi": "all brains descend from two variants of one population average",
+    "fastmri": "all knees descend from one knee",
+}
+
+
+def _title(definition: Definition) -> str:
+    target, auxiliary = MODALITIES[definition.dataset]
+    return f"{SUBJECTS[definition.numeral]}, {target} guided by {auxiliary} ({definition.data_note})"
+
+
+def _caption(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    name = DATASET_NAMES[definition.dataset]
+    done = table[table["status"] == "ok"]
+    volumes = int(done["volumes"].max()) if len(done) else 0
+    units = int(done["units"].max()) if len(done) else 0
+    if definition.source == "embedded":
+        data = (
+            f"Data: embedded semi-synthetic scans, not {name}: {_DESCENT[definition.dataset]}, so a split by "
+            "subject does not separate anatomies."
+        )
+        difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
+    else:
+        data = f"Data: {name}, published scans."
+        difference = "Δ: this run minus the paper."
+    counted = _count(volumes, "test volume")
+    if definition.convention == "slice":
+        counted = f"{_count(units, 'slice')} of {counted}"
+    seeds = ", ".join(map(str, definition.seeds))
+    if len(definition.seeds) > 1:
+        seeds = f"seeds {seeds}; the scores of a {definition.convention} are averaged over seeds first"
+    else:
+        seeds = f"seed {seeds}"
+    realised = dict(zip(table["mask"], table["realised_acceleration"], strict=True))
+    return (
+        data,
+        _CONVENTIONS[definition.convention],
+        f"Mean ± population standard deviation over {counted}; {seeds}.",
+        "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
+        difference,
+        "Realised acceleration, ACS included: "
+        + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
+        + ".",
+    )
+
+
+_CONVENTIONS = {
+    "volume": (
+        "Volume convention: the data range is the maximum of the ground-truth volume; PSNR and NMSE are "
+        "taken over the volume, SSIM is the mean over its slices."
+    ),
+    "slice": "Slice convention: every slice by itself; the data range is the maximum of its ground truth.",
+}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    for row in table[table["status"] != "ok"].to_dict("records"):
+        seeds = row["seeds"].split()
+        which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+        where = f"{row['label']} under {label(row['mask'])}"
+        if row["status"] == "diverged":
+            notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
+        else:
+            notes.append(f"— {where}: no run ({which}).")
+    return tuple(notes)
+
+
+# ---- formats --------------------------------------------------------------------------------------
+
+
+def to_markdown(page: Page) -> str:
+    """Return a page as Markdown; bold is best, italics is second best."""
+    marks = {"best": "**{}**", "second": "*{}*"}
+    parts = [f"**{page.name}. {page.title}**", ""]
+    for block in page.blocks:
+        if len(block.groups) == 1:
+            heading, stub, headers = block.groups[0][0], block.stub, list(block.groups[0][1])
+        else:
+            heading, stub = block.stub, ""
+            headers = [f"{title} {column}" for title, columns in block.groups for column in columns]
+        body = [
+            [_markdown(name), *(marks.get(cell.mark, "{}").format(_markdown(cell.text)) for cell in cells)]
+            for name, cells in block.rows
+        ]
+        align = ["left", *["right"] * len(headers)]
+        grid = tabulate(body, [stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)
+        parts += [f"**{heading}**", "", grid, ""]
+    caption = " ".join(page.caption).replace("second best underlined", "second best in italics")
+    parts += [_markdown(caption), ""]
+    parts += [f"- {_markdown(note)}" for note in page.notes] + ([""] if page.notes else [])
+    return "\n".join(parts)
+
+
+def _markdown(text: str) -> str:
+    for character in "\\|*_<":
+        text = text.replace(character, "\\" + character)
+    return text
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "×": r"$\times$",
+    "−": "$-$",
+    "—": "---",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "∞": r"$\infty$",
+    "Δ": r"$\Delta$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "λ": r"$\lambda$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+}
+
+
+def tex_escape(text: str) -> str:
+    """Escape text for LaTeX, mathematical signs of the tables included."""
+    return "".join(_TEX.get(character, character) for character in text)
+
+
+def _tex_cell(cell: Text) -> str:
+    commands = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}
+    return commands.get(cell.mark, "%s") % tex_escape(cell.text)
+
+
+def _environment(**options: Any) -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(RESOURCES),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        **options,
+    )
+
+
+def to_latex(page: Page) -> str:
+    """Return a page as a ``table*`` environment for documents that load booktabs and graphicx."""
+    environment = _environment(
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        comment_start_string="<#",
+        comment_end_string="#>",
+    )
+    environment.filters |= {"tex": tex_escape, "texcell": _tex_cell}
+    return environment.get_template("table.tex.j2").render(page=page)
+
+
+def to_html(page: Page) -> str:
+    """Return a page as one self-contained HTML document."""
+    return _environment(autoescape=True).get_template("table.html.j2").render(page=page)
+
+
+# ---- command --------------------------------------------------------------------------------------
+
+
+def write_table(definition: Definition, metrics_file: Path, masks: Path, output: Path) -> None:
+    """Write one table as CSV, Markdown, LaTeX and HTML into the folder ``output``.
+
+    Raises:
+        BadInput: an input is missing or does not fit.
+    """
+    if definition.numeral not in SUBJECTS:
+        raise BadInput(f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}")
+    accelerations = {mask: realised_acceleration(masks, mask) for mask in definition.masks}
+    table = tidy_table(definition, read_metrics(metrics_file), accelerations)
+    page = lay_out(definition, table)
+    texts = {
+        "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
+        # Markdown has no column groups, and two masks side by side would not fit a screen.
+        "md": to_markdown(lay_out(definition, table, masks_per_block=1)),
+        "tex": to_latex(page),
+        "html": to_html(page),
+    }
+    for suffix, text in texts.items():
+        with replacing(output / f"table_{definition.number}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.tables", description=__doc__)
+    parser.add_argument("--definition", required=True, help="the table as JSON, as workflow.plan defines it")
+    parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
+    parser.add_argument("--masks", required=True, type=Path, help="folder of the masks' json files")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
+    arguments = parser.parse_args()
+    write_table(read_definition(arguments.definition), arguments.metrics, arguments.masks, arguments.output)
+
+
+if __name__ == "__main__":
+    run_command(main)
