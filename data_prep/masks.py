@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -269,7 +270,7 @@ class MaskSet:
             with np.load(path, allow_pickle=False) as stored:
                 name, mask = str(stored["name"]), stored["mask"]
                 files = tuple(str(stem) for stem in stored["files"])
-        except (ValueError, KeyError, EOFError) as error:
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BadInput(f"{path}: not a mask file; delete it and run the step `mask` again") from error
         return cls(name, mask, files)
 
@@ -381,7 +382,7 @@ def _draw(masks: MaskSet, height: int, width: int, path: Path) -> None:
 
     if masks.files:
         picture = np.repeat(masks.mask[:1], height, axis=0)
-        detail = f"file {masks.files[0]}"
+        detail = masks.files[0]
     else:
         picture = masks.mask
         detail = f"{height} × {width}"
@@ -397,7 +398,7 @@ def _draw(masks: MaskSet, height: int, width: int, path: Path) -> None:
     axes.set_title(f"{label(masks.name)}, realised {realised:.2f}×\n{detail}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
-    figure.savefig(path, dpi=300, metadata={"Software": None})
+    figure.savefig(path, dpi=300, bbox_inches="tight", metadata={"Software": None})
 
 
 def main() -> None:

@@ -1,0 +1,382 @@
+"""Aligned subjects to the three split files of a dataset and the manifest that says what became of each.
+
+Subjects are split, never slices, and all subjects of one group (one person) go the same way. Every group
+has a rank hashed from the base seed and its name, so that the ranking does not change when a subject
+drops out. In that order the groups that can be used fill the test split, then validation, then training:
+test and validation keep their size when subjects are excluded, training takes the shortfall, and across
+each border no more subjects move than were excluded. A group that is too large for the room left in a
+split goes to the next. fastMRI is split in two pools: the published validation files become the test
+split, the published training files fill validation and training. Usable subjects beyond the configured
+numbers stay out, with an empty split in the manifest.
+"""
+
+import argparse
+import csv
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import BadInput, run_command
+from data_prep.files import replacing
+from data_prep.seeds import seed_for
+
+SPLITS = ("train", "val", "test")
+MANIFEST_COLUMNS = (
+    "dataset",
+    "source",
+    "subject",
+    "group",
+    "split",
+    "status",
+    "reason",
+    "site",
+    "slices",
+    "target_file",
+    "auxiliary_file",
+    "target_sha256",
+    "auxiliary_sha256",
+    "score_before",
+    "score_after",
+)
+# Published split of a pool of subjects -> the splits that it fills, in this order.
+_POOLS: dict[str, dict[str, tuple[str, ...]]] = {
+    "ixi": {"": ("test", "val", "train")},
+    "fastmri": {"val": ("test",), "train": ("val", "train")},
+}
+_TARGET_DTYPE = {"ixi": np.dtype(np.float32), "fastmri": np.dtype(np.complex64)}
+_UNITS = "arbitrary scanner units"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the step ``align`` says about one subject; the names are those of its JSON file."""
+
+    subject: str
+    dataset: str
+    source: str
+    status: str
+    reason: str
+    site: str
+    group: str
+    slices: int
+    target_file: str
+    auxiliary_file: str
+    target_sha256: str
+    auxiliary_sha256: str
+    score_before: float | None
+    score_after: float | None
+    split_hint: str
+
+    @property
+    def usable(self) -> bool:
+        """Whether the subject was not excluded."""
+        return self.status == "ok"
+
+
+def read_record(folder: Path, dataset: str, subject: str) -> Record:
+    """Read ``<folder>/<subject>.json``.
+
+    Raises:
+        BadInput: the file is missing, or a field is missing or wrong.
+    """
+    path = folder / f"{subject}.json"
+    if not path.is_file():
+        raise BadInput(f"{path}: the file is missing; run the step `align` for this subject")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise _broken(path, "it is not JSON") from error
+    names = [field.name for field in fields(Record)]
+    missing = [name for name in names if name not in stored]
+    if missing:
+        raise _broken(path, f"field `{missing[0]}` is missing")
+    record = Record(**{name: stored[name] for name in names})
+    expected: dict[str, tuple[str, ...]] = {
+        "subject": (subject,),
+        "dataset": (dataset,),
+        "status": ("ok", "excluded"),
+        "split_hint": tuple(_POOLS[dataset]),
+    }
+    for name, values in expected.items():
+        if getattr(record, name) not in values:
+            raise _broken(path, f"field `{name}` is {getattr(record, name)!r}, not {_either(values)}")
+    # Without these, the same person or scan could go unnoticed into two splits.
+    for name in ("group", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"):
+        if record.usable and not getattr(record, name):
+            raise _broken(path, f"field `{name}` is empty although `status` is ok")
+    if record.usable and record.slices < 1:
+        raise _broken(path, f"field `slices` is {record.slices} although `status` is ok")
+    return record
+
+
+def choose_splits(
+    records: Sequence[Record], dataset: str, wanted: Mapping[str, int], seed: int
+) -> dict[str, str]:
+    """Assign subjects to splits by the rule at the top of this module.
+
+    Args:
+        records: all subjects of the dataset, excluded ones too, in any order.
+        dataset: ``ixi`` or ``fastmri``.
+        wanted: number of subjects of each split.
+        seed: base seed of the experiment.
+
+    Returns:
+        Split by subject, for those that are used.
+
+    Raises:
+        BadInput: too few subjects, more than the excluded ones explain, a split without any, or leakage.
+    """
+    chosen: dict[str, str] = {}
+    for hint, splits in _POOLS[dataset].items():
+        groups: dict[str, list[str]] = {}
+        for record in records:
+            if record.usable and record.split_hint == hint:
+                groups.setdefault(record.group, []).append(record.subject)
+        ranked = sorted(
+            groups, key=lambda name: seed_for(use="split", dataset=dataset, group=name, seed=seed)
+        )
+        room = {split: wanted[split] for split in splits}
+        for name in ranked:
+            members = groups[name]
+            split = next((split for split in splits if len(members) <= room[split]), None)
+            if split is not None:
+                room[split] -= len(members)
+                chosen.update(dict.fromkeys(members, split))
+        excluded = [record for record in records if not record.usable and record.split_hint == hint]
+        if sum(room.values()) > len(excluded) or any(room[split] == wanted[split] for split in splits):
+            raise _too_few(dataset, splits, wanted, groups, excluded)
+    _refuse_leakage([record for record in records if record.subject in chosen], chosen)
+    return chosen
+
+
+def _too_few(
+    dataset: str,
+    splits: Sequence[str],
+    wanted: Mapping[str, int],
+    groups: Mapping[str, Sequence[str]],
+    excluded: Sequence[Record],
+) -> BadInput:
+    asked = " + ".join(f"{wanted[split]} {split}" for split in splits)
+    usable = sum(len(members) for members in groups.values())
+    reasons = "; ".join(f"{record.subject}: {record.reason}" for record in excluded)
+    return BadInput(
+        f"config: datasets.{dataset}.splits asks for {asked} subjects, but {usable} of {len(groups)} persons "
+        f"can be used; lower the numbers or add scans (excluded: {reasons or 'none'})"
+    )
+
+
+def _refuse_leakage(records: Sequence[Record], chosen: Mapping[str, str]) -> None:
+    """Raise BadInput where a person or a scan, by name or by content, stands in two splits."""
+    first: dict[tuple[str, str], str] = {}
+    for record in records:
+        identities = {
+            ("person", record.group),
+            ("file", record.target_file),
+            ("file", record.auxiliary_file),
+            ("file content", record.target_sha256),
+            ("file content", record.auxiliary_sha256),
+        }
+        for what, identity in sorted(identities):
+            other = first.setdefault((what, identity), record.subject)
+            if chosen[other] != chosen[record.subject]:
+                raise BadInput(
+                    f"datasets.{record.dataset}: {what} {identity} would be in two splits, {chosen[other]} "
+                    f"(subject {other}) and {chosen[record.subject]} (subject {record.subject}); remove one "
+                    "of the two from the scans or the pair lists"
+                )
+
+
+def write_split(
+    path: Path, folder: Path, split: str, records: Sequence[Record], shape: tuple[int, int]
+) -> str:
+    """Write one split, one subject in memory at a time; the same input gives the same bytes.
+
+    Args:
+        path: the split's file.
+        folder: the aligned subjects.
+        split: train, val or test.
+        records: the split's subjects, all usable and of one dataset and source.
+        shape: height and width of every slice.
+
+    Returns:
+        The fingerprint: SHA-256 over each subject's name, number of slices, target and auxiliary.
+
+    Raises:
+        BadInput: a subject's file is missing or broken, or its matrix is another.
+    """
+    dataset, source = records[0].dataset, records[0].source
+    total = sum(record.slices for record in records)
+    digest = hashlib.sha256()
+    with replacing(path) as temporary, h5py.File(temporary, "w") as output:
+        output.create_dataset("target", (total, *shape), _TARGET_DTYPE[dataset])
+        output.create_dataset("auxiliary", (total, *shape), np.float32)
+        output["subject"] = [record.subject for record in records for _ in range(record.slices)]
+        output["slice"] = np.concatenate([np.arange(record.slices, dtype=np.int32) for record in records])
+        start = 0
+        for record in records:
+            digest.update(json.dumps([record.subject, record.slices, *shape]).encode())
+            for name in ("target", "auxiliary"):
+                values = _read_volume(folder / f"{record.subject}.h5", name, record, shape)
+                output[name][start : start + record.slices] = values
+                digest.update(values.view(np.uint8).data)
+            start += record.slices
+        attributes: dict[str, str | int] = {
+            "dataset": dataset,
+            "source": source,
+            "split": split,
+            "units": _UNITS,
+            "height": shape[0],
+            "width": shape[1],
+            "fingerprint": digest.hexdigest(),
+        }
+        output.attrs.update(attributes)
+    return digest.hexdigest()
+
+
+def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) -> NDArray[Any]:
+    with _open(path) as stored:
+        data = stored.get(name)
+        if not isinstance(data, h5py.Dataset):
+            raise _broken(path, f"dataset `{name}` is missing")
+        dtype = _TARGET_DTYPE[record.dataset] if name == "target" else np.dtype(np.float32)
+        if data.dtype != dtype:
+            raise _broken(path, f"dataset `{name}` is {data.dtype}, not {dtype}")
+        if data.shape[1:] != shape:
+            matrix = " x ".join(map(str, data.shape[1:]))
+            raise BadInput(
+                f"{path}: dataset `{name}` has a matrix of {matrix}, other subjects {shape[0]} x {shape[1]}; "
+                f"align all subjects with the same datasets.{record.dataset}.matrix"
+            )
+        if len(data) != record.slices:
+            raise _broken(
+                path, f"dataset `{name}` has {len(data)} slices, the JSON file says {record.slices}"
+            )
+        values: NDArray[Any] = data[()]
+    if not np.isfinite(values).all():
+        raise _broken(path, f"dataset `{name}` holds NaN or infinite values")
+    return values
+
+
+def _matrix(path: Path) -> tuple[int, int]:
+    with _open(path) as stored:
+        data = stored.get("target")
+        if not isinstance(data, h5py.Dataset) or data.ndim != 3:
+            raise _broken(path, "dataset `target` is missing or not (slice, height, width)")
+        return int(data.shape[1]), int(data.shape[2])
+
+
+def _open(path: Path) -> h5py.File:
+    if not path.is_file():
+        raise BadInput(f"{path}: the file is missing; run the step `align` for this subject")
+    if not h5py.is_hdf5(path):
+        raise _broken(path, "it is not an HDF5 file")
+    return h5py.File(path, "r")
+
+
+def _broken(path: Path, what: str) -> BadInput:
+    return BadInput(f"{path}: {what}; delete it and run the step `align` for this subject again")
+
+
+def _either(values: Sequence[str]) -> str:
+    return " or ".join(map(repr, values))
+
+
+def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
+    """Write one row for each subject, excluded ones too, sorted by subject."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        for record in sorted(records, key=lambda record: record.subject):
+            writer.writerow({**vars(record), "split": chosen.get(record.subject, "")})
+
+
+def prepare(
+    dataset: str, aligned: Path, subjects: Sequence[str], wanted: Mapping[str, int], seed: int, output: Path
+) -> dict[str, int]:
+    """Write {train,val,test}.h5 and manifest.csv into ``output``; the order of ``subjects`` does not matter.
+
+    Returns:
+        Number of subjects of each split.
+
+    Raises:
+        BadInput: see the functions above; also a subject listed twice, or embedded and published scans mixed.
+    """
+    repeated = sorted({subject for subject in subjects if list(subjects).count(subject) > 1})
+    if repeated:
+        raise BadInput(f"--subjects: {repeated[0]} is listed twice; list every subject once")
+    records = [read_record(aligned, dataset, subject) for subject in sorted(subjects)]
+    sources = sorted({record.source for record in records})
+    if len(sources) > 1:
+        raise BadInput(
+            f"{aligned}: {' and '.join(sources)} scans are mixed; delete the folder and run the step `align`"
+        )
+    chosen = choose_splits(records, dataset, wanted, seed)
+    used = [record for record in records if record.subject in chosen]
+    shape = _matrix(aligned / f"{used[0].subject}.h5")
+    for split in SPLITS:
+        members = [record for record in used if chosen[record.subject] == split]
+        write_split(output / f"{split}.h5", aligned, split, members, shape)
+    write_manifest(output / "manifest.csv", records, chosen)
+    return {split: list(chosen.values()).count(split) for split in SPLITS}
+
+
+def parse_subjects(text: str) -> list[str]:
+    """Read the JSON list of ``--subjects``."""
+    subjects = _parse_json("--subjects", text)
+    if not isinstance(subjects, list) or not subjects or not all(isinstance(name, str) for name in subjects):
+        raise BadInput('--subjects: must be a JSON list of names such as ["IXI900", "IXI901"]')
+    return subjects
+
+
+def parse_splits(text: str) -> dict[str, int]:
+    """Read the JSON object of ``--splits``."""
+    splits = _parse_json("--splits", text)
+    if not isinstance(splits, dict) or set(splits) != set(SPLITS):
+        raise BadInput('--splits: must be a JSON object such as {"train": 8, "val": 2, "test": 2}')
+    for name, count in splits.items():
+        if type(count) is not int or count < 1:
+            raise BadInput(f"--splits: `{name}` is {count!r}; give a whole number, at least 1")
+    return splits
+
+
+def _parse_json(option: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{option}: not JSON ({error}); quote it for the shell") from error
+
+
+def main() -> None:
+    """Gather the aligned subjects of a dataset into its train, val and test files."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.prepare", description=main.__doc__)
+    parser.add_argument("--dataset", required=True, choices=tuple(_POOLS), help="name of the dataset")
+    parser.add_argument(
+        "--aligned", type=Path, required=True, help="folder of <subject>.h5 and <subject>.json"
+    )
+    parser.add_argument("--subjects", required=True, help="JSON list of the subjects to gather")
+    parser.add_argument(
+        "--splits", required=True, help='number of subjects as JSON, e.g. {"train": 8, "val": 2, "test": 2}'
+    )
+    parser.add_argument("--seed", type=int, required=True, help="base seed; the split follows from it")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder for the split files and manifest.csv"
+    )
+    arguments = parser.parse_args()
+    wanted = parse_splits(arguments.splits)
+    subjects = parse_subjects(arguments.subjects)
+    got = prepare(arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output)
+    for split in SPLITS:
+        missing = wanted[split] - got[split]
+        note = f", {missing} fewer than configured because subjects were excluded" if missing else ""
+        print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
+
+
+if __name__ == "__main__":
+    run_command(main)
