@@ -1,0 +1,147 @@
+"""Running a network: device and determinism, building, applying, storing, and being told to stop."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data_prep.errors import BadInput
+from data_prep.files import replacing
+from data_prep.measurement import Measurement
+from data_prep.seeds import seed_for
+from methods.contract import ReconstructionModel
+from methods.registry import load_builder
+from workflow.runs import RunSpec
+
+# From a measurement to the magnitude image, float32 (batch, height, width) in the measurement's units.
+Reconstruct = Callable[[Measurement], Tensor]
+TERMINATED = 128 + signal.SIGTERM
+
+
+def set_up_torch(threads: int, device: str) -> torch.device:
+    """Fix what could change numbers from run to run, and choose the device.
+
+    Args:
+        threads: torch threads on the CPU.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+
+    Raises:
+        BadInput: CUDA is asked for and not there.
+    """
+    # Read when CUDA starts: without it cuBLAS may add in another order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    # A few CUDA operations have no deterministic form: they warn, and so end up in the log.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Would fill every new tensor, which guards against reading it before it is written: not done here.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device: cuda is not available here; use cpu, or auto to take what there is")
+    return torch.device(device)
+
+
+def build_model(spec: RunSpec, image_shape: tuple[int, int]) -> ReconstructionModel:
+    """Build the run's method; its initial weights depend on the spec alone."""
+    torch.manual_seed(
+        seed_for(use="init", dataset=spec.dataset, mask=spec.mask, method=spec.method, seed=spec.seed)
+    )
+    return load_builder(spec.folder)(spec.parameters, image_shape)
+
+
+def reconstructor(model: ReconstructionModel, precision: str, device: torch.device) -> Reconstruct:
+    """Return the model as a function from measurement to image, in evaluation mode and without gradients."""
+    model.eval()
+
+    def reconstruct(measurement: Measurement) -> Tensor:
+        half = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")
+        with torch.inference_mode(), half:
+            image: Tensor = model(measurement).image.float()
+        return image
+
+    return reconstruct
+
+
+def not_a_number(measurement: Measurement) -> Tensor:
+    """Reconstruct nothing: stands in for a network whose training diverged, so that every score is NaN."""
+    return torch.full_like(measurement.zero_filled, torch.nan)
+
+
+def save_atomically(content: Mapping[str, Any], path: Path) -> None:
+    """Write a file that ``torch.load(weights_only=True)`` reads: complete under its name, or not at all."""
+    # An open file, because torch would write a path's (temporary) name into the archive.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        torch.save(dict(content), file)
+        file.flush()
+        # Otherwise a power cut may leave the name on an empty file.
+        os.fsync(file.fileno())
+
+
+def save_checkpoint(model: ReconstructionModel, spec: RunSpec, training_hash: str, path: Path) -> None:
+    """Write model.ckpt; equal weights give equal bytes."""
+    content = {
+        "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
+        "spec": json.loads(spec.canonical()),
+        "training_hash": training_hash,
+    }
+    save_atomically(content, path)
+
+
+def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> str:
+    """Load weights into a model built from ``spec`` and return the hash of their training.
+
+    Raises:
+        BadInput: no checkpoint of this method with these parameters.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: no such checkpoint; train the method first")
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    for name in ("folder", "parameters"):
+        mine, theirs = getattr(spec, name), stored["spec"][name]
+        if mine != theirs:
+            raise BadInput(
+                f"{path}: field {name} is {theirs}, but the spec says {mine}; "
+                "give the spec it was trained with"
+            )
+    model.load_state_dict(stored["state_dict"])
+    return str(stored["training_hash"])
+
+
+class Termination:
+    """SIGTERM, by which clusters announce the end: obeyed at once, or at a safe point while deferred.
+
+    Attributes:
+        noticed: whether the signal has come.
+    """
+
+    def __init__(self) -> None:
+        self.noticed = False
+        self._deferred = False
+
+    def listen(self) -> None:
+        """Handle SIGTERM from now on."""
+        signal.signal(signal.SIGTERM, self._handle)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Leave it to the block to look at ``noticed``; a signal that it did not see counts at its end."""
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.noticed:
+            sys.exit(TERMINATED)
+
+    def _handle(self, *_: object) -> None:
+        self.noticed = True
+        if not self._deferred:
+            sys.exit(TERMINATED)

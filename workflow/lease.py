@@ -1,0 +1,210 @@
+"""Run a command with GPUs of its own: ``python -m workflow.lease --gpus 1 -- python -m workflow.train ...``.
+
+Snakemake's ``--resources gpu=2`` is only a counter; it tells no job which device to use. A lease is a
+lock (``flock``) on one file per device in a folder that all users of the machine share. The command
+replaces this process and inherits the lock, so the kernel frees it when the command ends, however it
+ends. Two workflows of two people on one machine therefore never share a device.
+
+- A ``CUDA_VISIBLE_DEVICES`` that is already set is respected: devices are leased within that set.
+- Under Slurm (``SLURM_JOB_ID``) Slurm has already dealt the devices out: no lease is taken.
+- Without a GPU, or with ``--gpus 0``, the command simply runs on the CPU.
+
+For tests and unusual machines, ``GPU_LEASE_DEVICES`` (comma-separated names) replaces the list of
+devices that ``nvidia-smi`` gives, and ``GPU_LEASE_FOLDER`` the folder of the locks.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import BadInput, run_command
+
+# Not below TMPDIR: that may differ between the users and jobs of one machine.
+FOLDER = Path("/tmp/manet-benchmark-gpu-leases")
+POLL_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Device:
+    """One GPU (or one MIG slice of a GPU).
+
+    Attributes:
+        name: what CUDA_VISIBLE_DEVICES calls it, e.g. ``0`` or ``GPU-8932f937``.
+        identity: what it is called by everybody, hence the name of its lock, e.g. its UUID.
+    """
+
+    name: str
+    identity: str
+
+
+def parse_device_list(text: str) -> list[Device]:
+    """Read the output of ``nvidia-smi -L``; a GPU that is split (MIG) counts as its slices.
+
+    GPUs keep their number, which counts by PCI bus; slices can be addressed by UUID only.
+    """
+    devices: list[Device] = []
+    whole: Device | None = None
+    for line in text.splitlines():
+        if match := re.match(r"GPU (\d+): .*\(UUID: (\S+)\)", line):
+            whole = Device(match[1], match[2])
+            devices.append(whole)
+        elif match := re.match(r"\s+MIG .*\(UUID: (\S+)\)", line):
+            if whole in devices:
+                devices.remove(whole)
+            devices.append(Device(match[1], match[1]))
+    return devices
+
+
+def machine_devices(environment: Mapping[str, str]) -> list[Device]:
+    """Return the machine's GPUs in PCI order; none where there is no working ``nvidia-smi``."""
+    pretended = environment.get("GPU_LEASE_DEVICES")
+    if pretended is not None:
+        return [Device(name, name) for name in pretended.split(",") if name]
+    try:
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return []
+    if listing.returncode != 0:
+        reason = " ".join((listing.stdout + listing.stderr).split())
+        _say(f"nvidia-smi finds no GPU ({reason}); running without one")
+        return []
+    return parse_device_list(listing.stdout)
+
+
+def visible_devices(devices: list[Device], visible: str | None) -> list[Device]:
+    """Return the devices that an already set CUDA_VISIBLE_DEVICES leaves, under the names it uses.
+
+    Raises:
+        BadInput: it names a device that the machine does not have.
+    """
+    if visible is None:
+        return devices
+    chosen = []
+    for name in visible.split(","):
+        name = name.strip()
+        if name in ("", "-1", "NoDevFiles"):
+            # As in CUDA: the list ends at the first invalid entry.
+            break
+        found = [d for d in devices if d.name == name]
+        if not found and not name.isdigit():
+            # CUDA accepts the beginning of a UUID.
+            found = [d for d in devices if d.identity.startswith(name)]
+        if len(found) != 1:
+            known = ", ".join(d.name for d in devices) or "none"
+            raise BadInput(
+                f"CUDA_VISIBLE_DEVICES: {name!r} is not one GPU of this machine (known: {known}); "
+                "correct or unset it"
+            )
+        chosen.append(Device(name, found[0].identity))
+    return chosen
+
+
+def acquire(devices: list[Device], count: int, folder: Path) -> tuple[list[Device], list[int]]:
+    """Wait until ``count`` of the devices are free and lock them.
+
+    Nothing is held while waiting, so that two jobs that want two devices each cannot block each other.
+
+    Returns:
+        The devices, in the given order, and the descriptors that hold their locks.
+    """
+    waiting = False
+    while True:
+        taken: list[Device] = []
+        descriptors: list[int] = []
+        for device in devices:
+            descriptor = _try_lock(folder, device)
+            if descriptor is not None:
+                taken.append(device)
+                descriptors.append(descriptor)
+            if len(taken) == count:
+                return taken, descriptors
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if not waiting:
+            _say(f"waiting for {count} of {len(devices)} GPUs; all others are leased (locks in {folder})")
+            waiting = True
+        # Unequal pauses: two waiting jobs do not keep meeting.
+        time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
+
+
+def _try_lock(folder: Path, device: Device) -> int | None:
+    """Lock the device's file and return the descriptor, or None where somebody else holds it."""
+    _prepare(folder)
+    path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', device.identity)}.lock"
+    # Opened for reading, which is enough for flock: the file may be another user's. O_CREAT only where
+    # it is missing: Linux refuses it on other users' files in a shared (sticky) folder.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder writable for every user, and its files removable by their owners only."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(parents=True)
+        # Apart from mkdir, whose mode the umask would narrow.
+        folder.chmod(0o1777)
+
+
+def _say(text: str) -> None:
+    print(f"lease: {text}", file=sys.stderr, flush=True)
+
+
+def leased_environment(count: int, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the command's environment, waiting for its devices; the locks stay open for ``exec``.
+
+    Raises:
+        BadInput: more devices are asked for than can be seen.
+    """
+    wanted = dict(environment)
+    if count == 0:
+        return wanted | {"CUDA_VISIBLE_DEVICES": ""}
+    if "SLURM_JOB_ID" in environment:
+        return wanted
+    devices = visible_devices(machine_devices(environment), environment.get("CUDA_VISIBLE_DEVICES"))
+    if not devices:
+        return wanted
+    if count > len(devices):
+        raise BadInput(f"--gpus: {count} asked for, but only {len(devices)} can be seen; ask for fewer")
+    folder = Path(environment.get("GPU_LEASE_FOLDER", FOLDER))
+    taken, descriptors = acquire(devices, count, folder)
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    names = ",".join(device.name for device in taken)
+    _say(f"CUDA_VISIBLE_DEVICES={names}")
+    return wanted | {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.lease", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="devices to lease (default 1); 0 hides all GPUs")
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command to run")
+    arguments = parser.parse_args()
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        parser.error("name a command after --")
+    if arguments.gpus < 0:
+        parser.error("--gpus must not be negative")
+    os.execvpe(command[0], command, leased_environment(arguments.gpus, os.environ))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,299 @@
+"""What a run is asked to do, what identifies its training, and the record it leaves (``run.json``).
+
+Light: no torch here, so that planning can check a spec and compute a hash.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+import resource
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data_prep.errors import BadInput
+from data_prep.files import replacing
+from workflow.sources import ROOT, folder_sources, module_sources
+
+SCHEDULES = ("constant", "cosine")
+# No 16-mixed: its gradient scaler would be further state to resume.
+PRECISIONS = ("32-true", "bf16-mixed")
+OPTIMISERS: dict[str, frozenset[str]] = {
+    "adam": frozenset({"lr", "betas", "eps", "weight_decay"}),
+    "adamw": frozenset({"lr", "betas", "eps", "weight_decay"}),
+    "rmsprop": frozenset({"lr", "alpha", "eps", "weight_decay", "momentum"}),
+    "sgd": frozenset({"lr", "momentum", "weight_decay", "nesterov"}),
+}
+PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
+# Imported by the training loop, but what they say of a training stands in its spec.
+_WITHOUT_EFFECT = {"workflow/runs.py", "workflow/sources.py", "data_prep/files.py"}
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """How to train; the same for every trained method of an experiment.
+
+    Attributes:
+        epochs: passes over the training split.
+        batch_size: slices per optimiser step, and per forward pass of validation and evaluation.
+        threads: torch threads on the CPU; another number may change the last bits.
+        schedule: of the learning rate, ``constant`` or ``cosine``.
+        precision: ``32-true`` or ``bf16-mixed``.
+        resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
+        gradient_clip: largest norm of the gradient; None does not clip.
+    """
+
+    epochs: int
+    batch_size: int
+    threads: int
+    schedule: str
+    precision: str
+    resident_gigabytes: float
+    gradient_clip: float | None = None
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Everything that a training and its evaluation depend on, but for the data and the masks.
+
+    Attributes:
+        dataset: ``ixi`` or ``fastmri``.
+        mask: name of the sampling mask, e.g. ``1d_uniform_6x``.
+        method: id of the run's method, e.g. ``manet-no_kspace``.
+        folder: the method's folder below ``methods/``.
+        seed: training seed (initial weights, order of the slices, training noise).
+        trainable: whether there is anything to train.
+        parameters: what the method's ``build`` gets.
+        noise: k-space noise as a share of each slice's mean intensity; 0 where k-space is measured.
+        base_seed: seed of what is the same for all trainings, such as the evaluation noise.
+        training: how to train.
+        examples: test subjects whose central slice is kept for the figures.
+        optimiser: its ``name`` and options; empty for untrained methods.
+    """
+
+    dataset: str
+    mask: str
+    method: str
+    folder: str
+    seed: int
+    trainable: bool
+    parameters: dict[str, Any]
+    noise: float
+    base_seed: int
+    training: TrainingSpec
+    examples: int
+    optimiser: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RunSpec":
+        """Read and check a spec.
+
+        Raises:
+            BadInput: a key is missing or unknown, or a value is impossible.
+        """
+        try:
+            content = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"--spec: not valid JSON ({error}); see `python -m workflow.plan`") from error
+        if not isinstance(content, dict):
+            raise BadInput("--spec: must be a JSON object; see `python -m workflow.plan`")
+        training = _checked(TrainingSpec, content.get("training"), "training.")
+        return _valid(_checked(cls, content | {"training": training}, ""))
+
+    def canonical(self) -> str:
+        """Return the spec as JSON with sorted keys: equal specs are equal texts."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    def training_part(self) -> dict[str, Any]:
+        """Return the spec without what cannot change the weights."""
+        content = asdict(self)
+        del content["examples"], content["training"]["resident_gigabytes"]
+        return content
+
+
+Spec = TypeVar("Spec", RunSpec, TrainingSpec)
+
+
+def _checked(kind: type[Spec], content: Any, place: str) -> Spec:
+    """Fill a dataclass from JSON, refusing what is missing, unknown or of another type."""
+    if not isinstance(content, Mapping):
+        raise BadInput(f"--spec: {place.rstrip('.')} must be an object; see `python -m workflow.plan`")
+    known = {entry.name: entry for entry in fields(kind)}
+    for name in content:
+        if name not in known:
+            raise BadInput(f"--spec: {place}{name} is unknown; known: {', '.join(known)}")
+    for name, entry in known.items():
+        if name not in content:
+            if entry.default is MISSING and entry.default_factory is MISSING:
+                raise BadInput(f"--spec: {place}{name} is missing; see `python -m workflow.plan`")
+        elif not _has_type(content[name], entry.type):
+            raise BadInput(f"--spec: {place}{name} is {content[name]!r}, not {_described(entry.type)}")
+    # 0 and 0.0 are one spec, hence one hash.
+    numbers = {
+        name: float(value)
+        for name, value in content.items()
+        if known[name].type in (float, float | None) and value is not None
+    }
+    return kind(**{**content, **numbers})
+
+
+def _has_type(value: Any, expected: Any) -> bool:
+    if expected == dict[str, Any]:
+        return isinstance(value, dict)
+    if expected is bool or isinstance(value, bool):
+        return expected is bool and isinstance(value, bool)
+    if expected == float | None:
+        return value is None or isinstance(value, int | float)
+    if expected is float:
+        return isinstance(value, int | float)
+    return isinstance(value, expected)
+
+
+def _described(expected: Any) -> str:
+    names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    return names.get(expected, "a number or null" if expected == float | None else "an object")
+
+
+def _valid(spec: RunSpec) -> RunSpec:
+    training = spec.training
+    ranges: list[tuple[str, bool, str]] = [
+        ("seed", spec.seed >= 0, "at least 0"),
+        ("noise", spec.noise >= 0, "at least 0"),
+        ("examples", spec.examples >= 0, "at least 0"),
+        ("training.epochs", training.epochs >= 1, "at least 1"),
+        ("training.batch_size", training.batch_size >= 1, "at least 1"),
+        ("training.threads", training.threads >= 1, "at least 1"),
+        ("training.schedule", training.schedule in SCHEDULES, " or ".join(SCHEDULES)),
+        ("training.precision", training.precision in PRECISIONS, " or ".join(PRECISIONS)),
+        ("training.resident_gigabytes", training.resident_gigabytes >= 0, "at least 0"),
+        ("training.gradient_clip", (training.gradient_clip or 1) > 0, "null or above 0"),
+    ]
+    for name, right, wanted in ranges:
+        if not right:
+            raise BadInput(f"--spec: {name} must be {wanted}; correct it")
+    if not (ROOT / "methods" / spec.folder / "model.py").is_file():
+        raise BadInput(
+            f"--spec: folder {spec.folder!r}: there is no methods/{spec.folder}/model.py; correct it"
+        )
+    if spec.trainable:
+        _check_optimiser(spec.optimiser)
+    return spec
+
+
+def _check_optimiser(settings: Mapping[str, Any]) -> None:
+    name = settings.get("name")
+    if name not in OPTIMISERS:
+        raise BadInput(f"--spec: optimiser.name {name!r} is unknown; known: {', '.join(OPTIMISERS)}")
+    for key in settings:
+        if key != "name" and key not in OPTIMISERS[name]:
+            raise BadInput(
+                f"--spec: optimiser.{key} is no option of {name}; its options: "
+                f"{', '.join(sorted(OPTIMISERS[name]))}"
+            )
+    if not isinstance(settings.get("lr"), int | float) or settings["lr"] <= 0:
+        raise BadInput("--spec: optimiser.lr must be a number above 0; add it")
+
+
+# ---- identity of a training ---------------------------------------------------------------------
+
+
+def training_sources(folder: str) -> list[str]:
+    """Return the source files that change a training's numbers, relative to the repository's root.
+
+    Evaluation and what only reads specs and writes files are left out: editing them repeats no training.
+    """
+    found = {*module_sources("workflow.learning"), *folder_sources(folder)}
+    return sorted(found - _WITHOUT_EFFECT)
+
+
+def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
+    """Return the sha256 that stands for one training: spec, sources, data and mask.
+
+    Args:
+        spec: the run; what only evaluation reads does not count.
+        fingerprints: of the splits that training reads, by name (``train`` and ``val``).
+        mask_sha256: of the mask set.
+    """
+    identity = {
+        "spec": spec.training_part(),
+        "sources": {path: _file_sha256(path) for path in training_sources(spec.folder)},
+        "data": dict(fingerprints),
+        "mask": mask_sha256,
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def _file_sha256(path: str) -> str:
+    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()
+
+
+# ---- the record ---------------------------------------------------------------------------------
+
+
+def code_version(sources: Iterable[str]) -> dict[str, str | None]:
+    """Return the git commit (None outside a checkout) and the sha256 over the given source files.
+
+    The commit may be followed by local edits; the hash is of what really ran.
+    """
+    together = hashlib.sha256()
+    for path in sorted(set(sources)):
+        together.update(f"{path} {_file_sha256(path)}\n".encode())
+    return {"commit": _git_commit(), "source_sha256": together.hexdigest()}
+
+
+def _git_commit() -> str | None:
+    # Without this test git would report the commit of a repository that merely surrounds ours.
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that take part in the numbers."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def processor_name() -> str:
+    """Return the CPU's model name where Linux tells it, else its architecture."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def peak_resident_bytes() -> int:
+    """Return the largest resident memory of this process so far, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else 1024 * peak
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a record, keys sorted, floats in full."""
+    with replacing(path) as temporary:
+        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed writers left behind (``data_prep.files.replacing`` names them so)."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink()
