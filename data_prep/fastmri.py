@@ -1,0 +1,415 @@
+"""fastMRI single-coil knee files exactly as published: checks, header, complex images, pair lists."""
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import BadInput
+from data_prep.fourier import ifft2c
+
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+PD, PDFS = "CORPD_FBK", "CORPDFS_FBK"
+
+# |crop| against the stored reconstruction, relative to the slice's maximum: both are float32 transforms of
+# a quarter of a million samples, which differ by a few 1e-6.
+_RECONSTRUCTION_TOLERANCE = 1e-5
+# Two scans with fields of view further apart than this do not share a pixel grid: 0.8 pixels at the edge.
+_FIELD_OF_VIEW_TOLERANCE = 0.005
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the ISMRMRD header says about geometry; x is the readout (rows), y the phase encoding (columns).
+
+    Attributes:
+        encoded_matrix: (x, y) of k-space.
+        recon_matrix: (x, y) of the reconstructed image.
+        encoded_field_of_view: (x, y) in mm.
+        recon_field_of_view: (x, y) in mm.
+        padding_left: first acquired column of k-space; those before are zeros.
+        padding_right: one past the last acquired column.
+    """
+
+    encoded_matrix: tuple[int, int]
+    recon_matrix: tuple[int, int]
+    encoded_field_of_view: tuple[float, float]
+    recon_field_of_view: tuple[float, float]
+    padding_left: int
+    padding_right: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One file, checked except for its arrays' values.
+
+    Attributes:
+        path: the file.
+        acquisition: ``CORPD_FBK`` (PD) or ``CORPDFS_FBK`` (PD with fat suppression).
+        patient_id: as published.
+        header: geometry.
+        slices: number of slices.
+    """
+
+    path: Path
+    acquisition: str
+    patient_id: str
+    header: Header
+    slices: int
+
+
+class PairEntry(NamedTuple):
+    """One line of a pair list: file stems without folder and ending, and the published score."""
+
+    pd: str
+    pdfs: str
+    score: float
+
+
+# ---- header ---------------------------------------------------------------------------------------
+
+
+def parse_header(xml: bytes, path: Path) -> Header:
+    """Read the geometry from an ISMRMRD header.
+
+    Args:
+        xml: the content of ``ismrmrd_header``.
+        path: the file it comes from, for messages.
+
+    Raises:
+        BadInput: not XML, a document type declaration (the way to entities), or a field that is missing, no
+            number or inconsistent.
+    """
+    try:
+        text = xml.decode("utf-8").strip()
+        # Entities can only be declared in a document type; a scanner writes none.
+        if "<!DOCTYPE" in text:
+            raise BadInput(
+                f"{path}: ismrmrd_header declares a document type, which is refused because entities can "
+                "harm; replace the file by the published one"
+            )
+        root = ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+        raise BadInput(f"{path}: ismrmrd_header is not XML ({error}); download the file again") from error
+    read = _HeaderReader(root, path)
+    encoded = (read.whole("encodedSpace/matrixSize/x"), read.whole("encodedSpace/matrixSize/y"))
+    limits = "encodingLimits/kspace_encoding_step_1"
+    left = encoded[1] // 2 - read.whole(f"{limits}/center")
+    right = left + read.whole(f"{limits}/maximum") + 1
+    if not 0 <= left < right <= encoded[1]:
+        raise BadInput(
+            f"{path}: ismrmrd_header puts the acquired columns at {left}:{right}, outside its encoded matrix "
+            f"of {encoded[1]} columns; download the file again"
+        )
+    return Header(
+        encoded_matrix=encoded,
+        recon_matrix=(read.whole("reconSpace/matrixSize/x"), read.whole("reconSpace/matrixSize/y")),
+        encoded_field_of_view=(
+            read.positive("encodedSpace/fieldOfView_mm/x"),
+            read.positive("encodedSpace/fieldOfView_mm/y"),
+        ),
+        recon_field_of_view=(
+            read.positive("reconSpace/fieldOfView_mm/x"),
+            read.positive("reconSpace/fieldOfView_mm/y"),
+        ),
+        padding_left=left,
+        padding_right=right,
+    )
+
+
+class _HeaderReader:
+    """Numbers below the first ``encoding`` element, or a sentence that names the field."""
+
+    def __init__(self, root: ElementTree.Element, path: Path) -> None:
+        self._root = root
+        self._path = path
+
+    def positive(self, field: str) -> float:
+        steps = ["encoding", *field.split("/")]
+        text = self._root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
+        if text is None:
+            raise self._broken(field, "is missing")
+        try:
+            value = float(text)
+        except ValueError:
+            raise self._broken(field, f"is {text!r}, not a number") from None
+        if not (math.isfinite(value) and value > 0):
+            raise self._broken(field, f"is {text}, not a positive number")
+        return value
+
+    def whole(self, field: str) -> int:
+        value = self.positive(field)
+        if value != int(value):
+            raise self._broken(field, f"is {value}, not a whole number")
+        return int(value)
+
+    def _broken(self, field: str, what: str) -> BadInput:
+        return BadInput(
+            f"{self._path}: field encoding/{field} of ismrmrd_header {what}; the file is not as published, "
+            "download it again"
+        )
+
+
+# ---- one file -------------------------------------------------------------------------------------
+
+
+def open_scan(path: Path) -> Scan:
+    """Check a file's datasets, attributes and header, without reading its k-space.
+
+    Raises:
+        BadInput: the file is missing, truncated or not of the published form.
+    """
+    with _opened(path) as file:
+        kspace = _dataset(file, path, "kspace", np.dtype(np.complex64))
+        if "mask" in file:
+            raise BadInput(
+                f"{path}: it holds a `mask`, as the files of the published test set do, so its k-space is "
+                "undersampled; use files of singlecoil_train and singlecoil_val"
+            )
+        reconstruction = _dataset(file, path, "reconstruction_esc", np.dtype(np.float32))
+        header = parse_header(_header_text(file, path), path)
+        attributes = {name: _attribute(file, path, name) for name in ("acquisition", "patient_id")}
+        if attributes["acquisition"] not in (PD, PDFS):
+            raise BadInput(
+                f"{path}: attribute acquisition is {attributes['acquisition']!r}, neither {PD} nor {PDFS}; "
+                "remove its pair from the list"
+            )
+        crop = (len(kspace), *header.recon_matrix)
+        if reconstruction.shape != crop:
+            raise BadInput(
+                f"{path}: dataset reconstruction_esc has shape {reconstruction.shape}, not {crop} as k-space "
+                "and header say; download the file again"
+            )
+        if any(have < want for have, want in zip(kspace.shape[1:], header.recon_matrix, strict=True)):
+            raise BadInput(
+                f"{path}: dataset kspace {kspace.shape} is smaller than the reconstructed matrix "
+                f"{header.recon_matrix} of its header; remove its pair from the list"
+            )
+        return Scan(path=path, header=header, slices=len(kspace), **attributes)
+
+
+def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
+    """Return complex images of the slices ``start`` to ``stop``: inverse FFT of all k-space, centre-cropped.
+
+    Args:
+        scan: from ``open_scan``.
+        start: first slice.
+        stop: one past the last slice.
+
+    Returns:
+        complex64 (slices, rows, columns) in scanner units, of the header's reconstructed matrix.
+
+    Raises:
+        BadInput: k-space holds NaN or infinite values or no signal, or the images' magnitude is not the
+            stored ``reconstruction_esc``.
+    """
+    images = np.empty((stop - start, *scan.header.recon_matrix), dtype=np.complex64)
+    with _opened(scan.path) as file:
+        for index in range(start, stop):
+            kspace = file["kspace"][index]
+            if not np.isfinite(kspace).all():
+                raise BadInput(
+                    f"{scan.path}: dataset kspace, slice {index}, holds NaN or infinite values; download the "
+                    "file again or remove its pair from the list"
+                )
+            image = centre_crop(ifft2c(kspace), scan.header.recon_matrix)
+            stored = file["reconstruction_esc"][index]
+            # Written so that a NaN in the stored image fails too.
+            if not np.abs(np.abs(image) - stored).max() <= _RECONSTRUCTION_TOLERANCE * np.abs(image).max():
+                raise BadInput(
+                    f"{scan.path}: dataset reconstruction_esc, slice {index}, is not the magnitude of the "
+                    "cropped inverse transform of kspace; download the file again"
+                )
+            images[index - start] = image
+    if not images.any():
+        raise BadInput(
+            f"{scan.path}: dataset kspace is zero in all chosen slices; remove its pair from the list"
+        )
+    return images
+
+
+def centre_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
+    """Crop the last two axes to ``size`` (rows, columns) about the centre."""
+    top, left = ((have - want) // 2 for have, want in zip(image.shape[-2:], size, strict=True))
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.is_file():
+        raise BadInput(f"{path}: the file is missing; check the data folder and the pair list")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except OSError as error:
+        # h5py reports truncated and damaged files, on opening or on reading, as an OSError of its own.
+        raise BadInput(f"{path}: it is truncated or no HDF5 file ({error}); download it again") from error
+
+
+def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
+    data = file.get(name)
+    if not isinstance(data, h5py.Dataset):
+        raise BadInput(f"{path}: dataset {name} is missing; the file is not as published, download it again")
+    if data.dtype != dtype or data.ndim != 3 or 0 in data.shape:
+        raise BadInput(
+            f"{path}: dataset {name} is {data.dtype} of shape {data.shape}, not {dtype} (slices, rows, "
+            "columns); use the single-coil files as published"
+        )
+    return data
+
+
+def _header_text(file: h5py.File, path: Path) -> bytes:
+    data = file.get("ismrmrd_header")
+    text = data[()] if isinstance(data, h5py.Dataset) and data.shape == () else None
+    if not isinstance(text, bytes):
+        raise BadInput(
+            f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, download "
+            "it again"
+        )
+    return text
+
+
+def _attribute(file: h5py.File, path: Path, name: str) -> str:
+    value = file.attrs.get(name)
+    if not isinstance(value, str) or not value:
+        raise BadInput(
+            f"{path}: attribute {name} (text) is missing; the file is not as published, download it again"
+        )
+    return value
+
+
+# ---- pairs ----------------------------------------------------------------------------------------
+
+
+def check_pair(pd: Scan, pdfs: Scan) -> None:
+    """Check that two scans can be paired pixel by pixel and slice by slice.
+
+    Different encoded widths and slice counts are usual: slices are paired up to the shorter volume.
+
+    Raises:
+        BadInput: an acquisition is in the wrong place, or matrix or field of view differ.
+    """
+    for scan, wanted, column in ((pd, PD, "first"), (pdfs, PDFS, "second")):
+        if scan.acquisition != wanted:
+            raise BadInput(
+                f"{scan.path}: attribute acquisition is {scan.acquisition}, but the pair list names it in the "
+                f"{column} column, which is for {wanted}; correct the list"
+            )
+    if pd.header.recon_matrix != pdfs.header.recon_matrix:
+        raise BadInput(
+            f"{pd.path}: its reconstructed matrix {pd.header.recon_matrix} is not that of {pdfs.path.name}, "
+            f"{pdfs.header.recon_matrix}; remove the pair from the list"
+        )
+    for mine, other in zip(pd.header.recon_field_of_view, pdfs.header.recon_field_of_view, strict=True):
+        if abs(mine - other) > _FIELD_OF_VIEW_TOLERANCE * other:
+            raise BadInput(
+                f"{pd.path}: its field of view {pd.header.recon_field_of_view} mm is not that of "
+                f"{pdfs.path.name}, {pdfs.header.recon_field_of_view} mm; remove the pair from the list"
+            )
+
+
+def paired_slices(pd: Scan, pdfs: Scan, wanted: int | None = None) -> tuple[int, int]:
+    """Return (start, stop) of the slices that both scans have, the ``wanted`` central ones of them.
+
+    Raises:
+        BadInput: fewer slices are shared than wanted.
+    """
+    shared = min(pd.slices, pdfs.slices)
+    if wanted is None:
+        return 0, shared
+    if not 0 < wanted <= shared:
+        raise BadInput(
+            f"{pdfs.path}: --slices {wanted}, but with {pd.path.name} it shares {shared} slices; choose "
+            "fewer slices"
+        )
+    start = (shared - wanted) // 2
+    return start, start + wanted
+
+
+def read_pair_list(path: Path) -> list[PairEntry]:
+    """Read a pair list: CSV without a header row, ``PD stem, PDFS stem, score`` per line.
+
+    Raises:
+        BadInput: the file is missing or empty, or a line is broken or repeats a PDFS scan; the message
+            gives the line's number.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: the pair list is missing; check the path in the configuration")
+    entries: list[PairEntry] = []
+    lines: dict[str, int] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for number, row in enumerate(csv.reader(file), start=1):
+                if not row:
+                    continue
+                entry = _pair_entry(row, f"{path}, line {number}")
+                if entry.pdfs in lines:
+                    raise BadInput(
+                        f"{path}, line {number}: {entry.pdfs} is paired already in line "
+                        f"{lines[entry.pdfs]}; remove one of the two"
+                    )
+                lines[entry.pdfs] = number
+                entries.append(entry)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"{path}: the pair list is not CSV text ({error}); replace the file") from error
+    if not entries:
+        raise BadInput(
+            f"{path}: the pair list is empty; it needs one line `PD file,PDFS file,score` per pair"
+        )
+    return entries
+
+
+def _pair_entry(row: Sequence[str], where: str) -> PairEntry:
+    if len(row) != 3:
+        raise BadInput(
+            f"{where}: it has {len(row)} fields, not the 3 of `PD file,PDFS file,score`; correct it"
+        )
+    pd, pdfs, score = (field.strip() for field in row)
+    try:
+        number = float(score)
+    except ValueError:
+        raise BadInput(
+            f"{where}: score is {score!r}, not a number; correct it, or delete the line if it is a header row"
+        ) from None
+    for field, stem in (("PD file", pd), ("PDFS file", pdfs)):
+        if not stem or Path(stem).name != stem or "\\" in stem or stem.endswith(".h5"):
+            raise BadInput(
+                f"{where}: {field} is {stem!r}; give the file's name without folder and without .h5, such as "
+                "file1000685"
+            )
+    if pd == pdfs:
+        raise BadInput(f"{where}: {pd} is paired with itself; name a PD and a PDFS file")
+    return PairEntry(pd, pdfs, number)
+
+
+def pair_list_text(entries: Sequence[PairEntry]) -> str:
+    """Return the text of a pair list in the published form."""
+    return "".join(f"{entry.pd},{entry.pdfs},{entry.score!r}\n" for entry in entries)
+
+
+def check_splits(lists: Mapping[str, Sequence[PairEntry]]) -> None:
+    """Check that no file is in two pair lists.
+
+    Args:
+        lists: split name -> entries.
+
+    Raises:
+        BadInput: naming the file and both splits.
+    """
+    seen: dict[str, str] = {}
+    for split, entries in lists.items():
+        for stem in sorted({stem for entry in entries for stem in (entry.pd, entry.pdfs)}):
+            if stem in seen:
+                raise BadInput(
+                    f"{stem} is in the pair lists of two splits, {seen[stem]} and {split}; remove it from one "
+                    "of them, or evaluation would see training data"
+                )
+            seen[stem] = split
