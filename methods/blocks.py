@@ -50,8 +50,15 @@ def crop_to(maps: Tensor, shape: tuple[int, int]) -> Tensor:
     return maps[..., top : top + height, left : left + width]
 
 
-def require_depth(method: str, field: str, depth: int, image_shape: tuple[int, int], least: int = 1) -> None:
-    """Check that an image halved ``depth`` times still has something to normalise over.
+def bad_parameter(method: str, field: str, value: object, remedy: str) -> BadInput:
+    """The error for a parameter value that a method cannot be built with, to be raised by ``build``."""
+    return BadInput(f"methods/{method}/method.yaml or the configuration: {field} is {value!r}; {remedy}")
+
+
+def require_depth(
+    method: str, field: str, depth: int, image_shape: tuple[int, int], *, least: int, padded: bool
+) -> None:
+    """Check that an image halved ``depth`` times leaves two pixels to normalise over, or more.
 
     Args:
         method: folder of the method, for the message.
@@ -59,17 +66,20 @@ def require_depth(method: str, field: str, depth: int, image_shape: tuple[int, i
         depth: number of halvings.
         image_shape: (height, width).
         least: smallest depth that the network is defined for.
+        padded: whether the image is padded beforehand; otherwise halving an odd side drops a line.
 
     Raises:
-        BadInput: the depth is too small, or the coarsest feature map would be a single pixel.
+        BadInput: the depth is too small, or too large for the image.
     """
     if depth < least:
-        raise BadInput(f"methods/{method}/method.yaml: {field} is {depth}; set it to {least} or more")
-    if max(image_shape) <= 2**depth:
-        raise BadInput(
-            f"methods/{method}/method.yaml: {field} is {depth}, which leaves one pixel of an image of "
-            f"{image_shape[0]}x{image_shape[1]}; lower {field} or use larger images"
+        raise bad_parameter(method, field, depth, f"set it to {least} or more")
+    height, width = image_shape
+    extra = 2**depth - 1 if padded else 0
+    if ((height + extra) >> depth) * ((width + extra) >> depth) < 2:
+        remedy = (
+            f"lower it or use larger images: too little of {height}x{width} is left at the coarsest level"
         )
+        raise bad_parameter(method, field, depth, remedy)
 
 
 class DenseBlock(nn.Module):

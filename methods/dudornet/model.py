@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement, Truth
-from methods.blocks import complex_l1, to_channels, to_complex
+from methods.blocks import bad_parameter, complex_l1, to_channels, to_complex
 from methods.contract import Reconstruction, ReconstructionModel
 
 _DILATIONS = (1, 2, 3, 3)
@@ -137,7 +136,5 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
         BadInput: there is no recurrence.
     """
     if params["recurrences"] < 1:
-        raise BadInput(
-            f"methods/dudornet/method.yaml: recurrences is {params['recurrences']}; set it to 1 or more"
-        )
+        raise bad_parameter("dudornet", "recurrences", params["recurrences"], "set it to 1 or more")
     return DuDoRNet(params["features"], params["recurrences"], params["prior"], params["initial_std"])

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import (
     DenseBlock,
     UpBlock,
+    bad_parameter,
     complex_l1,
     crop_to,
     pad_to_multiple,
@@ -250,17 +250,12 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
         BadInput: ``levels`` does not suit the image shape, or ``fusion``, ``alpha`` or ``beta`` is
             outside its range.
     """
-    require_depth("manet", "levels", params["levels"], image_shape, least=2)
+    require_depth("manet", "levels", params["levels"], image_shape, least=2, padded=True)
     if params["fusion"] not in _FUSIONS:
-        raise BadInput(
-            f"methods/manet/method.yaml: fusion is {params['fusion']!r}; set it to one of "
-            + ", ".join(_FUSIONS)
-        )
+        raise bad_parameter("manet", "fusion", params["fusion"], f"set it to one of {', '.join(_FUSIONS)}")
     for field in ("alpha", "beta"):
         if not 0 <= params[field] <= 1:
-            raise BadInput(
-                f"methods/manet/method.yaml: {field} is {params[field]}; set it to a weight from 0 to 1"
-            )
+            raise bad_parameter("manet", field, params[field], "set it to a weight from 0 to 1")
     return MANet(
         width=params["width"],
         levels=params["levels"],

@@ -12,6 +12,7 @@ from methods.blocks import require_depth
 from methods.contract import Reconstruction, ReconstructionModel
 
 _SLOPE = 0.2
+_LEAST_STD = 1e-6  # of an image whose maximum is 1: a constant slice divides by this instead of 0
 
 
 def _activated(convolution: nn.Module, channels: int) -> list[nn.Module]:
@@ -83,9 +84,16 @@ class UNetReconstruction(ReconstructionModel):
         self.network = UNet(1, channels, pools, dropout)
 
     def forward(self, measurement: Measurement) -> Reconstruction:
-        """Reconstruct the target from its own zero-filled magnitude."""
-        image = self.network(measurement.zero_filled[:, None])
-        return Reconstruction(image[:, 0].float())
+        """Reconstruct the target from its own zero-filled magnitude.
+
+        Instance norm forgets the intensity of its input. The network therefore maps standardised
+        slices to standardised slices, and the zero-filled mean and standard deviation come back after.
+        """
+        image = measurement.zero_filled[:, None]
+        mean = image.mean(dim=(-2, -1), keepdim=True)
+        std = image.std(dim=(-2, -1), keepdim=True, correction=0).clamp_min(_LEAST_STD)
+        restored = self.network((image - mean) / std).float() * std + mean
+        return Reconstruction(restored[:, 0])
 
     def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
         """L1 of the magnitude image."""
@@ -98,5 +106,5 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
     Raises:
         BadInput: ``pools`` does not suit the image shape.
     """
-    require_depth("unet", "pools", params["pools"], image_shape)
+    require_depth("unet", "pools", params["pools"], image_shape, least=1, padded=False)
     return UNetReconstruction(params["channels"], params["pools"], params["dropout"])

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_prep.errors import BadInput
 from data_prep.measurement import Measurement, Truth
-from methods.blocks import DenseBlock, UpBlock, crop_to, pad_to_multiple, require_depth
+from methods.blocks import DenseBlock, UpBlock, bad_parameter, crop_to, pad_to_multiple, require_depth
 from methods.contract import Reconstruction, ReconstructionModel
 
 _LOSSES = {"l1": functional.l1_loss, "mse": functional.mse_loss}
@@ -66,7 +65,7 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
     Raises:
         BadInput: ``levels`` does not suit the image shape, or ``loss`` is unknown.
     """
-    require_depth("xiang", "levels", params["levels"], image_shape, least=2)
+    require_depth("xiang", "levels", params["levels"], image_shape, least=2, padded=True)
     if params["loss"] not in _LOSSES:
-        raise BadInput(f"methods/xiang/method.yaml: loss is {params['loss']!r}; set it to l1 or mse")
+        raise bad_parameter("xiang", "loss", params["loss"], "set it to l1 or mse")
     return XiangReconstruction(params["width"], params["levels"], params["loss"])

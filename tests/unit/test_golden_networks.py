@@ -14,8 +14,11 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from data_prep.measurement import Measurement
 from methods.blocks import DenseBlock, UpBlock
+from methods.contract import ReconstructionModel
 from methods.dudornet.model import DilatedResidualDenseNetwork, SqueezeExciteDenseBlock
 from methods.manet.model import GuidedAttention, TwoStreamNetwork
 from methods.unet.model import UNet
@@ -118,11 +121,13 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-def count_method(method: str, **changes: Any) -> int:
-    """Trainable parameters of a method at the defaults of its folder, some of them changed."""
+def build_method(method: str, **changes: Any) -> ReconstructionModel:
+    """Build a method at the defaults of its folder, some of them changed, without filling memory."""
     content = yaml.safe_load((ROOT / "methods" / method / "method.yaml").read_text())
     build = importlib.import_module(f"methods.{method}.model").build
-    return count(build({**content["parameters"], **changes}, (256, 256)))
+    with torch.device("meta"):
+        model: ReconstructionModel = build({**content["parameters"], **changes}, (256, 256))
+    return model
 
 
 @pytest.mark.parametrize(
@@ -145,7 +150,7 @@ def count_method(method: str, **changes: Any) -> int:
     ],
 )
 def test_parameter_count_of_methods(method: str, changes: dict[str, Any], expected: int) -> None:
-    assert count_method(method, **changes) == expected
+    assert count(build_method(method, **changes)) == expected
 
 
 @pytest.mark.parametrize(
@@ -165,4 +170,17 @@ def test_parameter_count_of_methods(method: str, changes: dict[str, Any], expect
     ],
 )
 def test_parameter_count_of_blocks(build: Any, expected: int) -> None:
-    assert count(build()) == expected
+    with torch.device("meta"):
+        assert count(build()) == expected
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [("unet", 24.1), ("xiang", 67.1), ("dudornet", 340.0), ("manet", 255.7)]
+)
+def test_work_of_one_forward_pass_at_256x256(method: str, expected: float) -> None:
+    with torch.device("meta"):
+        kspace, image = torch.zeros(1, 256, 256, dtype=torch.complex64), torch.zeros(1, 256, 256)
+        mask, scale = torch.zeros(1, 1, 256, dtype=torch.bool), torch.zeros(1)
+        with FlopCounterMode(display=False) as counter:
+            build_method(method)(Measurement(kspace, mask, image, kspace, scale))
+    assert counter.get_total_flops() / 1e9 == pytest.approx(expected, abs=0.05)
