@@ -153,10 +153,11 @@ def radial_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
 
 
 def spiral_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
-    """Interleaved spirals whose turns lie one sample apart in the centre and ever wider outwards.
+    """Interleaved spirals whose turns lie half a sample apart in the centre and ever wider outwards.
 
-    The distance between neighbouring turns is 1 + g r at radius r, which makes the angle
-    2 pi log(1 + g r) / (N g) for N interleaves. The growth g is the largest that still gives ``wanted``
+    The distance between neighbouring turns is d + g r at radius r, which makes the angle
+    2 pi log(1 + g r / d) / (N g) for N interleaves; d = 1/2, and two points per sample along the path, leave
+    no hole in the centre after rounding to the grid. The growth g is the largest that still gives ``wanted``
     samples; a surplus of a few is taken from the outer end. The corners of k-space stay empty.
 
     Args:
@@ -166,16 +167,17 @@ def spiral_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
         offset: rotation, in [0, 1) of the angle between two interleaves.
     """
     side = max(height, width)
+    distance = 0.5
     interleaves = max(2, round(side / 32))
     rotation = 2 * np.pi * (np.arange(interleaves)[:, None] + offset) / interleaves
 
     def samples(growth: float) -> Mask:
         fine = np.linspace(0, side / 2, 16 * side)
-        winding = 2 * np.pi / interleaves / (1 + growth * fine)
+        winding = 2 * np.pi / interleaves / (distance + growth * fine)
         speed = np.hypot(1, fine * winding)
         length = np.concatenate([[0], np.cumsum((speed[1:] + speed[:-1]) / 2 * np.diff(fine))])
-        radius = np.interp(np.arange(int(length[-1]) + 1), length, fine)
-        angle = rotation + 2 * np.pi / interleaves * np.log1p(growth * radius) / growth
+        radius = np.interp(np.arange(0, length[-1], 0.5), length, fine)
+        angle = rotation + 2 * np.pi / interleaves * np.log1p(growth * radius / distance) / growth
         return _rasterise(radius * np.sin(angle), radius * np.cos(angle), height, width)
 
     dense, sparse = 1e-4, 16.0
@@ -189,7 +191,7 @@ def spiral_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
 
 
 def _rasterise(y: NDArray[np.float64], x: NDArray[np.float64], height: int, width: int) -> Mask:
-    """Mark the grid positions nearest to a trajectory that is sampled once per grid step of the longer side.
+    """Mark the grid positions nearest to the points of a trajectory, in grid steps of the longer side.
 
     The other side is scaled, since both span the same range of frequencies. Rounding to 1e-6 grid steps first
     keeps the last bit of a platform's sine from deciding where a sample goes.

@@ -5,9 +5,9 @@ has a rank hashed from the base seed and its name, so that the ranking does not 
 drops out. In that order the groups that can be used fill the test split, then validation, then training:
 test and validation keep their size when subjects are excluded, training takes the shortfall, and across
 each border no more subjects move than were excluded. A group that is too large for the room left in a
-split goes to the next. fastMRI is split in two pools: the published validation files become the test
-split, the published training files fill validation and training. Usable subjects beyond the configured
-numbers stay out, with an empty split in the manifest.
+split goes to the next, and stays out if it fits in none. fastMRI is split in two pools: the published
+validation files become the test split, the published training files fill validation and training. Usable
+subjects beyond the configured numbers stay out, with an empty split in the manifest.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def choose_splits(
         Split by subject, for those that are used.
 
     Raises:
-        BadInput: too few subjects, more than the excluded ones explain, a split without any, or leakage.
+        BadInput: fewer subjects than the excluded ones explain, a split without any, or leakage.
     """
     chosen: dict[str, str] = {}
     for hint, splits in _POOLS[dataset].items():
@@ -150,7 +150,11 @@ def choose_splits(
                 room[split] -= len(members)
                 chosen.update(dict.fromkeys(members, split))
         excluded = [record for record in records if not record.usable and record.split_hint == hint]
-        if sum(room.values()) > len(excluded) or any(room[split] == wanted[split] for split in splits):
+        # Persons of several scans may leave each split short of all but one of their scans.
+        slack = len(splits) * (max(map(len, groups.values()), default=1) - 1)
+        if sum(room.values()) > len(excluded) + slack or any(
+            room[split] == wanted[split] for split in splits
+        ):
             raise _too_few(dataset, splits, wanted, groups, excluded)
     _refuse_leakage([record for record in records if record.subject in chosen], chosen)
     return chosen
@@ -374,7 +378,11 @@ def main() -> None:
     got = prepare(arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output)
     for split in SPLITS:
         missing = wanted[split] - got[split]
-        note = f", {missing} fewer than configured because subjects were excluded" if missing else ""
+        note = (
+            f", {missing} fewer than configured (excluded, or of a person who does not fit)"
+            if missing
+            else ""
+        )
         print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
 
 

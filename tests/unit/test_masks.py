@@ -1,0 +1,285 @@
+"""Masks: realised accelerations, the patterns' shapes, fastMRI's bits, and the files that freeze them."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from data_prep import masks
+from data_prep.errors import BadInput
+from data_prep.masks import MASKS, MaskSet, fastmri_file_lines, frozen_mask, label, make_masks, parse_mask
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "fastmri_masks.json").read_text())
+SIDES = [64, 96, 128, 256, 320]
+ONE_D = [name for name in MASKS["ixi"] if name.startswith("1d_")]
+TWO_D = [name for name in MASKS["ixi"] if name.startswith("2d_")]
+
+
+def lines_of(name: str, width: int, seed: int = 2022) -> np.ndarray:
+    mask = frozen_mask(name, 32, width, seed)
+    assert (mask == mask[0]).all(), "1D masks sample whole columns"
+    return mask[0]
+
+
+@pytest.mark.parametrize("name", MASKS["ixi"])
+@pytest.mark.parametrize("side", SIDES)
+def test_realised_acceleration_is_nominal_or_the_nearest_whole_number(name: str, side: int) -> None:
+    mask = frozen_mask(name, side, side, 2022)
+    assert mask.dtype == bool
+    assert mask.shape == (side, side)
+    nominal = parse_mask(name)[2]
+    smallest_step = side if name in ONE_D else 1
+    assert abs(mask.sum() - side * side / nominal) <= smallest_step / 2
+    if name in TWO_D or side == 256:
+        assert mask.size / mask.sum() == pytest.approx(nominal, rel=0.02)
+
+
+@pytest.mark.parametrize("name", MASKS["ixi"])
+@pytest.mark.parametrize(
+    "shape", [(32, 32), (33, 33), (97, 97), (255, 255), (96, 128), (128, 77), (320, 33), (319, 320)]
+)
+def test_odd_small_and_oblong_matrices(name: str, shape: tuple[int, int]) -> None:
+    height, width = shape
+    mask = frozen_mask(name, height, width, 7)
+    nominal = parse_mask(name)[2]
+    expected = round(width / nominal) * height if name in ONE_D else round(height * width / nominal)
+    assert mask.sum() == expected
+    assert mask[height // 2, width // 2], "the zero frequency is always sampled"
+
+
+@pytest.mark.parametrize("name", ONE_D)
+@pytest.mark.parametrize("width", [*SIDES, 33, 255])
+def test_lines_around_the_zero_frequency_are_complete(name: str, width: int) -> None:
+    lines = lines_of(name, width)
+    acs = round(0.04 * width)
+    below = width // 2 - np.flatnonzero(~lines[: width // 2])[-1] - 1
+    above = np.flatnonzero(~lines[width // 2 :])[0]
+    assert below + above >= acs
+    assert min(below, above) >= acs // 2 - 1
+
+
+@pytest.mark.parametrize("name", ["1d_uniform_6x", "1d_uniform_9x"])
+@pytest.mark.parametrize("width", [*SIDES, 255])
+def test_uniform_lines_are_equally_spaced_and_wider_than_nominal(name: str, width: int) -> None:
+    lines = lines_of(name, width)
+    nominal = parse_mask(name)[2]
+    acs = round(0.04 * width)
+    start = (width - acs + 1) // 2
+    left, right = np.flatnonzero(lines[:start]), np.flatnonzero(lines[start + acs :])
+    gaps = np.concatenate([np.diff(left), np.diff(right)])
+    assert gaps.max() - gaps.min() <= 1
+    assert gaps.mean() > nominal
+    # No hole at either edge and none beside the centre block.
+    assert max(left[0], start - left[-1], right[0] + 1) <= gaps.max()
+    assert width - (start + acs + right[-1]) <= gaps.max()
+
+
+@pytest.mark.parametrize("name", ["1d_random_3x", "1d_random_6x"])
+def test_random_lines_have_no_preference(name: str) -> None:
+    width, seeds = 128, range(300)
+    share = np.mean([lines_of(name, width, seed) for seed in seeds], axis=0)
+    outside = np.r_[share[:58], share[70:]]
+    expected = (round(width / parse_mask(name)[2]) - 5) / (width - 5)
+    assert abs(outside - expected).max() < 5 * math.sqrt(expected * (1 - expected) / len(seeds))
+
+
+@pytest.mark.parametrize("name", TWO_D)
+@pytest.mark.parametrize("side", [96, 256])
+def test_2d_patterns_are_dense_in_the_centre_and_thin_out(name: str, side: int) -> None:
+    mask = frozen_mask(name, side, side, 2022)
+    y, x = np.indices(mask.shape) - side // 2
+    radius = np.hypot(y, x)
+    density = [mask[(radius >= low) & (radius < low + side / 12)].mean() for low in np.arange(6) * side / 12]
+    assert mask[radius <= 2.5].all()
+    assert (np.diff(density) < 0).all()
+    assert density[0] > 5 * density[-1]
+
+
+@pytest.mark.parametrize("name", ["2d_radial_6x", "2d_radial_9x"])
+def test_spokes_pass_through_the_centre_at_equal_angles(name: str) -> None:
+    side = 256
+    mask = frozen_mask(name, side, side, 2022)
+    y, x = np.indices(mask.shape) - side // 2
+    ring = mask & (abs(np.hypot(y, x) - 120) < 1)
+    angles = np.sort(np.arctan2(y[ring], x[ring]))
+    gaps = np.diff(np.r_[angles, angles[0] + 2 * np.pi])
+    # Samples of one spoke in the ring lie within two grid steps; what is left are gaps between spokes.
+    between = gaps[gaps > 2.5 / 120]
+    assert len(between) % 2 == 0, "every spoke leaves the ring twice"
+    assert abs(between - between.mean()).max() < 3 / 120
+    # A spoke seen from its two ends: point symmetric but for rounding.
+    turned = np.zeros_like(mask)
+    turned[1:, 1:] = mask[1:, 1:][::-1, ::-1]
+    assert (ndimage.binary_dilation(turned, np.ones((3, 3))) & mask)[1:, 1:].sum() > 0.98 * mask.sum()
+
+
+@pytest.mark.parametrize("name", ["2d_spiral_6x", "2d_spiral_9x"])
+def test_spiral_arms_are_connected_and_leave_the_corners_empty(name: str) -> None:
+    side = 256
+    mask = frozen_mask(name, side, side, 2022)
+    y, x = np.indices(mask.shape) - side // 2
+    assert not mask[np.hypot(y, x) > side / 2 + 1].any()
+    assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
+    # Outside the dense centre every ray meets turns that are further and further apart.
+    for ray in (mask[side // 2, side // 2 :], mask[side // 2, side // 2 :: -1], mask[side // 2 :, side // 2]):
+        samples = np.flatnonzero(ray)
+        turns = samples[np.r_[True, np.diff(samples) > 1]]
+        gaps = np.diff(turns[turns > side / 16])
+        assert len(gaps) >= 8
+        assert gaps[-3:].mean() > 2 * gaps[:3].mean()
+
+
+@pytest.mark.parametrize("name", MASKS["ixi"])
+def test_masks_follow_the_seed(name: str) -> None:
+    first = frozen_mask(name, 96, 96, 1)
+    np.testing.assert_array_equal(first, frozen_mask(name, 96, 96, 1))
+    assert (first != frozen_mask(name, 96, 96, 2)).any()
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [
+        ("1d_uniform_6x", "e065f3f5be11"),
+        ("1d_random_3x", "b73296130c71"),
+        ("2d_radial_9x", "6555b511cd76"),
+        ("2d_spiral_6x", "6eaa6e47abe9"),
+    ],
+)
+def test_masks_are_the_same_everywhere(name: str, start: str) -> None:
+    """A change here changes every published number of the suite."""
+    assert make_masks(name, 256, 256, 2022).sha256.startswith(start)
+
+
+@pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['pattern']}_{g['acceleration']}x_{g['width']}")
+def test_fastmri_masks_are_bit_equal(golden: dict) -> None:
+    name = f"{golden['pattern']}_{golden['acceleration']}x"
+    lines = fastmri_file_lines(name, golden["width"], golden["file_name"].removesuffix(".h5"))
+    assert np.flatnonzero(lines).tolist() == golden["columns"]
+    assert lines.sum() == golden["sampled"]
+    assert masks.acs_lines(name, golden["width"]) == golden["low_frequency_lines"]
+
+
+def test_fastmri_training_masks_differ_by_seed_alone() -> None:
+    store = make_masks("random_4x", 320, 320, 2022, ["file9000001"])
+    batch = store.training([5, 6, 5 + 2**32])
+    assert batch.shape == (3, 1, 320)
+    np.testing.assert_array_equal(batch[0], batch[2])
+    assert (batch[0] != batch[1]).any()
+    np.testing.assert_array_equal(batch[1:2], store.training([6]))
+    mean = np.mean([1 / store.training([seed]).mean() for seed in range(200)])
+    assert mean == pytest.approx(4, rel=0.05)
+
+
+@pytest.mark.parametrize("name", MASKS["fastmri"])
+def test_fastmri_evaluation_masks_are_the_files_own(name: str) -> None:
+    stems = ["file1000323", "file9000001"]
+    store = make_masks(name, 320, 320, 2022, stems)
+    batch = store.evaluation(["file9000001", "file1000323", "file9000001"])
+    assert batch.shape == (3, 1, 320)
+    for lines, stem in zip(batch, ["file9000001", "file1000323", "file9000001"], strict=True):
+        np.testing.assert_array_equal(lines[0], fastmri_file_lines(name, 320, stem))
+    with pytest.raises(BadInput, match="file7"):
+        store.evaluation(["file1000323", "file7"])
+
+
+def test_ixi_has_one_mask_for_all() -> None:
+    store = make_masks("2d_spiral_9x", 64, 48, 2022)
+    assert store.evaluation(["IXI900", "IXI901"]).shape == (2, 64, 48)
+    assert store.training([1, 2, 3]).shape == (1, 64, 48)
+    for batch in (store.evaluation(["IXI900", "IXI901"]), store.training([8])):
+        assert (batch == store.mask).all()
+    store.training([1])[:] = True
+    assert not store.mask.all(), "a batch is a copy"
+
+
+def test_names_and_labels() -> None:
+    assert parse_mask("2d_radial_9x") == ("ixi", "2d_radial", 9)
+    assert parse_mask("equispaced_8x") == ("fastmri", "equispaced", 8)
+    labels = {label(name) for names in MASKS.values() for name in names}
+    assert {"1D-Uniform-6×", "2D-Spiral-9×", "Random-4×", "Equispaced-8×"} < labels
+    assert len(labels) == 12
+    with pytest.raises(BadInput, match=r"`2d_radial_5x` is unknown.*2d_radial_6x.*equispaced_8x"):
+        parse_mask("2d_radial_5x")
+
+
+def test_too_small_a_matrix_is_refused() -> None:
+    with pytest.raises(BadInput, match="32 or more"):
+        frozen_mask("2d_radial_6x", 31, 64, 1)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["masks", *arguments])
+    masks.main()
+
+
+def test_files_of_an_ixi_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--mask", "2d_radial_6x", "--height", "64", "--width", "60", "--seed", "2022"]
+    for folder in ("one", "two"):
+        run(monkeypatch, *options, "--output", str(tmp_path / folder))
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["2d_radial_6x.json", "2d_radial_6x.npz", "2d_radial_6x.png"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    loaded = MaskSet.load(tmp_path / "one" / "2d_radial_6x.npz")
+    record = json.loads((tmp_path / "one" / "2d_radial_6x.json").read_text())
+    assert record == {
+        "name": "2d_radial_6x",
+        "dataset": "ixi",
+        "pattern": "2d_radial",
+        "acceleration": 6,
+        "realised_acceleration": 6.0,
+        "acs": 0,
+        "seed": 2022,
+        "sha256": loaded.sha256,
+        "shape": [64, 60],
+        "sampled": 640,
+    }
+    assert (loaded.dataset, loaded.pattern, loaded.acceleration) == ("ixi", "2d_radial", 6)
+    assert loaded.realised_acceleration == 6.0
+    np.testing.assert_array_equal(loaded.mask, frozen_mask("2d_radial_6x", 64, 60, 2022))
+    with Image.open(tmp_path / "one" / "2d_radial_6x.png") as picture:
+        assert min(picture.size) > 800
+
+
+def test_files_of_a_fastmri_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("subject,status\nfile9000001,ok\nfile9000007,excluded\nfile1000323,ok\n")
+    options = ["--mask", "equispaced_4x", "--height", "320", "--width", "320", "--seed", "1"]
+    run(monkeypatch, *options, "--manifest", str(manifest), "--output", str(tmp_path))
+    loaded = MaskSet.load(tmp_path / "equispaced_4x.npz")
+    assert loaded.files == ("file1000323", "file9000001")
+    record = json.loads((tmp_path / "equispaced_4x.json").read_text())
+    assert (record["shape"], record["sampled"], record["acs"]) == ([2, 320], 160, 26)
+    assert (record["realised_acceleration"], record["seed"]) == (4.0, None)
+    with pytest.raises(BadInput, match="--manifest"):
+        run(monkeypatch, *options, "--output", str(tmp_path))
+
+
+def test_checksum_knows_the_shape() -> None:
+    mask = np.zeros((4, 6), dtype=bool)
+    assert MaskSet("2d_radial_6x", mask).sha256 != MaskSet("2d_radial_6x", mask.reshape(6, 4)).sha256
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"m\.npz: the mask is missing"):
+        MaskSet.load(tmp_path / "m.npz")
+    masks.save(make_masks("1d_random_3x", 32, 32, 1), 32, 32, 1, tmp_path)
+    whole = (tmp_path / "1d_random_3x.npz").read_bytes()
+    for content in (b"", b"text", whole[: len(whole) // 2]):
+        (tmp_path / "m.npz").write_bytes(content)
+        with pytest.raises(BadInput, match=r"m\.npz: not a mask file"):
+            MaskSet.load(tmp_path / "m.npz")
+    manifest = tmp_path / "manifest.csv"
+    with pytest.raises(BadInput, match="manifest is missing"):
+        masks.files_of(manifest)
+    manifest.write_text("name\nfile9000001\n")
+    with pytest.raises(BadInput, match="`subject` and `status`"):
+        masks.files_of(manifest)
+    manifest.write_text("subject,status\nfile9000001,excluded\n")
+    with pytest.raises(BadInput, match="no `ok`"):
+        masks.files_of(manifest)

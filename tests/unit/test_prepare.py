@@ -1,0 +1,441 @@
+"""Splits are by person, stable, exact where they can be and refused where they cannot; files are complete."""
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_prep import prepare
+from data_prep.errors import BadInput
+from data_prep.prepare import Record, choose_splits
+from data_prep.slices import SliceStore
+
+WANTED = {"train": 5, "val": 2, "test": 3}
+
+
+def fields(subject: str, dataset: str = "ixi", /, **changes: Any) -> dict[str, Any]:
+    """A subject's JSON file as the step `align` writes it."""
+    return {
+        "subject": subject,
+        "dataset": dataset,
+        "source": "embedded",
+        "status": "ok",
+        "reason": "",
+        "site": "HH" if dataset == "ixi" else "",
+        "group": f"person {subject}",
+        "slices": 2,
+        "target_file": f"{subject}-T2.nii.gz",
+        "auxiliary_file": f"{subject}-T1.nii.gz",
+        "target_sha256": hashlib.sha256(f"{subject} target".encode()).hexdigest(),
+        "auxiliary_sha256": hashlib.sha256(f"{subject} auxiliary".encode()).hexdigest(),
+        "score_before": 0.25,
+        "score_after": 0.5,
+        "transform": [1, 0, 0, 1],
+        "split_hint": "" if dataset == "ixi" else "train",
+    } | changes
+
+
+def record(subject: str, dataset: str = "ixi", **changes: Any) -> Record:
+    values = fields(subject, dataset, **changes)
+    del values["transform"]
+    return Record(**values)
+
+
+def people(count: int, excluded: set[int] = frozenset()) -> list[Record]:
+    return [
+        record(f"IXI{900 + i}", **({"status": "excluded", "reason": "moved"} if i in excluded else {}))
+        for i in range(count)
+    ]
+
+
+def counts(chosen: Mapping[str, str]) -> dict[str, int]:
+    return {split: list(chosen.values()).count(split) for split in ("train", "val", "test")}
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**31), st.integers(0, 5))
+@settings(max_examples=40, deadline=None)
+def test_counts_are_exact_when_all_are_there(train: int, val: int, test: int, seed: int, spare: int) -> None:
+    wanted = {"train": train, "val": val, "test": test}
+    chosen = choose_splits(people(sum(wanted.values()) + spare), "ixi", wanted, seed)
+    assert counts(chosen) == wanted
+
+
+@given(st.sets(st.integers(0, 9), max_size=4), st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_training_takes_the_shortfall_and_few_move(excluded: set[int], seed: int) -> None:
+    before = choose_splits(people(10), "ixi", WANTED, seed)
+    after = choose_splits(people(10, excluded), "ixi", WANTED, seed)
+    assert counts(after) == {**WANTED, "train": 5 - len(excluded)}
+    assert set(before) - set(after) == {f"IXI{900 + i}" for i in excluded}
+    for border in ({"test"}, {"test", "val"}):
+        moved = [name for name in after if (before[name] in border) != (after[name] in border)]
+        assert len(moved) <= len(excluded)
+        assert all(after[name] in border for name in moved), "nobody leaves test or validation"
+
+
+def test_spare_subjects_stand_in_for_excluded_ones() -> None:
+    chosen = choose_splits(people(13, {1, 4}), "ixi", WANTED, 2022)
+    assert counts(chosen) == WANTED
+
+
+def test_the_split_follows_the_seed_and_not_the_order() -> None:
+    records = people(10)
+    first = choose_splits(records, "ixi", WANTED, 2022)
+    assert choose_splits(records[::-1], "ixi", WANTED, 2022) == first
+    assert any(choose_splits(records, "ixi", WANTED, seed) != first for seed in range(3))
+
+
+@given(st.lists(st.integers(1, 3), min_size=6, max_size=10), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_a_person_is_never_in_two_splits(sizes: list[int], seed: int) -> None:
+    records = [
+        record(f"file{10 * person + scan}", "fastmri", group=f"p{person}")
+        for person, size in enumerate(sizes)
+        for scan in range(size)
+    ]
+    records.append(record("file999", "fastmri", split_hint="val"))
+    wanted = {"train": sum(sizes) - 3, "val": 3, "test": 1}
+    chosen = choose_splits(records, "fastmri", wanted, seed)
+    for split, count in counts(chosen).items():
+        # Exact for persons of one scan; otherwise each split misses less than a person's scans.
+        assert 0 <= wanted[split] - count < max(sizes)
+    for person in range(len(sizes)):
+        assert (
+            len({chosen[r.subject] for r in records if r.group == f"p{person}" and r.subject in chosen}) <= 1
+        )
+
+
+def test_fastmri_tests_on_the_published_validation_files() -> None:
+    records = [record(f"file{i}", "fastmri") for i in range(8)]
+    records += [record(f"file{10 + i}", "fastmri", split_hint="val") for i in range(4)]
+    chosen = choose_splits(records, "fastmri", {"train": 6, "val": 2, "test": 4}, 2022)
+    assert {name for name, split in chosen.items() if split == "test"} == {f"file{10 + i}" for i in range(4)}
+    assert counts(chosen) == {"train": 6, "val": 2, "test": 4}
+    # Excluded validation files are not replaced by training files.
+    records[-1] = record("file13", "fastmri", split_hint="val", status="excluded", reason="no pair")
+    assert counts(choose_splits(records, "fastmri", {"train": 6, "val": 2, "test": 4}, 2022))["test"] == 3
+    with pytest.raises(BadInput, match=r"datasets\.fastmri\.splits asks for 5 test.*file13: no pair"):
+        choose_splits(records, "fastmri", {"train": 6, "val": 2, "test": 5}, 2022)
+
+
+def test_too_few_subjects_are_refused_with_every_reason() -> None:
+    with pytest.raises(
+        BadInput,
+        match=r"config: datasets\.ixi\.splits asks for 3 test \+ 2 val \+ 5 train.*"
+        r"7 of 7 persons.*IXI903: moved; IXI905: moved",
+    ):
+        choose_splits(people(9, {3, 5}), "ixi", WANTED, 2022)
+    with pytest.raises(BadInput, match=r"9 of 9 persons.*excluded: none"):
+        choose_splits(people(9), "ixi", WANTED, 2022)
+    with pytest.raises(BadInput, match=r"5 of 5 persons"):
+        choose_splits(people(10, {0, 1, 2, 3, 4}), "ixi", WANTED, 2022)
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("person", {"group": "p"}),
+        ("file", {"target_file": "same.h5"}),
+        ("file", {"auxiliary_file": "same.h5"}),
+        ("file content", {"target_sha256": "same"}),
+        ("file content", {"auxiliary_sha256": "same"}),
+    ],
+)
+def test_leakage_between_published_splits_is_refused(what: str, changes: dict[str, str]) -> None:
+    records = [record("file1", "fastmri", **changes), record("file2", "fastmri", group="other")]
+    records.append(record("file3", "fastmri", split_hint="val", **changes))
+    with pytest.raises(BadInput, match=rf"datasets\.fastmri: {what} .* two splits, .*file1.*file3"):
+        choose_splits(records, "fastmri", {"train": 1, "val": 1, "test": 1}, 2022)
+
+
+def test_one_scan_as_target_here_and_auxiliary_there_is_refused() -> None:
+    records = [record("file1", "fastmri", target_sha256="same"), record("file2", "fastmri")]
+    records.append(record("file3", "fastmri", split_hint="val", auxiliary_sha256="same"))
+    with pytest.raises(BadInput, match="file content same would be in two splits"):
+        choose_splits(records, "fastmri", {"train": 1, "val": 1, "test": 1}, 2022)
+
+
+# The command, on files.
+
+
+def write_subject(folder: Path, subject: str, dataset: str = "ixi", side: int = 8, **changes: Any) -> None:
+    values = fields(subject, dataset, **changes)
+    draw = np.random.default_rng(int(hashlib.sha256(subject.encode()).hexdigest()[:8], 16))
+    shape = (values["slices"] if values["status"] == "ok" else 0, side, side)
+    target = draw.random(shape) + (1j * draw.random(shape) if dataset == "fastmri" else 0)
+    with h5py.File(folder / f"{subject}.h5", "w") as file:
+        file["target"] = target.astype(np.complex64 if dataset == "fastmri" else np.float32)
+        file["auxiliary"] = draw.random(shape).astype(np.float32)
+    (folder / f"{subject}.json").write_text(json.dumps(values, indent=1, sort_keys=True))
+
+
+@pytest.fixture
+def aligned(tmp_path: Path) -> Path:
+    folder = tmp_path / "aligned"
+    folder.mkdir()
+    for i in range(6):
+        write_subject(folder, f"IXI{900 + i}", slices=2 + i % 3)
+    return folder
+
+
+SUBJECTS = [f"IXI{900 + i}" for i in range(6)]
+SMALL = {"train": 3, "val": 1, "test": 2}
+
+
+def run(monkeypatch: pytest.MonkeyPatch, aligned: Path, output: Path, **changes: str) -> None:
+    options = {
+        "dataset": "ixi",
+        "aligned": str(aligned),
+        "subjects": json.dumps(SUBJECTS),
+        "splits": json.dumps(SMALL),
+        "seed": "2022",
+        "output": str(output),
+    } | changes
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    monkeypatch.setattr(sys, "argv", ["prepare", *arguments])
+    prepare.main()
+
+
+def manifest(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def test_split_files_hold_every_slice_once(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "data" / "ixi"
+    run(monkeypatch, aligned, output)
+    assert sorted(path.name for path in output.iterdir()) == ["manifest.csv", "test.h5", "train.h5", "val.h5"]
+    rows = manifest(output)
+    assert [row["subject"] for row in rows] == SUBJECTS
+    seen: list[str] = []
+    for split, count in SMALL.items():
+        members = [row["subject"] for row in rows if row["split"] == split]
+        assert len(members) == count
+        seen += members
+        with h5py.File(output / f"{split}.h5") as file:
+            assert file["target"].chunks is None
+            assert file["target"].compression is None
+            assert file["subject"].asstr()[0] in members
+            assert file["slice"].dtype == np.int32
+            assert dict(file.attrs) == {
+                "dataset": "ixi",
+                "source": "embedded",
+                "split": split,
+                "units": "arbitrary scanner units",
+                "height": 8,
+                "width": 8,
+                "fingerprint": file.attrs["fingerprint"],
+            }
+            assert len(file.attrs["fingerprint"]) == 64
+        store = SliceStore(output / f"{split}.h5", "cpu", 1.0)
+        assert list(dict.fromkeys(store.subjects)) == sorted(members)
+        for subject, positions in store.volumes().items():
+            assert [store.slice_indices[i] for i in positions] == list(range(len(positions)))
+            target, auxiliary = store.batch(positions)
+            with h5py.File(aligned / f"{subject}.h5") as source:
+                np.testing.assert_array_equal(target.numpy(), source["target"][()])
+                np.testing.assert_array_equal(auxiliary.numpy(), source["auxiliary"][()])
+    assert sorted(seen) == SUBJECTS
+
+
+def test_manifest_has_the_agreed_columns(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_subject(aligned, "IXI900", status="excluded", reason='header "odd", no match', score_after=None)
+    write_subject(aligned, "IXI901", split_hint="", score_before=None)
+    run(monkeypatch, aligned, tmp_path / "out")
+    text = (tmp_path / "out" / "manifest.csv").read_text()
+    assert text.splitlines()[0] == (
+        "dataset,source,subject,group,split,status,reason,site,slices,target_file,auxiliary_file,"
+        "target_sha256,auxiliary_sha256,score_before,score_after"
+    )
+    assert "\r" not in text
+    first, second = manifest(tmp_path / "out")[:2]
+    assert first["split"] == first["score_after"] == second["score_before"] == ""
+    assert (first["status"], first["reason"]) == ("excluded", 'header "odd", no match')
+    assert (second["status"], second["site"], second["score_after"]) == ("ok", "HH", "0.5")
+
+
+def test_excluded_subjects_are_announced(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_subject(aligned, "IXI903", status="excluded", reason="moved")
+    run(monkeypatch, aligned, tmp_path / "out")
+    said = capsys.readouterr().out.splitlines()
+    assert (
+        said[0]
+        == "ixi train: 2 subjects, 1 fewer than configured (excluded, or of a person who does not fit)"
+    )
+    assert said[1:] == ["ixi val: 1 subjects", "ixi test: 2 subjects"]
+
+
+def test_the_same_input_gives_the_same_bytes(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(monkeypatch, aligned, tmp_path / "one")
+    run(monkeypatch, aligned, tmp_path / "two", subjects=json.dumps(SUBJECTS[::-1]))
+    for name in ("manifest.csv", "train.h5", "val.h5", "test.h5"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def fingerprints(folder: Path) -> dict[str, str]:
+    return {split: SliceStore(folder / f"{split}.h5", "cpu", 1.0).fingerprint for split in SMALL}
+
+
+@pytest.mark.parametrize("name", ["target", "auxiliary"])
+def test_the_fingerprint_notices_one_pixel_and_only_its_split(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run(monkeypatch, aligned, tmp_path / "one")
+    before = fingerprints(tmp_path / "one")
+    assert len(set(before.values())) == 3
+    with h5py.File(aligned / "IXI904.h5", "r+") as file:
+        file[name][1, 3, 3] += np.float32(1e-3)
+    run(monkeypatch, aligned, tmp_path / "two")
+    after = fingerprints(tmp_path / "two")
+    split = next(row["split"] for row in manifest(tmp_path / "one") if row["subject"] == "IXI904")
+    assert {name for name in before if before[name] != after[name]} == {split}
+
+
+def test_fastmri_targets_stay_complex(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subjects = [f"file900000{i}" for i in range(4)]
+    for i, subject in enumerate(subjects):
+        write_subject(
+            tmp_path, subject, "fastmri", split_hint="val" if i == 3 else "train", score_before=None
+        )
+    run(
+        monkeypatch,
+        tmp_path,
+        tmp_path / "out",
+        dataset="fastmri",
+        subjects=json.dumps(subjects),
+        splits='{"train": 2, "val": 1, "test": 1}',
+    )
+    store = SliceStore(tmp_path / "out" / "test.h5", "cpu", 1.0)
+    assert store.subjects == ["file9000003"] * 2
+    with h5py.File(tmp_path / "file9000003.h5") as file:
+        np.testing.assert_array_equal(store.batch([0, 1])[0].numpy(), file["target"][()])
+
+
+def test_another_matrix_is_refused_by_file(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_subject(aligned, "IXI905", side=9)
+    with pytest.raises(BadInput, match=r"IXI905\.h5: .* matrix of 9 x 9, other subjects 8 x 8"):
+        run(monkeypatch, aligned, tmp_path / "out")
+
+
+def broken_h5(aligned: Path, how: str) -> None:
+    path = aligned / "IXI902.h5"
+    if how == "gone":
+        path.unlink()
+    elif how == "text":
+        path.write_text("text")
+    else:
+        with h5py.File(path, "r+") as file:
+            if how == "nan":
+                file["auxiliary"][0, 0, 0] = np.nan
+            elif how == "short":
+                target = file["target"][:1]
+                del file["target"]
+                file["target"] = target
+            elif how == "double":
+                target = file["target"][()].astype(np.float64)
+                del file["target"]
+                file["target"] = target
+            else:
+                del file[how]
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("gone", "the file is missing"),
+        ("text", "not an HDF5 file"),
+        ("nan", "`auxiliary` holds NaN"),
+        ("short", "`target` has 1 slices, the JSON file says 4"),
+        ("double", "`target` is float64, not float32"),
+        ("target", "`target` is missing"),
+        ("auxiliary", "`auxiliary` is missing"),
+    ],
+)
+def test_broken_volumes_are_named_and_leave_no_partial_file(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, message: str
+) -> None:
+    broken_h5(aligned, how)
+    with pytest.raises(BadInput, match=rf"IXI902\.h5: .*{message}.*run the step `align`"):
+        run(monkeypatch, aligned, tmp_path / "out")
+    # Splits before the broken one may be complete; nothing else is left behind.
+    left = {path.name for path in (tmp_path / "out").glob("*")}
+    assert left <= {"train.h5", "val.h5", "test.h5"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"status": "fine"}, "field `status` is 'fine', not 'ok' or 'excluded'"),
+        ({"dataset": "fastmri"}, "field `dataset` is 'fastmri', not 'ixi'"),
+        ({"subject": "IXI1"}, "field `subject` is 'IXI1', not 'IXI901'"),
+        ({"split_hint": "train"}, "field `split_hint` is 'train', not ''"),
+        ({"group": ""}, "field `group` is empty"),
+        ({"target_sha256": ""}, "field `target_sha256` is empty"),
+        ({"slices": 0}, "field `slices` is 0"),
+    ],
+)
+def test_broken_records_are_named(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    (aligned / "IXI901.json").write_text(json.dumps(fields("IXI901", **changes)))
+    with pytest.raises(BadInput, match=rf"IXI901\.json: {message}.*run the step `align`"):
+        run(monkeypatch, aligned, tmp_path / "out")
+
+
+def test_missing_and_unreadable_records_are_named(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = fields("IXI901")
+    del values["site"]
+    for text, message in ((json.dumps(values), "field `site` is missing"), ("{", "it is not JSON")):
+        (aligned / "IXI901.json").write_text(text)
+        with pytest.raises(BadInput, match=rf"IXI901\.json: {message}"):
+            run(monkeypatch, aligned, tmp_path / "out")
+    (aligned / "IXI901.json").unlink()
+    with pytest.raises(BadInput, match=r"IXI901\.json: the file is missing"):
+        run(monkeypatch, aligned, tmp_path / "out")
+
+
+def test_embedded_and_published_scans_do_not_mix(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_subject(aligned, "IXI903", source="published")
+    with pytest.raises(BadInput, match="embedded and published scans are mixed"):
+        run(monkeypatch, aligned, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subjects": '["IXI900", "IXI900"]'}, "--subjects: IXI900 is listed twice"),
+        ({"subjects": "IXI900"}, "--subjects: not JSON"),
+        ({"subjects": "[]"}, "--subjects: must be a JSON list"),
+        ({"splits": '{"train": 3, "val": 1}'}, "--splits: must be a JSON object"),
+        ({"splits": '{"train": 3, "val": 1, "test": 0}'}, "--splits: `test` is 0"),
+        ({"splits": '{"train": 3.5, "val": 1, "test": 1}'}, "--splits: `train` is 3.5"),
+    ],
+)
+def test_wrong_options_are_named(
+    aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, str], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        run(monkeypatch, aligned, tmp_path / "out", **changes)
