@@ -54,7 +54,7 @@ SUBJECTS = {
     "IV": "Order of channel (C) and spatial (S) attention in MANet",
 }
 DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
-HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR (dB) ↑", "nmse": "NMSE ↓"}
+HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑", "nmse": "NMSE ↓"}
 RISING = {"ssim": True, "psnr": True, "nmse": False}
 
 
@@ -159,12 +159,6 @@ class Block:
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[tuple[str, tuple[Text, ...]], ...]
 
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """Cell index at which each group begins."""
-        widths = [len(columns) for _, columns in self.groups]
-        return tuple(sum(widths[:index]) for index in range(len(widths)))
-
 
 @dataclass(frozen=True)
 class Page:
@@ -185,15 +179,21 @@ COMPARISON = (
 )
 
 
-def lay_out(definition: Definition, table: pd.DataFrame, masks_per_block: int = 2) -> Page:
-    """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns."""
+def lay_out(definition: Definition, table: pd.DataFrame, narrow: bool = False) -> Page:
+    """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns.
+
+    Args:
+        definition: the table.
+        table: what ``tidy_table`` returns.
+        narrow: one mask per sub-table and methods as rows throughout, for screens.
+    """
     records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
-    masks, size = definition.masks, masks_per_block
-    if definition.numeral == "IV":
+    masks, size = definition.masks, 1 if narrow else 2
+    if definition.numeral == "IV" and not narrow:
         blocks = [_variants_block(definition.rows, mask, records) for mask in masks]
     else:
-        pairs = [masks[start : start + size] for start in range(0, len(masks), size)]
-        blocks = [_methods_block(definition.rows, pair, records) for pair in pairs]
+        groups = [masks[start : start + size] for start in range(0, len(masks), size)]
+        blocks = [_methods_block(definition.rows, group, records) for group in groups]
     return Page(
         number=definition.number,
         name=f"Table {definition.numeral}",
@@ -328,10 +328,10 @@ def _caption(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
 
 _CONVENTIONS = {
     "volume": (
-        "Volume convention: the data range is the maximum of the ground-truth volume; PSNR and NMSE are "
-        "taken over the volume, SSIM is the mean over its slices."
+        "Volume convention: the data range is the maximum of the ground-truth volume; PSNR (dB) and "
+        "NMSE are taken over the volume, SSIM is the mean over its slices."
     ),
-    "slice": "Slice convention: every slice by itself; the data range is the maximum of its ground truth.",
+    "slice": "Slice convention: every slice by itself, its ground truth's maximum as data range; PSNR in dB.",
 }
 
 
@@ -348,7 +348,7 @@ def _notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
         if row["status"] == "diverged":
             notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
         else:
-            notes.append(f"— {where}: no run ({which}).")
+            notes.append(f"{where}: no run ({which}), shown as —.")
     return tuple(notes)
 
 
@@ -356,21 +356,17 @@ def _notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
 
 
 def to_markdown(page: Page) -> str:
-    """Return a page as Markdown; bold is best, italics is second best."""
+    """Return a narrow page as Markdown; bold is best, italics is second best."""
     marks = {"best": "**{}**", "second": "*{}*"}
     parts = [f"**{page.name}. {page.title}**", ""]
     for block in page.blocks:
-        if len(block.groups) == 1:
-            heading, stub, headers = block.groups[0][0], block.stub, list(block.groups[0][1])
-        else:
-            heading, stub = block.stub, ""
-            headers = [f"{title} {column}" for title, columns in block.groups for column in columns]
+        ((heading, headers),) = block.groups
         body = [
             [_markdown(name), *(marks.get(cell.mark, "{}").format(_markdown(cell.text)) for cell in cells)]
             for name, cells in block.rows
         ]
         align = ["left", *["right"] * len(headers)]
-        grid = tabulate(body, [stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)
+        grid = tabulate(body, [block.stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)
         parts += [f"**{heading}**", "", grid, ""]
     caption = " ".join(page.caption).replace("second best underlined", "second best in italics")
     parts += [_markdown(caption), ""]
@@ -413,7 +409,7 @@ def tex_escape(text: str) -> str:
 
 def _tex_cell(cell: Text) -> str:
     commands = {"best": r"\textbf{%s}", "second": r"\underline{%s}"}
-    return commands.get(cell.mark, "%s") % tex_escape(cell.text)
+    return commands.get(cell.mark, "%s") % tex_escape(cell.text).replace(r" $\pm$ ", r"${\pm}$")
 
 
 def _environment(**options: Any) -> jinja2.Environment:
@@ -442,7 +438,7 @@ def to_latex(page: Page) -> str:
 
 
 def to_html(page: Page) -> str:
-    """Return a page as one self-contained HTML document."""
+    """Return a narrow page as one self-contained HTML document; wide screens show two masks side by side."""
     return _environment(autoescape=True).get_template("table.html.j2").render(page=page)
 
 
@@ -459,13 +455,12 @@ def write_table(definition: Definition, metrics_file: Path, masks: Path, output:
         raise BadInput(f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}")
     accelerations = {mask: realised_acceleration(masks, mask) for mask in definition.masks}
     table = tidy_table(definition, read_metrics(metrics_file), accelerations)
-    page = lay_out(definition, table)
+    narrow = lay_out(definition, table, narrow=True)
     texts = {
         "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
-        # Markdown has no column groups, and two masks side by side would not fit a screen.
-        "md": to_markdown(lay_out(definition, table, masks_per_block=1)),
-        "tex": to_latex(page),
-        "html": to_html(page),
+        "md": to_markdown(narrow),
+        "tex": to_latex(lay_out(definition, table)),
+        "html": to_html(narrow),
     }
     for suffix, text in texts.items():
         with replacing(output / f"table_{definition.number}.{suffix}") as temporary:
