@@ -35,18 +35,27 @@ def set_up_torch(threads: int, device: str) -> torch.device:
     Raises:
         BadInput: CUDA is asked for and not there.
     """
-    # Read when CUDA starts: without it cuBLAS may add in another order each time.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    # A few CUDA operations have no deterministic form: they warn, and so end up in the log.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Would fill every new tensor, which guards against reading it before it is written: not done here.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device: cuda is not available here; use cpu, or auto to take what there is")
+    if device == "cuda":
+        prefer_deterministic()
     return torch.device(device)
+
+
+def prefer_deterministic() -> None:
+    """Make torch choose deterministic algorithms wherever it has them, and warn (into the log) elsewhere.
+
+    Not called for evaluation on the CPU, whose forward passes are deterministic anyway: it imports torch's
+    compiler, more than a CPU second, which only training imports in any case (with its optimiser).
+    """
+    # Read when CUDA starts: without it cuBLAS may add in another order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Would fill every new tensor, which guards against reading it before it is written: not done here.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def build_model(spec: RunSpec, image_shape: tuple[int, int]) -> ReconstructionModel:

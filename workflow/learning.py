@@ -25,7 +25,7 @@ from data_prep.seeds import seed_for
 from data_prep.slices import SliceStore
 from methods.contract import ReconstructionModel
 from workflow.acquisition import Acquisition, epoch_order
-from workflow.execution import TERMINATED, Termination, save_atomically
+from workflow.execution import TERMINATED, Termination, prefer_deterministic, save_atomically
 from workflow.runs import RunSpec
 
 _OPTIMISERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
@@ -132,6 +132,7 @@ class Training:
         self.state_file = state_file
         self.termination = termination
         self.progress = Progress()
+        prefer_deterministic()
         self.fabric = Fabric(
             accelerator=device.type,
             devices=1,

@@ -159,7 +159,7 @@ def _described(expected: Any) -> str:
 
 
 def _valid(spec: RunSpec) -> RunSpec:
-    training = spec.training
+    training, clip = spec.training, spec.training.gradient_clip
     ranges: list[tuple[str, bool, str]] = [
         ("seed", spec.seed >= 0, "at least 0"),
         ("noise", spec.noise >= 0, "at least 0"),
@@ -170,7 +170,7 @@ def _valid(spec: RunSpec) -> RunSpec:
         ("training.schedule", training.schedule in SCHEDULES, " or ".join(SCHEDULES)),
         ("training.precision", training.precision in PRECISIONS, " or ".join(PRECISIONS)),
         ("training.resident_gigabytes", training.resident_gigabytes >= 0, "at least 0"),
-        ("training.gradient_clip", (training.gradient_clip or 1) > 0, "null or above 0"),
+        ("training.gradient_clip", clip is None or clip > 0, "null or above 0"),
     ]
     for name, right, wanted in ranges:
         if not right:

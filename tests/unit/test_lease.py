@@ -1,0 +1,262 @@
+"""Devices are never shared, a dead holder frees its own at once, and what is set already is respected."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import BadInput
+from workflow import lease
+from workflow.lease import Device
+
+LISTING = """\
+GPU 0: NVIDIA H200 (UUID: GPU-aaaa1111-0000)
+GPU 1: NVIDIA H200 (UUID: GPU-bbbb2222-0000)
+  MIG 1g.18gb     Device  0: (UUID: MIG-cccc-0000)
+  MIG 1g.18gb     Device  1: (UUID: MIG-dddd-0000)
+"""
+TWO = [Device("0", "GPU-aaaa1111"), Device("1", "GPU-bbbb2222")]
+
+
+def leased(environment: dict[str, str], gpus: int, script: str, *arguments: str) -> "subprocess.Popen[str]":
+    """Start a shell script under a lease."""
+    command = ["sh", "-c", script, "sh", *arguments]
+    return subprocess.Popen(
+        [sys.executable, "-m", "workflow.lease", "--gpus", str(gpus), "--", *command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def pretended(tmp_path: Path) -> dict[str, str]:
+    """Environment of a machine with three GPUs and a lock folder of its own."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID")}
+    return inherited | {"GPU_LEASE_DEVICES": "0,1,2", "GPU_LEASE_FOLDER": str(tmp_path / "locks")}
+
+
+def wait_for(condition, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+# ---- many processes -----------------------------------------------------------------------------
+
+# A device is entered by making its folder, which fails where somebody is inside.
+OCCUPY = """
+for device in $(echo "$CUDA_VISIBLE_DEVICES" | tr , ' '); do mkdir "$1/$device" || exit 9; done
+sleep 0.2
+for device in $(echo "$CUDA_VISIBLE_DEVICES" | tr , ' '); do rmdir "$1/$device" || exit 9; done
+echo "$CUDA_VISIBLE_DEVICES $CUDA_DEVICE_ORDER"
+"""
+
+
+def test_many_processes_never_share_a_device(tmp_path, pretended):
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    processes = [leased(pretended, gpus, OCCUPY, str(inside)) for gpus in (1, 2, 1, 1, 2, 1, 1, 3)]
+    used = set()
+    for process, gpus in zip(processes, (1, 2, 1, 1, 2, 1, 1, 3), strict=True):
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        devices, order = out.split()
+        assert order == "PCI_BUS_ID"
+        assert len(set(devices.split(","))) == gpus
+        used |= set(devices.split(","))
+    assert used == {"0", "1", "2"}
+
+
+def test_kill_9_frees_the_device_at_once_and_waiting_is_announced(tmp_path, pretended):
+    one = pretended | {"GPU_LEASE_DEVICES": "0"}
+    entered = tmp_path / "entered"
+    holder = leased(one, 1, 'touch "$1"; exec sleep 100', str(entered))
+    wait_for(entered.exists)
+    waiter = leased(one, 1, "true")
+    assert "waiting for 1 of 1" in waiter.stderr.readline()
+    assert waiter.poll() is None
+    # The command took the lease's place: killing this one process is all there is to kill.
+    os.kill(holder.pid, signal.SIGKILL)
+    killed = time.monotonic()
+    assert waiter.wait(timeout=20) == 0
+    assert time.monotonic() - killed < 10 * lease.POLL_SECONDS
+    holder.communicate()
+    waiter.communicate()
+
+
+def test_a_child_of_the_command_keeps_the_device(tmp_path, pretended):
+    one = pretended | {"GPU_LEASE_DEVICES": "0"}
+    # A command that leaves a process behind, such as a worker still using the GPU.
+    left = leased(one, 1, "sleep 100 >/dev/null 2>&1 & echo $!")
+    worker = int(left.communicate(timeout=20)[0])
+    folder = Path(one["GPU_LEASE_FOLDER"])
+    try:
+        assert lease._try_lock(folder, Device("0", "0")) is None
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    wait_for(lambda: lease._try_lock(folder, Device("0", "0")) is not None)
+
+
+def test_the_commands_exit_status_is_passed_on(pretended):
+    process = leased(pretended, 1, "exit 7")
+    process.communicate(timeout=20)
+    assert process.returncode == 7
+
+
+def test_a_missing_command_is_one_sentence(pretended):
+    process = subprocess.run(
+        [sys.executable, "-m", "workflow.lease", "--", "no-such-program"],
+        env=pretended,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "Traceback" not in process.stderr
+
+
+# ---- two users ----------------------------------------------------------------------------------
+
+
+def test_the_folder_is_open_to_all_users_whatever_the_umask(tmp_path):
+    before = os.umask(0o077)
+    try:
+        os.close(lease._try_lock(tmp_path / "locks", Device("0", "0")) or -1)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "locks").stat().st_mode) == 0o1777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_two_users_share_the_locks(tmp_path):
+    folder = tmp_path / "locks"
+    # pytest's temporary folders are private.
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    mine = lease._try_lock(folder, Device("0", "0"))
+    assert mine is not None
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.setuid(65534)
+            taken = lease._try_lock(folder, Device("0", "0")) is not None
+            free = lease._try_lock(folder, Device("1", "1")) is not None
+            status = 0 if free and not taken else 1
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # And the other way round: a file made by the other user.
+    assert lease._try_lock(folder, Device("1", "1")) is not None
+
+
+def test_the_lock_is_not_taken_through_a_link(tmp_path):
+    folder = tmp_path / "locks"
+    folder.mkdir()
+    (tmp_path / "elsewhere").touch()
+    (folder / "0.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        lease._try_lock(folder, Device("0", "0"))
+
+
+# ---- which devices ------------------------------------------------------------------------------
+
+
+def test_the_listing_of_nvidia_smi_is_read():
+    assert lease.parse_device_list(LISTING) == [
+        Device("0", "GPU-aaaa1111-0000"),
+        Device("MIG-cccc-0000", "MIG-cccc-0000"),
+        Device("MIG-dddd-0000", "MIG-dddd-0000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("visible", "names"),
+    [
+        (None, ["0", "1"]),
+        ("1", ["1"]),
+        ("1,0", ["1", "0"]),
+        ("GPU-bbbb", ["GPU-bbbb"]),
+        ("", []),
+        ("-1", []),
+        ("0,-1,1", ["0"]),
+    ],
+)
+def test_devices_are_leased_within_what_is_visible_already(visible, names):
+    chosen = lease.visible_devices(TWO, visible)
+    assert [device.name for device in chosen] == names
+    identities = {"0": "GPU-aaaa1111", "1": "GPU-bbbb2222", "GPU-bbbb": "GPU-bbbb2222"}
+    assert [device.identity for device in chosen] == [identities[name] for name in names]
+
+
+@pytest.mark.parametrize("visible", ["2", "GPU-", "GPU-ffff"])
+def test_an_unknown_or_ambiguous_device_is_refused(visible):
+    with pytest.raises(BadInput, match="CUDA_VISIBLE_DEVICES"):
+        lease.visible_devices(TWO, visible)
+
+
+def test_a_number_and_a_uuid_lock_the_same_device(tmp_path):
+    by_number = lease.visible_devices(TWO, "1")[0]
+    by_uuid = lease.visible_devices(TWO, "GPU-bbbb")[0]
+    held = lease._try_lock(tmp_path, by_number)
+    assert held is not None
+    assert lease._try_lock(tmp_path, by_uuid) is None
+
+
+def test_a_lease_stays_within_the_visible_set(pretended):
+    process = leased(pretended | {"CUDA_VISIBLE_DEVICES": "2"}, 1, 'echo "$CUDA_VISIBLE_DEVICES"')
+    assert process.communicate(timeout=20)[0].strip() == "2"
+
+
+def test_no_gpus_asked_for_hides_all(tmp_path):
+    environment = {"GPU_LEASE_DEVICES": "0,1", "GPU_LEASE_FOLDER": str(tmp_path / "locks")}
+    assert lease.leased_environment(0, environment)["CUDA_VISIBLE_DEVICES"] == ""
+    assert not (tmp_path / "locks").exists()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"GPU_LEASE_DEVICES": ""},
+        {"GPU_LEASE_DEVICES": "0,1", "SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "1"},
+        {"GPU_LEASE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": ""},
+    ],
+    ids=["no GPU", "Slurm", "all hidden"],
+)
+def test_nothing_is_leased_where_there_is_nothing_to_lease(tmp_path, given):
+    environment = given | {"GPU_LEASE_FOLDER": str(tmp_path / "locks")}
+    assert lease.leased_environment(1, environment) == environment
+    assert not (tmp_path / "locks").exists()
+
+
+def test_more_than_there_are_is_refused_instead_of_waiting_for_ever(tmp_path):
+    environment = {"GPU_LEASE_DEVICES": "0,1", "GPU_LEASE_FOLDER": str(tmp_path)}
+    with pytest.raises(BadInput, match="3 asked for, but only 2"):
+        lease.leased_environment(3, environment)
+
+
+def test_a_broken_driver_means_no_gpu_and_is_said(tmp_path, monkeypatch, capsys):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert lease.machine_devices({}) == []
+    assert "has failed" in capsys.readouterr().err
+
+
+def test_devices_come_from_nvidia_smi(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\ncat <<END\n{LISTING}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert [device.name for device in lease.machine_devices({})] == ["0", "MIG-cccc-0000", "MIG-dddd-0000"]
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert lease.machine_devices({}) == []
