@@ -83,6 +83,24 @@ class Plan:
         listers = {"ixi": self._ixi_subjects, "fastmri": self._fastmri_subjects}
         return {name: listers[name](dataset) for name, dataset in self.config["datasets"].items()}
 
+    def scans(self, dataset: str, subject: str) -> Scans:
+        """Return the scans of one subject."""
+        return self.subjects[dataset][subject]
+
+    def embedded_truth(self, dataset: str) -> list[str]:
+        """Return the generator's side files of an embedded dataset, none for published scans."""
+        if self.config["datasets"].get(dataset, {}).get("source") != "embedded":
+            return []
+        return [f"{self.root}/raw/{dataset}/truth/{subject}.truth.json" for subject in self.subjects[dataset]]
+
+    def align_options(self, dataset: str) -> str:
+        """Return the optional arguments of a dataset's alignment."""
+        configured = self.config["datasets"].get(dataset, {})
+        options = ["--register" if configured.get("register") else "--no-register"]
+        if configured.get("slices"):
+            options.append(f"--slices {configured['slices']}")
+        return " ".join(options)
+
     def missing_scans(self) -> str | None:
         """Return what to set where published scans are asked for but cannot be found."""
         for name, dataset in self.config["datasets"].items():
@@ -203,6 +221,10 @@ class Plan:
             }
         )
 
+    def spec_of(self, wildcards: Any) -> str:
+        """Return the canonical JSON of the run that a rule's wildcards name."""
+        return self.spec(Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed)))
+
     def trained(self, method_id: str) -> bool:
         """Tell whether a method has weights to learn."""
         return self.methods[method_id.split("-")[0]].default.trainable
@@ -274,6 +296,23 @@ class Plan:
             "masks": chosen,
             "rows": [{"method": method, "label": text} for method, text in rows],
         }
+
+    def figure_inputs(self, number: int) -> list[str]:
+        """Return the files that a figure is drawn from."""
+        definition = self.figure_definitions[number]
+        if "grid" in definition:
+            return [f"{self.root}/metrics.parquet"]
+        dataset = definition["dataset"]
+        shown = {row["method"] for row in definition["rows"]}
+        masks = [f"{self.root}/masks/{dataset}/{mask}.npz" for mask in definition["masks"]]
+        return masks + [
+            f"{self.root}/runs/{run.path}/examples.npz"
+            for run in self.runs
+            if run.dataset == dataset
+            and run.mask in definition["masks"]
+            and run.method in shown
+            and run.seed == self.config["seeds"][0]
+        ]
 
     def curve_definition(self, dataset: str) -> list[list[str]]:
         """Return mask, method and label of every training of a dataset, for the training curves."""

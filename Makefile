@@ -1,0 +1,54 @@
+# `make help` lists the commands. Everything runs in .venv, made from the pins of requirements.txt.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+VENV := .venv
+RUN := $(VENV)/bin
+CORES ?= all
+STAMP := $(VENV)/installed
+export PATH := $(CURDIR)/$(RUN):$(PATH)
+PACKAGES := data_prep methods workflow tests
+
+.PHONY: help demo smoke test test-all lint bench install clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP) ## Make .venv with the locked requirements
+
+$(STAMP): requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with its venv module, or run make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: PYTHON=$(PYTHON) is not Python 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --disable-pip-version-check --progress-bar off -r requirements.txt
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
+	snakemake --cores $(CORES) --configfile config/demo.yaml
+	snakemake --configfile config/demo.yaml --report results/demo/report.html
+	@python -m workflow.summary results/demo
+
+smoke: $(STAMP) ## The same, everything tiny: does it run?
+	snakemake --cores $(CORES) --configfile config/smoke.yaml
+	snakemake --configfile config/smoke.yaml --report results/smoke/report.html
+	@python -m workflow.summary results/smoke
+
+lint: $(STAMP) ## Style, types and workflow lint
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow/rules
+	snakemake --lint
+
+test: lint ## Lint, then unit, contract and end-to-end tests
+	pytest -n 2 -m "not long"
+
+test-all: lint ## The same with the long proofs
+	pytest -n 2
+
+bench: $(STAMP) ## Speed, as ratios on this machine
+	python -m tests.bench
+
+clean: ## Remove the environment and caches; results stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .snakemake

@@ -1,0 +1,36 @@
+"""From raw scans to the tables and figures of "Multi-modal Aggregation Network for Fast MR Imaging"."""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+sys.path.insert(0, workflow.basedir)
+
+if "experiment" not in config:
+
+    configfile: "config/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/raw.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/prepare.smk"
+include: "workflow/rules/masks.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/gather.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.paper_tables.input,
+        rules.paper_figures.input,
+        rules.quality.input,
+
+
+onstart:
+    stop_without_scans()

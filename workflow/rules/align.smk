@@ -1,0 +1,72 @@
+"""Every subject's auxiliary registered onto its target's grid, cropped, with a quality picture."""
+
+
+rule align_ixi:
+    input:
+        t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary,
+        t2=lambda wildcards: PLAN.scans("ixi", wildcards.subject).target,
+        source=module_sources("data_prep.align_ixi"),
+    output:
+        slices=f"{ROOT}/aligned/ixi/{{subject}}.h5",
+        record=f"{ROOT}/aligned/ixi/{{subject}}.json",
+        picture=report(
+            f"{ROOT}/aligned/ixi/{{subject}}.png",
+            caption="../report/overlay.rst",
+            category="Data quality",
+            subcategory="Registration, IXI",
+            labels={"subject": "{subject}"},
+        ),
+    log:
+        f"{ROOT}/logs/align_ixi/{{subject}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/align_ixi/{{subject}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+    params:
+        folder=subpath(output.slices, parent=True),
+        source=DATASETS.get("ixi", {}).get("source"),
+        matrix=DATASETS.get("ixi", {}).get("matrix"),
+        slices=DATASETS.get("ixi", {}).get("slices"),
+        bad_scans=PLAN.config["bad_scans"],
+    shell:
+        "python -m data_prep.align_ixi --t1 {input.t1:q} --t2 {input.t2:q} --subject {wildcards.subject:q} "
+        "--source {params.source} --matrix {params.matrix} --slices {params.slices} "
+        "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule align_fastmri:
+    input:
+        pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary,
+        pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target,
+        source=module_sources("data_prep.align_fastmri"),
+    output:
+        slices=f"{ROOT}/aligned/fastmri/{{subject}}.h5",
+        record=f"{ROOT}/aligned/fastmri/{{subject}}.json",
+        picture=report(
+            f"{ROOT}/aligned/fastmri/{{subject}}.png",
+            caption="../report/overlay.rst",
+            category="Data quality",
+            subcategory="Registration, fastMRI",
+            labels={"subject": "{subject}"},
+        ),
+    log:
+        f"{ROOT}/logs/align_fastmri/{{subject}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/align_fastmri/{{subject}}.tsv"
+    conda:
+        "../../environment.yml"
+    resources:
+        mem_mb=2000,
+    params:
+        folder=subpath(output.slices, parent=True),
+        source=DATASETS.get("fastmri", {}).get("source"),
+        matrix=DATASETS.get("fastmri", {}).get("matrix"),
+        options=PLAN.align_options("fastmri"),
+        hint=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).split_hint,
+        bad_scans=PLAN.config["bad_scans"],
+    shell:
+        "python -m data_prep.align_fastmri --pd {input.pd:q} --pdfs {input.pdfs:q} "
+        "--source {params.source} --matrix {params.matrix} {params.options} --split-hint {params.hint} "
+        "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"

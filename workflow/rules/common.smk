@@ -1,0 +1,41 @@
+"""The checked configuration and the plan that every rule is built from."""
+
+import re
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from snakemake.exceptions import WorkflowError
+from workflow.config import check_config
+from workflow.plan import Plan, canonical
+from workflow.sources import folder_sources, module_sources
+
+try:
+    PLAN = Plan(check_config(config, discover()), discover())
+    RUNS = PLAN.runs
+    SUBJECTS = PLAN.subjects
+except BadInput as error:
+    raise WorkflowError(str(error)) from None
+
+ROOT = PLAN.root
+DATASETS = PLAN.config["datasets"]
+
+
+def any_of(names):
+    """A wildcard constraint that takes exactly these names (none: nothing)."""
+    return "|".join(re.escape(name) for name in names) or "(?!)"
+
+
+def stop_without_scans():
+    """A dry run may count the jobs of published data that is not here; a real run may not start."""
+    missing = PLAN.missing_scans()
+    if missing:
+        raise WorkflowError(missing)
+
+
+wildcard_constraints:
+    dataset="ixi|fastmri",
+    mask="[a-z0-9_]+",
+    method="[a-z0-9_.-]+",
+    seed="[0-9]+",
+    subject="[A-Za-z0-9_-]+",
+    number="[0-9]",

@@ -1,0 +1,64 @@
+"""Figures of the paper, and the training curves."""
+
+
+rule figure:
+    input:
+        lambda wildcards: PLAN.figure_inputs(int(wildcards.number)),
+        source=module_sources("workflow.figures"),
+    output:
+        pdf=f"{ROOT}/figures/figure_{{number}}.pdf",
+        png=report(
+            f"{ROOT}/figures/figure_{{number}}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{number}"},
+        ),
+    log:
+        f"{ROOT}/logs/figure_{{number}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: canonical(
+            PLAN.figure_definitions[int(wildcards.number)]
+        ),
+        results=subpath(output.pdf, ancestor=2),
+        folder=subpath(output.pdf, parent=True),
+    shell:
+        "python -m workflow.figures --definition {params.definition:q} --results {params.results:q} "
+        "--output {params.folder:q} > {log:q} 2>&1"
+
+
+rule training_curves:
+    input:
+        lambda wildcards: [
+            f"{ROOT}/runs/{run.path}/history.csv"
+            for run in RUNS
+            if run.dataset == wildcards.dataset and PLAN.trained(run.method)
+        ],
+        source=module_sources("workflow.training_curves"),
+    output:
+        report(
+            f"{ROOT}/figures/training_curves_{{dataset}}.png",
+            caption="../report/training_curves.rst",
+            category="Training",
+            labels={"dataset": "{dataset}"},
+        ),
+    log:
+        f"{ROOT}/logs/training_curves_{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        plan=lambda wildcards: canonical(PLAN.curve_definition(wildcards.dataset)),
+        results=subpath(output[0], ancestor=2),
+    shell:
+        "python -m workflow.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
+        "--plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule paper_figures:
+    input:
+        expand(
+            f"{ROOT}/figures/figure_{{number}}.{{kind}}",
+            number=PLAN.figure_definitions,
+            kind=("pdf", "png"),
+        ),

@@ -1,0 +1,37 @@
+"""Frozen, hashed and plotted sampling masks."""
+
+
+rule mask:
+    input:
+        # fastMRI's masks are seeded by the names of the files.
+        manifest=lambda wildcards: (
+            f"{ROOT}/data/fastmri/manifest.csv"
+            if wildcards.dataset == "fastmri"
+            else []
+        ),
+        source=module_sources("data_prep.masks"),
+    output:
+        mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
+        record=f"{ROOT}/masks/{{dataset}}/{{mask}}.json",
+        picture=report(
+            f"{ROOT}/masks/{{dataset}}/{{mask}}.png",
+            caption="../report/mask.rst",
+            category="Masks",
+            subcategory="{dataset}",
+            labels={"mask": "{mask}"},
+        ),
+    log:
+        f"{ROOT}/logs/mask/{{dataset}}/{{mask}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output.mask, parent=True),
+        matrix=lambda wildcards: DATASETS[wildcards.dataset]["matrix"],
+        manifest=lambda wildcards, input: (
+            f"--manifest {input.manifest}" if input.manifest else ""
+        ),
+        seed=PLAN.config["seed"],
+    shell:
+        "python -m data_prep.masks --mask {wildcards.mask} --height {params.matrix} "
+        "--width {params.matrix} --seed {params.seed} {params.manifest} "
+        "--output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,81 @@
+"""Embedded scans, written in the published file forms; published scans skip this stage."""
+
+
+rule fetch_donors:
+    input:
+        source=module_sources("data_prep.donors"),
+    output:
+        multiext(
+            f"{ROOT}/raw/donors/",
+            "brain_asym.npz",
+            "brain_sym.npz",
+            "knee.npz",
+            "donors.json",
+        ),
+    log:
+        f"{ROOT}/logs/fetch_donors.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m data_prep.donors --output $(dirname {output[0]:q}) > {log:q} 2>&1"
+
+
+rule embedded_brain:
+    input:
+        donors=f"{ROOT}/raw/donors/brain_asym.npz",
+        symmetric=f"{ROOT}/raw/donors/brain_sym.npz",
+        source=module_sources("data_prep.embedded_brain"),
+    output:
+        t1=f"{ROOT}/raw/ixi/IXI-T1/{{subject}}-T1.nii.gz",
+        t2=f"{ROOT}/raw/ixi/IXI-T2/{{subject}}-T2.nii.gz",
+        truth=f"{ROOT}/raw/ixi/truth/{{subject}}.truth.json",
+        lesions=f"{ROOT}/raw/ixi/truth/{{subject}}.lesions.nii.gz",
+    log:
+        f"{ROOT}/logs/embedded_brain/{{subject}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/embedded_brain/{{subject}}.tsv"
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output.t1, ancestor=2),
+        donors=subpath(input.donors, parent=True),
+        index=lambda wildcards: PLAN.embedded_index("ixi", wildcards.subject),
+        matrix=DATASETS.get("ixi", {}).get("matrix"),
+        slices=DATASETS.get("ixi", {}).get("acquired_slices"),
+        spacing=DATASETS.get("ixi", {}).get("slice_spacing"),
+        seed=PLAN.config["seed"],
+    shell:
+        "python -m data_prep.embedded_brain --donors {params.donors:q} --index {params.index} "
+        "--seed {params.seed} --matrix {params.matrix} --slices {params.slices} "
+        "--slice-spacing {params.spacing} --output {params.folder:q} > {log:q} 2>&1"
+
+
+# A pair's two files share all but the last digit, so that one wildcard names both.
+rule embedded_knee:
+    input:
+        donor=f"{ROOT}/raw/donors/knee.npz",
+        source=module_sources("data_prep.embedded_knee"),
+    output:
+        pd=f"{ROOT}/raw/fastmri/singlecoil_{{split}}/file{{pair}}0.h5",
+        pdfs=f"{ROOT}/raw/fastmri/singlecoil_{{split}}/file{{pair}}1.h5",
+        truth=f"{ROOT}/raw/fastmri/truth/singlecoil_{{split}}/file{{pair}}1.truth.json",
+    log:
+        f"{ROOT}/logs/embedded_knee/{{split}}-{{pair}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/embedded_knee/{{split}}-{{pair}}.tsv"
+    wildcard_constraints:
+        split="train|val",
+        pair="[0-9]+",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output.pd, ancestor=2),
+        donors=subpath(input.donor, parent=True),
+        index=lambda wildcards: PLAN.embedded_index("fastmri", f"file{wildcards.pair}1"),
+        matrix=DATASETS.get("fastmri", {}).get("matrix"),
+        slices=DATASETS.get("fastmri", {}).get("acquired_slices"),
+        seed=PLAN.config["seed"],
+    shell:
+        "python -m data_prep.embedded_knee --donors {params.donors:q} --index {params.index} "
+        "--seed {params.seed} --split {wildcards.split} --matrix {params.matrix} "
+        "--slices {params.slices} --output {params.folder:q} > {log:q} 2>&1"

@@ -1,0 +1,43 @@
+"""Tables I to IV of the paper."""
+
+
+rule table:
+    input:
+        metrics=f"{ROOT}/metrics.parquet",
+        masks=lambda wildcards: expand(
+            f"{ROOT}/masks/{{dataset}}/{{mask}}.json",
+            dataset=PLAN.table_definitions[int(wildcards.number)]["dataset"],
+            mask=PLAN.table_definitions[int(wildcards.number)]["masks"],
+        ),
+        published="workflow/resources/published_tables.csv",
+        source=module_sources("workflow.tables"),
+    output:
+        multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".md", ".tex"),
+        page=report(
+            f"{ROOT}/tables/table_{{number}}.html",
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{number}"},
+        ),
+    log:
+        f"{ROOT}/logs/table_{{number}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: canonical(
+            PLAN.table_definitions[int(wildcards.number)]
+        ),
+        masks=lambda wildcards, input: Path(input.masks[0]).parent,
+        folder=subpath(output.page, parent=True),
+    shell:
+        "python -m workflow.tables --definition {params.definition:q} --metrics {input.metrics:q} "
+        "--masks {params.masks:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule paper_tables:
+    input:
+        expand(
+            f"{ROOT}/tables/table_{{number}}.{{kind}}",
+            number=PLAN.table_definitions,
+            kind=("csv", "md", "tex", "html"),
+        ),

@@ -1,0 +1,69 @@
+"""One job per run: training and evaluation in one process, or evaluation alone where nothing is trained."""
+
+TRAINED = sorted({run.method for run in RUNS if PLAN.trained(run.method)})
+UNTRAINED = sorted({run.method for run in RUNS if not PLAN.trained(run.method)})
+RUN_FOLDER = f"{ROOT}/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}"
+
+
+rule train:
+    input:
+        train=f"{ROOT}/data/{{dataset}}/train.h5",
+        val=f"{ROOT}/data/{{dataset}}/val.h5",
+        test=f"{ROOT}/data/{{dataset}}/test.h5",
+        mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
+        method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
+        source=module_sources("workflow.train"),
+    output:
+        multiext(
+            f"{RUN_FOLDER}/",
+            "model.ckpt",
+            "history.csv",
+            "run.json",
+            "metrics.csv",
+            "examples.npz",
+        ),
+    log:
+        f"{ROOT}/logs/train/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/train/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.tsv"
+    wildcard_constraints:
+        method=any_of(TRAINED),
+    conda:
+        "../../environment.yml"
+    threads: PLAN.config["training"]["threads"]
+    resources:
+        gpu=1,
+        mem_mb=8000,
+    params:
+        spec=lambda wildcards: PLAN.spec_of(wildcards),
+        data=subpath(input.test, parent=True),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m workflow.lease --gpus {resources.gpu} -- python -m workflow.train --spec {params.spec:q} "
+        "--data {params.data:q} --mask {input.mask:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule evaluate:
+    input:
+        data=f"{ROOT}/data/{{dataset}}/test.h5",
+        mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
+        method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
+        source=module_sources("workflow.evaluate"),
+    output:
+        multiext(f"{RUN_FOLDER}/", "run.json", "metrics.csv", "examples.npz"),
+    log:
+        f"{ROOT}/logs/evaluate/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.log",
+    wildcard_constraints:
+        method=any_of(UNTRAINED),
+    conda:
+        "../../environment.yml"
+    threads: PLAN.config["training"]["threads"]
+    resources:
+        mem_mb=4000,
+    params:
+        spec=lambda wildcards: PLAN.spec_of(wildcards),
+        data=subpath(input.data, parent=True),
+        folder=subpath(output[0], parent=True),
+    shell:
+        "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "--output {params.folder:q} > {log:q} 2>&1"
