@@ -1,0 +1,233 @@
+"""IXI scans: names, folders, and NIfTI volumes in a standard orientation.
+
+The published archive holds ``IXI-T1/IXI012-HH-1211-T1.nii.gz`` (sagittal) and
+``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial); other folders and storage orders are read too.
+"""
+
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import BadInput
+from data_prep.files import replacing
+from data_prep.seeds import seed_for
+
+SITES = ("Guys", "HH", "IOP")
+MODALITIES = ("T1", "T2")
+SUFFIXES = (".nii.gz", ".nii")
+FIRST_EMBEDDED_NUMBER = 900
+
+_SCAN_NAME = re.compile(
+    r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
+)
+_FEWEST_VOXELS = 4
+
+
+@dataclass(frozen=True)
+class ScanName:
+    """What the name of a published scan says, e.g. ``IXI012-HH-1211-T1.nii.gz``.
+
+    Attributes:
+        subject: ``IXI012-HH-1211``, which names the session.
+        group: ``IXI012``, the person: never to be divided between splits.
+        site: ``Guys``, ``HH`` or ``IOP``.
+        number: the hospital's scan number, ``1211``.
+        modality: ``T1``, ``T2``, ``PD`` ...
+    """
+
+    subject: str
+    group: str
+    site: str
+    number: str
+    modality: str
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A scan in physical space.
+
+    Attributes:
+        data: float32 (x, y, z) in scanner units, in the order of the file or as reoriented.
+        affine: (4, 4), voxel index to RAS+ millimetres.
+    """
+
+    data: NDArray[np.float32]
+    affine: NDArray[np.float64]
+
+    @property
+    def spacing(self) -> NDArray[np.float64]:
+        """Voxel size along the three axes in mm."""
+        return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
+
+
+def parse_scan_name(path: Path | str) -> ScanName:
+    """Read subject, site and modality from a file name.
+
+    Raises:
+        BadInput: the name is not of the published form.
+    """
+    match = _SCAN_NAME.fullmatch(Path(path).name)
+    if match is None:
+        raise BadInput(
+            f"{path}: the file name is not of the form IXI012-HH-1211-T1.nii.gz; "
+            "give the scan its published name"
+        )
+    return ScanName(**{key: match[key] for key in ("subject", "group", "site", "number", "modality")})
+
+
+def embedded_subject_id(index: int, seed: int) -> str:
+    """Return the subject id of an embedded brain, e.g. ``IXI903-HH-1211`` for index 3.
+
+    Numbers start at 900, above the published ones, and go on with four digits from IXI1000.
+    """
+    if index < 0:
+        raise BadInput(f"index {index}: embedded subjects are counted from 0; give 0 or more")
+    axes: dict[str, str | int] = {"use": "subject id", "dataset": "ixi", "index": index, "seed": seed}
+    site = SITES[seed_for(field="site", **axes) % len(SITES)]
+    number = seed_for(field="number", **axes) % 2900 + 100
+    return f"IXI{FIRST_EMBEDDED_NUMBER + index:03d}-{site}-{number:04d}"
+
+
+def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find the subjects that have both a T1 and a T2.
+
+    Args:
+        folder: holds ``IXI-T1`` and ``IXI-T2``, or the scans themselves; ``.nii`` and ``.nii.gz``.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted. Other modalities, and subjects that
+        have one of the two only (the published archive holds four such), are left out.
+
+    Raises:
+        BadInput: the folder does not exist, holds no pair, or holds the same scan twice.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; point it at the folder that holds IXI-T1 and IXI-T2")
+    places = [folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)]
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(path for place in places if place.is_dir() for path in place.iterdir()):
+        # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
+        match = _SCAN_NAME.fullmatch(path.name)
+        if match is None or match["modality"] not in MODALITIES:
+            continue
+        scans = found.setdefault(match["subject"], {})
+        if match["modality"] in scans:
+            raise BadInput(
+                f"{path}: {scans[match['modality']]} is the same scan; keep one of the two, so that it is "
+                "clear which is used"
+            )
+        scans[match["modality"]] = path
+    pairs = {subject: found[subject] for subject in sorted(found) if len(found[subject]) == len(MODALITIES)}
+    if not pairs:
+        raise BadInput(
+            f"{folder}: no subject has both a T1 and a T2 here; expected names like "
+            "IXI-T1/IXI012-HH-1211-T1.nii.gz and IXI-T2/IXI012-HH-1211-T2.nii.gz"
+        )
+    return pairs
+
+
+def load_volume(path: Path) -> Volume:
+    """Load a three-dimensional NIfTI scan and check it.
+
+    A fourth axis of length one is dropped.
+
+    Raises:
+        BadInput: the file is missing, truncated or not NIfTI; it is not one real-valued volume; it holds
+            NaN or infinite values or no signal; or its header gives no usable orientation.
+    """
+    data, affine, oriented = _read_nifti(path)
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3 or min(data.shape) < _FEWEST_VOXELS:
+        raise BadInput(
+            f"{path}: the image has shape {data.shape}, but one volume of at least {_FEWEST_VOXELS} voxels a "
+            "side is needed; extract it or leave the scan out"
+        )
+    if data.dtype.kind not in "iuf":
+        raise BadInput(f"{path}: voxels of type {data.dtype} are no magnitudes; convert the scan to int16")
+    data = data.astype(np.float32)
+    if not np.isfinite(data).all():
+        raise BadInput(f"{path}: voxels are NaN or infinite; replace the file or leave the scan out")
+    if data.min() == data.max():
+        raise BadInput(f"{path}: all voxels are equal; replace the file or leave the scan out")
+    if not oriented:
+        raise BadInput(
+            f"{path}: qform_code and sform_code are 0, so the header gives no position in space; "
+            "replace the file or leave the scan out"
+        )
+    _check_affine(affine, path)
+    return Volume(data, affine)
+
+
+def to_axial(volume: Volume) -> Volume:
+    """Reorder and flip the axes, without interpolation, so that they run to left, posterior, superior.
+
+    The storage axis nearest to each direction is taken. ``data.T`` is then (slice, height, width) as
+    radiologists display it: slices from below, anterior at the top, the patient's right on the left.
+    """
+    from nibabel.orientations import (
+        apply_orientation,
+        axcodes2ornt,
+        inv_ornt_aff,
+        io_orientation,
+        ornt_transform,
+    )
+
+    change = ornt_transform(io_orientation(volume.affine), axcodes2ornt(("L", "P", "S")))
+    affine = volume.affine @ inv_ornt_aff(change, volume.data.shape)
+    return Volume(np.ascontiguousarray(apply_orientation(volume.data, change)), affine)
+
+
+def save_volume(path: Path, data: NDArray[np.integer], affine: NDArray[np.float64]) -> None:
+    """Write a volume as NIfTI, compressed if ``path`` ends in ``.gz``, its affine as qform and sform.
+
+    The same input gives the same bytes.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(data, affine)
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    image.header.set_xyzt_units("mm")
+    content: bytes = image.to_bytes()
+    with replacing(path) as temporary:
+        # No time stamp, and a level beyond which noisy scans hardly shrink.
+        temporary.write_bytes(gzip.compress(content, 4, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _read_nifti(path: Path) -> tuple[NDArray, NDArray[np.float64], bool]:
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; check the folder of the scans")
+    broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")
+    try:
+        image = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):
+            raise broken
+        data = np.asanyarray(image.dataobj)
+        oriented = bool(image.header["qform_code"] or image.header["sform_code"])
+        return data, np.asarray(image.affine, dtype=np.float64), oriented
+    except (ImageFileError, HeaderDataError, EOFError, ValueError, zlib.error) as error:
+        raise broken from error
+    except OSError as error:
+        # A bad gzip stream or too short a file; errors with a number are the system's (permission, disk).
+        if error.errno is not None:
+            raise
+        raise broken from error
+
+
+def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
+    remedy = "repair the header or leave the scan out"
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise BadInput(f"{path}: the header's affine is not invertible; {remedy}")
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
+        raise BadInput(f"{path}: the header's axes are not at right angles; {remedy}")
