@@ -38,6 +38,7 @@ _SETTINGS: Any = {
     "xtick.labelsize": 6,
     "ytick.labelsize": 6,
     "legend.fontsize": 6.5,
+    "legend.frameon": False,
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
@@ -87,6 +88,6 @@ def line_style(index: int) -> dict[str, Any]:
     """Return colour, pattern and marker of the ``index``-th line; no two of the first 28 look alike."""
     return {
         "color": LINE_COLOURS[index % len(LINE_COLOURS)],
-        "linestyle": LINE_PATTERNS[(index + index // len(LINE_COLOURS)) % len(LINE_PATTERNS)],
+        "linestyle": LINE_PATTERNS[index % len(LINE_PATTERNS)],
         "marker": MARKERS[index % len(MARKERS)],
     }

@@ -1,0 +1,346 @@
+"""Training curves: per mask, PSNR on validation and the losses against the epoch.
+
+``python -m workflow.training_curves --results results/X --dataset ixi --plan JSON --output FILE.png`` draws
+the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is written
+beside the PNG.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from data_prep.errors import BadInput, run_command
+from data_prep.masks import MASKS, label
+from workflow import style
+
+_COLUMNS = ("epoch", "train_loss", "val_loss", "val_psnr")
+MOST_LINES = 8  # in one panel, before variants get a panel of their own
+PANELS_ACROSS = 4
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The history of one training.
+
+    Attributes:
+        mask: name of the mask.
+        method: id of the run's method.
+        name: what the legend says.
+        history: epoch (from 1), train_loss, val_loss (the method's own loss), val_psnr in decibels.
+    """
+
+    mask: str
+    method: str
+    name: str
+    history: pd.DataFrame
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training ended in a loss that is no number."""
+        last = self.history["train_loss"].iloc[-1]
+        return not math.isfinite(last) or self.best is None
+
+    @property
+    def best(self) -> int | None:
+        """Row of the lowest validation loss: the epoch whose weights are evaluated."""
+        losses = self.history["val_loss"].to_numpy(dtype=float)
+        return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+
+
+def read_curve(folder: Path, mask: str, method: str, name: str) -> Curve:
+    """Read ``history.csv`` of a run folder.
+
+    Raises:
+        BadInput: the file is missing, empty or lacks a column.
+    """
+    path = folder / "history.csv"
+    try:
+        history = pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; name the folder of a finished training") from error
+    except pd.errors.EmptyDataError as error:
+        raise BadInput(f"{path}: the file is empty; train this run again") from error
+    missing = [column for column in _COLUMNS if column not in history.columns]
+    if missing:
+        raise BadInput(f"{path}: column {missing[0]} is missing; train this run again")
+    if history.empty:
+        raise BadInput(f"{path}: no epoch was finished; train this run again")
+    return Curve(mask, method, name, history)
+
+
+def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
+    """Read run folders, whose ``run.json`` says what they are.
+
+    Raises:
+        BadInput: a folder holds no readable run.json or no history.
+    """
+    curves = []
+    for folder in folders:
+        path = folder / "run.json"
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))["spec"]
+            mask, method, seed = spec["mask"], spec["method"], spec["seed"]
+        except FileNotFoundError as error:
+            raise BadInput(f"{path}: no such file; name the folder of a finished run") from error
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise BadInput(f"{path}: field spec is missing or damaged; train this run again") from error
+        curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}"))
+    return curves
+
+
+def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
+    """Read the trainings of a plan: a JSON list of [mask, method, label] or [mask, method, label, seed].
+
+    Raises:
+        BadInput: the plan is not such a list, or a history is missing.
+    """
+    try:
+        entries = [
+            (entry[0], entry[1], entry[2], str(entry[3:][0]) if entry[3:] else None)
+            for entry in json.loads(plan)
+        ]
+    except (json.JSONDecodeError, IndexError, KeyError, TypeError) as error:
+        raise BadInput(f"--plan: not a JSON list of [mask, method, label] ({error}); mend it") from error
+    several_seeds = len({seed for *_, seed in entries}) > 1
+    curves = []
+    for mask, method, name, seed in entries:
+        folder = results / "runs" / dataset / mask / method
+        chosen = [folder / f"seed{seed}"] if seed is not None else sorted(folder.glob("seed*"))
+        if not chosen:
+            raise BadInput(f"{folder}: no such run; train it or take it out of --plan")
+        numbered = several_seeds or len(chosen) > 1
+        for path in chosen:
+            shown = f"{name}, seed {path.name.removeprefix('seed')}" if numbered else name
+            curves.append(read_curve(path, mask, method, shown))
+    return curves
+
+
+# ---- drawing --------------------------------------------------------------------------------------
+
+
+def panels(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
+    """Return titles and curves: one panel per mask, a second one for variants where lines would be many."""
+    order = {mask: index for masks in MASKS.values() for index, mask in enumerate(masks)}
+    found = []
+    for mask in sorted(
+        {curve.mask for curve in curves}, key=lambda name: (name not in order, order.get(name, 0))
+    ):
+        chosen = [curve for curve in curves if curve.mask == mask]
+        variants = [curve for curve in chosen if "-" in curve.method]
+        compared = [curve for curve in chosen if "-" not in curve.method]
+        if len(chosen) <= MOST_LINES or not variants or not compared:
+            found.append((label(mask), chosen))
+        else:
+            found += [(label(mask), compared), (f"{label(mask)}, variants", variants)]
+    return found
+
+
+def crowded(curves: Sequence[Curve]) -> bool:
+    """Whether a panel holds too many lines to tell apart; then only the best and the worst stand out."""
+    return len(curves) > MOST_LINES and all("-" in curve.method for curve in curves)
+
+
+LEFT, RIGHT, TOP, GAP, BETWEEN = 0.48, 0.05, 0.2, 0.12, 0.34  # inches
+PSNR_HEIGHT, LOSS_HEIGHT = 1.15, 0.85
+NOTES = (
+    "Thick: validation; thin: training.",
+    "Marker: best epoch (lowest validation loss); ×: diverged.",
+    "Losses relative to the first validation loss of the same training.",
+)
+
+
+def draw(curves: Sequence[Curve]) -> Figure:
+    """Draw small multiples: PSNR above, losses below, one column per mask."""
+    chosen = panels(curves)
+    down = ceil(len(chosen) / PANELS_ACROSS)
+    across = ceil(len(chosen) / down)
+    shown = [curve for _, of_panel in chosen if not crowded(of_panel) for curve in of_panel]
+    names = list(dict.fromkeys(curve.name for curve in shown))
+    styles = {name: style.line_style(index) for index, name in enumerate(names)}
+    width = {1: style.COLUMN_WIDTH, 2: 5.2}.get(across, style.PAGE_WIDTH)
+    notes = [" ".join(NOTES)] if width == style.PAGE_WIDTH else list(NOTES)
+    entries = max(1, int(width / 1.4))
+    footer = 0.04 + 0.1 * len(notes)
+    group = TOP + PSNR_HEIGHT + GAP + LOSS_HEIGHT + BETWEEN
+    height = down * group + 0.14 * ceil(len(names) / entries) + footer + 0.1
+    figure = style.new_figure(width, height)
+    panel = (width - LEFT - RIGHT - (across - 1) * GAP) / across
+    limits = _psnr_limits(curves), _loss_limits(curves)
+    for index, (title, of_panel) in enumerate(chosen):
+        x = (LEFT + (index % across) * (panel + GAP)) / width
+        y = height - (index // across) * group - TOP - PSNR_HEIGHT
+        upper = figure.add_axes((x, y / height, panel / width, PSNR_HEIGHT / height))
+        y -= GAP + LOSS_HEIGHT
+        lower = figure.add_axes((x, y / height, panel / width, LOSS_HEIGHT / height))
+        looks = _crowd_styles(of_panel) if crowded(of_panel) else styles
+        _draw_psnr(upper, of_panel, looks, limits[0])
+        _draw_losses(lower, of_panel, looks, limits[1])
+        if crowded(of_panel):
+            _crowd_legend(upper, of_panel, looks)
+        upper.set_title(title, fontweight="bold", pad=4)
+        _finish(upper, lower, of_panel, outer=index % across == 0, panel=panel)
+    figure.legend(
+        handles=[Line2D([], [], markersize=3.5, label=name, **styles[name]) for name in names],
+        loc="lower center",
+        bbox_to_anchor=(0.5, (footer + 0.06) / height),
+        ncols=min(entries, max(len(names), 1)),
+        handlelength=2.6,
+        columnspacing=1.2,
+        labelspacing=0.25,
+        borderaxespad=0,
+        borderpad=0,
+    )
+    for index, note in enumerate(reversed(notes)):
+        y = (0.045 + 0.1 * index) / height
+        figure.text(0.02 / width, y, note, fontsize=6, color="0.3", va="baseline")
+    return figure
+
+
+def _finish(upper: Axes, lower: Axes, curves: Sequence[Curve], outer: bool, panel: float) -> None:
+    """Set what the two axes of a column share; only the outermost column names the scales."""
+    last_epoch = max(int(curve.history["epoch"].max()) for curve in curves)
+    for axes, name in ((upper, "validation PSNR (dB)"), (lower, "relative loss")):
+        axes.set_xlim(0.5, last_epoch + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+        axes.grid(axis="y", color="0.9", linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.tick_params(labelleft=outer)
+        if outer:
+            axes.set_ylabel(name, va="bottom")
+            axes.yaxis.set_label_coords(-0.32 / panel, 0.5)
+    upper.tick_params(labelbottom=False)
+    lower.set_xlabel("epoch", labelpad=2)
+
+
+def _crowd_styles(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
+    """Return grey for all but the trainings with the best and the worst PSNR at their best epoch."""
+    scored = [curve for curve in curves if not curve.diverged]
+    scored.sort(key=lambda curve: float(curve.history["val_psnr"].iloc[curve.best or 0]))
+    looks = {curve.name: {"color": "0.7", "linestyle": "-", "marker": ""} for curve in curves}
+    for curve in scored[:1]:
+        looks[curve.name] = {"color": "black", "linestyle": (0, (3, 1.2)), "marker": "v"}
+    for curve in scored[-1:]:
+        looks[curve.name] = {"color": "black", "linestyle": "-", "marker": "^"}
+    return looks
+
+
+def _crowd_legend(axes: Axes, curves: Sequence[Curve], looks: dict[str, dict[str, Any]]) -> None:
+    apart = sorted((name for name in looks if looks[name]["marker"]), key=lambda name: looks[name]["marker"])
+    handles = [
+        Line2D([], [], markersize=3.5, label=f"{rank}: {name}", **looks[name])
+        for rank, name in zip(("best", "worst"), apart, strict=False)
+    ]
+    handles.append(Line2D([], [], color="0.7", label=f"{len(curves) - len(apart)} others"))
+    axes.legend(handles=handles, loc="lower right", fontsize=5.5, handlelength=2.2, labelspacing=0.2)
+
+
+def _psnr_limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Return a range for all panels; early epochs may leave it, so that late ones can be told apart."""
+    values = np.concatenate([curve.history["val_psnr"].to_numpy(dtype=float) for curve in curves])
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return 0.0, 1.0
+    low, high = float(np.percentile(values, 4)), float(values.max())
+    margin = max(0.06 * (high - low), 0.1)
+    return low - margin, high + margin
+
+
+def _relative(curve: Curve) -> tuple[Any, Any]:
+    """Return training and validation loss over the first finite validation loss."""
+    train, val = (curve.history[name].to_numpy(dtype=float) for name in ("train_loss", "val_loss"))
+    finite = val[np.isfinite(val)]
+    unit = finite[0] if len(finite) and finite[0] > 0 else 1.0
+    return train / unit, val / unit
+
+
+def _loss_limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    values = np.concatenate([part for curve in curves for part in _relative(curve)])
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return 0.1, 1.0
+    low, high = float(values.min()), float(np.percentile(values, 99))
+    # At least from 0.5 to 1, so that the scale has two labels.
+    return min(low, 0.5) / 1.15, max(high, 1.0) * 1.15
+
+
+def _draw_psnr(
+    axes: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, Any]], limits: tuple[float, float]
+) -> None:
+    axes.set_ylim(*limits)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    for curve in curves:
+        _line(axes, curve, curve.history["val_psnr"].to_numpy(dtype=float), styles[curve.name])
+
+
+def _draw_losses(
+    axes: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, Any]], limits: tuple[float, float]
+) -> None:
+    axes.set_yscale("log")
+    axes.set_ylim(*limits)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    for curve in curves:
+        train, val = _relative(curve)
+        look = styles[curve.name]
+        axes.plot(
+            curve.history["epoch"], train, color=look["color"], linestyle=look["linestyle"], linewidth=0.5
+        )
+        _line(axes, curve, val, look)
+
+
+def _line(axes: Axes, curve: Curve, values: Any, look: dict[str, Any]) -> None:
+    epochs = curve.history["epoch"].to_numpy()
+    axes.plot(epochs, values, color=look["color"], linestyle=look["linestyle"], linewidth=1.0)
+    finite = np.flatnonzero(np.isfinite(values))
+    options = {"color": look["color"], "linestyle": "none", "zorder": 3, "clip_on": False}
+    if curve.diverged:
+        if len(finite):
+            axes.plot(epochs[finite[-1]], values[finite[-1]], marker="x", markersize=4.5, **options)
+        return
+    best = curve.best
+    low, high = axes.get_ylim()
+    if best is not None and low <= values[best] <= high:
+        axes.plot(epochs[best], values[best], marker=look["marker"] or None, markersize=3.5, **options)
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.training_curves", description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--runs", nargs="+", type=Path, help="folders of trainings, with run.json and history.csv"
+    )
+    source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
+    parser.add_argument("--dataset", choices=tuple(MASKS), help="with --results: whose trainings")
+    parser.add_argument("--plan", help="with --results: JSON list of [mask, method, label, seed]")
+    parser.add_argument("--output", required=True, type=Path, help="the PNG to write; a PDF goes beside it")
+    arguments = parser.parse_args()
+    if arguments.output.suffix != ".png":
+        parser.error("--output must end in .png")
+    if arguments.runs:
+        curves = curves_of_runs(arguments.runs)
+    elif arguments.dataset is None or arguments.plan is None:
+        parser.error("--results needs --dataset and --plan")
+    else:
+        curves = curves_of_plan(arguments.results, arguments.dataset, arguments.plan)
+    if not curves:
+        raise BadInput("--plan: lists no training; add one, or leave the training curves out")
+    with style.printed():
+        style.save(draw(curves), arguments.output.with_suffix(""))
+
+
+if __name__ == "__main__":
+    run_command(main)
