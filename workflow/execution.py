@@ -1,6 +1,5 @@
 """Running a network: device and determinism, building, applying, storing, and being told to stop."""
 
-import json
 import os
 import signal
 import sys
@@ -95,10 +94,10 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
 
 
 def save_checkpoint(model: ReconstructionModel, spec: RunSpec, training_hash: str, path: Path) -> None:
-    """Write model.ckpt; equal weights give equal bytes."""
+    """Write model.ckpt: the weights and what they come from. Equal trainings give equal bytes."""
     content = {
         "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
-        "spec": json.loads(spec.canonical()),
+        "spec": spec.training_part(),
         "training_hash": training_hash,
     }
     save_atomically(content, path)

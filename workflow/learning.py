@@ -6,9 +6,9 @@ optimiser and where it stands (``Progress``), and it may be written and read bac
 """
 
 import math
-import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -299,11 +299,10 @@ class Training:
         """Take up a stored state of this very training, if there is one; any other is left to be replaced."""
         if not self.state_file.is_file():
             return
-        try:
-            state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            say(f"{self.state_file}: cannot be read ({error}); training starts over")
+        if not zipfile.is_zipfile(self.state_file):
+            say(f"{self.state_file}: is not whole; training starts over")
             return
+        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         if state["training_hash"] != self.training_hash:
             say(
                 f"{self.state_file}: is of another training (spec, data, mask or code changed); starting over"

@@ -331,7 +331,7 @@ def canonical(value: Any) -> str:
 def _placeholders(prefix: str, count: int) -> dict[str, Scans]:
     """Stand-ins for scans that are not here, so that a dry run can count the jobs."""
     names = [f"{prefix}-missing-{number:04d}" for number in range(1, count + 1)]
-    return {name: Scans(f"missing/{name}-target", f"missing/{name}-auxiliary") for name in names}
+    return {name: Scans(target="", auxiliary="", split_hint="train") for name in names}
 
 
 def main() -> None:

@@ -228,7 +228,9 @@ def _crowd_styles(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
     """Return grey for all but the trainings with the best and the worst PSNR at their best epoch."""
     scored = [curve for curve in curves if not curve.diverged]
     scored.sort(key=lambda curve: float(curve.history["val_psnr"].iloc[curve.best or 0]))
-    looks = {curve.name: {"color": "0.7", "linestyle": "-", "marker": ""} for curve in curves}
+    looks: dict[str, dict[str, Any]] = {
+        curve.name: {"color": "0.7", "linestyle": "-", "marker": ""} for curve in curves
+    }
     for curve in scored[:1]:
         looks[curve.name] = {"color": "black", "linestyle": (0, (3, 1.2)), "marker": "v"}
     for curve in scored[-1:]:
@@ -303,7 +305,9 @@ def _draw_losses(
 
 def _line(axes: Axes, curve: Curve, values: Any, look: dict[str, Any]) -> None:
     epochs = curve.history["epoch"].to_numpy()
-    axes.plot(epochs, values, color=look["color"], linestyle=look["linestyle"], linewidth=1.0)
+    # Lines that stand out lie above a grey crowd.
+    order = 2.2 if look["marker"] else 2.0
+    axes.plot(epochs, values, color=look["color"], linestyle=look["linestyle"], linewidth=1.0, zorder=order)
     finite = np.flatnonzero(np.isfinite(values))
     options = {"color": look["color"], "linestyle": "none", "zorder": 3, "clip_on": False}
     if curve.diverged:

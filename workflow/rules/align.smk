@@ -3,8 +3,8 @@
 
 rule align_ixi:
     input:
-        t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary,
-        t2=lambda wildcards: PLAN.scans("ixi", wildcards.subject).target,
+        t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary or [],
+        t2=lambda wildcards: PLAN.scans("ixi", wildcards.subject).target or [],
         source=module_sources("data_prep.align_ixi"),
     output:
         slices=f"{ROOT}/aligned/ixi/{{subject}}.h5",
@@ -38,8 +38,8 @@ rule align_ixi:
 
 rule align_fastmri:
     input:
-        pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary,
-        pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target,
+        pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary or [],
+        pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target or [],
         source=module_sources("data_prep.align_fastmri"),
     output:
         slices=f"{ROOT}/aligned/fastmri/{{subject}}.h5",

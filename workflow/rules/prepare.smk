@@ -53,9 +53,9 @@ rule registration_report:
     conda:
         "../../environment.yml"
     params:
-        aligned=f"{ROOT}/aligned/ixi",
+        aligned=lambda wildcards, input: Path(input.records[0]).parent,
         truth=lambda wildcards, input: (
-            f"--truth {ROOT}/raw/ixi/truth" if input.truth else ""
+            f"--truth {Path(input.truth[0]).parent}" if input.truth else ""
         ),
         folder=subpath(output.table, parent=True),
     shell:

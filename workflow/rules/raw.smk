@@ -5,19 +5,16 @@ rule fetch_donors:
     input:
         source=module_sources("data_prep.donors"),
     output:
-        multiext(
-            f"{ROOT}/raw/donors/",
-            "brain_asym.npz",
-            "brain_sym.npz",
-            "knee.npz",
-            "donors.json",
-        ),
+        multiext(f"{ROOT}/raw/donors/", "brain_asym.npz", "brain_sym.npz", "knee.npz"),
+        record=f"{ROOT}/raw/donors/donors.json",
     log:
         f"{ROOT}/logs/fetch_donors.log",
     conda:
         "../../environment.yml"
+    params:
+        folder=subpath(output.record, parent=True),
     shell:
-        "python -m data_prep.donors --output $(dirname {output[0]:q}) > {log:q} 2>&1"
+        "python -m data_prep.donors --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule embedded_brain:
