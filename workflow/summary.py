@@ -1,0 +1,160 @@
+"""Table I in the terminal, and where the tables, figures and the report lie.
+
+``python -m workflow.summary results/demo``; another table with ``--table 3``.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from data_prep.errors import BadInput, run_command
+from data_prep.masks import label
+from workflow.scores import DATASET_NAMES
+
+WIDTH = 100  # columns
+_FILES = (
+    ("Tables", "tables", ("*.html", "*.md", "*.tex", "*.csv")),
+    ("Figures", "figures", ("*.pdf", "*.png")),
+    ("Metrics", ".", ("metrics.parquet",)),
+    ("Report", ".", ("index.html", "report.html", "report.zip")),
+)
+_MARKS = {1: "bold", 2: "underline"}
+
+
+def read_table(results: Path, number: int) -> pd.DataFrame | None:
+    """Read a table's CSV, or return None where the experiment has no such table.
+
+    Raises:
+        BadInput: the results folder is missing or the file is damaged.
+    """
+    if not results.is_dir():
+        raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
+    path = results / "tables" / f"table_{number}.csv"
+    if not path.exists():
+        return None
+    try:
+        table = pd.read_csv(path, dtype={"ssim_paper_mean": str, "psnr_paper_mean": str})
+    except pd.errors.ParserError as error:
+        raise BadInput(f"{path}: not a table ({error}); make it again with workflow.tables") from error
+    missing = {"mask", "label", "status", "ssim_mean", "psnr_mean", "ssim_rank"} - set(table.columns)
+    if missing:
+        raise BadInput(f"{path}: column {min(missing)} is missing; make the table again with workflow.tables")
+    return table
+
+
+def show(table: pd.DataFrame, console: Console) -> None:
+    """Print a table's SSIM and PSNR beside the paper's, two masks side by side as the paper does."""
+    first = table.iloc[0]
+    name = DATASET_NAMES[first["dataset"]]
+    embedded = first["source"] == "embedded"
+    data = f"embedded data, not {name}" if embedded else name
+    volumes = int(table["volumes"].max())
+    console.print(Text(f"Table {first['table']}: {data}, {volumes} test volumes", style="bold"))
+    masks = list(dict.fromkeys(table["mask"]))
+    across = 2 if console.width >= WIDTH else 1
+    for start in range(0, len(masks), across):
+        beside = Table.grid(padding=(0, 3, 0, 0))
+        beside.add_row(
+            *(_grid(table, mask, start == i) for i, mask in enumerate(masks[start:][:across], start))
+        )
+        console.print()
+        console.print(beside)
+    spread = "volumes" if first["convention"] == "volume" else "slices"
+    note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
+    note += f"; paper: on the real {name}." if embedded else "."
+    console.print(Text(note, style="dim"))
+
+
+def _grid(table: pd.DataFrame, mask: str, with_names: bool) -> Table:
+    grid = Table(
+        title=label(mask), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    grid.pad_edge, grid.show_edge, grid.header_style = False, False, ""
+    if with_names:
+        grid.add_column("Method", no_wrap=True, max_width=16, overflow="ellipsis")
+    for heading in ("SSIM", "paper", "PSNR (dB)", "paper"):
+        style = "dim" if heading == "paper" else ""
+        grid.add_column(heading, justify="right", no_wrap=True, style=style, header_style=style)
+    for row in table[table["mask"] == mask].to_dict("records"):
+        cells = [Text(str(row["label"]))] if with_names else []
+        for metric, digits in (("ssim", 3), ("psnr", 2)):
+            cells += [_score(row, metric, digits), _printed(row[f"{metric}_paper_mean"])]
+        grid.add_row(*cells)
+    return grid
+
+
+def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
+    if row["status"] != "ok":
+        return Text("diverged" if row["status"] == "diverged" else "—")
+    text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
+    # As a span: the style of a whole cell would also underline its padding.
+    cell = Text(text)
+    cell.stylize(_MARKS.get(row[f"{metric}_rank"], ""))
+    return cell
+
+
+def _printed(value: object) -> Text:
+    return Text(value if isinstance(value, str) else "")
+
+
+def result_paths(results: Path) -> list[tuple[str, list[str]]]:
+    """Return headings and the files under them that exist, relative to the current folder."""
+    found = []
+    for heading, folder, patterns in _FILES:
+        paths = [path for pattern in patterns for path in sorted((results / folder).glob(pattern))]
+        if paths:
+            found.append((heading, [os.path.relpath(path) for path in paths]))
+    return found
+
+
+def _short(paths: list[str]) -> list[str]:
+    """Join files that differ in their ending only: ``table_1.{csv,md}``."""
+    endings: dict[str, list[str]] = {}
+    for path in paths:
+        stem, _, ending = path.rpartition(".")
+        endings.setdefault(stem, []).append(ending)
+    return [
+        f"{stem}.{{{','.join(found)}}}" if len(found) > 1 else f"{stem}.{found[0]}"
+        for stem, found in sorted(endings.items())
+    ]
+
+
+def summarise(results: Path, number: int, stream: TextIO) -> None:
+    """Print the summary of an experiment.
+
+    Raises:
+        BadInput: there are no results.
+    """
+    # A pipe or a log has no width of its own.
+    console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
+    table = read_table(results, number)
+    if table is None:
+        console.print(f"No table {number} in {os.path.relpath(results)}; snakemake paper_tables makes it.")
+    else:
+        show(table, console)
+    for heading, paths in result_paths(results):
+        console.print()
+        console.print(Text(heading, style="bold"))
+        for path in _short(paths):
+            console.print(Text(f"  {path}"), soft_wrap=True)
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.summary", description=__doc__)
+    parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
+    parser.add_argument("--table", type=int, choices=(1, 2, 3, 4), default=1, help="which table; default 1")
+    arguments = parser.parse_args()
+    summarise(arguments.results, arguments.table, sys.stdout)
+
+
+if __name__ == "__main__":
+    run_command(main)
