@@ -9,7 +9,7 @@ complex noise are added. Everything drawn at random comes from seeds named by th
 import argparse
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +23,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import NAMESPACE, PD, PDFS, PairEntry, centre_crop, pair_list_text
 from data_prep.files import replacing
 from data_prep.fourier import fft2c, ifft2c
+from data_prep.random_fields import Grid, smooth_noise
 from data_prep.seeds import seed_for
 
 Volume = NDArray[np.float32]
@@ -36,9 +37,11 @@ MAPS = ("M0", "R2", "fat_fraction")
 # The donor's outermost rows fade where the scanner cropped them.
 _FADED_ROWS = 6
 # The leg goes on beyond the image, and the coil's sensitivity ends it smoothly: without this the cut at
-# the image's edge would put a bright cross into k-space. Fractions of the field of view, from the centre.
-_ROW_TAPER, _COLUMN_TAPER = (0.42, 0.62), (0.50, 0.56)
-_MINIMUM_FINE_MATRIX = 384
+# the image's edge would put a bright cross into k-space. Where the fall begins and where it ends, from the
+# centre, in fields of view.
+_ROW_TAPER, _COLUMN_TAPER = 0.42, 0.50
+_ROW_EXTENT, _COLUMN_EXTENT = 0.625, 0.5625
+_MINIMUM_FINE_MATRIX = 288  # as fine as the donor
 _SIGNAL_TO_NOISE = {PD: 60.0, PDFS: 28.0}
 _ECHO_TIME = {PD: 32.0, PDFS: 34.0}  # ms
 _REPETITION_TIME = {PD: 2750, PDFS: 2850}  # ms
@@ -170,54 +173,58 @@ def load_maps(folder: Path) -> dict[str, Volume]:
 
 
 @dataclass(frozen=True)
-class _Grid:
-    """A fine grid over somewhat more than the field of view; the image's centre is at 0 mm."""
+class _FineGrid:
+    """A fine grid over somewhat more than the field of view; the image's centre is at 0 mm.
+
+    Attributes:
+        matrix: pixels along the field of view.
+        slices: number of slices.
+    """
 
     matrix: int
-    rows: NDArray[np.float32]
-    columns: NDArray[np.float32]
+    slices: int
 
     @property
     def pixel(self) -> float:
+        """Pixel size in mm."""
         return FIELD_OF_VIEW / self.matrix
 
     @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.rows), len(self.columns)
+    def rows(self) -> NDArray[np.float32]:
+        """Row positions in mm."""
+        return self._positions(_ROW_EXTENT)
+
+    @property
+    def columns(self) -> NDArray[np.float32]:
+        """Column positions in mm."""
+        return self._positions(_COLUMN_EXTENT)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns."""
+        return self.slices, len(self.rows), len(self.columns)
+
+    def _positions(self, extent: float) -> NDArray[np.float32]:
+        half = int(extent * self.matrix)
+        return (np.arange(-half, half) * self.pixel).astype(np.float32)
+
+    def field(self, rng: np.random.Generator, scale: float) -> Volume:
+        """Gaussian random field (slices, rows, columns) of unit variance, smooth over ``scale`` mm.
+
+        The box is always the donor's, so that one seed gives one field whatever the matrix.
+        """
+        extents = (2 * _ROW_EXTENT * FIELD_OF_VIEW, 2 * _COLUMN_EXTENT * FIELD_OF_VIEW)
+        box = Grid(
+            box=((self.slices - 1) * DONOR_SPACING, *extents), spacing=(DONOR_SPACING, self.pixel, self.pixel)
+        )
+        field: Volume = smooth_noise(rng, box, scale)[:, : len(self.rows), : len(self.columns)]
+        return field
 
 
-def _fine_grid(matrix: int) -> _Grid:
+def _fine_grid(matrix: int, slices: int) -> _FineGrid:
     # Half-integer multiples of an even matrix keep pixel centres and the encoded width whole.
-    fine = matrix * int(np.ceil(2 * max(_MINIMUM_FINE_MATRIX, 1.4 * matrix) / matrix)) // 2
-    half_rows, half_columns = (int(fine * taper[1]) for taper in (_ROW_TAPER, _COLUMN_TAPER))
-    pixel = FIELD_OF_VIEW / fine
-    return _Grid(
-        matrix=fine,
-        rows=np.arange(-half_rows, half_rows, dtype=np.float32) * np.float32(pixel),
-        columns=np.arange(-half_columns, half_columns, dtype=np.float32) * np.float32(pixel),
-    )
-
-
-def _smooth_fields(rng: np.random.Generator, count: int, grid: _Grid, scale: float) -> Volume:
-    """Gaussian random fields (count, rows, columns) of unit variance, smooth over ``scale`` mm.
-
-    They are cosine series, so that one seed gives one field whatever the grid. Neighbouring slices are
-    alike.
-    """
-    extent = 1.3 * FIELD_OF_VIEW
-    order = int(np.ceil(2.6 * extent / (np.pi * scale)))
-    frequency = np.arange(order)
-    spectrum = np.exp(-0.5 * (np.pi * frequency * scale / extent) ** 2)
-    spectrum[1:] *= np.sqrt(2)
-    coefficients = ndimage.gaussian_filter1d(
-        rng.standard_normal((count, order, order)), 1.5, axis=0, mode="wrap"
-    )
-    coefficients *= np.outer(spectrum, spectrum) / coefficients.std() / np.sum(spectrum**2)
-    along_rows, along_columns = (
-        np.cos(np.pi * np.outer(axis / extent + 0.5, frequency)) for axis in (grid.rows, grid.columns)
-    )
-    fields: Volume = (along_rows @ coefficients @ along_columns.T).astype(np.float32)
-    return fields
+    halves = int(np.ceil(2 * max(_MINIMUM_FINE_MATRIX, 1.4 * matrix) / matrix))
+    return _FineGrid(matrix=matrix * halves // 2, slices=slices)
 
 
 @dataclass(frozen=True)
@@ -229,29 +236,26 @@ class _Anatomy:
     r2: Volume
 
 
-def _deformed(
-    maps: Mapping[str, Volume], rng: np.random.Generator, grid: _Grid, first: int, slices: int
-) -> _Anatomy:
+def _deformed(maps: Mapping[str, Volume], rng: np.random.Generator, grid: _FineGrid, first: int) -> _Anatomy:
     """Sample the donor through a random affine and a random smooth in-plane deformation."""
     count = len(maps["M0"])
     angle = rng.normal(0, 0.08)
     zoom = rng.uniform(0.86, 1.0) * np.exp(rng.normal(0, 0.03, 2))
     mirrored = rng.random() < 0.5  # a right knee from a left one: medial and lateral change places
-    coarse, fine = (
-        amplitude * _smooth_fields(rng, 2 * count, grid, scale).reshape(2, count, *grid.shape)
-        for amplitude, scale in ((2.8, 17.0), (0.7, 6.0))
+    row_shift, column_shift = (
+        3.4 * grid.field(rng, 17.0) + 0.7 * grid.field(rng, 6.0) for _axis in ("rows", "columns")
     )
     y, x = grid.rows[:, None] * zoom[0], grid.columns[None, :] * zoom[1]
-    rows = np.cos(angle) * y - np.sin(angle) * x + coarse[0] + fine[0]
-    columns = np.sin(angle) * y + np.cos(angle) * x + coarse[1] + fine[1]
+    rows = np.cos(angle) * y - np.sin(angle) * x + row_shift
+    columns = np.sin(angle) * y + np.cos(angle) * x + column_shift
     donor_centre = maps["M0"].shape[1] // 2
     rows = rows / DONOR_PIXEL + donor_centre - _FADED_ROWS
     columns = columns / DONOR_PIXEL + donor_centre
 
-    sampled = {name: np.empty((slices, *grid.shape), dtype=np.float32) for name in MAPS}
-    for i in range(slices):
+    sampled = {name: np.empty(grid.shape, dtype=np.float32) for name in MAPS}
+    for i in range(grid.slices):
         donor = count - 1 - (first + i) if mirrored else first + i
-        where = np.stack([rows[first + i], columns[first + i]])
+        where = np.stack([rows[i], columns[i]])
         for name in MAPS:
             trimmed = maps[name][donor, _FADED_ROWS:-_FADED_ROWS]
             sampled[name][i] = ndimage.map_coordinates(trimmed, where, order=3, mode="mirror")
@@ -262,14 +266,14 @@ def _deformed(
     return _Anatomy(water=m0 * (1 - fraction), fat=m0 * fraction, r2=r2)
 
 
-def _sharpened(volume: Volume, grid: _Grid) -> Volume:
+def _sharpened(volume: Volume, grid: _FineGrid) -> Volume:
     sigma = 0.6 / grid.pixel
     blurred = ndimage.gaussian_filter(volume, (0, sigma, sigma))
     sharpened: Volume = volume + np.float32(0.4) * (volume - blurred)
     return sharpened
 
 
-def _textured(anatomy: _Anatomy, rng: np.random.Generator, grid: _Grid) -> _Anatomy:
+def _textured(anatomy: _Anatomy, rng: np.random.Generator, grid: _FineGrid) -> _Anatomy:
     """Add detail below the donor's resolution: trabeculae in marrow, fibres along the leg in muscle."""
     shape = anatomy.water.shape
 
@@ -287,7 +291,7 @@ def _textured(anatomy: _Anatomy, rng: np.random.Generator, grid: _Grid) -> _Anat
 
 
 def _with_oedema(
-    anatomy: _Anatomy, rng: np.random.Generator, grid: _Grid
+    anatomy: _Anatomy, rng: np.random.Generator, grid: _FineGrid
 ) -> tuple[_Anatomy, list[tuple[int, float, float, float]]]:
     """Turn part of the fat in a few places into water of the same brightness.
 
@@ -296,7 +300,6 @@ def _with_oedema(
     Returns:
         The anatomy, and (slice, row mm, column mm, radius mm) of every lesion.
     """
-    slices = len(anatomy.fat)
     density = anatomy.fat + anatomy.water
     # Well inside fatty tissue of some extent, mostly bone marrow, and inside the image.
     sigma = 5.0 / grid.pixel
@@ -307,11 +310,11 @@ def _with_oedema(
     candidates = np.argwhere((inside > 0.6 * inside.max()) & central)
     extent = np.zeros_like(anatomy.fat)
     found = []
-    ragged = np.exp(0.5 * _smooth_fields(rng, slices, grid, 3.5))
+    ragged = np.exp(0.25 * grid.field(rng, 3.5))
     for _ in range(1 + rng.poisson(0.8)):
         index, row, column = candidates[rng.integers(len(candidates))]
-        radius = rng.uniform(5.0, 12.0)
-        across = (np.arange(slices) - index)[:, None, None] * DONOR_SPACING
+        radius = rng.uniform(4.0, 10.0)
+        across = (np.arange(grid.slices) - index)[:, None, None] * DONOR_SPACING
         down, along = grid.rows[:, None] - grid.rows[row], grid.columns - grid.columns[column]
         distance = np.sqrt(across**2 + down**2 + along**2) * ragged
         fluid = rng.uniform(0.15, 0.32)
@@ -351,23 +354,25 @@ def simulate_pair(
     def rng(part: str) -> np.random.Generator:
         return np.random.default_rng(seed_for(use="embedded_knee", seed=seed, pair=index, part=part))
 
-    grid = _fine_grid(matrix)
+    grid = _fine_grid(matrix, slices)
     # The outermost donor slices show little but skin; they are used only when nearly all are wanted.
     spare = max(0, min(2, (count - slices) // 2))
     first = int(rng("slices").integers(spare, count - slices - spare + 1))
-    anatomy = _textured(_deformed(maps, rng("anatomy"), grid, first, slices), rng("texture"), grid)
+    anatomy = _textured(_deformed(maps, rng("anatomy"), grid, first), rng("texture"), grid)
     anatomy, lesions = _with_oedema(anatomy, rng("oedema"), grid)
     motion = _draw_motion(rng("motion"))
 
     contrast = rng("contrast")
-    sensitivity = np.exp(0.15 * _smooth_fields(contrast, 1, grid, 45.0)[0])
-    residual = np.clip(0.10 + 0.05 * _smooth_fields(contrast, slices, grid, 25.0), 0.03, 0.4)
+    sensitivity = np.exp(0.15 * replace(grid, slices=1).field(contrast, 45.0)[0])
+    residual = np.clip(0.10 + 0.05 * grid.field(contrast, 25.0), 0.03, 0.4)
     echo_times = {name: time + contrast.uniform(-3, 3) for name, time in _ECHO_TIME.items()}
     density = anatomy.water + anatomy.fat
     pd = density * np.exp(-echo_times[PD] * anatomy.r2)
     pdfs = (1.25 * anatomy.water + residual * anatomy.fat) * np.exp(-echo_times[PDFS] * anatomy.r2)
     pdfs = _moved(pdfs, motion, grid.matrix / matrix, grid)
-    sensitivity = sensitivity * np.outer(_taper(grid.rows, _ROW_TAPER), _taper(grid.columns, _COLUMN_TAPER))
+    sensitivity *= np.outer(
+        _taper(grid.rows, _ROW_TAPER, _ROW_EXTENT), _taper(grid.columns, _COLUMN_TAPER, _COLUMN_EXTENT)
+    )
 
     scans = [
         Scan(
@@ -398,7 +403,7 @@ def motion_matrix(motion: Motion, matrix: int) -> NDArray[np.float64]:
     return transform
 
 
-def _moved(volume: Volume, motion: Motion, fine_per_pixel: float, grid: _Grid) -> Volume:
+def _moved(volume: Volume, motion: Motion, fine_per_pixel: float, grid: _FineGrid) -> Volume:
     """Resample every slice at the place where the other scan had it."""
     angle = np.deg2rad(motion.rotation)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -415,10 +420,9 @@ def _oedema_in_pdfs(lesion: tuple[int, float, float, float], motion: Motion, mat
     return Oedema(slice=index, row=float(row), column=float(column), radius=radius)
 
 
-def _taper(positions: NDArray[np.float32], taper: tuple[float, float]) -> NDArray[np.float32]:
+def _taper(positions: NDArray[np.float32], start: float, end: float) -> NDArray[np.float32]:
     """1 in the middle, falling as a raised cosine between the two fractions of the field of view."""
-    start, end = (fraction * FIELD_OF_VIEW for fraction in taper)
-    ramp = np.clip((np.abs(positions) - start) / (end - start), 0, 1)
+    ramp = np.clip((np.abs(positions) / FIELD_OF_VIEW - start) / (end - start), 0, 1)
     falling: NDArray[np.float32] = (0.5 + 0.5 * np.cos(np.pi * ramp)).astype(np.float32)
     return falling
 
@@ -428,28 +432,27 @@ def _acquired(
     phase_rng: np.random.Generator,
     noise_rng: np.random.Generator,
     acquisition: str,
-    grid: _Grid,
+    grid: _FineGrid,
     matrix: int,
 ) -> NDArray[np.complex64]:
     """Give fine magnitude images a phase and take noisy k-space (slices, 2 matrix, encoded width) of them."""
-    slices = len(volume)
     width = encoded_width(matrix)
     fine = grid.matrix
     encoded = (2 * fine, width * fine // matrix)
-    top, left = ((side - size) // 2 for side, size in zip(encoded, grid.shape, strict=True))
+    top, left = ((side - size) // 2 for side, size in zip(encoded, grid.shape[1:], strict=True))
     noise_std = np.percentile(volume, 97) / _SIGNAL_TO_NOISE[acquisition] / np.sqrt(2)
     padding = padding_columns(matrix)
 
     y, x = (axis / (0.5 * FIELD_OF_VIEW) for axis in (grid.rows[:, None], grid.columns[None, :]))
     polynomials = np.stack(np.broadcast_arrays(np.ones_like(y), y, x, y * x, y**2, x**2))
     common = phase_rng.normal(0, 0.8, 6)
-    local = 0.25 * _smooth_fields(phase_rng, slices, grid, 12.0)
-    kspace = np.zeros((slices, 2 * matrix, width), dtype=np.complex64)
-    for i in range(slices):
+    local = 0.25 * grid.field(phase_rng, 12.0)
+    kspace = np.zeros((grid.slices, 2 * matrix, width), dtype=np.complex64)
+    for i in range(grid.slices):
         coefficients = common + phase_rng.normal(0, 0.15, 6)
         phase = np.tensordot(coefficients, polynomials, axes=1) + local[i]
         field = np.zeros(encoded, dtype=np.complex64)
-        field[top : top + grid.shape[0], left : left + grid.shape[1]] = volume[i] * np.exp(1j * phase)
+        field[top : top + grid.shape[1], left : left + grid.shape[2]] = volume[i] * np.exp(1j * phase)
         rows, columns = ((side - size) // 2 for side, size in zip(encoded, kspace.shape[1:], strict=True))
         # Orthonormal transforms of two sizes: the ratio keeps the image's intensity.
         centre = fft2c(field)[rows : rows + 2 * matrix, columns : columns + width] * np.float32(matrix / fine)

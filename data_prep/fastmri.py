@@ -271,8 +271,8 @@ def _header_text(file: h5py.File, path: Path) -> bytes:
     text = data[()] if isinstance(data, h5py.Dataset) and data.shape == () else None
     if not isinstance(text, bytes):
         raise BadInput(
-            f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, download "
-            "it again"
+            f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, "
+            "download it again"
         )
     return text
 
@@ -300,8 +300,8 @@ def check_pair(pd: Scan, pdfs: Scan) -> None:
     for scan, wanted, column in ((pd, PD, "first"), (pdfs, PDFS, "second")):
         if scan.acquisition != wanted:
             raise BadInput(
-                f"{scan.path}: attribute acquisition is {scan.acquisition}, but the pair list names it in the "
-                f"{column} column, which is for {wanted}; correct the list"
+                f"{scan.path}: attribute acquisition is {scan.acquisition}, but the pair list names it in "
+                f"the {column} column, which is for {wanted}; correct the list"
             )
     if pd.header.recon_matrix != pdfs.header.recon_matrix:
         raise BadInput(
@@ -409,7 +409,7 @@ def check_splits(lists: Mapping[str, Sequence[PairEntry]]) -> None:
         for stem in sorted({stem for entry in entries for stem in (entry.pd, entry.pdfs)}):
             if stem in seen:
                 raise BadInput(
-                    f"{stem} is in the pair lists of two splits, {seen[stem]} and {split}; remove it from one "
-                    "of them, or evaluation would see training data"
+                    f"{stem} is in the pair lists of two splits, {seen[stem]} and {split}; remove it from "
+                    "one of them, or evaluation would see training data"
                 )
             seen[stem] = split
