@@ -237,12 +237,13 @@ class Training:
                 loss, image = self.learner(Batch(measurement, truth))
                 peak = truth.image.amax(dim=(-2, -1))
                 error = (image - truth.image).square().mean(dim=(-2, -1))
-                psnr = 10 * torch.log10(peak.square() / error)[peak > 0]
-                totals += torch.stack((loss * len(positions), psnr.sum(), (peak > 0).sum())).double()
+                counted = peak > 0
+                psnr = torch.where(counted, 10 * torch.log10(peak.square() / error), 0)
+                totals += torch.stack((loss * len(positions), psnr.sum(), counted.sum())).double()
                 self._leave_if_told()
-        loss_sum, psnr_sum, counted = totals.tolist()
+        loss_sum, psnr_sum, slices = totals.tolist()
         self.progress.seconds += time.perf_counter() - started
-        return loss_sum / len(store), psnr_sum / max(counted, 1)
+        return loss_sum / len(store), psnr_sum / max(slices, 1)
 
     def _close_epoch(self, val_loss: float, val_psnr: float) -> None:
         """Add the epoch to the history, keep its weights if they are the best, and open the next."""
