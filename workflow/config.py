@@ -16,6 +16,7 @@ import yaml
 from data_prep.errors import BadInput, run_command
 from data_prep.masks import MASKS
 from methods.registry import MethodFolder, discover, folder_of
+from workflow.runs import OPTIMISERS
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "schemas" / "config.schema.yaml").read_text())
 Config = dict[str, Any]
@@ -107,22 +108,51 @@ def _check_dataset(name: str, dataset: Config) -> None:
 
 
 def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
-    compared = methods if config["compare"] == "all" else config["compare"]
-    for folder in [*compared, *config["methods"]]:
-        folder_of(folder, methods)
-        if folder not in methods:
+    named = [] if config["compare"] == "all" else [("compare", name) for name in config["compare"]]
+    for place, name in [*named, *((f"methods.{name}", name) for name in config["methods"])]:
+        try:
+            folder = folder_of(name, methods)
+        except BadInput as error:
+            raise BadInput(f"config: {place}: {error}") from error
+        if folder != name:
+            raise BadInput(f"config: {place}: {name!r} is a variant; name the folder {folder!r} instead")
+    for name, changes in config["methods"].items():
+        default = methods[name].default
+        unknown = sorted(set(changes.get("parameters", {})) - set(default.parameters))
+        if unknown:
             raise BadInput(
-                f"config: {folder!r} is a variant; name the folder {folder.split('-')[0]!r} instead"
+                f"config: methods.{name}.parameters: unknown parameter {unknown[0]!r}; "
+                f"methods/{name}/method.yaml declares {', '.join(default.parameters) or 'none'}"
             )
-    for folder, changes in config["methods"].items():
-        default = methods[folder].default
-        for part, known in (("parameters", default.parameters), ("optimiser", None)):
-            unknown = sorted(set(changes.get(part, {})) - set(known)) if known is not None else []
-            if unknown:
-                raise BadInput(
-                    f"config: methods.{folder}.{part}: unknown parameter {unknown[0]!r}; "
-                    f"methods/{folder}/method.yaml declares {', '.join(default.parameters) or 'none'}"
-                )
+        if "optimiser" in changes and not default.trainable:
+            raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
+    for name, entry in methods.items():
+        changes = config["methods"].get(name, {}).get("optimiser", {})
+        place = f"config: methods.{name}.optimiser" if changes else f"methods/{name}/method.yaml: optimiser"
+        if entry.default.trainable:
+            _check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
+
+
+def merged_optimiser(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a method's optimiser with the configuration's changes; another ``name`` replaces it whole."""
+    if "name" in changes and changes["name"] != own.get("name"):
+        return dict(changes)
+    return {**own, **changes}
+
+
+def _check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
+    name = settings.get("name")
+    if name not in OPTIMISERS:
+        raise BadInput(f"{place}.name: {name!r} is unknown; known optimisers: {', '.join(OPTIMISERS)}")
+    for key in settings:
+        if key != "name" and key not in OPTIMISERS[name]:
+            raise BadInput(
+                f"{place}.{key}: no option of {name}; its options: {', '.join(sorted(OPTIMISERS[name]))}"
+            )
+    rate = settings.get("lr")
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+        # YAML reads 1e-3, without a point, as text.
+        raise BadInput(f"{place}.lr: is {rate!r}; give a number above 0 such as 0.001")
 
 
 def _document(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -152,8 +182,8 @@ def document() -> str:
         "",
         "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
         "`paper.yaml` is the paper's setting on the published data. Choose one with",
-        "`snakemake --configfile config/paper.yaml`. An unknown key, mask, method or parameter is refused by name;",
-        "`python -m workflow.config FILE` checks a file without running anything.",
+        "`snakemake --configfile config/paper.yaml`. An unknown key, mask, method or parameter is refused by",
+        "name; `python -m workflow.config FILE` checks a file without running anything.",
         "",
         "This page is printed from the schema by `python -m workflow.config --document`.",
         "",

@@ -19,7 +19,7 @@ from data_prep.fastmri import read_pair_list
 from data_prep.ixi import embedded_subject_id, list_scans
 from data_prep.masks import MASKS, label
 from methods.registry import Method, MethodFolder, discover
-from workflow.config import PUBLISHED_SUBJECTS, Config, read_config
+from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
 
 # Table I compares all methods on IXI, II on fastMRI; III and IV are ablations of MANet on IXI.
 # Rows (method, label) as the paper prints them; None: every compared method with its own label.
@@ -176,7 +176,7 @@ class Plan:
             **{
                 **method.__dict__,
                 "parameters": {**method.parameters, **changes.get("parameters", {}), **own},
-                "optimiser": {**method.optimiser, **changes.get("optimiser", {})},
+                "optimiser": merged_optimiser(method.optimiser, changes.get("optimiser", {})),
             }
         )
 
