@@ -1,12 +1,12 @@
 """Join the metrics of all runs into one tidy table, ``metrics.parquet``."""
 
 import argparse
-import os
 from pathlib import Path
 
 import pandas as pd
 
 from data_prep.errors import BadInput, run_command
+from data_prep.files import replacing
 
 COLUMNS = {
     "dataset": "string",
@@ -56,9 +56,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     arguments = parser.parse_args()
     table = gather(arguments.metrics)
-    temporary = arguments.output.with_suffix(".parquet.partial")
-    table.to_parquet(temporary, index=False)
-    os.replace(temporary, arguments.output)
+    with replacing(arguments.output) as temporary:
+        table.to_parquet(temporary, index=False)
     print(f"{len(arguments.metrics)} runs, {len(table)} rows")
 
 
