@@ -65,5 +65,5 @@ rule evaluate:
         data=subpath(input.data, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} --device cpu "
         "--output {params.folder:q} > {log:q} 2>&1"
