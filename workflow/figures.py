@@ -9,6 +9,7 @@ import argparse
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -231,6 +232,7 @@ def _footer(canvas: Canvas, definition: Definition, *lines: str) -> None:
         canvas.text(canvas.width - 0.02, canvas.height - 0.055, definition.data_note, **options)
 
 
+@cache
 def text_width(text: str, size: float) -> float:
     """Return the width in inches of a line of text set at ``size`` points."""
     path = TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans"))
@@ -253,9 +255,11 @@ def fitted(text: str, width: float, size: float = 7) -> tuple[list[str], float]:
             lines = [" ".join(words[:cut]), " ".join(words[cut:])]
             if max(text_width(line, points) for line in lines) <= width:
                 return lines, points
+    if text_width(text, smallest) <= width:
+        return [text], smallest
     while len(text) > 1 and text_width(text + "…", smallest) > width:
-        text = text[:-1]
-    return [text if text_width(text, smallest) <= width else text + "…"], smallest
+        text = text[:-1].rstrip()
+    return [text + "…"], smallest
 
 
 # ---- figure 1 -------------------------------------------------------------------------------------

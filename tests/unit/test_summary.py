@@ -1,0 +1,69 @@
+"""The summary in the terminal."""
+
+import io
+
+import numpy as np
+import pytest
+from made_up_results import LABELS, definition, metric_rows, write_mask_json
+
+from data_prep.errors import BadInput
+from data_prep.masks import MASKS
+from workflow.scores import read_definition
+from workflow.summary import summarise
+from workflow.tables import write_table
+
+LABEL = "A method of long name"
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    root = tmp_path / "results" / "demo"
+    root.mkdir(parents=True)
+    rows = {**LABELS["ixi"], "mine": LABEL}
+    metrics = metric_rows("ixi", MASKS["ixi"], rows)
+    metrics.loc[metrics["method"] == "dudornet", ["ssim", "psnr", "nmse"]] = np.nan
+    metrics.to_parquet(root / "metrics.parquet")
+    masks = write_mask_json(root, "ixi", MASKS["ixi"])
+    wanted = read_definition(definition(1, "ixi", MASKS["ixi"], rows, numeral="I"))
+    write_table(wanted, root / "metrics.parquet", masks, root / "tables")
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+def printed(results, number=1):
+    stream = io.StringIO()
+    summarise(results, number, stream)
+    return stream.getvalue()
+
+
+def test_table_one_fits_a_hundred_columns_and_says_whose_data_it_is(results):
+    text = printed(results)
+    table = text[: text.index("\nTables\n")].splitlines()
+    assert max(map(len, table)) <= 100
+    assert "embedded data, not IXI" in table[0]
+    assert "4 test volumes" in table[0]
+    assert text.count("diverged") == 16
+    for name in ("1D-Uniform-6×", "2D-Spiral-9×", "MANet", "0.944", "32.9"):
+        assert name in text
+    metrics = metric_rows("ixi", MASKS["ixi"], {**LABELS["ixi"], "mine": LABEL})
+    own = metrics.query("mask == '1d_random_3x' and method == 'manet' and level == 'volume'")["psnr"]
+    assert f"{own.mean():.2f}±{own.std(ddof=0):.2f}" in text
+
+
+def test_paths_are_relative_and_only_of_files_that_exist(results):
+    (results / "report.html").write_text("")
+    text = printed(results)
+    assert "  results/demo/tables/table_1.{html,md,tex,csv}\n" in text
+    assert "  results/demo/report.html\n" in text
+    assert "  results/demo/metrics.parquet\n" in text
+    assert "Figures" not in text
+    assert "index.html" not in text
+
+
+def test_an_experiment_without_the_table_says_so(results):
+    assert "No table 2 in results/demo; snakemake paper_tables makes it." in printed(results, 2)
+    with pytest.raises(BadInput, match="no such folder"):
+        printed(results / "nowhere")
+    (results / "tables" / "table_1.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(BadInput, match="column label is missing"):
+        printed(results)
