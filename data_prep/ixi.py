@@ -100,12 +100,45 @@ def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
         folder: holds ``IXI-T1`` and ``IXI-T2``, or the scans themselves; ``.nii`` and ``.nii.gz``.
 
     Returns:
-        Subject id -> {"T1": path, "T2": path}, subjects sorted. Other modalities, and subjects that
-        have one of the two only (the published archive holds four such), are left out.
+        Subject id -> {"T1": path, "T2": path}, subjects sorted; other modalities are left out.
 
     Raises:
         BadInput: the folder does not exist, holds no pair, or holds the same scan twice.
     """
+    found = _scans(folder)
+    pairs = {subject: scans for subject, scans in found.items() if len(scans) == len(MODALITIES)}
+    if not pairs:
+        raise BadInput(
+            f"{folder}: no subject has both a T1 and a T2 here; expected names like "
+            "IXI-T1/IXI012-HH-1211-T1.nii.gz and IXI-T2/IXI012-HH-1211-T2.nii.gz"
+        )
+    return pairs
+
+
+def list_incomplete(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find the subjects that have one of T1 and T2 only (the published archive holds four such).
+
+    Args:
+        folder: as in ``list_scans``.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted; one of the two paths is where the scan
+        should be.
+
+    Raises:
+        BadInput: the folder does not exist or holds the same scan twice.
+    """
+    return {
+        subject: {
+            modality: scans.get(modality, folder / f"IXI-{modality}" / f"{subject}-{modality}{SUFFIXES[0]}")
+            for modality in MODALITIES
+        }
+        for subject, scans in _scans(folder).items()
+        if len(scans) < len(MODALITIES)
+    }
+
+
+def _scans(folder: Path) -> dict[str, dict[str, Path]]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; point it at the folder that holds IXI-T1 and IXI-T2")
     places = [folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)]
@@ -122,13 +155,7 @@ def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
                 "clear which is used"
             )
         scans[match["modality"]] = path
-    pairs = {subject: found[subject] for subject in sorted(found) if len(found[subject]) == len(MODALITIES)}
-    if not pairs:
-        raise BadInput(
-            f"{folder}: no subject has both a T1 and a T2 here; expected names like "
-            "IXI-T1/IXI012-HH-1211-T1.nii.gz and IXI-T2/IXI012-HH-1211-T2.nii.gz"
-        )
-    return pairs
+    return dict(sorted(found.items()))
 
 
 def load_volume(path: Path) -> Volume:

@@ -31,6 +31,7 @@ class Method:
         folder: name of the method's folder, e.g. ``manet``.
         label: the name that tables print, by dataset.
         parameters: what ``build`` gets.
+        changes: those of them that define a variant or sweep point; empty for the default.
         optimiser: name, learning rate and further options; empty for untrained methods.
         declines: masks that the method does not take, with the reason.
         full_parameter_count: trainable parameters at the folder's default parameters, if stated.
@@ -47,6 +48,7 @@ class Method:
     optimiser: Mapping[str, Any]
     declines: Mapping[str, str] = field(default_factory=dict)
     full_parameter_count: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,15 @@ class MethodFolder:
             f"declared variants: {', '.join(sorted(self.variants)) or 'none'}"
         )
 
-    def sweep_id(self, sweep: str, values: Mapping[str, float]) -> str:
-        """Return the run id of a sweep point; the default's id where the values are the defaults."""
-        if all(self.default.parameters[name] == value for name, value in values.items()):
+    def sweep_id(self, sweep: str, values: Mapping[str, float], default: Mapping[str, Any]) -> str:
+        """Return the run id of a sweep point; the default's id where it is no other method.
+
+        Args:
+            sweep: name of the sweep.
+            values: the point's parameters.
+            default: the default method's parameters as configured.
+        """
+        if all(default[name] == value for name, value in values.items()):
             return self.default.id
         return f"{self.default.id}-{self.sweeps[sweep]['id'].format(**values)}"
 
@@ -104,6 +112,7 @@ class MethodFolder:
             optimiser=default.optimiser,
             declines=default.declines,
             full_parameter_count=count,
+            changes=parameters,
         )
 
 

@@ -32,7 +32,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         BadInput: an unknown key, a wrong value, or values that do not fit together.
     """
     # Plain copies: Snakemake hands over its own dict classes.
-    config: Config = yaml.safe_load(yaml.safe_dump(_plain(content)))
+    config: Config = yaml.safe_load(yaml.safe_dump(_plain(content), sort_keys=False))
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(config))
     if problem is not None:
         place = problem.json_path.removeprefix("$").lstrip(".") or "the top level"
@@ -40,6 +40,9 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     _fill_defaults(config, SCHEMA)
     for name, dataset in config["datasets"].items():
         _check_dataset(name, dataset)
+        epochs = config["training"]["epochs"]
+        if isinstance(epochs, dict) and name not in epochs:
+            raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for both")
     _check_methods(config, methods)
     return config
 

@@ -8,15 +8,15 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from data_prep.embedded_knee import pair_files
 from data_prep.errors import BadInput, run_command
-from data_prep.fastmri import read_pair_list
-from data_prep.ixi import embedded_subject_id, list_scans
+from data_prep.fastmri import check_splits, read_pair_list
+from data_prep.ixi import embedded_subject_id, list_incomplete, list_scans
 from data_prep.masks import MASKS, label
 from methods.registry import Method, MethodFolder, discover
 from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
@@ -87,6 +87,17 @@ class Plan:
         """Return the scans of one subject."""
         return self.subjects[dataset][subject]
 
+    def scan_inputs(self, dataset: str, subject: str) -> dict[str, str]:
+        """Return the scans that a subject's alignment waits for, ``target`` and ``auxiliary``.
+
+        Published scans that are not there are left out: nothing can make them, and the alignment says so
+        or excludes the subject.
+        """
+        scans = self.scans(dataset, subject)
+        made_here = self.config["datasets"][dataset]["source"] == "embedded"
+        named = {"target": scans.target, "auxiliary": scans.auxiliary}
+        return {name: path for name, path in named.items() if made_here or Path(path).is_file()}
+
     def embedded_truth(self, dataset: str) -> list[str]:
         """Return the generator's side files of an embedded dataset, none for published scans."""
         if self.config["datasets"].get(dataset, {}).get("source") != "embedded":
@@ -102,7 +113,7 @@ class Plan:
         return " ".join(options)
 
     def missing_scans(self) -> str | None:
-        """Return what to set where published scans are asked for but cannot be found."""
+        """Return what to mend where published scans are asked for but cannot be found."""
         for name, dataset in self.config["datasets"].items():
             if dataset["source"] == "embedded":
                 continue
@@ -115,6 +126,14 @@ class Plan:
                         f"config: datasets.{name}.{key} {shown}; point it at your copy of the published "
                         f"data, or set datasets.{name}.source to embedded"
                     )
+            if self.config["bad_scans"] == "stop":
+                for subject, scans in self.subjects[name].items():
+                    for path in (scans.target, scans.auxiliary):
+                        if not Path(path).is_file():
+                            return (
+                                f"{path}: subject {subject} has no such scan; add the file, or set bad_scans "
+                                "to exclude to go on without the subject"
+                            )
         return None
 
     def embedded_index(self, dataset: str, subject: str) -> int:
@@ -132,8 +151,10 @@ class Plan:
             }
         if dataset["root"] is None or not Path(dataset["root"]).is_dir():
             return _placeholders("IXI", PUBLISHED_SUBJECTS["ixi"])
-        found = list_scans(Path(dataset["root"]))
-        return {name: Scans(str(scans["T2"]), str(scans["T1"])) for name, scans in found.items()}
+        root = Path(dataset["root"])
+        # A subject without its T2 is a bad scan like any other, not one to pass over in silence.
+        found = list_scans(root) | list_incomplete(root)
+        return {name: Scans(str(found[name]["T2"]), str(found[name]["T1"])) for name in sorted(found)}
 
     def _fastmri_subjects(self, dataset: Config) -> dict[str, Scans]:
         splits = dataset["splits"]
@@ -146,7 +167,9 @@ class Plan:
             lists = {"train": dataset["train_pairs"], "val": dataset["val_pairs"]}
             if any(path is None or not Path(path).is_file() for path in lists.values()):
                 return _placeholders("file", PUBLISHED_SUBJECTS["fastmri"])
-            pairs = [(hint, *pair[:2]) for hint, path in lists.items() for pair in read_pair_list(Path(path))]
+            entries = {hint: read_pair_list(Path(path)) for hint, path in lists.items()}
+            check_splits(entries)
+            pairs = [(hint, *pair[:2]) for hint, listed in entries.items() for pair in listed]
         return {
             Path(pdfs).stem: Scans(
                 target=str(folder / f"singlecoil_{hint}" / f"{Path(pdfs).stem}.h5"),
@@ -169,15 +192,11 @@ class Plan:
         folder = method_id.split("-")[0]
         method = self.methods[folder].method(method_id)
         changes = self.config["methods"].get(folder, {})
-        # A variant's own parameters are its definition; the configuration changes only the rest.
-        default = self.methods[folder].default
-        own = {k: v for k, v in method.parameters.items() if default.parameters[k] != v}
-        return Method(
-            **{
-                **method.__dict__,
-                "parameters": {**method.parameters, **changes.get("parameters", {}), **own},
-                "optimiser": merged_optimiser(method.optimiser, changes.get("optimiser", {})),
-            }
+        return replace(
+            method,
+            # What defines a variant or sweep point stands, whatever the configuration says of the rest.
+            parameters={**method.parameters, **changes.get("parameters", {}), **method.changes},
+            optimiser=merged_optimiser(method.optimiser, changes.get("optimiser", {})),
         )
 
     @cached_property
@@ -204,6 +223,9 @@ class Plan:
         training = dict(self.config["training"])
         if isinstance(training["epochs"], dict):
             training["epochs"] = training["epochs"][run.dataset]
+        if not method.trainable:
+            # Nothing that only training reads may repeat an evaluation.
+            training |= {"epochs": 1, "schedule": "constant", "gradient_clip": None}
         return canonical(
             {
                 "dataset": run.dataset,
@@ -267,7 +289,9 @@ class Plan:
         return found
 
     def _sweep_point(self, alpha: float, beta: float) -> str:
-        return self.methods[SWEEP_METHOD].sweep_id(SWEEP_NAME, {"alpha": alpha, "beta": beta})
+        return self.methods[SWEEP_METHOD].sweep_id(
+            SWEEP_NAME, {"alpha": alpha, "beta": beta}, self.method(SWEEP_METHOD).parameters
+        )
 
     def _definition(
         self,

@@ -3,8 +3,9 @@
 
 rule align_ixi:
     input:
-        t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary or [],
-        t2=lambda wildcards: PLAN.scans("ixi", wildcards.subject).target or [],
+        scans=lambda wildcards: list(
+            PLAN.scan_inputs("ixi", wildcards.subject).values()
+        ),
         source=module_sources("data_prep.align_ixi"),
     output:
         slices=f"{ROOT}/aligned/ixi/{{subject}}.h5",
@@ -25,21 +26,25 @@ rule align_ixi:
     resources:
         mem_mb=2000,
     params:
+        # By path and not by input: one that is missing is the alignment's to report.
+        t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary,
+        t2=lambda wildcards: PLAN.scans("ixi", wildcards.subject).target,
         folder=subpath(output.slices, parent=True),
         source=DATASETS.get("ixi", {}).get("source"),
         matrix=DATASETS.get("ixi", {}).get("matrix"),
         slices=DATASETS.get("ixi", {}).get("slices"),
         bad_scans=PLAN.config["bad_scans"],
     shell:
-        "python -m data_prep.align_ixi --t1 {input.t1:q} --t2 {input.t2:q} --subject {wildcards.subject:q} "
+        "python -m data_prep.align_ixi --t1 {params.t1:q} --t2 {params.t2:q} --subject {wildcards.subject:q} "
         "--source {params.source} --matrix {params.matrix} --slices {params.slices} "
         "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule align_fastmri:
     input:
-        pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary or [],
-        pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target or [],
+        scans=lambda wildcards: list(
+            PLAN.scan_inputs("fastmri", wildcards.subject).values()
+        ),
         source=module_sources("data_prep.align_fastmri"),
     output:
         slices=f"{ROOT}/aligned/fastmri/{{subject}}.h5",
@@ -60,6 +65,8 @@ rule align_fastmri:
     resources:
         mem_mb=2000,
     params:
+        pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary,
+        pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target,
         folder=subpath(output.slices, parent=True),
         source=DATASETS.get("fastmri", {}).get("source"),
         matrix=DATASETS.get("fastmri", {}).get("matrix"),
@@ -67,6 +74,6 @@ rule align_fastmri:
         hint=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).split_hint,
         bad_scans=PLAN.config["bad_scans"],
     shell:
-        "python -m data_prep.align_fastmri --pd {input.pd:q} --pdfs {input.pdfs:q} "
+        "python -m data_prep.align_fastmri --pd {params.pd:q} --pdfs {params.pdfs:q} "
         "--source {params.source} --matrix {params.matrix} {params.options} --split-hint {params.hint} "
         "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
