@@ -120,6 +120,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"training__epochs": 0}, "training.epochs"),
         ({"training__epochs": {"ixi": 3, "knee": 3}}, "training.epochs"),
         ({"training__epochs": True}, "training.epochs"),
+        ({"training__epochs": {"ixi": 3}}, "training.epochs: no number for fastmri"),
         ({"training__batch_size": "four"}, "training.batch_size"),
         ({"training__precision": "16"}, "training.precision"),
         ({"seeds": []}, "seeds"),

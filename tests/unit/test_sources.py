@@ -1,0 +1,133 @@
+"""A step declares the sources that change its result: all of them, and no more."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from methods.registry import discover
+from workflow import sources
+from workflow.sources import folder_sources, module_sources
+
+ROOT = Path(__file__).parents[2]
+STEPS = (
+    "data_prep.masks",
+    "data_prep.prepare",
+    "data_prep.embedded_knee",
+    "data_prep.embedded_brain",
+    "workflow.train",
+    "workflow.evaluate",
+    "workflow.gather",
+    "workflow.tables",
+    "workflow.figures",
+    "workflow.training_curves",
+)
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A small repository of its own."""
+    files = {
+        "data_prep/errors.py": "",
+        "data_prep/base.py": "import numpy",
+        "data_prep/other.py": "from data_prep import base",
+        "methods/blocks.py": "import torch\nfrom data_prep.other import x",
+        "methods/one/model.py": "from methods.blocks import Block\nfrom data_prep.errors import BadInput",
+        "methods/one/parts/layers.py": "import data_prep.base",
+        "methods/two/model.py": "import torch",
+        "workflow/step.py": "def main():\n    from workflow import late\n    import scipy",
+        "workflow/late.py": "from workflow.step import main",
+        "workflow/unrelated.py": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if not name.startswith("methods/"):
+            (path.parent / "__init__.py").touch()
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    sources._imports.cache_clear()
+    yield tmp_path
+    sources._imports.cache_clear()
+
+
+@pytest.mark.usefixtures("tree")
+def test_imports_are_followed_through_modules_functions_and_circles():
+    assert module_sources("workflow.step") == ["workflow/late.py", "workflow/step.py"]
+    assert module_sources("data_prep.other") == ["data_prep/base.py", "data_prep/other.py"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_method_depends_on_its_own_folder_and_the_shared_blocks():
+    assert folder_sources("one") == [
+        "data_prep/base.py",
+        "data_prep/other.py",
+        "methods/blocks.py",
+        "methods/one/model.py",
+        "methods/one/parts/layers.py",
+    ]
+    assert folder_sources("two") == ["methods/two/model.py"]
+
+
+@pytest.mark.parametrize("method", discover())
+def test_no_method_depends_on_another(method):
+    folders = {Path(name).parts[1] for name in folder_sources(method) if Path(name).parts[0] == "methods"}
+    assert {name for name in folders if not name.endswith(".py")} == {method}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_declares_files_that_exist_its_own_among_them(step):
+    found = module_sources(step)
+    assert f"{step.replace('.', '/')}.py" in found
+    assert all((ROOT / name).is_file() for name in found)
+    assert found == sorted(set(found))
+
+
+def test_steps_that_need_no_network_depend_on_no_method_and_on_no_torch():
+    for step in ("workflow.gather", "workflow.tables", "workflow.figures", "data_prep.prepare"):
+        assert not any(name.startswith("methods/") for name in module_sources(step))
+        assert "workflow/learning.py" not in module_sources(step)
+
+
+def test_drawing_and_tabulating_do_not_depend_on_each_other():
+    assert "workflow/figures.py" not in module_sources("workflow.tables")
+    assert "workflow/figures.py" not in module_sources("workflow.training_curves")
+    assert "workflow/tables.py" not in module_sources("workflow.figures")
+    assert not {"workflow/figures.py", "workflow/tables.py"} & set(module_sources("workflow.train"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_first_party_module_that_a_step_really_loads_is_left_out(step):
+    """Against the interpreter: whatever importing the module loads is declared, or has no effect."""
+    code = (
+        f"import sys, {step}\n"
+        "names = [m for m in sys.modules if m.split('.')[0] in ('data_prep', 'methods', 'workflow')]\n"
+        "print('\\n'.join(names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {f"{name.replace('.', '/')}.py" for name in done.stdout.split() if "." in name}
+    loaded = {name for name in loaded if (ROOT / name).is_file()}
+    assert loaded
+    assert loaded - set(module_sources(step)) <= {"data_prep/errors.py", "methods/registry.py"}
+
+
+def test_imports_go_one_way():
+    allowed = {"data_prep": {"data_prep"}, "methods": {"data_prep", "methods"}}
+    for package, may in allowed.items():
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                first = {name.split(".")[0] for name in names} & {"data_prep", "methods", "workflow"}
+                assert first <= may, path
+
+
+def test_every_step_is_a_module():
+    for step in STEPS:
+        assert importlib.util.find_spec(step) is not None
