@@ -10,7 +10,7 @@ STAMP := $(VENV)/installed
 export PATH := $(CURDIR)/$(RUN):$(PATH)
 PACKAGES := data_prep methods workflow tests
 
-.PHONY: help demo smoke test test-all lint bench install clean
+.PHONY: help demo smoke test test-all lint bench install lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,15 @@ test-all: lint ## The same with the long proofs
 
 bench: $(STAMP) ## Speed, as ratios on this machine
 	python -m tests.bench
+
+lock: ## Pin anew what the packages named in requirements.txt bring
+	rm -rf .cache/lock
+	$(PYTHON) -m venv .cache/lock
+	sed '/^# Brought by/q' requirements.txt > .cache/lock/kept.txt
+	.cache/lock/bin/pip install --disable-pip-version-check --progress-bar off -r .cache/lock/kept.txt
+	.cache/lock/bin/pip freeze --all --exclude pip -r .cache/lock/kept.txt | sed '1,/^## The following/d' \
+		| grep -vE '^(nvidia|cuda|triton)[a-z0-9_-]*==' | sed -E 's/\+.*//' > .cache/lock/brought.txt
+	cat .cache/lock/kept.txt .cache/lock/brought.txt > requirements.txt
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .snakemake
