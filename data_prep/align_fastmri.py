@@ -1,0 +1,364 @@
+"""One fastMRI pair: PD registered in-plane to PDFS, both cropped, with a record and a quality picture.
+
+The scans of a pair are taken minutes apart and the knee moves by a pixel or so. One rigid transform per
+pair (a rotation and a shift within the slice plane) maximises the mean squared local correlation of the
+two magnitudes: within a few pixels one contrast is close to a linear function of the other, whatever its
+sign, which holds at edges too, where a mutual information of whole images is biased. On embedded
+pairs it errs by less than a tenth of a pixel. Everything runs on one thread and draws nothing at random.
+"""
+
+import argparse
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, optimize
+
+from data_prep.errors import BadInput, run_command
+from data_prep.fastmri import Scan, centre_crop, check_pair, open_scan, paired_slices, read_images
+from data_prep.files import replacing
+from data_prep.registration import mutual_information
+
+Volume = NDArray[np.float32]
+
+_WINDOW = 5  # pixels; larger ones leave a bias, smaller ones see noise
+# Variance, in units of the bright tissue's squared, below which a window counts as empty.
+_EMPTY = 1e-4
+_SEARCH = 0.05  # largest displacement at two thirds of the radius, as a fraction of the matrix
+_SEARCH_MATRIX = 144  # larger images are searched at a reduced size first
+_REFINEMENT = 1.5  # pixels of the reduced size
+_REGISTERED_SLICES = 8
+
+
+# ---- registration ---------------------------------------------------------------------------------
+
+
+def register_in_plane(target: Volume, auxiliary: Volume) -> NDArray[np.float64]:
+    """Find the rigid in-plane transform that lays the auxiliary onto the target.
+
+    Args:
+        target: magnitude (slices, rows, columns).
+        auxiliary: magnitude of the same shape, of another contrast.
+
+    Returns:
+        4x4 matrix from (slice, row, column, 1) of a target voxel to the place of the same tissue in the
+        auxiliary.
+
+    Raises:
+        BadInput: the search ran to its limit, so that the scans do not show the same knee in about the
+            same place.
+    """
+    chosen = np.unique(np.linspace(0, len(target) - 1, _REGISTERED_SLICES).round().astype(int))
+    fixed, moving = (_in_units_of_bright_tissue(volume[chosen]) for volume in (target, auxiliary))
+    size = min(fixed.shape[1:])
+    factor = int(np.ceil(size / _SEARCH_MATRIX))
+    limit = _SEARCH * size / factor
+    found = _maximise(_reduced(fixed, factor), _reduced(moving, factor), start=np.zeros(3), reach=limit)
+    if np.abs(found).max() > 0.95 * limit:
+        raise BadInput(
+            f"registration ran to its limit of {100 * _SEARCH:g} % of the field of view; check that the two "
+            "files show the same knee"
+        )
+    if factor > 1:
+        found = _maximise(fixed, moving, start=factor * found, reach=factor * _REFINEMENT)
+    return _matrix(found, fixed.shape[1:])
+
+
+def _in_units_of_bright_tissue(volume: Volume) -> Volume:
+    bright = np.percentile(volume, 99.5)
+    scaled: Volume = (volume / (bright if bright > 0 else 1)).astype(np.float32)
+    return scaled
+
+
+def _reduced(volume: Volume, factor: int) -> Volume:
+    """Average blocks of ``factor`` by ``factor`` pixels."""
+    slices, rows, columns = volume.shape[0], volume.shape[1] // factor, volume.shape[2] // factor
+    whole = volume[:, : rows * factor, : columns * factor]
+    mean: Volume = whole.reshape(slices, rows, factor, columns, factor).mean(axis=(2, 4))
+    return mean
+
+
+def _maximise(fixed: Volume, moving: Volume, start: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Maximise the mean squared local correlation over (turn, rows, columns), each in pixels."""
+
+    def local_mean(volume: Volume) -> Volume:
+        mean: Volume = ndimage.uniform_filter(volume, (1, _WINDOW, _WINDOW))
+        return mean
+
+    fixed_mean = local_mean(fixed)
+    fixed_variance = local_mean(fixed**2) - fixed_mean**2
+    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in moving])
+
+    def dissimilarity(parameters: NDArray[np.float64]) -> float:
+        moved = _sampled(spline, _matrix(parameters, fixed.shape[1:]))
+        mean = local_mean(moved)
+        variance = local_mean(moved**2) - mean**2
+        covariance = local_mean(moved * fixed) - mean * fixed_mean
+        return -float((covariance**2 / ((variance + _EMPTY) * (fixed_variance + _EMPTY))).mean(dtype=float))
+
+    bounds = [(value - reach, value + reach) for value in start]
+    result = optimize.minimize(
+        dissimilarity, start, method="Powell", bounds=bounds, options={"xtol": 0.01, "ftol": 1e-5}
+    )
+    best: NDArray[np.float64] = result.x
+    return best
+
+
+def _matrix(parameters: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """4x4 matrix of a turn about the centre pixel, in pixels at two thirds of the radius, and a shift."""
+    angle = parameters[0] / (min(shape) / 3)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([side // 2 for side in shape])
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = turn
+    matrix[1:3, 3] = centre + parameters[1:] - turn @ centre
+    return matrix
+
+
+def _sampled(spline: Volume, transform: NDArray[np.float64]) -> Volume:
+    moved = np.empty_like(spline)
+    for image, out in zip(spline, moved, strict=True):
+        ndimage.affine_transform(
+            image,
+            transform[1:3, 1:3],
+            transform[1:3, 3],
+            output=out,
+            order=3,
+            mode="nearest",
+            prefilter=False,
+        )
+    return moved
+
+
+def resample(volume: Volume, transform: NDArray[np.float64]) -> Volume:
+    """Sample a magnitude volume (slices, rows, columns) where ``transform`` says, by cubic splines."""
+    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in volume])
+    # Splines overshoot below zero at edges; a magnitude does not.
+    return np.maximum(_sampled(spline, transform), 0)
+
+
+# ---- one pair -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the aligned pair's JSON file says; ``transform`` is ``register_in_plane``'s or None."""
+
+    subject: str
+    source: str
+    split_hint: str
+    target_file: str
+    auxiliary_file: str
+    target_sha256: str
+    auxiliary_sha256: str
+    group: str = ""
+    slices: int = 0
+    status: str = "ok"
+    reason: str = ""
+    score_before: float | None = None
+    score_after: float | None = None
+    transform: list[list[float]] | None = None
+    dataset: str = "fastmri"
+    site: str = ""
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """An aligned pair (slices, rows, columns); no slices if the pair is excluded.
+
+    Attributes:
+        record: what became of it.
+        target: complex PDFS.
+        auxiliary: PD magnitude on PDFS's grid.
+        unregistered: PD magnitude as scanned, for the picture.
+    """
+
+    record: Record
+    target: NDArray[np.complex64]
+    auxiliary: Volume
+    unregistered: Volume
+
+
+def align_pair(
+    pd: Scan, pdfs: Scan, matrix: int, slices: int | None, register: bool, record: Record
+) -> Aligned:
+    """Read, register and crop one pair.
+
+    Args:
+        pd: the auxiliary scan.
+        pdfs: the target scan.
+        matrix: side of the wanted square crop, pixels.
+        slices: number of central slices, or None for all that both scans have.
+        register: whether to register; otherwise pixels are paired as they are.
+        record: to be completed.
+
+    Raises:
+        BadInput: the files cannot be paired, or registration fails.
+    """
+    check_pair(pd, pdfs)
+    if matrix > min(pdfs.header.recon_matrix):
+        raise BadInput(
+            f"{pdfs.path}: --matrix {matrix} is larger than its reconstructed matrix "
+            f"{pdfs.header.recon_matrix}; choose at most {min(pdfs.header.recon_matrix)}"
+        )
+    start, stop = paired_slices(pd, pdfs, slices)
+    target = read_images(pdfs, start, stop)
+    magnitude = np.abs(target)
+    unregistered = np.abs(read_images(pd, start, stop))
+    transform, auxiliary = None, unregistered
+    before = after = mutual_information(magnitude.ravel(), unregistered.ravel())
+    if register:
+        try:
+            transform = register_in_plane(magnitude, unregistered)
+        except BadInput as error:
+            raise BadInput(f"{pdfs.path} with {pd.path.name}: {error}") from error
+        auxiliary = resample(unregistered, transform)
+        after = mutual_information(magnitude.ravel(), auxiliary.ravel())
+    crop = (matrix, matrix)
+    return Aligned(
+        record=replace(
+            record,
+            group=pdfs.patient_id,
+            slices=stop - start,
+            score_before=round(before, 6),
+            score_after=round(after, 6),
+            transform=None if transform is None else np.round(transform, 9).tolist(),
+        ),
+        target=centre_crop(target, crop),
+        auxiliary=centre_crop(auxiliary, crop),
+        unregistered=centre_crop(unregistered, crop),
+    )
+
+
+def excluded(record: Record, reason: str, matrix: int) -> Aligned:
+    """Return the empty result of a pair that cannot be used."""
+    nothing = np.zeros((0, matrix, matrix), dtype=np.float32)
+    record = replace(record, status="excluded", reason=reason)
+    return Aligned(record, nothing.astype(np.complex64), nothing, nothing)
+
+
+# ---- files ----------------------------------------------------------------------------------------
+
+
+def write_aligned(aligned: Aligned, output: Path) -> None:
+    """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
+    stem = aligned.record.subject
+    with replacing(output / f"{stem}.h5") as temporary, h5py.File(temporary, "w") as file:
+        file["target"] = aligned.target
+        file["auxiliary"] = aligned.auxiliary
+    draw_overlay(aligned, output / f"{stem}.png")
+    with replacing(output / f"{stem}.json") as temporary:
+        text = json.dumps(vars(aligned.record), indent=1, sort_keys=True)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def draw_overlay(aligned: Aligned, path: Path) -> None:
+    """Draw the central slice's PDFS with PD's outlines before and after registration over it."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    record = aligned.record
+    figure, axes = plt.subplots(1, 3, figsize=(10.5, 3.9), dpi=100, layout="constrained")
+    for axis in axes:
+        axis.set_axis_off()
+    if record.status == "excluded":
+        axes[1].text(0.5, 0.5, f"excluded\n{record.reason}", ha="center", va="center", wrap=True)
+    else:
+        middle = len(aligned.target) // 2
+        target = np.abs(aligned.target[middle])
+        pictures: list[tuple[str, Volume, Any]] = [
+            ("PD, registered", aligned.auxiliary[middle], None),
+            (f"outline of PD before, score {record.score_before:.3f}", target, aligned.unregistered[middle]),
+            (f"outline of PD after, score {record.score_after:.3f}", target, aligned.auxiliary[middle]),
+        ]
+        for axis, (title, image, outlined) in zip(axes, pictures, strict=True):
+            axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
+            axis.set_title(title, fontsize=9)
+            if outlined is not None:
+                level = 0.35 * np.percentile(outlined, 99.5)
+                smooth = ndimage.gaussian_filter(outlined, len(image) / 160)
+                axis.contour(smooth, levels=[level], colors="orange", linewidths=0.8)
+    figure.suptitle(f"{record.subject} ({record.source})", fontsize=10)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, metadata={"Software": None})
+    plt.close(figure)
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise BadInput(f"{path}: the file is missing; check the data folder and the pair list")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> None:
+    """Align one pair and write its three files."""
+    parser = argparse.ArgumentParser(prog="python -m data_prep.align_fastmri", description=__doc__)
+    parser.add_argument("--pd", type=Path, required=True, help="PD file, the auxiliary")
+    parser.add_argument(
+        "--pdfs", type=Path, required=True, help="PDFS file, the target; it names the subject"
+    )
+    parser.add_argument(
+        "--source", choices=("embedded", "published"), required=True, help="where the files come from"
+    )
+    parser.add_argument(
+        "--matrix", type=int, default=320, help="side of the central crop (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--slices", type=int, help="central slices to keep (default: all that both scans have)"
+    )
+    parser.add_argument(
+        "--register",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="register PD to PDFS (default: --register)",
+    )
+    parser.add_argument("--split-hint", choices=("train", "val"), required=True, help="published split")
+    parser.add_argument(
+        "--bad-scans",
+        choices=("stop", "exclude"),
+        default="stop",
+        help="what a pair that cannot be used does: end with an error, or be recorded as excluded "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="folder, e.g. results/demo/aligned/fastmri"
+    )
+    arguments = parser.parse_args()
+    record = Record(
+        subject=arguments.pdfs.stem,
+        source=arguments.source,
+        split_hint=arguments.split_hint,
+        target_file=arguments.pdfs.name,
+        auxiliary_file=arguments.pd.name,
+        target_sha256=_sha256(arguments.pdfs),
+        auxiliary_sha256=_sha256(arguments.pd),
+    )
+    try:
+        aligned = align_pair(
+            open_scan(arguments.pd),
+            open_scan(arguments.pdfs),
+            arguments.matrix,
+            arguments.slices,
+            arguments.register,
+            record,
+        )
+    except BadInput as error:
+        if arguments.bad_scans == "stop":
+            raise
+        aligned = excluded(record, str(error), arguments.matrix)
+    write_aligned(aligned, arguments.output)
+    print(
+        f"{record.subject}: {aligned.record.status}, {aligned.record.slices} slices {aligned.record.reason}"
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
