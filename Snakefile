@@ -8,7 +8,8 @@ from snakemake.utils import min_version
 min_version("9.0")
 sys.path.insert(0, workflow.basedir)
 
-if "experiment" not in config:
+# A file given on the command line stands alone; merged over the default it would inherit its grid.
+if not workflow.overwrite_configfiles:
 
     configfile: "config/demo.yaml"
 
