@@ -155,13 +155,12 @@ def load_builder(
         BadInput: the module has no ``build``.
     """
     module = importlib.import_module(f"methods.{folder}.model")
-    build: Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel] | None
-    build = getattr(module, "build", None)
-    if build is None:
+    if not hasattr(module, "build"):
         raise BadInput(
             f"methods/{folder}/model.py: has no function 'build'; define "
             "build(params, image_shape) -> ReconstructionModel"
         )
+    build: Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel] = module.build
     return build
 
 
