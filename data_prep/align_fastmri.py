@@ -282,7 +282,7 @@ def draw_overlay(aligned: Aligned, path: Path) -> None:
             axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
             axis.set_title(title, fontsize=9)
             if outlined is not None:
-                level = 0.35 * np.percentile(outlined, 99.5)
+                level = 0.2 * np.percentile(outlined, 99.5)
                 smooth = ndimage.gaussian_filter(outlined, len(image) / 160)
                 axis.contour(smooth, levels=[level], colors="orange", linewidths=0.8)
     figure.suptitle(f"{record.subject} ({record.source})", fontsize=10)
