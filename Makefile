@@ -8,7 +8,8 @@ RUN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/installed
 export PATH := $(CURDIR)/$(RUN):$(PATH)
-PACKAGES := data_prep methods workflow tests
+# With our display of progress (workflow/plugins); without it Snakemake's own output says the same at length.
+SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow/plugins snakemake --logger progress
 
 .PHONY: help demo smoke test test-all lint bench install lock clean
 
@@ -25,12 +26,12 @@ $(STAMP): requirements.txt
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
-	snakemake --cores $(CORES) --configfile config/demo.yaml
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
 	snakemake --configfile config/demo.yaml --report results/demo/report.html
 	@python -m workflow.summary results/demo
 
 smoke: $(STAMP) ## The same, everything tiny: does it run?
-	snakemake --cores $(CORES) --configfile config/smoke.yaml
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/smoke.yaml
 	snakemake --configfile config/smoke.yaml --report results/smoke/report.html
 	@python -m workflow.summary results/smoke
 
@@ -58,6 +59,7 @@ lock: ## Pin anew what the packages named in requirements.txt bring
 	.cache/lock/bin/pip freeze --all --exclude pip -r .cache/lock/kept.txt | sed '1,/^## The following/d' \
 		| grep -vE '^(nvidia|cuda|triton)[a-z0-9_-]*==' | sed -E 's/\+.*//' > .cache/lock/brought.txt
 	cat .cache/lock/kept.txt .cache/lock/brought.txt > requirements.txt
+	rm -rf .cache/lock
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .snakemake

@@ -1,0 +1,272 @@
+"""Snakemake's output as progress: steps done of all, what runs now, time left, and what went wrong.
+
+    PYTHONPATH=workflow/plugins snakemake --logger progress ...
+
+In a terminal, a bar and the running jobs with the last line of each one's log, below a line for each finished
+step. Elsewhere (a file, CI) those lines alone, and one a minute while nothing ends. Snakemake finds the
+package by its name on Python's path; its own full log in ``.snakemake/log`` stays as it is.
+"""
+
+import logging
+import os
+import re
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from logging import LogRecord
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+from snakemake_interface_logger_plugins.base import LogHandlerBase
+from snakemake_interface_logger_plugins.common import LogEvent
+
+from snakemake_logger_plugin_progress.tracker import Job, TimeLeft, Tracker
+
+_HEARTBEAT = 60.0  # seconds of silence after which a file gets a line
+_SHOWN_JOBS = 8
+_LAST_LINES = 25  # of a failed job's log
+_TAIL_BYTES = 8192
+# Said at each turn of the scheduler, or the same for every run.
+_NOISE = re.compile(
+    r"Select jobs to execute|Execute \d+ jobs|Assuming unrestricted shared|Using shell|host: "
+)
+_SILENT = (
+    LogEvent.JOB_STARTED,
+    LogEvent.RESOURCES_INFO,
+    LogEvent.WORKFLOW_STARTED,
+    LogEvent.GROUP_INFO,
+    LogEvent.RULEGRAPH,
+)
+
+
+class LogHandler(LogHandlerBase):
+    """What Snakemake sends its events to (from one thread, while a terminal is redrawn from another)."""
+
+    def __post_init__(self) -> None:
+        """Choose the form of the output."""
+        stream = sys.stdout if self.common_settings.stdout else sys.stderr
+        self._in_terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._console = Console(
+            file=stream,
+            force_terminal=self._in_terminal,
+            no_color=self.common_settings.nocolor or None,
+            highlight=False,
+            soft_wrap=True,
+        )
+        self._tracker = Tracker()
+        self._lock = threading.RLock()
+        self._live: Live | None = None
+        self._ended = threading.Event()
+        self._heartbeat: threading.Thread | None = None
+        self._last_printed = time.time()
+
+    @property
+    def writes_to_stream(self) -> bool:
+        """Stands in for Snakemake's own output."""
+        return True
+
+    @property
+    def writes_to_file(self) -> bool:
+        """Writes no file."""
+        return False
+
+    @property
+    def has_filter(self) -> bool:
+        """Takes Snakemake's filter, so that --quiet and --printshellcmds work."""
+        return False
+
+    @property
+    def has_formatter(self) -> bool:
+        """Takes Snakemake's formatter for whatever is shown as it is."""
+        return False
+
+    @property
+    def needs_rulegraph(self) -> bool:
+        """Needs no graph."""
+        return False
+
+    def emit(self, record: LogRecord) -> None:
+        """Show one event."""
+        with self._lock:
+            event = getattr(record, "event", None)
+            if self.common_settings.dryrun or self.common_settings.verbose:
+                self._show_as_it_is(record)
+            if self.common_settings.dryrun:
+                return
+            match event:
+                case LogEvent.RUN_INFO:
+                    self._plan(record)
+                case LogEvent.JOB_INFO:
+                    self._tracker.start(record.__dict__["jobid"], _job(record))
+                case LogEvent.JOB_FINISHED:
+                    self._finish(record)
+                case LogEvent.PROGRESS:
+                    self._tracker.count(record.__dict__["done"], record.__dict__["total"])
+                case LogEvent.JOB_ERROR:
+                    self._fail(record)
+                case _ if self.common_settings.verbose:
+                    pass
+                case None if record.levelno < logging.WARNING and _NOISE.match(record.getMessage()):
+                    pass
+                case _ if event not in _SILENT:
+                    self._show_as_it_is(record)
+
+    def close(self) -> None:
+        """Take the bar off the screen; called once or more."""
+        self._ended.set()
+        with self._lock:
+            live, self._live = self._live, None
+        # Outside the lock, for which the redrawing thread may be waiting.
+        if live is not None:
+            live.stop()
+        super().close()
+
+    # ---- events -------------------------------------------------------------------------------
+
+    def _plan(self, record: LogRecord) -> None:
+        stats: Mapping[str, int] = record.__dict__["stats"]
+        self._tracker.plan({rule: steps for rule, steps in stats.items() if rule != "total"})
+        rules = ", ".join(f"{steps} {rule}" for rule, steps in stats.items() if rule != "total")
+        self._print(Text(f"{self._tracker.total} steps to do: {rules}"))
+        if self._in_terminal:
+            self._live = Live(
+                get_renderable=self._screen, console=self._console, refresh_per_second=2, transient=True
+            )
+            self._live.start()
+        else:
+            self._heartbeat = threading.Thread(target=self._beat, daemon=True)
+            self._heartbeat.start()
+
+    def _finish(self, record: LogRecord) -> None:
+        ended = self._tracker.finish(record.__dict__["job_id"], record.created)
+        if ended is None:
+            return
+        job, seconds = ended
+        line = f"{self._position(record.created)}  {job.name}  {duration(seconds)}"
+        if not self._in_terminal:
+            line += f"  ({self._left(record.created, self._tails())})"
+        self._print(Text(line))
+
+    def _fail(self, record: LogRecord) -> None:
+        job = self._tracker.fail(record.__dict__["jobid"])
+        name = job.name if job else record.__dict__["rule_name"]
+        self._print(Text(f"{self._position(record.created)}  {name}  FAILED", style="bold red"))
+        for log in record.__dict__["log"] or ():
+            lines = last_lines(Path(log), _LAST_LINES)
+            self._print(Text(f"    {log} ends with:" if lines else f"    {log} is empty", style="red"))
+            for line in lines:
+                self._print(Text(f"    | {line}"))
+
+    def _beat(self) -> None:
+        while not self._ended.wait(_HEARTBEAT / 4):
+            with self._lock:
+                now = time.time()
+                if now - self._last_printed >= _HEARTBEAT:
+                    tails = self._tails()
+                    self._print(Text(f"{self._position(now)}  {self._left(now, tails)}; running:"))
+                    for number, job in self._tracker.running.items():
+                        running = f"    {job.name}  {duration(now - job.started)}  {tails[number]}"
+                        self._print(Text(running.rstrip()))
+
+    # ---- text ---------------------------------------------------------------------------------
+
+    def _screen(self) -> RenderableType:
+        """Draw what stands at the bottom of a terminal."""
+        with self._lock:
+            now, tracker, tails = time.time(), self._tracker, self._tails()
+            bar = Table.grid(padding=(0, 2, 0, 0))
+            bar.add_row(
+                ProgressBar(total=max(tracker.total, 1), completed=tracker.done, width=30),
+                f"{tracker.done} of {tracker.total} steps",
+                self._left(now, tails),
+            )
+            jobs = Table.grid(padding=(0, 2, 0, 0))
+            jobs.add_column(no_wrap=True, overflow="ellipsis", ratio=2)
+            jobs.add_column(no_wrap=True, justify="right")
+            jobs.add_column(no_wrap=True, overflow="ellipsis", ratio=3, style="dim")
+            jobs.expand = True
+            for number, job in list(tracker.running.items())[:_SHOWN_JOBS]:
+                jobs.add_row(Text(f"  {job.name}"), duration(now - job.started), Text(tails[number]))
+            if len(tracker.running) > _SHOWN_JOBS:
+                jobs.add_row(f"  and {len(tracker.running) - _SHOWN_JOBS} more")
+            return Group(bar, jobs)
+
+    def _tails(self) -> dict[int, str]:
+        """Return the last line of each running job's log."""
+        return {
+            number: next((line for log in job.logs for line in last_lines(Path(log), 1)), "")
+            for number, job in self._tracker.running.items()
+        }
+
+    def _left(self, now: float, tails: Mapping[int, str]) -> str:
+        if self._tracker.done == self._tracker.total:
+            return "nothing left"
+        fractions = {number: fraction(tail) for number, tail in tails.items()}
+        return describe(self._tracker.time_left(now, fractions))
+
+    def _position(self, now: float) -> str:
+        total = str(self._tracker.total)
+        clock = time.strftime("%H:%M:%S", time.localtime(now))
+        return f"{clock}  {self._tracker.done:>{len(total)}}/{total}"
+
+    def _show_as_it_is(self, record: LogRecord) -> None:
+        text = self.format(record)
+        if text and text != "None":
+            style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
+            self._print(Text(text, style=style))
+
+    def _print(self, text: Text) -> None:
+        self._console.print(text)
+        self._last_printed = time.time()
+
+
+def _job(record: LogRecord) -> Job:
+    fields = record.__dict__
+    name = " ".join((fields["rule_name"], *(str(value) for value in (fields["wildcards"] or {}).values())))
+    return Job(fields["rule_name"], name, tuple(map(str, fields["log"] or ())), record.created)
+
+
+def last_lines(path: Path, count: int) -> list[str]:
+    """Return the last lines that say anything, of a log that may not be there yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return []
+    return list(deque((line.rstrip() for line in text.splitlines() if line.strip()), maxlen=count))
+
+
+def fraction(line: str) -> float:
+    """Read how much is done from a log line that begins like "epoch 3/8"; 0 if it does not say."""
+    found = re.match(r"\w+ (\d+)/(\d+)\b", line)
+    if found is None or int(found[2]) == 0:
+        return 0.0
+    return min(1.0, int(found[1]) / int(found[2]))
+
+
+def duration(seconds: float) -> str:
+    """Write a duration for people: 4.2 s, 2 min 05 s, 1 h 03 min."""
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def describe(left: TimeLeft | None) -> str:
+    """Write an estimate, rounded to what it is worth."""
+    if left is None:
+        return "time left not known yet"
+    minutes = round(left.seconds / 60)
+    hours, rest = divmod(minutes, 60)
+    amount = f"{hours} h {rest:02d} min" if hours else f"{minutes} min"
+    if left.representative:
+        return f"about {amount} left" if minutes else "less than 1 min left"
+    return f"more than {amount} left" if minutes else describe(None)
