@@ -20,7 +20,7 @@ from scipy import ndimage
 from scipy.special import expit
 
 from data_prep.errors import BadInput, run_command
-from data_prep.fastmri import NAMESPACE, PD, PDFS, PairEntry, centre_crop, pair_list_text
+from data_prep.fastmri import NAMESPACE, PD, PDFS, PairEntry, centre_crop, pair_list_text, rigid_in_plane
 from data_prep.files import replacing
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.random_fields import Grid, smooth_noise
@@ -79,7 +79,7 @@ class Oedema:
 
 
 @dataclass(frozen=True)
-class Scan:
+class SimulatedScan:
     """One scan as it comes from the scanner: k-space complex64 (slices, 2 matrix, about 1.15 matrix)."""
 
     kspace: NDArray[np.complex64]
@@ -286,7 +286,7 @@ def _textured(anatomy: _Anatomy, rng: np.random.Generator, grid: _FineGrid) -> _
     return _Anatomy(
         water=anatomy.water * np.exp(0.07 * noise(1.2, 0.25) + rng.normal(0, 0.06)),
         fat=anatomy.fat * np.exp(0.06 * noise(0.25, 0.25)),
-        r2=anatomy.r2 * np.exp(0.04 * noise(0.3, 0.3) + rng.normal(0, 0.05)),
+        r2=anatomy.r2 * np.exp(0.04 * noise(0.3, 0.3) + rng.normal(0, 0.07)),
     )
 
 
@@ -307,7 +307,8 @@ def _with_oedema(
         anatomy.fat * (anatomy.fat > 0.8 * density) * (density > 0.25), (0, sigma, sigma)
     )
     central = np.outer(np.abs(grid.rows) < 0.35 * FIELD_OF_VIEW, np.abs(grid.columns) < 0.25 * FIELD_OF_VIEW)
-    candidates = np.argwhere((inside > 0.6 * inside.max()) & central)
+    inside = inside * central
+    candidates = np.argwhere(inside >= 0.6 * inside.max())
     extent = np.zeros_like(anatomy.fat)
     found = []
     ragged = np.exp(0.25 * grid.field(rng, 3.5))
@@ -329,7 +330,7 @@ def _with_oedema(
 
 def simulate_pair(
     maps: Mapping[str, Volume], index: int, seed: int, matrix: int, slices: int
-) -> tuple[Scan, Scan, Motion, list[Oedema]]:
+) -> tuple[SimulatedScan, SimulatedScan, Motion, list[Oedema]]:
     """Simulate the PD and the PDFS scan of pair ``index``.
 
     Args:
@@ -365,17 +366,16 @@ def simulate_pair(
     contrast = rng("contrast")
     sensitivity = np.exp(0.15 * replace(grid, slices=1).field(contrast, 45.0)[0])
     residual = np.clip(0.10 + 0.05 * grid.field(contrast, 25.0), 0.03, 0.4)
-    echo_times = {name: time + contrast.uniform(-3, 3) for name, time in _ECHO_TIME.items()}
     density = anatomy.water + anatomy.fat
-    pd = density * np.exp(-echo_times[PD] * anatomy.r2)
-    pdfs = (1.25 * anatomy.water + residual * anatomy.fat) * np.exp(-echo_times[PDFS] * anatomy.r2)
+    pd = density * np.exp(-_ECHO_TIME[PD] * anatomy.r2)
+    pdfs = (1.25 * anatomy.water + residual * anatomy.fat) * np.exp(-_ECHO_TIME[PDFS] * anatomy.r2)
     pdfs = _moved(pdfs, motion, grid.matrix / matrix, grid)
     sensitivity *= np.outer(
         _taper(grid.rows, _ROW_TAPER, _ROW_EXTENT), _taper(grid.columns, _COLUMN_TAPER, _COLUMN_EXTENT)
     )
 
     scans = [
-        Scan(
+        SimulatedScan(
             kspace=_acquired(
                 image * sensitivity, rng(f"phase {name}"), rng(f"noise {name}"), name, grid, matrix
             ),
@@ -394,22 +394,18 @@ def _draw_motion(rng: np.random.Generator) -> Motion:
 
 def motion_matrix(motion: Motion, matrix: int) -> NDArray[np.float64]:
     """4x4 matrix that takes (slice, row, column, 1) of a PDFS voxel to the same tissue's place in PD."""
-    angle = np.deg2rad(motion.rotation)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre = np.full(2, matrix // 2)
-    transform = np.eye(4)
-    transform[1:3, 1:3] = turn
-    transform[1:3, 3] = centre + np.asarray(motion.shift) - turn @ centre
-    return transform
+    return rigid_in_plane(np.deg2rad(motion.rotation), motion.shift, (matrix // 2, matrix // 2))
 
 
 def _moved(volume: Volume, motion: Motion, fine_per_pixel: float, grid: _FineGrid) -> Volume:
     """Resample every slice at the place where the other scan had it."""
-    angle = np.deg2rad(motion.rotation)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre = np.array([np.argmin(np.abs(grid.rows)), np.argmin(np.abs(grid.columns))])
-    offset = centre + np.asarray(motion.shift) * fine_per_pixel - turn @ centre
-    moved = [ndimage.affine_transform(image, turn, offset, order=3, mode="mirror") for image in volume]
+    rows, columns = (fine_per_pixel * shift for shift in motion.shift)
+    centre = (len(grid.rows) // 2, len(grid.columns) // 2)
+    transform = rigid_in_plane(np.deg2rad(motion.rotation), (rows, columns), centre)[1:3, 1:]
+    moved = [
+        ndimage.affine_transform(image, transform[:, :2], transform[:, 2], order=3, mode="mirror")
+        for image in volume
+    ]
     return np.stack(moved).astype(np.float32)
 
 
@@ -464,7 +460,7 @@ def _acquired(
 # ---- files ----------------------------------------------------------------------------------------
 
 
-def header_xml(scan: Scan, matrix: int) -> str:
+def header_xml(scan: SimulatedScan, matrix: int) -> str:
     """Return the ISMRMRD header of a simulated scan, with the fields that published files have."""
     rows, width = scan.kspace.shape[1:]
     ElementTree.register_namespace("", NAMESPACE)
@@ -503,7 +499,7 @@ def header_xml(scan: Scan, matrix: int) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
-def write_scan(path: Path, scan: Scan, matrix: int, patient_id: str) -> None:
+def write_scan(path: Path, scan: SimulatedScan, matrix: int, patient_id: str) -> None:
     """Write one scan in the published HDF5 form; its reconstruction is the magnitude of the cropped image."""
     image = np.abs(centre_crop(ifft2c(scan.kspace), (matrix, matrix))).astype(np.float32)
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
@@ -521,7 +517,7 @@ def write_scan(path: Path, scan: Scan, matrix: int, patient_id: str) -> None:
 def write_pair(
     maps: Mapping[str, Volume], index: int, seed: int, matrix: int, slices: int, split: str, output: Path
 ) -> None:
-    """Write a pair to ``singlecoil_<split>/`` and its truth, for tests only, to ``truth/``."""
+    """Write a pair to ``singlecoil_<split>/`` and its truth, for tests only, below ``truth/``."""
     pd, pdfs, motion, lesions = simulate_pair(maps, index, seed, matrix, slices)
     stems = pair_files(index)
     for stem, scan in zip(stems, (pd, pdfs), strict=True):
@@ -539,7 +535,7 @@ def write_pair(
         "transform_maps": "(slice, row, column, 1) of a PDFS voxel to the place of the same tissue in PD",
         "oedema": [asdict(lesion) for lesion in lesions],
     }
-    with replacing(output / "truth" / f"{stems[1]}.truth.json") as temporary:
+    with replacing(output / "truth" / f"singlecoil_{split}" / f"{stems[1]}.truth.json") as temporary:
         temporary.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 

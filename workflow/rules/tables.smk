@@ -9,7 +9,11 @@ rule table:
             dataset=PLAN.table_definitions[int(wildcards.number)]["dataset"],
             mask=PLAN.table_definitions[int(wildcards.number)]["masks"],
         ),
-        published="workflow/resources/published_tables.csv",
+        resources=[
+            "workflow/resources/published_tables.csv",
+            "workflow/resources/table.html.j2",
+            "workflow/resources/table.tex.j2",
+        ],
         source=module_sources("workflow.tables"),
     output:
         multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".md", ".tex"),
