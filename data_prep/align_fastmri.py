@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
 from data_prep.errors import BadInput, run_command
-from data_prep.fastmri import Scan, centre_crop, check_pair, open_scan, paired_slices, read_images
+from data_prep.fastmri import (
+    Scan,
+    centre_crop,
+    check_pair,
+    open_scan,
+    paired_slices,
+    read_images,
+    rigid_in_plane,
+)
 from data_prep.files import replacing
 from data_prep.registration import mutual_information
 
@@ -111,13 +119,8 @@ def _maximise(fixed: Volume, moving: Volume, start: NDArray[np.float64], reach: 
 
 def _matrix(parameters: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """4x4 matrix of a turn about the centre pixel, in pixels at two thirds of the radius, and a shift."""
-    angle = parameters[0] / (min(shape) / 3)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    centre = np.array([side // 2 for side in shape])
-    matrix = np.eye(4)
-    matrix[1:3, 1:3] = turn
-    matrix[1:3, 3] = centre + parameters[1:] - turn @ centre
-    return matrix
+    turn, down, along = parameters
+    return rigid_in_plane(turn / (min(shape) / 3), (down, along), (shape[0] // 2, shape[1] // 2))
 
 
 def _sampled(spline: Volume, transform: NDArray[np.float64]) -> Volume:

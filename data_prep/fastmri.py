@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -242,6 +243,21 @@ def centre_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
     return image[..., top : top + size[0], left : left + size[1]]
 
 
+def rigid_in_plane(angle: float, shift: tuple[float, float], centre: tuple[int, int]) -> NDArray[np.float64]:
+    """4x4 matrix on (slice, row, column, 1), in pixels: a turn about ``centre``, then a shift.
+
+    Args:
+        angle: radians; positive turns the row axis towards the column axis.
+        shift: (rows, columns).
+        centre: (row, column) of the pixel that a turn alone leaves in place.
+    """
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = np.eye(4)
+    matrix[1:3, 1:3] = turn
+    matrix[1:3, 3] = np.asarray(centre) + np.asarray(shift) - turn @ np.asarray(centre)
+    return matrix
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[h5py.File]:
     if not path.is_file():
@@ -380,7 +396,7 @@ def _pair_entry(row: Sequence[str], where: str) -> PairEntry:
             f"{where}: score is {score!r}, not a number; correct it, or delete the line if it is a header row"
         ) from None
     for field, stem in (("PD file", pd), ("PDFS file", pdfs)):
-        if not stem or Path(stem).name != stem or "\\" in stem or stem.endswith(".h5"):
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", stem):
             raise BadInput(
                 f"{where}: {field} is {stem!r}; give the file's name without folder and without .h5, such as "
                 "file1000685"

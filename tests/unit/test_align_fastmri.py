@@ -1,0 +1,180 @@
+"""PD is laid onto PDFS to a fraction of a pixel; the target is untouched; what cannot be used is recorded."""
+
+import json
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from knee_phantom import maps, write_published
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_prep import align_fastmri, fastmri, prepare
+from data_prep.align_fastmri import register_in_plane, resample
+from data_prep.embedded_knee import motion_matrix, pair_files, simulate_pair, write_pair
+from data_prep.errors import BadInput
+from data_prep.fourier import ifft2c
+
+MATRIX, SLICES = 64, 3
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("raw")
+    write_pair(maps(), 0, 2022, MATRIX, SLICES, "train", folder)
+    return folder
+
+
+def align(raw: Path, output: Path, monkeypatch: pytest.MonkeyPatch, *options: str, index: int = 0) -> str:
+    """Run the command on an embedded pair and return the subject."""
+    pd, pdfs = pair_files(index)
+    folder = raw / "singlecoil_train"
+    arguments = ["--pd", str(folder / f"{pd}.h5"), "--pdfs", str(folder / f"{pdfs}.h5")]
+    arguments += ["--source", "embedded", "--split-hint", "train", "--output", str(output)]
+    monkeypatch.setattr(sys, "argv", ["align_fastmri", *arguments, *options])
+    align_fastmri.main()
+    return pdfs
+
+
+def displacement(estimate: NDArray[np.float64], truth: NDArray[np.float64], matrix: int) -> float:
+    """Mean distance in pixels, over the field of view, between where two transforms point."""
+    rows, columns = np.indices((matrix, matrix)).reshape(2, -1)
+    voxels = np.stack([np.zeros_like(rows), rows, columns, np.ones_like(rows)])
+    return float(np.hypot(*((estimate - truth) @ voxels)[1:3]).mean())
+
+
+def magnitudes(
+    index: int, matrix: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """PDFS, PD and the true transform of a pair of phantoms."""
+    pd, pdfs, motion, _ = simulate_pair(maps(), index, 2022, matrix, SLICES)
+    crop = (matrix, matrix)
+    pd_image, pdfs_image = (np.abs(fastmri.centre_crop(ifft2c(s.kspace), crop)) for s in (pd, pdfs))
+    return pdfs_image, pd_image, motion_matrix(motion, matrix)
+
+
+# ---- registration ---------------------------------------------------------------------------------
+
+
+def test_the_true_motion_is_found() -> None:
+    before, after = [], []
+    for index in range(5):
+        pdfs, pd, truth = magnitudes(index, MATRIX)
+        before.append(displacement(np.eye(4), truth, MATRIX))
+        after.append(displacement(register_in_plane(pdfs, pd), truth, MATRIX))
+    assert np.mean(before) > 0.7
+    assert max(after) < 0.3
+    assert np.mean(after) < 0.15
+
+
+def test_large_images_are_registered_from_a_coarse_search() -> None:
+    pdfs, pd, truth = magnitudes(3, 2 * align_fastmri._SEARCH_MATRIX)
+    assert displacement(register_in_plane(pdfs[:1], pd[:1]), truth, 2 * align_fastmri._SEARCH_MATRIX) < 0.15
+
+
+def test_resampling_undoes_a_shift_of_whole_pixels_and_stays_positive() -> None:
+    pdfs, _, _ = magnitudes(0, MATRIX)
+    shifted = np.roll(pdfs, (2, -3), axis=(1, 2))
+    back = resample(shifted, fastmri.rigid_in_plane(0.0, (2.0, -3.0), (32, 32)))
+    np.testing.assert_allclose(back[:, 4:-4, 4:-4], pdfs[:, 4:-4, 4:-4], atol=1e-6 * pdfs.max())
+    assert back.min() >= 0
+
+
+def test_scans_too_far_apart_are_refused() -> None:
+    pdfs, pd, _ = magnitudes(0, MATRIX)
+    with pytest.raises(BadInput, match="ran to its limit"):
+        register_in_plane(pdfs, np.roll(pd, 5, axis=1))
+
+
+# ---- one pair -------------------------------------------------------------------------------------
+
+
+def test_the_pair_is_written_as_the_next_step_wants_it(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", str(MATRIX))
+    scan = fastmri.open_scan(raw / "singlecoil_train" / f"{subject}.h5")
+    with h5py.File(tmp_path / f"{subject}.h5") as file:
+        # The target is the complex crop itself: nothing is resampled.
+        assert np.array_equal(file["target"][()], fastmri.read_images(scan, 0, SLICES))
+        assert file["auxiliary"].shape == file["target"].shape == (SLICES, MATRIX, MATRIX)
+        assert file["auxiliary"].dtype == np.float32
+        assert file["target"].chunks is None
+        assert file["auxiliary"][()].min() >= 0
+    record = prepare.read_record(tmp_path, "fastmri", subject)
+    assert (record.status, record.source, record.split_hint) == ("ok", "embedded", "train")
+    assert (record.group, record.slices, record.site) == ("embedded-knee-00000", SLICES, "")
+    assert record.target_file == f"{subject}.h5"
+    assert record.target_sha256 != record.auxiliary_sha256
+    assert record.score_after is not None
+    assert record.score_before is not None
+    assert record.score_after > record.score_before
+    transform = np.array(json.loads((tmp_path / f"{subject}.json").read_text())["transform"])
+    truth = json.loads((raw / "truth" / "singlecoil_train" / f"{subject}.truth.json").read_text())
+    assert displacement(transform, np.array(truth["transform"]), MATRIX) < 0.3
+    with Image.open(tmp_path / f"{subject}.png") as picture:
+        assert np.ptp(np.asarray(picture.convert("L"))) > 200
+
+
+def test_the_same_pair_gives_the_same_bytes(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        align(raw, tmp_path / name, monkeypatch, "--matrix", str(MATRIX), "--slices", "1")
+    files = sorted((tmp_path / "one").iterdir())
+    assert {path.suffix for path in files} == {".h5", ".json", ".png"}
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_registration_can_be_switched_off(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", str(MATRIX), "--no-register")
+    record = json.loads((tmp_path / f"{subject}.json").read_text())
+    assert record["transform"] is None
+    assert record["score_after"] == record["score_before"]
+    pd = fastmri.open_scan(raw / "singlecoil_train" / record["auxiliary_file"])
+    with h5py.File(tmp_path / f"{subject}.h5") as file:
+        assert np.array_equal(file["auxiliary"][()], np.abs(fastmri.read_images(pd, 0, SLICES)))
+
+
+def test_fewer_slices_and_a_smaller_crop_are_central(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", "48", "--slices", "1", "--no-register")
+    scan = fastmri.open_scan(raw / "singlecoil_train" / f"{subject}.h5")
+    with h5py.File(tmp_path / f"{subject}.h5") as file:
+        assert np.array_equal(file["target"][()], fastmri.read_images(scan, 1, 2)[:, 8:-8, 8:-8])
+
+
+def test_an_unusable_pair_stops_or_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pd, pdfs = (tmp_path / "singlecoil_train" / f"{stem}.h5" for stem in pair_files(0))
+    write_published(pd, fastmri.PD)
+    write_published(pdfs, fastmri.PD)
+    options = ("--matrix", "12", "--bad-scans")
+    with pytest.raises(BadInput, match="acquisition is CORPD_FBK"):
+        align(tmp_path, tmp_path / "stopped", monkeypatch, *options, "stop")
+    assert not (tmp_path / "stopped").exists()
+    subject = align(tmp_path, tmp_path / "excluded", monkeypatch, *options, "exclude")
+    record = prepare.read_record(tmp_path / "excluded", "fastmri", subject)
+    assert (record.status, record.slices, record.score_after) == ("excluded", 0, None)
+    assert "acquisition is CORPD_FBK" in record.reason
+    with h5py.File(tmp_path / "excluded" / f"{subject}.h5") as file:
+        assert file["target"].shape == file["auxiliary"].shape == (0, 12, 12)
+        assert file["target"].dtype == np.complex64
+    assert (tmp_path / "excluded" / f"{subject}.png").is_file()
+
+
+def test_a_crop_larger_than_the_image_is_refused(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match="--matrix 320 is larger"):
+        align(raw, tmp_path, monkeypatch)
+
+
+def test_a_missing_file_stops_whatever_bad_scans_says(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BadInput, match=r"file9000010.h5|file9000011.h5"):
+        align(raw, tmp_path, monkeypatch, "--bad-scans", "exclude", index=1)
