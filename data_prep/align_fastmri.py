@@ -295,8 +295,9 @@ def draw_overlay(aligned: Aligned, path: Path) -> None:
 
 
 def _sha256(path: Path) -> str:
+    """Hash a file; a missing one, which opening reports, has none."""
     if not path.is_file():
-        raise BadInput(f"{path}: the file is missing; check the data folder and the pair list")
+        return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
