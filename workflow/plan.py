@@ -127,13 +127,28 @@ class Plan:
                         f"data, or set datasets.{name}.source to embedded"
                     )
             if self.config["bad_scans"] == "stop":
-                for subject, scans in self.subjects[name].items():
-                    for path in (scans.target, scans.auxiliary):
-                        if not Path(path).is_file():
-                            return (
-                                f"{path}: subject {subject} has no such scan; add the file, or set bad_scans "
-                                "to exclude to go on without the subject"
-                            )
+                problem = self._bad_scan(name)
+                if problem is not None:
+                    return problem
+        return None
+
+    def _bad_scan(self, dataset: str) -> str | None:
+        """Return what is wrong with the first subject that lacks a scan or was excluded before."""
+        for subject, scans in self.subjects[dataset].items():
+            for path in (scans.target, scans.auxiliary):
+                if not Path(path).is_file():
+                    return (
+                        f"{path}: subject {subject} has no such scan; add the file, or set bad_scans to "
+                        "exclude to go on without the subject"
+                    )
+            record = Path(f"{self.root}/aligned/{dataset}/{subject}.json")
+            if record.is_file():
+                aligned = json.loads(record.read_text(encoding="utf-8"))
+                if aligned["status"] == "excluded":
+                    return (
+                        f"{record}: the subject was excluded ({aligned['reason']}), but bad_scans is stop; "
+                        "mend the scan and delete this file, or set bad_scans to exclude again"
+                    )
         return None
 
     def embedded_index(self, dataset: str, subject: str) -> int:

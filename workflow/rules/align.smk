@@ -25,6 +25,8 @@ rule align_ixi:
         "../../environment.yml"
     resources:
         mem_mb=2000,
+        # No parameter: choosing to exclude the bad scans must not repeat the alignment of the good ones.
+        bad_scans=PLAN.config["bad_scans"],
     params:
         # By path and not by input: one that is missing is the alignment's to report.
         t1=lambda wildcards: PLAN.scans("ixi", wildcards.subject).auxiliary,
@@ -33,11 +35,10 @@ rule align_ixi:
         source=DATASETS.get("ixi", {}).get("source"),
         matrix=DATASETS.get("ixi", {}).get("matrix"),
         slices=DATASETS.get("ixi", {}).get("slices"),
-        bad_scans=PLAN.config["bad_scans"],
     shell:
         "python -m data_prep.align_ixi --t1 {params.t1:q} --t2 {params.t2:q} --subject {wildcards.subject:q} "
         "--source {params.source} --matrix {params.matrix} --slices {params.slices} "
-        "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
+        "--bad-scans {resources.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule align_fastmri:
@@ -64,6 +65,8 @@ rule align_fastmri:
         "../../environment.yml"
     resources:
         mem_mb=2000,
+        # No parameter: choosing to exclude the bad scans must not repeat the alignment of the good ones.
+        bad_scans=PLAN.config["bad_scans"],
     params:
         pd=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).auxiliary,
         pdfs=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).target,
@@ -72,8 +75,7 @@ rule align_fastmri:
         matrix=DATASETS.get("fastmri", {}).get("matrix"),
         options=PLAN.align_options("fastmri"),
         hint=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).split_hint,
-        bad_scans=PLAN.config["bad_scans"],
     shell:
         "python -m data_prep.align_fastmri --pd {params.pd:q} --pdfs {params.pdfs:q} "
         "--source {params.source} --matrix {params.matrix} {params.options} --split-hint {params.hint} "
-        "--bad-scans {params.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
+        "--bad-scans {resources.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
