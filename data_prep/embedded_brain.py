@@ -50,7 +50,7 @@ from data_prep.brain_scanner import (
 )
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
-from data_prep.ixi import embedded_subject_id, load_volume, parse_scan_name, save_volume
+from data_prep.ixi import Volume, embedded_subject_id, load_volume, parse_scan_name, save_volume
 from data_prep.random_fields import Array, Grid, rotation
 from data_prep.seeds import seed_for
 
@@ -75,10 +75,14 @@ def donor_maps(t1_path: Path, t2_path: Path, mask_path: Path) -> dict[str, NDArr
         (x, y, z), log of the T2 intensity over what the mixture of three tissues explains; ``t1``, ``t2``
         (x, y, z), de-blurred intensities relative to white matter; ``brain`` (x, y, z). All float16.
     """
-    raw1, raw2, mask = (_template(path) for path in (t1_path, t2_path, mask_path))
-    brain = mask > 0.5
-    t1 = raw1 / np.percentile(raw1[brain], 99)
-    t2 = raw2 / np.percentile(raw2[brain], 99)
+    from data_prep.registration import register, resample
+
+    volume1, volume2, mask = (_template(path) for path in (t1_path, t2_path, mask_path))
+    brain = mask.data > 0.5
+    # One of the template pairs is 0.3 mm off, which would make every subject's true motion wrong by as much.
+    moved2 = resample(volume2, volume1, register(volume1, volume2).transform)
+    t1 = volume1.data / np.percentile(volume1.data[brain], 99)
+    t2 = moved2 / np.percentile(moved2[brain], 99)
     anchors = _pure_tissues(t1, t2, brain)
     fractions = tissue_fractions(t1, t2, anchors)
     mixture = np.tensordot(anchors[1], fractions, 1)
@@ -152,11 +156,11 @@ def _pure_tissues(t1: Array, t2: Array, brain: NDArray[np.bool_]) -> NDArray[np.
     return np.stack([csf, grey, white], axis=1)
 
 
-def _template(path: Path) -> Array:
+def _template(path: Path) -> Volume:
     volume = load_volume(path)
     if volume.data.shape != TEMPLATE.shape or not np.allclose(volume.affine[:3, 3], TEMPLATE_ORIGIN):
         raise BadInput(f"{path}: not on the 1 mm grid of the ICBM 2009c templates; fetch the donors again")
-    return volume.data
+    return volume
 
 
 # ---- subjects ---------------------------------------------------------------------------------
