@@ -32,6 +32,7 @@ FIRST_FILE = 9_000_000
 FIELD_OF_VIEW = 160.0  # mm, of the reconstructed image; the donor's own
 DONOR_PIXEL = 0.625  # mm
 DONOR_SPACING = 4.0  # mm between slice centres
+DONOR_SLICES = 24
 MAPS = ("M0", "R2", "fat_fraction")
 
 # The donor's outermost rows fade where the scanner cropped them.
@@ -328,6 +329,18 @@ def _with_oedema(
 # ---- scans ----------------------------------------------------------------------------------------
 
 
+def check_size(matrix: int, slices: int, count: int = DONOR_SLICES) -> None:
+    """Refuse what a donor of ``count`` slices cannot fill.
+
+    Raises:
+        BadInput: the donor has too few slices, or the matrix is odd or out of range.
+    """
+    if not 1 <= slices <= count:
+        raise BadInput(f"--slices {slices}: the donor knee has {count} slices; choose 1 to {count}")
+    if matrix % 2 or not 32 <= matrix <= 512:
+        raise BadInput(f"--matrix {matrix}: choose an even number from 32 to 512 (320 is the published one)")
+
+
 def simulate_pair(
     maps: Mapping[str, Volume], index: int, seed: int, matrix: int, slices: int
 ) -> tuple[SimulatedScan, SimulatedScan, Motion, list[Oedema]]:
@@ -347,10 +360,7 @@ def simulate_pair(
         BadInput: the donor has too few slices, or the matrix is odd or out of range.
     """
     count = len(maps["M0"])
-    if not 1 <= slices <= count:
-        raise BadInput(f"--slices {slices}: the donor knee has {count} slices; choose 1 to {count}")
-    if matrix % 2 or not 32 <= matrix <= 512:
-        raise BadInput(f"--matrix {matrix}: choose an even number from 32 to 512 (320 is the published one)")
+    check_size(matrix, slices, count)
 
     def rng(part: str) -> np.random.Generator:
         return np.random.default_rng(seed_for(use="embedded_knee", seed=seed, pair=index, part=part))

@@ -13,6 +13,8 @@ from typing import Any
 import jsonschema
 import yaml
 
+from data_prep.embedded_brain import Settings
+from data_prep.embedded_knee import check_size
 from data_prep.errors import BadInput, run_command
 from data_prep.masks import MASKS
 from methods.registry import MethodFolder, discover, folder_of
@@ -101,6 +103,7 @@ def _check_dataset(name: str, dataset: Config) -> None:
                 f"config: datasets.{name}.acquired_slices: must be a number, at least "
                 f"datasets.{name}.slices; raise it or lower slices"
             )
+        _check_embedded(name, dataset)
         return
     total = sum(dataset["splits"].values())
     if total > PUBLISHED_SUBJECTS[name]:
@@ -108,6 +111,17 @@ def _check_dataset(name: str, dataset: Config) -> None:
             f"config: datasets.{name}.splits: add up to {total}, more than the "
             f"{PUBLISHED_SUBJECTS[name]} of the published data; lower them"
         )
+
+
+def _check_embedded(name: str, dataset: Config) -> None:
+    """Refuse sizes that the donors cannot fill, before anything is fetched."""
+    try:
+        if name == "ixi":
+            Settings(dataset["matrix"], dataset["acquired_slices"], dataset["slice_spacing"])
+        else:
+            check_size(dataset["matrix"], dataset["acquired_slices"])
+    except BadInput as error:
+        raise BadInput(f"config: datasets.{name}: {str(error).removeprefix('--')}") from error
 
 
 def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:

@@ -27,7 +27,7 @@ def valid() -> dict[str, Any]:
         "datasets": {
             "ixi": {
                 "source": "embedded",
-                "matrix": 48,
+                "matrix": 64,
                 "slices": 4,
                 "acquired_slices": 8,
                 "splits": {"train": 2, "val": 1, "test": 1},
@@ -35,7 +35,7 @@ def valid() -> dict[str, Any]:
             },
             "fastmri": {
                 "source": "embedded",
-                "matrix": 48,
+                "matrix": 64,
                 "slices": 3,
                 "splits": {"train": 2, "val": 1, "test": 1},
                 "masks": ["equispaced_4x"],
@@ -145,6 +145,10 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"datasets__ixi__masks": []}, "datasets.ixi.masks"),
         ({"datasets__fastmri__noise": 0.1}, "'noise'"),
         ({"datasets__ixi__acquired_slices": 2}, "datasets.ixi.acquired_slices"),
+        ({"datasets__ixi__matrix": 48}, "datasets.ixi: embedded brains: matrix is 48; choose 64 to 256"),
+        ({"datasets__ixi__slice_spacing": 40}, "datasets.ixi: embedded brains: slice spacing is 40"),
+        ({"datasets__fastmri__matrix": 65}, "datasets.fastmri: matrix 65: choose an even number"),
+        ({"datasets__fastmri__acquired_slices": 40}, "datasets.fastmri: slices 40: the donor knee has 24 slices"),
         ({"datasets__fastmri__slices": None}, "datasets.fastmri.acquired_slices"),
         ({"compare": ["zf", "unett"]}, "unett"),
         ({"compare": ["manet-sc"]}, "manet-sc"),

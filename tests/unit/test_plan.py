@@ -23,7 +23,7 @@ ABLATIONS = {"manet-no_kspace", "manet-no_attention"}
 def plan(**changes: Any) -> Plan:
     """A plan on embedded data of both datasets; keywords replace top-level keys."""
     splits = {"train": 3, "val": 2, "test": 2}
-    embedded = {"source": "embedded", "matrix": 48, "slices": 4, "splits": splits}
+    embedded = {"source": "embedded", "matrix": 64, "slices": 4, "splits": splits}
     content = {
         "experiment": "test",
         "datasets": {
@@ -38,7 +38,7 @@ def plan(**changes: Any) -> Plan:
 
 def published(name: str, root: Path, **changes: Any) -> Plan:
     """A plan on published scans of one dataset."""
-    dataset = {"source": "published", "root": str(root), "matrix": 48, "slices": 4, "masks": [MASKS[name][0]]}
+    dataset = {"source": "published", "root": str(root), "matrix": 64, "slices": 4, "masks": [MASKS[name][0]]}
     dataset["splits"] = {"train": 1, "val": 1, "test": 1}
     if name == "fastmri":
         dataset |= {"train_pairs": str(root / "train.csv"), "val_pairs": str(root / "val.csv")}
