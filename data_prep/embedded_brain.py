@@ -90,7 +90,7 @@ def donor_maps(t1_path: Path, t2_path: Path, mask_path: Path) -> dict[str, NDArr
     residual = ndimage.gaussian_filter(np.clip(residual, -0.8, 0.5) * brain, 0.6)
     maps = {
         # The averages' edges are restored: a fraction mixed by averaging people is no partial volume.
-        "fractions": np.clip(np.stack([shock_filter(part) for part in fractions]), 0, 1),
+        "fractions": _sharpened(fractions),
         "residual": residual,
         "t1": shock_filter(t1) / anchors[0, WM],
         "t2": shock_filter(t2) / anchors[1, WM],
@@ -110,7 +110,8 @@ def tissue_fractions(t1: Array, t2: Array, anchors: NDArray[np.float64]) -> Arra
     Returns:
         (3, *shape), fractions of CSF, grey and white matter, none negative, sum 1.
     """
-    system = np.linalg.inv(np.vstack([anchors, np.ones(3)])).astype(np.float32)
+    anchors = anchors.astype(np.float32)
+    system = np.linalg.inv(np.vstack([anchors, np.ones((1, 3), np.float32)]))
     inside = np.tensordot(system, np.stack([t1, t2, np.ones_like(t1)]), 1)
     best = np.clip(inside, 0, None)
     distance = np.where((inside >= 0).all(0), np.float32(0), np.float32(np.inf))
@@ -130,10 +131,17 @@ def tissue_fractions(t1: Array, t2: Array, anchors: NDArray[np.float64]) -> Arra
 def shock_filter(image: Array, steps: int = 7, rate: float = 0.25) -> Array:
     """Restore edges that averaging over people has blurred (Osher and Rudin's shock filter)."""
     for _ in range(steps):
-        curvature = ndimage.laplace(ndimage.gaussian_filter(image, 1.0))
-        slope = ndimage.gaussian_gradient_magnitude(image, 0.7)
-        image = image - np.float32(rate) * np.sign(curvature) * slope
+        smooth = ndimage.gaussian_filter(image, 0.8, truncate=2.5)
+        slope = np.sqrt(np.sum(np.square(np.gradient(smooth)), axis=0))
+        image = image - np.float32(rate) * np.sign(ndimage.laplace(smooth)) * slope
     return image
+
+
+def _sharpened(fractions: Array) -> Array:
+    csf, grey = (np.clip(shock_filter(part), 0, 1) for part in (fractions[CSF], fractions[GM]))
+    excess = np.maximum(csf + grey, 1)
+    csf, grey = csf / excess, grey / excess
+    return np.stack([csf, grey, np.maximum(1 - csf - grey, 0)])
 
 
 def _pure_tissues(t1: Array, t2: Array, brain: NDArray[np.bool_]) -> NDArray[np.float64]:
