@@ -10,6 +10,7 @@ pairs it errs by less than a tenth of a pixel. Everything runs on one thread and
 import argparse
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,9 +38,9 @@ Volume = NDArray[np.float32]
 _WINDOW = 5  # pixels; larger ones leave a bias, smaller ones see noise
 # Variance, in units of the bright tissue's squared, below which a window counts as empty.
 _EMPTY = 1e-4
-_SEARCH = 0.05  # largest displacement at two thirds of the radius, as a fraction of the matrix
-_SEARCH_MATRIX = 144  # larger images are searched at a reduced size first
-_REFINEMENT = 1.5  # pixels of the reduced size
+_SEARCH = 0.05  # largest shift along rows and along columns, as a fraction of the matrix
+_SEARCH_MATRIX = 96  # larger images are searched at a reduced size first
+_REACH = 2.0  # pixels about the best whole shift; for the turn, pixels at two thirds of the radius
 _REGISTERED_SLICES = 8
 
 
@@ -65,15 +66,16 @@ def register_in_plane(target: Volume, auxiliary: Volume) -> NDArray[np.float64]:
     fixed, moving = (_in_units_of_bright_tissue(volume[chosen]) for volume in (target, auxiliary))
     size = min(fixed.shape[1:])
     factor = int(np.ceil(size / _SEARCH_MATRIX))
-    limit = _SEARCH * size / factor
-    found = _maximise(_reduced(fixed, factor), _reduced(moving, factor), start=np.zeros(3), reach=limit)
-    if np.abs(found).max() > 0.95 * limit:
+    reduced = _reduced(fixed, factor), _reduced(moving, factor)
+    start = _best_whole_shift(*reduced, limit=int(np.ceil(_SEARCH * size / factor)))
+    found = _maximise(*reduced, start=start, reach=_REACH)
+    if np.abs(found[1:]).max() > _SEARCH * size / factor or np.abs(found - start).max() > 0.95 * _REACH:
         raise BadInput(
             f"registration ran to its limit of {100 * _SEARCH:g} % of the field of view; check that the two "
             "files show the same knee"
         )
     if factor > 1:
-        found = _maximise(fixed, moving, start=factor * found, reach=factor * _REFINEMENT)
+        found = _maximise(fixed, moving, start=factor * found, reach=factor)
     return _matrix(found, fixed.shape[1:])
 
 
@@ -91,27 +93,44 @@ def _reduced(volume: Volume, factor: int) -> Volume:
     return mean
 
 
-def _maximise(fixed: Volume, moving: Volume, start: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Maximise the mean squared local correlation over (turn, rows, columns), each in pixels."""
+def _local_correlation(fixed: Volume) -> Callable[[Volume], float]:
+    """Return the function that gives the mean squared local correlation of ``fixed`` with another volume."""
 
     def local_mean(volume: Volume) -> Volume:
         mean: Volume = ndimage.uniform_filter(volume, (1, _WINDOW, _WINDOW))
         return mean
 
     fixed_mean = local_mean(fixed)
-    fixed_variance = local_mean(fixed**2) - fixed_mean**2
-    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in moving])
+    fixed_variance = local_mean(fixed**2) - fixed_mean**2 + _EMPTY
 
-    def dissimilarity(parameters: NDArray[np.float64]) -> float:
-        moved = _sampled(spline, _matrix(parameters, fixed.shape[1:]))
+    def correlation(moved: Volume) -> float:
         mean = local_mean(moved)
-        variance = local_mean(moved**2) - mean**2
+        variance = local_mean(moved**2) - mean**2 + _EMPTY
         covariance = local_mean(moved * fixed) - mean * fixed_mean
-        return -float((covariance**2 / ((variance + _EMPTY) * (fixed_variance + _EMPTY))).mean(dtype=float))
+        return float((covariance**2 / (variance * fixed_variance)).mean(dtype=np.float64))
 
-    bounds = [(value - reach, value + reach) for value in start]
+    return correlation
+
+
+def _best_whole_shift(fixed: Volume, moving: Volume, limit: int) -> NDArray[np.float64]:
+    """Try all shifts by whole pixels: from further away than a few pixels, no descent finds the maximum."""
+    correlation = _local_correlation(fixed)
+    reach = range(-limit, limit + 1)
+    shifts = [(down, along) for down in reach for along in reach]
+    found = max(shifts, key=lambda shift: correlation(np.roll(moving, (-shift[0], -shift[1]), axis=(1, 2))))
+    return np.array([0.0, *found])
+
+
+def _maximise(fixed: Volume, moving: Volume, start: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Maximise the mean squared local correlation over (turn, rows, columns), each in pixels."""
+    correlation = _local_correlation(fixed)
+    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in moving])
     result = optimize.minimize(
-        dissimilarity, start, method="Powell", bounds=bounds, options={"xtol": 0.01, "ftol": 1e-5}
+        lambda parameters: -correlation(_sampled(spline, _matrix(parameters, fixed.shape[1:]))),
+        start,
+        method="Powell",
+        bounds=[(value - reach, value + reach) for value in start],
+        options={"xtol": 0.01, "ftol": 1e-5},
     )
     best: NDArray[np.float64] = result.x
     return best

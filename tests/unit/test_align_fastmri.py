@@ -70,8 +70,11 @@ def test_the_true_motion_is_found() -> None:
 
 
 def test_large_images_are_registered_from_a_coarse_search() -> None:
-    pdfs, pd, truth = magnitudes(3, 2 * align_fastmri._SEARCH_MATRIX)
-    assert displacement(register_in_plane(pdfs[:1], pd[:1]), truth, 2 * align_fastmri._SEARCH_MATRIX) < 0.15
+    matrix = 2 * align_fastmri._SEARCH_MATRIX
+    pdfs, pd, truth = magnitudes(3, matrix)
+    truth[1:3, 3] += (6, -5)
+    found = register_in_plane(pdfs[:1], np.roll(pd[:1], (6, -5), axis=(1, 2)))
+    assert displacement(found, truth, matrix) < 0.15
 
 
 def test_resampling_undoes_a_shift_of_whole_pixels_and_stays_positive() -> None:
@@ -173,8 +176,12 @@ def test_a_crop_larger_than_the_image_is_refused(
         align(raw, tmp_path, monkeypatch)
 
 
-def test_a_missing_file_stops_whatever_bad_scans_says(
+def test_a_missing_file_is_a_bad_scan_like_any_other(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(BadInput, match=r"file9000010.h5|file9000011.h5"):
-        align(raw, tmp_path, monkeypatch, "--bad-scans", "exclude", index=1)
+    with pytest.raises(BadInput, match=r"file90000\d\d.h5: the file is missing"):
+        align(raw, tmp_path, monkeypatch, index=1)
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", "32", "--bad-scans", "exclude", index=1)
+    record = prepare.read_record(tmp_path, "fastmri", subject)
+    assert record.status == "excluded"
+    assert "the file is missing" in record.reason

@@ -228,7 +228,7 @@ def test_maps_are_recovered_from_echoes() -> None:
 
 @pytest.mark.parametrize(
     ("matrix", "slices", "said"),
-    [(65, 2, "--matrix 65"), (16, 2, "--matrix 16"), (64, 0, "--slices 0"), (64, 7, "has 6 slices")],
+    [(65, 2, "matrix 65"), (16, 2, "matrix 16"), (64, 0, "slices 0"), (64, 7, "donor knee has 6")],
 )
 def test_impossible_sizes_are_refused(matrix: int, slices: int, said: str) -> None:
     with pytest.raises(BadInput, match=said):
