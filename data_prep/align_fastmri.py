@@ -4,7 +4,8 @@ The scans of a pair are taken minutes apart and the knee moves by a pixel or so.
 pair (a rotation and a shift within the slice plane) maximises the mean squared local correlation of the
 two magnitudes: within a few pixels one contrast is close to a linear function of the other, whatever its
 sign, which holds at edges too, where a mutual information of whole images is biased. On embedded
-pairs it errs by less than a tenth of a pixel. Everything runs on one thread and draws nothing at random.
+pairs it errs by less than a tenth of a pixel on average. Everything runs on one thread and draws nothing at
+random.
 """
 
 import argparse
