@@ -49,7 +49,7 @@ test-all: lint ## The same with the long proofs
 	pytest -n 2
 
 bench: $(STAMP) ## Speed, as ratios on this machine
-	python -m tests.bench
+	OMP_WAIT_POLICY=PASSIVE python -m tests.bench
 
 lock: ## Pin anew what the packages named in requirements.txt bring
 	rm -rf .cache/lock
