@@ -6,9 +6,9 @@ Networks run at their full width, against the plain functions of ``tests/oracles
 on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the product's own: from
 slices on the device through undersampling, noise, network, loss and gradients to Adam.
 
-GPU times are wall clock. CPU times are processor seconds, all threads together: other processes
-hardly change them, and ``OMP_WAIT_POLICY=PASSIVE``, as ``make bench`` sets it, keeps waiting threads from adding
-to them. Each is the least of two rounds or more, or the only one where one takes long.
+GPU times are wall clock. CPU times are processor seconds, all threads together: other processes hardly change
+them, and ``OMP_WAIT_POLICY=PASSIVE``, as ``make bench`` sets it, keeps waiting threads from adding to them.
+Each is the least of two rounds or more, or the only one where one takes long.
 """
 
 import argparse

@@ -172,7 +172,8 @@ def xiang(weights: Weights, measured: Measurement) -> dict[str, Any]:
 
 
 def xiang_loss(outputs: Mapping[str, Any], measured: Measurement, truth: Truth) -> Tensor:
-    return ((outputs["image"] - truth.image) ** 2).mean()
+    image: Tensor = outputs["image"]
+    return ((image - truth.image) ** 2).mean()
 
 
 # ---- U-Net ------------------------------------------------------------------------------------------
