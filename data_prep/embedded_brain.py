@@ -351,15 +351,12 @@ def _lesion_list(
 
 
 def _brain_points(anatomy: Anatomy, grid: ScanGrid, motion: NDArray[np.float64], count: int = 400) -> NDArray:
-    """About ``count`` T2 voxel centres in the brain, evenly taken, in T2 scanner mm (count, 3)."""
-    voxels = np.stack(np.meshgrid(*(np.arange(n) for n in grid.shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    # An odd stride that shares no factor with the sides spreads the points over all rows and slices.
-    voxels = voxels[:: max(1, len(voxels) // (count * 40)) | 1]
-    head = transform_points(motion @ grid.affine, voxels.astype(np.float64))
+    """T2 voxel centres in the brain, at random but always the same, in T2 scanner mm (count, 3)."""
+    voxels = np.random.default_rng(0).integers(0, grid.shape, (40 * count, 3)).astype(np.float64)
+    head = transform_points(motion @ grid.affine, voxels)
     index = (head - TEMPLATE_ORIGIN) / np.array(anatomy.grid.spacing)
     inside = ndimage.map_coordinates(anatomy.brain, index.T, order=1) > 0.5
-    points = transform_points(grid.affine, voxels[inside].astype(np.float64))
-    return points[:: max(1, len(points) // count)]
+    return transform_points(grid.affine, voxels[inside][:count])
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ _SCAN_NAME = re.compile(
     r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
 )
 _FEWEST_VOXELS = 4
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -231,18 +232,21 @@ def _read_nifti(path: Path) -> tuple[NDArray, NDArray[np.float64], bool]:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
 
     if not path.is_file():
         raise BadInput(f"{path}: no such file; check the folder of the scans")
     broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")
     try:
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise broken
+        content = path.read_bytes()
+        if content.startswith(_GZIP_MAGIC):
+            # All at once, because only the end of the stream has the checksum.
+            content = gzip.decompress(content)
+        image = nibabel.Nifti1Image.from_bytes(content)
         data = np.asanyarray(image.dataobj)
         oriented = bool(image.header["qform_code"] or image.header["sform_code"])
         return data, np.asarray(image.affine, dtype=np.float64), oriented
-    except (ImageFileError, HeaderDataError, EOFError, ValueError, zlib.error) as error:
+    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, ValueError, zlib.error) as error:
         raise broken from error
     except OSError as error:
         # A bad gzip stream or too short a file; errors with a number are the system's (permission, disk).

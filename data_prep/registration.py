@@ -105,17 +105,20 @@ def coverage(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> ND
 
 
 def head_mask(volume: Volume) -> NDArray[np.bool_]:
-    """Find the head: the largest bright object, its holes filled slice by slice, a margin around it.
+    """Find the head: bright objects but specks, with a margin, their holes filled slice by slice.
 
     Returns:
         bool, of the volume's shape.
     """
     smooth = ndimage.gaussian_filter(volume.data, 1.5 / volume.spacing)
-    # Half of Otsu's threshold, which lies between dark and bright tissue rather than between air and head.
-    bright = smooth > 0.5 * threshold_otsu(smooth)
-    labels, count = ndimage.label(bright)
-    if count > 1:
-        bright = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    # Without the bright end, Otsu's threshold lies between air and head, not between dark and bright tissue.
+    capped = np.minimum(smooth, 1.5 * smooth.mean())
+    bright = smooth > threshold_otsu(capped)
+    labels, _ = ndimage.label(bright)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    # Brain and scalp may be apart; ghosts and noise are small.
+    bright = (sizes >= 0.05 * sizes.max())[labels]
     radius = np.maximum(1, np.round(4.0 / volume.spacing)).astype(int)
     grown = ndimage.maximum_filter(bright, size=tuple(2 * radius + 1))
     thinnest = int(np.argmax(volume.spacing))
