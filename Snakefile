@@ -31,6 +31,7 @@ rule all:
         rules.paper_tables.input,
         rules.paper_figures.input,
         rules.quality.input,
+        PLAN.pair_lists(),
 
 
 onstart:

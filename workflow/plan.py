@@ -1,7 +1,8 @@
 """What a configuration asks for: subjects, runs, tables and figures, as plain data.
 
 The workflow's rules are built from this module alone; it reads no scan and imports nothing heavy.
-``python -m workflow.plan config/demo.yaml`` lists the runs.
+``python -m workflow.plan config/demo.yaml`` lists the runs; ``--run``, ``--table`` and ``--figure`` print
+the JSON that training, tables and figures take, for use by hand.
 """
 
 import argparse
@@ -98,11 +99,22 @@ class Plan:
         named = {"target": scans.target, "auxiliary": scans.auxiliary}
         return {name: path for name, path in named.items() if made_here or Path(path).is_file()}
 
-    def embedded_truth(self, dataset: str) -> list[str]:
-        """Return the generator's side files of an embedded dataset, none for published scans."""
-        if self.config["datasets"].get(dataset, {}).get("source") != "embedded":
+    def brain_truth(self) -> list[str]:
+        """Return the side files of embedded brains, which hold the true motion; none for published scans."""
+        if self.config["datasets"].get("ixi", {}).get("source") != "embedded":
             return []
-        return [f"{self.root}/raw/{dataset}/truth/{subject}.truth.json" for subject in self.subjects[dataset]]
+        return [f"{self.root}/raw/ixi/truth/{subject}.truth.json" for subject in self.subjects["ixi"]]
+
+    def pair_lists(self) -> list[str]:
+        """Return the pair lists written beside embedded knees, none for published scans."""
+        if self.config["datasets"].get("fastmri", {}).get("source") != "embedded":
+            return []
+        return [f"{self.root}/raw/fastmri/{split}_pairs.csv" for split in ("train", "val")]
+
+    def pairs_in(self, *splits: str) -> int:
+        """Return how many fastMRI pairs the named splits ask for together."""
+        wanted = self.config["datasets"].get("fastmri", {}).get("splits", {})
+        return sum(wanted.get(split, 0) for split in splits)
 
     def align_options(self, dataset: str) -> str:
         """Return the optional arguments of a dataset's alignment."""
@@ -377,8 +389,25 @@ def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m workflow.plan", description=__doc__)
     parser.add_argument("file", type=Path, help="configuration, such as config/demo.yaml")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--run", help="print a run's --spec, e.g. ixi/1d_uniform_6x/manet/seed0")
+    chosen.add_argument("--table", type=int, help="print a table's --definition, e.g. 1")
+    chosen.add_argument("--figure", type=int, help="print a figure's --definition, e.g. 5")
     arguments = parser.parse_args()
     plan = Plan(read_config(arguments.file), discover())
+    wanted = {
+        "run": (arguments.run, {run.path: plan.spec(run) for run in plan.runs}),
+        "table": (arguments.table, {n: canonical(d) for n, d in plan.table_definitions.items()}),
+        "figure": (arguments.figure, {n: canonical(d) for n, d in plan.figure_definitions.items()}),
+    }
+    for kind, (name, known) in wanted.items():
+        if name is not None:
+            if name not in known:
+                raise BadInput(
+                    f"{arguments.file}: asks for no {kind} {name}; leave --{kind} out to see the runs"
+                )
+            sys.stdout.write(known[name] + "\n")
+            return
     for run in plan.runs:
         sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")
     trained = sum(plan.trained(run.method) for run in plan.runs)

@@ -10,12 +10,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data_prep", "methods", "workflow")
-# Wording of errors and the discovery of folders change no number.
-_WITHOUT_EFFECT = {"data_prep/errors.py", "methods/registry.py"}
+# Wording of errors, atomic writing and the discovery of folders change no number.
+_WITHOUT_EFFECT = {"data_prep/errors.py", "data_prep/files.py", "methods/registry.py"}
 
 
 def module_sources(module: str) -> list[str]:
-    """Return the files of ``module`` and of all first-party modules it imports, relative to the root."""
+    """Return the files of ``module`` and of all first-party modules it imports, relative to the root.
+
+    Raises:
+        ModuleNotFoundError: there is no such module; a rule without its sources would give stale results.
+    """
+    if _path_of(module) is None:
+        raise ModuleNotFoundError(f"no module {module}")
     found: set[str] = set()
     waiting = [module]
     while waiting:
@@ -31,7 +37,13 @@ def folder_sources(folder: str) -> list[str]:
     """Return the Python files of one method folder and the shared modules they import."""
     files = sorted((ROOT / "methods" / folder).rglob("*.py"))
     own = [path.relative_to(ROOT).as_posix() for path in files]
-    shared = {source for path in own for module in _imports(path) for source in module_sources(module)}
+    shared = {
+        source
+        for path in own
+        for module in _imports(path)
+        if _path_of(module)
+        for source in module_sources(module)
+    }
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
 
 

@@ -246,7 +246,7 @@ def test_published_brains_are_those_that_are_there(tmp_path):
     assert found.scans("ixi", "IXI012-HH-1211").target == str(tmp_path / "IXI-T2/IXI012-HH-1211-T2.nii.gz")
     assert set(found.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
     assert found.missing_scans() is None
-    assert found.embedded_truth("ixi") == []
+    assert found.brain_truth() == []
 
 
 @pytest.mark.parametrize("missing", ["T1", "T2"])

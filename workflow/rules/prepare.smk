@@ -37,7 +37,7 @@ rule registration_report:
         records=expand(
             f"{ROOT}/aligned/ixi/{{subject}}.json", subject=SUBJECTS.get("ixi", [])
         ),
-        truth=PLAN.embedded_truth("ixi"),
+        truth=PLAN.brain_truth(),
         source=module_sources("data_prep.registration_report"),
     output:
         table=f"{ROOT}/data/ixi/registration.csv",

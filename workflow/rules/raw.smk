@@ -76,3 +76,23 @@ rule embedded_knee:
         "python -m data_prep.embedded_knee --donors {params.donors:q} --index {params.index} "
         "--seed {params.seed} --split {wildcards.split} --matrix {params.matrix} "
         "--slices {params.slices} --output {params.folder:q} > {log:q} 2>&1"
+
+
+# So that the embedded folder is a complete example of the published form.
+rule embedded_pair_lists:
+    input:
+        source=module_sources("data_prep.embedded_knee"),
+    output:
+        train=f"{ROOT}/raw/fastmri/train_pairs.csv",
+        val=f"{ROOT}/raw/fastmri/val_pairs.csv",
+    log:
+        f"{ROOT}/logs/embedded_pair_lists.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=subpath(output.train, parent=True),
+        train=PLAN.pairs_in("train", "val"),
+        val=PLAN.pairs_in("test"),
+    shell:
+        "python -m data_prep.embedded_knee --pair-lists --train {params.train} --val {params.val} "
+        "--output {params.folder:q} > {log:q} 2>&1"
