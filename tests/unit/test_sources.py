@@ -1,7 +1,7 @@
 """A step declares the sources that change its result: all of them, and no more."""
 
 import ast
-import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +14,14 @@ from workflow.sources import folder_sources, module_sources
 
 ROOT = Path(__file__).parents[2]
 STEPS = (
-    "data_prep.masks",
-    "data_prep.prepare",
-    "data_prep.embedded_knee",
+    "data_prep.donors",
     "data_prep.embedded_brain",
+    "data_prep.embedded_knee",
+    "data_prep.align_ixi",
+    "data_prep.align_fastmri",
+    "data_prep.prepare",
+    "data_prep.registration_report",
+    "data_prep.masks",
     "workflow.train",
     "workflow.evaluate",
     "workflow.gather",
@@ -132,6 +136,25 @@ def test_imports_go_one_way():
                 assert first <= may, path
 
 
-def test_every_step_is_a_module():
-    for step in STEPS:
-        assert importlib.util.find_spec(step) is not None
+def rules() -> dict[str, str]:
+    """The text of every rule by name."""
+    found = {}
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        for text in re.split(r"^(?=rule )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+            found[text.split(":")[0].removeprefix("rule ")] = text
+    return found
+
+
+def test_every_rule_that_runs_a_module_declares_it_and_it_exists():
+    running = {name: text for name, text in rules().items() if "shell:" in text}
+    assert len(running) >= 14
+    for name, text in running.items():
+        # The last one, where a lease runs another.
+        module = re.findall(r"python -m ([a-z_.]+)", text)[-1]
+        assert f'module_sources("{module}")' in text, name
+        assert f"{module.replace('.', '/')}.py" in module_sources(module), name
+
+
+def test_the_steps_tested_here_are_those_of_the_rules():
+    modules = {module for text in rules().values() for module in re.findall(r"python -m ([a-z_.]+)", text)}
+    assert modules - {"workflow.lease"} == set(STEPS)
