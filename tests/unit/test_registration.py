@@ -76,7 +76,7 @@ def test_registration_finds_large_motions(donors: dict[str, dict[str, NDArray]],
     assert errors(subject, register(to_axial(t2), t1).transform).mean() < 0.5
 
 
-def test_registration_does_not_depend_on_the_number_of_threads_or_on_the_storage(subject: Subject) -> None:
+def test_registration_does_not_depend_on_the_number_of_threads(subject: Subject) -> None:
     t1, t2 = scans(subject)
     threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     results = []
@@ -88,9 +88,6 @@ def test_registration_does_not_depend_on_the_number_of_threads_or_on_the_storage
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     assert results[0] == results[1]
-    stored_otherwise = to_axial(t1)
-    again = register(to_axial(t2), stored_otherwise)
-    assert errors(subject, again.transform).mean() < 0.5
 
 
 def test_point_errors_are_distances() -> None:
@@ -331,8 +328,8 @@ def report(*options: object) -> subprocess.CompletedProcess[str]:
 def test_report_lists_scores_and_errors(
     aligned: Path, subject: Subject, folder: Path, tmp_path: Path
 ) -> None:
-    options = ("--matrix", "64", "--slices", "8", "--bad-scans", "exclude")
-    assert align(folder, "IXI999-HH-0001", aligned, *options).returncode == 0
+    unusable = align_ixi.Record("IXI999-HH-0001", "embedded", "HH", "IXI999", "t2", "t1", "", "")
+    align_ixi.write_aligned(align_ixi.excluded(unusable, "t2: broken", 64), aligned)
     done = report("--aligned", aligned, "--truth", folder / "truth", "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "registration.csv").open() as file:

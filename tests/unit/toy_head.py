@@ -1,5 +1,7 @@
 """A made-up head on the template's grid, so that embedded brains can be tested without the donors."""
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +9,7 @@ from data_prep.brain_anatomy import CSF, GM, TEMPLATE, WM
 from data_prep.random_fields import smooth_noise
 
 
+@cache
 def toy_donor(seed: int = 0) -> dict[str, NDArray]:
     """Maps as ``embedded_brain.donor_maps`` returns them: skin, skull, folded cortex, ventricles."""
     rng = np.random.default_rng(seed)
