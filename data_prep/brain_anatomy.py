@@ -153,13 +153,13 @@ class Lesion:
 
 
 def draw_lesions(anatomy: Anatomy, rng: Generator, count: int) -> list[Lesion]:
-    """Place lesions of 1.2 to 4 mm radius at random in white matter."""
+    """Place lesions of 1.5 to 5 mm radius at random in white matter."""
     lesions = []
     for point in _points_in_white_matter(anatomy, rng, count):
         x, y, z = point + TEMPLATE_ORIGIN
         sx, sy, sz = rng.uniform(0.7, 1.4, 3)
         # Small lesions are the more frequent ones.
-        radius = 1.2 + 2.8 * rng.beta(1.2, 2.2)
+        radius = 1.5 + 3.5 * rng.beta(1.2, 2.2)
         lesions.append(
             Lesion((float(x), float(y), float(z)), float(radius), (float(sx), float(sy), float(sz)))
         )
@@ -262,7 +262,7 @@ def weighted_images(
     # The residual is the template's log intensity, whose echo time was near 100 ms.
     r2 = r2 - anatomy.residual * np.float32(1.1 / 100)
     spaces, veins = vessels(anatomy, rng)
-    strength = rng.uniform(0.5, 1.0)
+    strength = rng.uniform(0.65, 1.0)
     # Lesions, perivascular spaces and veins change T2 only, so that the T1 scan cannot tell of them.
     r2 = r2 * (1 - 0.52 * strength * lesion_map) * (1 - 0.55 * spaces) * (1 + 0.6 * veins)
     r1, r2 = np.clip(r1, 1 / 4500, 1 / 200), np.clip(r2, 1 / 2500, 1 / 12)

@@ -253,7 +253,7 @@ def simulate(
     anatomy = deform(donors[donor], model, stream("shape"), atrophy)
     anatomy = vary_tissues(anatomy, stream("tissues"), atrophy)
     lesion_rng = stream("lesions")
-    lesions = draw_lesions(anatomy, lesion_rng, int(lesion_rng.poisson(max(4.0, 10 + 4 * atrophy))))
+    lesions = draw_lesions(anatomy, lesion_rng, int(lesion_rng.poisson(max(5.0, 12 + 4 * atrophy))))
     painted = paint_lesions(model, lesions)
     lesion_map = np.zeros(model.shape, np.float32)
     for place, values in painted:

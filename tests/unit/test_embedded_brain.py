@@ -334,6 +334,13 @@ def test_lesion_labels_agree_with_the_list(subject: Subject) -> None:
             assert len(inside) * voxel == pytest.approx(lesion["volume_mm3"], rel=0.8)
 
 
+def test_lesions_shine_where_their_labels_are(subject: Subject) -> None:
+    points = np.array(subject.truth["brain_points_t2_mm"])
+    index = scanner.transform_points(np.linalg.inv(subject.t2_grid.affine), points)
+    healthy = np.median(subject.t2[tuple(np.round(index).astype(int).T)])
+    assert np.median(subject.t2[subject.labels > 0]) > 1.15 * healthy
+
+
 def test_large_lesions_are_labelled_at_their_volume() -> None:
     lesion = anatomy.Lesion((3.0, -20.0, 10.0), 9.0, (1.0, 1.3, 0.8))
     grid = scanner.axial_grid(128, 30, 2.0, np.array([0, -18.0, 12]), np.eye(3))
