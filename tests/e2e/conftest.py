@@ -1,0 +1,46 @@
+"""The tiny workflow, run once; every test works on a copy of the finished folder."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from workspace import Outcome, Workspace
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.end_to_end)
+            # One worker runs them all, so that the workflow is run once and never twice at a time.
+            item.add_marker(pytest.mark.xdist_group("end_to_end"))
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Outcome]:
+    """The folder after one command, and what the command said. Not to be changed: take a ``copy``."""
+    workspace = Workspace.of_repository(tmp_path_factory.mktemp("tiny") / "repository")
+    return workspace, workspace.complete(cores=2)
+
+
+@pytest.fixture(scope="session")
+def finished(first_run: tuple[Workspace, Outcome]) -> Workspace:
+    """The finished folder. Not to be changed."""
+    return first_run[0]
+
+
+@pytest.fixture
+def copy(finished: Workspace, tmp_path: Path) -> Iterator[Workspace]:
+    """A copy of the finished folder to change at will."""
+    workspace = finished.copy(tmp_path / "repository")
+    yield workspace
+    shutil.rmtree(workspace.folder)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Workspace:
+    """The repository without any results."""
+    return Workspace.of_repository(tmp_path / "repository")
+
+
+Copier = Callable[[str], Workspace]

@@ -1,0 +1,104 @@
+"""One command makes every table and figure that the configuration asks for; a second has nothing to do."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+from workspace import CONFIG, NOTHING, Outcome, Workspace, environment
+
+from workflow.config import read_config
+from workflow.plan import Plan, discover
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(read_config(CONFIG.resolve()), discover())
+
+
+def test_every_run_is_there_and_finished(finished: Workspace, plan: Plan) -> None:
+    for run in plan.runs:
+        folder = finished.results / "runs" / run.path
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert record["status"] == "finished"
+        assert record["source"] == "embedded"
+        kept = {"metrics.csv", "examples.npz", "run.json"}
+        if plan.trained(run.method):
+            kept |= {"model.ckpt", "history.csv", "resume"}
+        assert {path.name for path in folder.iterdir()} == kept
+    metrics = pd.read_parquet(finished.results / "metrics.parquet")
+    found = metrics[["dataset", "mask", "method", "seed"]].drop_duplicates()
+    assert len(found) == len(plan.runs)
+    assert metrics.notna().all(axis=None)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_no_cell_of_a_table_is_empty(finished: Workspace, plan: Plan, number: int) -> None:
+    folder = finished.results / "tables"
+    definition = plan.table_definitions[number]
+    table = pd.read_csv(folder / f"table_{number}.csv")
+    assert list(table["method"]) == [row["method"] for row in definition["rows"]] * len(definition["masks"])
+    assert set(table["status"]) == {"ok"}
+    ours = [f"{metric}_{part}" for metric in ("ssim", "psnr", "nmse") for part in ("mean", "std")]
+    assert table[ours].notna().all(axis=None)
+    for kind in ("md", "tex", "html"):
+        text = (folder / f"table_{number}.{kind}").read_text(encoding="utf-8")
+        assert "embedded" in text
+        assert "diverged" not in text
+        for row in definition["rows"]:
+            assert row["label"].replace("_", r"\_" if kind == "tex" else "_") in text
+
+
+def test_every_figure_is_drawn(finished: Workspace, plan: Plan) -> None:
+    folder = finished.results / "figures"
+    names = [f"figure_{number}" for number in plan.figure_definitions]
+    names += [f"training_curves_{dataset}" for dataset in plan.subjects]
+    for name in names:
+        picture = (folder / f"{name}.png").read_bytes()
+        assert picture.startswith(b"\x89PNG")
+        assert picture.rstrip().endswith(b"IEND\xaeB`\x82")
+    for number in plan.figure_definitions:
+        assert (folder / f"figure_{number}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_data_and_masks_carry_their_records(finished: Workspace, plan: Plan) -> None:
+    for dataset, subjects in plan.subjects.items():
+        manifest = pd.read_csv(finished.results / "data" / dataset / "manifest.csv")
+        assert sorted(manifest["subject"]) == sorted(subjects)
+        assert set(manifest["status"]) == {"ok"}
+        assert set(manifest["source"]) == {"embedded"}
+        assert dict(manifest["split"].value_counts()) == plan.config["datasets"][dataset]["splits"]
+        for mask in plan.config["datasets"][dataset]["masks"]:
+            record = json.loads((finished.results / "masks" / dataset / f"{mask}.json").read_text())
+            assert record["realised_acceleration"] > 1
+    registration = pd.read_csv(finished.results / "data" / "ixi" / "registration.csv")
+    assert len(registration) == len(plan.subjects["ixi"])
+
+
+def test_nothing_half_written_is_left(finished: Workspace) -> None:
+    assert [path for path in finished.results.rglob("*") if ".partial" in path.name] == []
+
+
+def test_progress_is_told(first_run: tuple[Workspace, Outcome]) -> None:
+    _, outcome = first_run
+    total = len(outcome.jobs) + 1  # and the target
+    assert f"{total} of {total} steps (100%) done" in outcome.output
+
+
+def test_a_second_run_has_nothing_to_do(finished: Workspace) -> None:
+    outcome = finished.dry()
+    assert outcome.jobs == set()
+    assert NOTHING in outcome.output
+
+
+def test_the_report_is_built_and_the_summary_printed(copy: Workspace) -> None:
+    report = copy.results / "report.html"
+    copy.complete("--report", str(report))
+    assert report.stat().st_size > 100_000
+    command = [sys.executable, "-m", "workflow.summary", "results/tiny"]
+    done = subprocess.run(
+        command, cwd=copy.folder, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert "Table I" in done.stdout
+    assert "report.html" in done.stdout

@@ -1,0 +1,170 @@
+"""Interrupted twice and on one core, the workflow ends with the same bits as in one go on two cores."""
+
+import functools
+import hashlib
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+from workspace import Job, Outcome, Workspace
+
+
+@dataclass(frozen=True)
+class Story:
+    """What happened in a second folder, worked on with one core.
+
+    Attributes:
+        after_interrupt: files that were finished when Ctrl-C came, with their times.
+        interrupted: the run that Ctrl-C ended.
+        killed: the next run, which was killed with all its children.
+        after_kill: files that were finished then.
+        locked: an attempt to go on at once.
+        last: the run that came to the end.
+    """
+
+    workspace: Workspace
+    after_interrupt: dict[Path, int]
+    interrupted: Outcome
+    killed: Outcome
+    after_kill: dict[Path, int]
+    locked: Outcome
+    last: Outcome
+
+
+def times(folder: Path, *patterns: str) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
+
+
+@pytest.fixture(scope="module")
+def story(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    workspace = finished.copy(tmp_path_factory.mktemp("story") / "repository")
+    results = workspace.results
+    # All but the donors' maps is made anew.
+    for path in [*results.iterdir(), *(results / "raw").iterdir()]:
+        if path.name not in {"raw", "donors"}:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    interrupted = workspace.broken_off(
+        signal.SIGINT, lambda: any((results / "aligned").glob("*/*.json")), cores=1
+    )
+    after_interrupt = times(results, "aligned/*/*.json")
+
+    def in_a_training() -> bool:
+        ended = len(list(results.glob("runs/*/*/*/*/run.json")))
+        return ended >= 1 and len(list(results.glob("logs/train/*/*/*/*.log"))) > ended
+
+    killed = workspace.broken_off(signal.SIGKILL, in_a_training, cores=1)
+    after_kill = times(results, "runs/*/*/*/*/run.json", "aligned/*/*.json", "data/*/*")
+    locked = workspace.run(cores=1)
+    workspace.complete("--unlock")
+    last = workspace.complete(cores=1)
+    yield Story(workspace, after_interrupt, interrupted, killed, after_kill, locked, last)
+    shutil.rmtree(workspace.folder)
+
+
+def test_after_ctrl_c_the_next_run_goes_on(story: Story) -> None:
+    assert story.interrupted.status != 0
+    assert story.after_interrupt
+    aligned = {path.stem for path in story.after_interrupt}
+    again = {job["subject"] for job in story.killed.jobs if job.rule in {"align_ixi", "align_fastmri"}}
+    assert again
+    assert aligned & again == set()
+    assert times(story.workspace.results, "aligned/*/*.json").items() >= story.after_interrupt.items()
+
+
+def test_after_a_kill_snakemake_says_how_to_go_on(story: Story) -> None:
+    assert story.killed.status == -signal.SIGKILL
+    assert story.locked.status != 0
+    assert "--unlock" in story.locked.output
+    assert story.locked.jobs == set()
+
+
+def test_after_a_kill_finished_steps_stay(story: Story) -> None:
+    results = story.workspace.results
+    kept = times(results, "runs/*/*/*/*/run.json", "aligned/*/*.json", "data/*/*")
+    assert kept.items() >= story.after_kill.items()
+    done = {path.parent.relative_to(results / "runs") for path in story.after_kill if path.name == "run.json"}
+    assert done
+    again = {
+        Path(job["dataset"], job["mask"], job["method"], f"seed{job['seed']}")
+        for job in story.last.jobs
+        if job.rule in {"train", "evaluate"}
+    }
+    assert again
+    assert done & again == set()
+    assert Job("gather", ()) in story.last.jobs
+
+
+def test_the_metrics_are_the_same_to_the_bit(story: Story, finished: Workspace) -> None:
+    one, two = (pd.read_parquet(w.results / "metrics.parquet") for w in (story.workspace, finished))
+    pd.testing.assert_frame_equal(one, two, check_exact=True)
+
+
+def test_prepared_data_masks_and_tables_are_the_same(story: Story, finished: Workspace) -> None:
+    def digests(workspace: Workspace, *patterns: str) -> dict[str, str]:
+        paths = [path for pattern in patterns for path in workspace.results.glob(pattern)]
+        return {
+            str(path.relative_to(workspace.results)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in paths
+        }
+
+    patterns = (
+        "raw/*/*/*",
+        "aligned/*/*.h5",
+        "data/*/*.h5",
+        "data/*/*.csv",
+        "tables/*",
+        "runs/**/model.ckpt",
+    )
+    one, two = digests(story.workspace, *patterns), digests(finished, *patterns)
+    assert len(one) > 40
+    assert one == two
+    for path in finished.results.glob("data/*/*.h5"):
+        with (
+            h5py.File(path) as mine,
+            h5py.File(story.workspace.results / path.relative_to(finished.results)) as its,
+        ):
+            assert mine.attrs["fingerprint"] == its.attrs["fingerprint"]
+    for path in finished.results.glob("masks/*/*.json"):
+        its = story.workspace.results / path.relative_to(finished.results)
+        assert json.loads(path.read_text())["sha256"] == json.loads(its.read_text())["sha256"]
+
+
+def test_nothing_half_written_is_left(story: Story) -> None:
+    left = [path for path in story.workspace.results.rglob("*") if ".partial" in path.name]
+    # A killed writer cannot clean up; what it left is not taken for a result, and a training removes its own.
+    assert [path for path in left if "runs" in path.parts] == []
+    assert story.workspace.dry().jobs == set()
+
+
+def told(log: Path, text: str) -> bool:
+    return log.is_file() and text in log.read_text(encoding="utf-8")
+
+
+@pytest.mark.long
+def test_an_interrupted_training_goes_on_from_its_last_epoch_with_the_same_bits(
+    finished: Workspace, tmp_path: Path
+) -> None:
+    target = "results/tiny/runs/ixi/1d_uniform_6x/manet/seed0/metrics.csv"
+    log = Path("results/tiny/logs/train/ixi/1d_uniform_6x/manet/seed0.log")
+    outcomes = []
+    for name in ("whole", "broken"):
+        workspace = finished.copy(tmp_path / name)
+        changed = workspace.configure(lambda content: content["training"].update(epochs=60))
+        if name == "broken":
+            for sent, epoch in ((signal.SIGINT, "epoch 5/60"), (signal.SIGKILL, "epoch 30/60")):
+                reached = functools.partial(told, workspace.path(str(log)), epoch)
+                workspace.broken_off(sent, reached, target, config=changed)
+            workspace.complete("--unlock", config=changed)
+        workspace.complete(target, config=changed)
+        outcomes.append(workspace)
+    whole, broken = (workspace.path(target).parent for workspace in outcomes)
+    for name in ("metrics.csv", "model.ckpt", "examples.npz"):
+        assert (whole / name).read_bytes() == (broken / name).read_bytes()
+    assert json.loads((broken / "run.json").read_text())["restarts"] == 2

@@ -1,0 +1,166 @@
+"""Mistakes and mishaps end the run with one sentence; once mended, the next run loses nothing."""
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workspace import Workspace
+
+from data_prep.donors import CACHE_VARIABLE, DONORS, cache_folder
+
+# ---- configuration and method folders -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def workspace(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """One copy for all mistakes that stop before anything runs."""
+    copied = finished.copy(tmp_path_factory.mktemp("mistakes") / "repository")
+    yield copied
+    shutil.rmtree(copied.folder)
+
+
+def unknown_mask(content: Any) -> None:
+    content["datasets"]["ixi"]["masks"].append("1d_uniform_7x")
+
+
+def unknown_key(content: Any) -> None:
+    content["training"]["epoch"] = 3
+
+
+def unknown_method(content: Any) -> None:
+    content["compare"] = ["zf", "transformer"]
+
+
+def unknown_parameter(content: Any) -> None:
+    content["methods"]["manet"]["parameters"]["depth"] = 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            unknown_mask,
+            "config: datasets.ixi.masks: unknown mask '1d_uniform_7x'; known masks: 1d_uniform_6x,",
+        ),
+        (unknown_key, "config: training: Additional properties are not allowed ('epoch' was unexpected); "),
+        (unknown_method, "config: compare: unknown method 'transformer': there is no folder "),
+        (
+            unknown_parameter,
+            "config: methods.manet.parameters: unknown parameter 'depth'; methods/manet/method",
+        ),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_mistake_in_the_configuration_stops_before_anything_runs(
+    workspace: Workspace, change: Callable[[Any], None], sentence: str
+) -> None:
+    outcome = workspace.run(config=workspace.configure(change))
+    assert outcome.status != 0
+    assert [line for line in outcome.output.splitlines() if line.startswith(sentence)]
+    assert outcome.jobs == set()
+    assert "Traceback" not in outcome.output
+
+
+def test_a_malformed_method_description_stops_until_it_is_mended(workspace: Workspace) -> None:
+    with workspace.edited("methods/xiang/method.yaml", "\norder: [1\n"):
+        outcome = workspace.run()
+        assert outcome.status != 0
+        assert "methods/xiang/method.yaml: not valid YAML (" in outcome.output
+        assert outcome.jobs == set()
+    with workspace.edited("methods/xiang/method.yaml", "\ncolour: red\n"):
+        assert "methods/xiang/method.yaml: the file: Additional properties" in workspace.run().output
+    assert workspace.dry().jobs == set()
+
+
+# ---- donors ---------------------------------------------------------------------------------------
+
+
+def test_a_donor_with_a_wrong_checksum_is_not_used(copy: Workspace, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for donor in DONORS:
+        (cache / donor.archive).symlink_to(cache_folder() / donor.archive)
+    spoilt = cache / DONORS[1].archive
+    spoilt.unlink()
+    spoilt.write_bytes(b"not what was published")
+    target = "results/tiny/raw/donors/donors.json"
+    shutil.rmtree(copy.path(target).parent)
+
+    outcome = copy.run(target, env={CACHE_VARIABLE: str(cache)})
+    assert outcome.status != 0
+    sentence = outcome.sentence
+    assert sentence.startswith(f"{spoilt}: its SHA-256 is ")
+    assert f"expected {DONORS[1].sha256}" in sentence
+    assert "run again to download it anew" in sentence
+    assert not spoilt.exists()
+    assert not copy.path(target).exists()
+
+    # Put into place by hand here: the test needs no network.
+    spoilt.symlink_to(cache_folder() / spoilt.name)
+    outcome = copy.complete(target, env={CACHE_VARIABLE: str(cache)})
+    assert dict(outcome.rules) == {"fetch_donors": 1}
+
+
+# ---- full disk ------------------------------------------------------------------------------------
+
+SPLITS = "results/tiny/data/ixi"
+
+
+def test_a_file_size_limit_is_told_and_the_next_run_goes_on(copy: Workspace) -> None:
+    largest = copy.path(f"{SPLITS}/train.h5").stat().st_size
+    shutil.rmtree(copy.path(SPLITS))
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, resource.RLIM_INFINITY))
+
+    outcome = copy.run(f"{SPLITS}/manifest.csv", preexec_fn=limit)
+    assert outcome.status != 0
+    assert "File too large" in outcome.sentence
+    assert "free disk space, then run again" in outcome.sentence
+    assert not list(copy.path(SPLITS).glob("*.h5"))
+    outcome = copy.complete(f"{SPLITS}/manifest.csv")
+    assert dict(outcome.rules) == {"prepare": 1}
+
+
+@pytest.fixture
+def small_disk(copy: Workspace) -> Iterator[Path]:
+    """A disk of 64 kB in the place of IXI's splits; only root can have one."""
+    folder = copy.path(SPLITS)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small file system can be mounted by root only")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_told_and_the_next_run_goes_on(copy: Workspace, small_disk: Path) -> None:
+    outcome = copy.run(f"{SPLITS}/manifest.csv")
+    assert outcome.status != 0
+    assert "No space left on device" in outcome.sentence
+    assert "free disk space, then run again" in outcome.sentence
+    subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
+    outcome = copy.complete(f"{SPLITS}/manifest.csv")
+    assert dict(outcome.rules) == {"prepare": 1}
+
+
+def test_a_disk_that_fills_during_a_training_is_told_and_the_next_run_goes_on(copy: Workspace) -> None:
+    run = copy.path("results/tiny/runs/ixi/1d_uniform_6x/unet/seed0")
+    state = (run / "resume" / "state.pt").stat().st_size
+    shutil.rmtree(run)
+    target = str(run.relative_to(copy.folder) / "metrics.csv")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (state // 2, resource.RLIM_INFINITY))
+
+    outcome = copy.run(target, preexec_fn=limit)
+    assert outcome.status != 0
+    assert "File too large" in outcome.sentence
+    outcome = copy.complete(target)
+    assert dict(outcome.rules) == {"train": 1}

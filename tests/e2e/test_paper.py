@@ -1,0 +1,48 @@
+"""The paper's full setting: its jobs can be counted without its scans, and it stops at once without them."""
+
+from pathlib import Path
+
+from workspace import Workspace
+
+from methods.registry import discover
+
+CONFIG = Path("config/paper.yaml")
+SUBJECTS, PAIRS = 577, 227 + 45
+IXI_MASKS, FASTMRI_MASKS = 8, 4
+SWEEP = 4 * 4 - 1  # one point is MANet itself
+
+
+def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) -> None:
+    methods = discover()
+    trained = [name for name, folder in methods.items() if folder.default.trainable]
+    masks = IXI_MASKS + FASTMRI_MASKS
+    expected = {
+        "align_ixi": SUBJECTS,
+        "align_fastmri": PAIRS,
+        "prepare": 2,
+        "registration_report": 1,
+        "mask": masks,
+        # Tables I and II; two ablations under IXI's masks; two attention orders under one; Fig. 9.
+        "train": len(trained) * masks + 2 * IXI_MASKS + 2 + SWEEP,
+        "evaluate": (len(methods) - len(trained)) * masks,
+        "gather": 1,
+        "table": 4,
+        "figure": 6,
+        "training_curves": 2,
+    }
+    outcome = fresh.dry(config=CONFIG)
+    assert dict(outcome.rules) == expected
+    # The target `all` is counted as a job, too.
+    lines = [line.split() for line in outcome.output.splitlines()]
+    assert ["total", str(sum(expected.values()) + 1)] in lines
+    assert not fresh.path("results/paper").exists()
+
+
+def test_a_real_run_without_the_scans_stops_at_once_and_names_the_key(fresh: Workspace) -> None:
+    outcome = fresh.run(config=CONFIG)
+    assert outcome.status != 0
+    assert (
+        "config: datasets.ixi.root is not set; point it at your copy of the published data" in outcome.output
+    )
+    assert outcome.jobs == set()
+    assert not fresh.path("results/paper/aligned").exists()

@@ -1,0 +1,200 @@
+"""A copy of the repository in which the workflow runs, and what its output says."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = Path("tests/e2e/tiny.yaml")
+RESULTS = Path("results/tiny")
+NOTHING = "Nothing to be done (all requested files are present and up to date)."
+# Generous: other work may share the machine.
+LIMIT = 1200
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a Snakemake run, as its output announces it."""
+
+    rule: str
+    wildcards: tuple[tuple[str, str], ...]
+
+    def __getitem__(self, name: str) -> str:
+        return dict(self.wildcards)[name]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of Snakemake ended."""
+
+    status: int
+    output: str
+
+    @cached_property
+    def reasons(self) -> dict[Job, str]:
+        """Why each job was started, or would be in a dry run; targets are left out."""
+        found = {}
+        for block in re.split(r"^\[\w{3} \w{3} .*\]$", self.output, flags=re.MULTILINE):
+            rule = re.search(r"^(?:local)?rule (\w+):$", block, flags=re.MULTILINE)
+            if rule and rule[1] not in {"all", "quality", "paper_tables", "paper_figures"}:
+                named = re.search(r"^    wildcards: (.*)$", block, flags=re.MULTILINE)
+                pairs = named[1].split(", ") if named else []
+                reason = re.search(r"^    reason: (.*)$", block, flags=re.MULTILINE)
+                job = Job(rule[1], tuple(tuple(pair.split("=", 1)) for pair in pairs))
+                found[job] = reason[1] if reason else ""
+        return found
+
+    @property
+    def jobs(self) -> set[Job]:
+        """The jobs that were started, or would be in a dry run."""
+        return set(self.reasons)
+
+    @property
+    def rules(self) -> Counter[str]:
+        """Number of jobs by rule."""
+        return Counter(job.rule for job in self.jobs)
+
+    @property
+    def sentence(self) -> str:
+        """The one error that is told to the user; a failed job's log is shown between lines of ``=``."""
+        return self.sentences[0]
+
+    @property
+    def sentences(self) -> list[str]:
+        """Every error that the logs of failed jobs show, each once."""
+        return sorted(set(re.findall(r"^\s*error: (.*)$", self.output, flags=re.MULTILINE)))
+
+
+class Workspace:
+    """A copy of the repository with results of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def of_repository(cls, folder: Path) -> "Workspace":
+        """Copy what git tracks or would track."""
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        for name in filter(None, listed.stdout.split("\0")):
+            if (ROOT / name).is_file():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, folder / name)
+        return cls(folder)
+
+    def copy(self, folder: Path) -> "Workspace":
+        """Copy everything, Snakemake's memory of what was made from what and the times included."""
+
+        def copy_file(source: str, target: str) -> None:
+            # The donors' maps, a quarter of a gigabyte, are shared: nothing writes into a file in place.
+            if Path(source).stat().st_size > 1_000_000:
+                os.link(source, target)
+            else:
+                shutil.copy2(source, target)
+
+        return Workspace(Path(shutil.copytree(self.folder, folder, symlinks=True, copy_function=copy_file)))
+
+    @property
+    def results(self) -> Path:
+        """Folder of the tiny experiment's results."""
+        return self.folder / RESULTS
+
+    def path(self, name: str) -> Path:
+        """A file of the repository."""
+        return self.folder / name
+
+    @contextmanager
+    def edited(self, name: str, text: str = "\n# Edited.\n") -> Iterator[None]:
+        """Append to a file, and restore content and time at the end."""
+        path = self.path(name)
+        stat, content = path.stat(), path.read_bytes()
+        path.write_bytes(content + text.encode())
+        try:
+            yield
+        finally:
+            path.write_bytes(content)
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+    def configure(self, changes: Callable[[Any], None], name: str = "tests/e2e/changed.yaml") -> Path:
+        """Write a changed copy of the tiny configuration and return its path below the folder."""
+        content = yaml.safe_load(self.path(str(CONFIG)).read_text(encoding="utf-8"))
+        changes(content)
+        self.path(name).write_text(yaml.safe_dump(content), encoding="utf-8")
+        return Path(name)
+
+    def start(
+        self, *arguments: str, config: Path = CONFIG, cores: int = 2, **options: Any
+    ) -> subprocess.Popen[str]:
+        """Start Snakemake in a process group of its own, as a shell does."""
+        command = ["snakemake", *arguments, "--cores", str(cores), "--configfile", str(config), "--nocolor"]
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment() | options.pop("env", {}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            **options,
+        )
+
+    def run(self, *arguments: str, **options: Any) -> Outcome:
+        """Run Snakemake to its end."""
+        with self.start(*arguments, **options) as process:
+            try:
+                output, _ = process.communicate(timeout=LIMIT)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return Outcome(process.returncode, output)
+
+    def complete(self, *arguments: str, **options: Any) -> Outcome:
+        """Run Snakemake and insist that it succeeds."""
+        outcome = self.run(*arguments, **options)
+        assert outcome.status == 0, outcome.output
+        return outcome
+
+    def dry(self, *arguments: str, config: Path = CONFIG) -> Outcome:
+        """Ask what would run."""
+        outcome = self.complete("--dry-run", *arguments, config=config)
+        assert outcome.jobs or NOTHING in outcome.output, outcome.output
+        return outcome
+
+    def broken_off(
+        self, sent: signal.Signals, when: Callable[[], bool], *arguments: str, **options: Any
+    ) -> Outcome:
+        """Start Snakemake and send a signal to it and all its children as soon as ``when`` holds."""
+        with self.start(*arguments, **options) as process:
+            try:
+                end = time.monotonic() + LIMIT
+                while not when():
+                    assert process.poll() is None, process.communicate()[0]
+                    assert time.monotonic() < end, "the moment to interrupt never came"
+                    time.sleep(0.02)
+                os.killpg(process.pid, sent)
+                output, _ = process.communicate(timeout=LIMIT)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return Outcome(process.returncode, output)
+
+
+def environment() -> Mapping[str, str]:
+    """The tests' own Python first on the path, for Snakemake and the commands of its jobs."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": "",
+    }
