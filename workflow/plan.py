@@ -395,7 +395,7 @@ def main() -> None:
     chosen.add_argument("--figure", type=int, help="print a figure's --definition, e.g. 5")
     arguments = parser.parse_args()
     plan = Plan(read_config(arguments.file), discover())
-    wanted = {
+    wanted: dict[str, tuple[Any, dict[Any, str]]] = {
         "run": (arguments.run, {run.path: plan.spec(run) for run in plan.runs}),
         "table": (arguments.table, {n: canonical(d) for n, d in plan.table_definitions.items()}),
         "figure": (arguments.figure, {n: canonical(d) for n, d in plan.figure_definitions.items()}),
