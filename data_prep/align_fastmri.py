@@ -271,7 +271,8 @@ def excluded(record: Record, reason: str, matrix: int) -> Aligned:
 def write_aligned(aligned: Aligned, output: Path) -> None:
     """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
     stem = aligned.record.subject
-    with replacing(output / f"{stem}.h5") as temporary, h5py.File(temporary, "w") as file:
+    size = aligned.target.nbytes + aligned.auxiliary.nbytes + 4096
+    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
         file["target"] = aligned.target
         file["auxiliary"] = aligned.auxiliary
     draw_overlay(aligned, output / f"{stem}.png")

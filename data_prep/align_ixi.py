@@ -158,7 +158,8 @@ def excluded(record: Record, reason: str, matrix: int) -> Aligned:
 def write_aligned(aligned: Aligned, output: Path) -> None:
     """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
     stem = aligned.record.subject
-    with replacing(output / f"{stem}.h5") as temporary, h5py.File(temporary, "w") as file:
+    size = aligned.target.data.nbytes + aligned.auxiliary.nbytes + 4096
+    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
         # (width, height, slice) transposed is (slice, height, width).
         file["target"] = np.ascontiguousarray(aligned.target.data.T)
         file["auxiliary"] = np.ascontiguousarray(aligned.auxiliary.T)

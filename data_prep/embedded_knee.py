@@ -513,7 +513,8 @@ def header_xml(scan: SimulatedScan, matrix: int) -> str:
 def write_scan(path: Path, scan: SimulatedScan, matrix: int, patient_id: str) -> None:
     """Write one scan in the published HDF5 form; its reconstruction is the magnitude of the cropped image."""
     image = np.abs(centre_crop(ifft2c(scan.kspace), (matrix, matrix))).astype(np.float32)
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    size = scan.kspace.nbytes + 2 * image.nbytes + 16_384
+    with replacing(path, size) as temporary, h5py.File(temporary, "w") as file:
         file["ismrmrd_header"] = '<?xml version="1.0" encoding="UTF-8"?>\n' + header_xml(scan, matrix)
         file["kspace"] = scan.kspace
         file["reconstruction_esc"] = image

@@ -1,5 +1,6 @@
 """The one exception a user is meant to read, and the wrapper that prints it."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -21,9 +22,10 @@ def run_command(main: Callable[[], None]) -> None:
     except BadInput as error:
         sys.exit(f"error: {error}")
     except OSError as error:
-        if error.filename is None and error.errno is None:
+        if error.errno is None:
             raise
+        # Not strerror, which libraries fill with lines of their own.
         sys.exit(
-            f"error: {error.filename or 'output'}: {error.strerror}; check the path, the "
+            f"error: {error.filename or 'output'}: {os.strerror(error.errno)}; check the path, the "
             "permissions and the free disk space, then run again (finished steps are kept)"
         )

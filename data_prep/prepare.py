@@ -52,6 +52,8 @@ _POOLS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 _TARGET_DTYPE = {"ixi": np.dtype(np.float32), "fastmri": np.dtype(np.complex64)}
 _UNITS = "arbitrary scanner units"
+# Of the subject and slice lists, and of the file's own structures; generous.
+_BYTES_PER_SLICE, _HEADER_BYTES = 128, 16_384
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,9 @@ def write_split(
     dataset, source = records[0].dataset, records[0].source
     total = sum(record.slices for record in records)
     digest = hashlib.sha256()
-    with replacing(path) as temporary, h5py.File(temporary, "w") as output:
+    voxels = total * shape[0] * shape[1]
+    size = voxels * (_TARGET_DTYPE[dataset].itemsize + 4) + total * _BYTES_PER_SLICE + _HEADER_BYTES
+    with replacing(path, size) as temporary, h5py.File(temporary, "w") as output:
         output.create_dataset("target", (total, *shape), _TARGET_DTYPE[dataset])
         output.create_dataset("auxiliary", (total, *shape), np.float32)
         output["subject"] = [record.subject for record in records for _ in range(record.slices)]
