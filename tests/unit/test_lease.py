@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -136,11 +137,14 @@ def test_the_folder_is_open_to_all_users_whatever_the_umask(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-def test_two_users_share_the_locks(tmp_path):
-    folder = tmp_path / "locks"
-    # pytest's temporary folders are private.
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
+def test_two_users_share_the_locks():
+    # pytest's temporary folders are private, one below the other, so this one stands elsewhere.
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)
+        _two_users_share_the_locks(Path(temporary) / "locks")
+
+
+def _two_users_share_the_locks(folder: Path) -> None:
     mine = lease._try_lock(folder, Device("0", "0"))
     assert mine is not None
     child = os.fork()
