@@ -44,10 +44,10 @@ lint: $(STAMP) ## Style, types and workflow lint
 
 # One thread per test worker: more would fight over two cores.
 test: lint ## Lint, then unit, contract and end-to-end tests
-	OMP_NUM_THREADS=1 pytest -n 2 -m "not long"
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup -m "not long"
 
 test-all: lint ## The same with the long proofs
-	OMP_NUM_THREADS=1 pytest -n 2
+	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
 
 bench: $(STAMP) ## Speed, as ratios on this machine
 	OMP_WAIT_POLICY=PASSIVE python -m tests.bench
