@@ -108,14 +108,15 @@ def test_the_metrics_are_the_same_to_the_bit(story: Story, finished: Workspace) 
 
 def test_prepared_data_masks_and_tables_are_the_same(story: Story, finished: Workspace) -> None:
     def digests(workspace: Workspace, *patterns: str) -> dict[str, str]:
-        paths = [path for pattern in patterns for path in workspace.results.glob(pattern)]
+        found = [path for pattern in patterns for path in workspace.results.glob(pattern)]
+        paths = [path for path in found if path.is_file()]
         return {
             str(path.relative_to(workspace.results)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in paths
         }
 
     patterns = (
-        "raw/*/*/*",
+        "raw/**/*",
         "aligned/*/*.h5",
         "data/*/*.h5",
         "data/*/*.csv",
