@@ -192,6 +192,7 @@ def test_bad_scans_are_excluded_by_name_and_the_run_goes_on(published: Published
 
     # Who goes back to stopping is told what was left out.
     published.scan("IXI992-HH-0001", "T1").unlink()
+    pairs.write_text("".join(pairs.read_text().splitlines(keepends=True)[:3]))
     outcome = published.prepare("stop")
     assert outcome.status != 0
     assert outcome.jobs == set()
