@@ -74,8 +74,13 @@ def test_after_ctrl_c_the_next_run_goes_on(story: Story) -> None:
     aligned = {path.stem for path in story.after_interrupt}
     again = {job["subject"] for job in story.killed.jobs if job.rule in {"align_ixi", "align_fastmri"}}
     assert again
-    assert aligned & again == set()
-    assert times(story.workspace.results, "aligned/*/*.json").items() >= story.after_interrupt.items()
+    # A job that was cut off just after it wrote its record, one per core at the most, is repeated.
+    cut_off = aligned & again
+    assert len(cut_off) <= 2
+    now = times(story.workspace.results, "aligned/*/*.json")
+    kept = {path: time for path, time in story.after_interrupt.items() if path.stem not in cut_off}
+    assert kept
+    assert now.items() >= kept.items()
 
 
 def test_after_a_kill_snakemake_says_how_to_go_on(story: Story) -> None:
