@@ -1,0 +1,74 @@
+"""How fast the product is, as ratios: each thing beside its comparison, same machine, same run, in turns.
+
+    python -m tests.bench [--device auto|cpu|cuda] [--only networks start-up slices metrics]
+
+Networks run at their full width, against the plain functions of ``tests/oracles.py`` with the same weights:
+on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the product's own: from
+slices on the device through undersampling, noise, network, loss and gradients to Adam.
+
+GPU times are wall clock. CPU times are processor seconds, all threads together: other processes hardly change
+them, and ``OMP_WAIT_POLICY=PASSIVE``, as ``make bench`` sets it, keeps waiting threads from adding to them.
+Each is the least of two rounds or more, or the only one where one takes long.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from tests.bench.common import Setting
+from tests.bench.networks import bench_networks
+from tests.bench.scoring import bench_metrics
+from tests.bench.slices import bench_slices
+from tests.bench.start_up import bench_start_up
+from workflow.execution import set_up_torch
+from workflow.runs import processor_name
+
+PARTS = ("networks", "start-up", "slices", "metrics")
+
+
+def machine(device: torch.device, cores: int) -> str:
+    """Describe where the numbers were taken."""
+    load = os.getloadavg()[0]
+    lines = [
+        f"{processor_name()}, {cores} cores, {platform.system()}; load when started {load:.1f}",
+        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}",
+    ]
+    if device.type == "cuda":
+        lines.append(f"{torch.cuda.get_device_name(device)}, CUDA {torch.version.cuda}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
+    arguments = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    device = set_up_torch(cores, arguments.device)
+    on_gpu = device.type == "cuda"
+    setting = Setting(device, 8, 256, 5.0) if on_gpu else Setting(device, 1, 128, 6.0)
+    print(machine(device, cores))
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        if "networks" in arguments.only or "metrics" in arguments.only:
+            per_slice = bench_networks(setting, Path(folder))
+            if "metrics" in arguments.only:
+                bench_metrics(setting, per_slice)
+        if "slices" in arguments.only:
+            bench_slices(Path(folder), 4.0)
+    if "start-up" in arguments.only:
+        bench_start_up()
+    print(f"\n{time.perf_counter() - started:.0f} s in all")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Training steps and reconstruction of the four networks at full width, against the oracles."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from data_prep.masks import make_masks
+from data_prep.measurement import Measurement, measure
+from data_prep.noise import noise_std, training_noise
+from data_prep.slices import SliceStore
+from methods.contract import ReconstructionModel
+from methods.registry import discover
+from tests.bench.common import MASK, NOISE, SEED, Setting, Work, fastest, seconds_text, table, write_split
+from tests.oracles import ORACLES, Weights
+from workflow.acquisition import Acquisition
+from workflow.execution import Termination, build_model, reconstructor
+from workflow.learning import Training
+from workflow.runs import RunSpec
+
+
+def spec_of(method: str, batch: int, threads: int) -> RunSpec:
+    """Return a run of a method as its folder describes it."""
+    default = discover()[method].default
+    content = {
+        "dataset": "ixi",
+        "mask": MASK,
+        "method": method,
+        "folder": default.folder,
+        "seed": 0,
+        "trainable": True,
+        "parameters": default.parameters,
+        "optimiser": default.optimiser,
+        "noise": NOISE,
+        "base_seed": SEED,
+        "training": {
+            "epochs": 1,
+            "batch_size": batch,
+            "threads": threads,
+            "schedule": "constant",
+            "precision": "32-true",
+            "resident_gigabytes": 8.0,
+        },
+        "examples": 0,
+    }
+    return RunSpec.from_json(json.dumps(content))
+
+
+class Plain:
+    """An oracle with a copy of a model's weights, and the plainest training step around it."""
+
+    def __init__(
+        self, method: str, model: torch.nn.Module, store: SliceStore, acquisition: Acquisition
+    ) -> None:
+        self.reconstruct, self.loss = ORACLES[method]
+        self.tensors = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        learnt = [self.tensors[name].requires_grad_() for name, _ in model.named_parameters()]
+        options = discover()[method].default.optimiser
+        self.optimiser = torch.optim.Adam(learnt, lr=options["lr"], betas=tuple(options["betas"]))
+        self.target, self.auxiliary = store.batch(range(len(store)))
+        self.mask = torch.from_numpy(acquisition.masks.evaluation(store.subjects)).to(store.device)
+        self.generator = torch.Generator(device=store.device)
+
+    def image(self, measured: Measurement) -> Tensor:
+        with torch.no_grad():
+            image: Tensor = self.reconstruct(Weights(self.tensors, training=False), measured)["image"]
+        return image
+
+    def step(self) -> None:
+        shape = (self.target.shape[1], self.target.shape[2])
+        noise = training_noise(noise_std(self.target, NOISE), shape, self.generator)
+        measured, truth = measure(self.target, self.auxiliary, self.mask, noise)
+        self.optimiser.zero_grad()
+        outputs = self.reconstruct(Weights(self.tensors, training=True), measured)
+        self.loss(outputs, measured, truth).backward()
+        self.optimiser.step()
+
+
+def as_by_default(work: Work) -> Work:
+    """Run a work without the deterministic algorithms that the product asks torch for."""
+
+    def run() -> None:
+        torch.use_deterministic_algorithms(False)
+        work()
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+    return run
+
+
+def compare_reconstruction(
+    method: str, model: ReconstructionModel, plain: Plain, measured: Measurement, setting: Setting
+) -> tuple[float, list[str]]:
+    """Return the product's seconds per slice and a row of the table."""
+    reconstruct = reconstructor(model, "32-true", setting.device)
+    ours, theirs = reconstruct(measured), plain.image(measured)
+    apart = ((ours - theirs).norm() / theirs.norm()).item()
+    works: list[Work] = [lambda: reconstruct(measured), as_by_default(lambda: plain.image(measured))]
+    seconds = fastest(works, setting.device, setting.seconds / 2)
+    return seconds[0] / setting.batch, [*_compared(method, seconds, setting.batch), f"{apart:.1e}"]
+
+
+def compare_training(method: str, training: Training, plain: Plain, setting: Setting) -> list[str]:
+    """Return a row of the table."""
+    positions = list(range(setting.batch))
+    training.learner.train()
+    works: list[Work] = [lambda: training._step(positions, 0, 1), as_by_default(plain.step)]
+    row = _compared(method, fastest(works, setting.device, setting.seconds), setting.batch)
+    if setting.device.type == "cuda":
+        row += [f"{_peak_gigabytes(work, setting.device):.2f} GB" for work in works]
+    return row
+
+
+def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
+    """Compare training steps and inference with the oracles; return inference seconds per slice."""
+    device, side = setting.device, setting.side
+    store = SliceStore(write_split(folder / "train.h5", setting.batch, side), device, 8.0)
+    acquisition = Acquisition(make_masks(MASK, side, side, SEED), NOISE, SEED)
+    measured, _ = acquisition.fixed(store, range(setting.batch))
+    steps, images, per_slice = [], [], {}
+    for method in ORACLES:
+        spec = spec_of(method, setting.batch, torch.get_num_threads())
+        model = build_model(spec, (side, side)).to(device)
+        plain = Plain(method, model, store, acquisition)
+        per_slice[method], row = compare_reconstruction(method, model, plain, measured, setting)
+        images.append(row)
+        stores = {"train": store, "val": store}
+        state = folder / "state.pt"
+        training = Training(spec, "", model, stores, acquisition, device, state, Termination())
+        steps.append(compare_training(method, training, plain, setting))
+    size = f"{setting.batch} x {side}x{side}, float32, full width"
+    headings = [
+        "method",
+        "product",
+        "plain",
+        "plain / product",
+        "slices per second" if device.type == "cuda" else "slices per core second",
+    ]
+    memory = ["peak, product", "peak, plain"] if device.type == "cuda" else []
+    table(f"Training step ({size}); above 1 the product is faster", headings + memory, steps)
+    table(f"Reconstruction ({size})", [*headings, "images differ by"], images)
+    return per_slice
+
+
+def _compared(method: str, seconds: Sequence[float], slices: int) -> list[str]:
+    ours, theirs = seconds
+    return [method, seconds_text(ours), seconds_text(theirs), f"{theirs / ours:.2f}", f"{slices / ours:.3g}"]
+
+
+def _peak_gigabytes(work: Work, device: torch.device) -> float:
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return torch.cuda.max_memory_allocated(device) / 1e9

@@ -1,0 +1,31 @@
+"""What scoring costs beside reconstruction."""
+
+import numpy as np
+import torch
+
+from tests.bench.common import SEED, Setting, fastest, seconds_text, table
+from workflow.metrics import slice_metrics, volume_metrics
+
+
+def bench_metrics(setting: Setting, per_slice: dict[str, float]) -> None:
+    """Compare what scoring a slice takes, in both conventions, with reconstructing it."""
+    generator = np.random.default_rng(SEED)
+    volume = generator.random((4, setting.side, setting.side), dtype=np.float32)
+    reconstruction = volume + 0.1 * generator.standard_normal(volume.shape, dtype=np.float32)
+
+    def score() -> None:
+        slice_metrics(volume, reconstruction)
+        volume_metrics(volume, reconstruction)
+
+    (spent,) = fastest([score], torch.device("cpu"), 2.0)
+    scoring = spent / len(volume)
+    rows = [
+        [method, seconds_text(value), seconds_text(scoring), f"{scoring / value:.3f}"]
+        for method, value in per_slice.items()
+    ]
+    size = f"{setting.side}x{setting.side}"
+    table(
+        f"Metrics of one slice of {size}, slice and volume convention together",
+        ["method", "reconstruction", "metrics", "metrics / reconstruction"],
+        rows,
+    )
