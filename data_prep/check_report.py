@@ -1,0 +1,105 @@
+"""What ``python -m data_prep.check`` finds in a folder of published scans: findings, verdict, table, CSV.
+
+``data_prep/check_ixi.py`` and ``data_prep/check_fastmri.py`` each have two functions:
+
+- ``findings(folder, ..., deep=False) -> list[Finding]``, one entry for each subject or pair, in order.
+  Without ``deep`` only headers are read, so that a whole dataset takes seconds.
+- ``summary(folder, findings) -> dict[str, str]``, what to count and its number, in the order to print.
+"""
+
+import csv
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from data_prep.files import replacing
+
+Status = Literal["ok", "suspicious", "excluded"]
+COLUMNS = ("dataset", "subject", "status", "reason", "files")
+# Exit codes by verdict; 2 is argparse's own.
+USABLE, NOT_USABLE, WITH_EXCLUSIONS = 0, 1, 3
+_MOST_LINES = 60
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One subject (IXI) or pair (fastMRI).
+
+    Attributes:
+        subject: its id, as the manifest has it.
+        status: ``ok``; ``suspicious``, which the run takes and a person should look at; ``excluded``, which
+            ``bad_scans: stop`` refuses and ``bad_scans: exclude`` leaves out.
+        reason: one sentence; empty if ok.
+        files: the files it is about, relative to the folder.
+    """
+
+    subject: str
+    status: Status
+    reason: str = ""
+    files: tuple[str, ...] = ()
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return 0 if every subject can be used, 3 if some are to be excluded, 1 if none can be used."""
+    excluded = sum(finding.status == "excluded" for finding in findings)
+    if excluded == len(findings):
+        return NOT_USABLE
+    return WITH_EXCLUSIONS if excluded else USABLE
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+    """Return the verdict as a sentence."""
+    counts = Counter(finding.status for finding in findings)
+    taken = counts["ok"] + counts["suspicious"]
+    look = f" Look at {counts['suspicious']} suspicious ones first." if counts["suspicious"] else ""
+    return {
+        USABLE: f"Usable: all {taken}.{look}",
+        WITH_EXCLUSIONS: f"Usable with bad_scans: exclude: {taken} of {len(findings)}.{look}",
+        NOT_USABLE: "Not usable: nothing here can be taken.",
+    }[exit_code(findings)]
+
+
+def print_report(
+    console: Console, title: str, findings: Sequence[Finding], summary: Mapping[str, str]
+) -> None:
+    """Print the counts, every subject that is not ok with its reason, and the verdict."""
+    counts = Table(title=escape(title), title_justify="left", show_header=False)
+    counts.add_column("what")
+    counts.add_column("number", justify="right")
+    for name, value in summary.items():
+        counts.add_row(escape(name), escape(value))
+    console.print(counts)
+    wanting = sorted(
+        (finding for finding in findings if finding.status != "ok"), key=lambda finding: finding.status
+    )
+    if wanting:
+        table = Table(title="Excluded and suspicious", title_justify="left")
+        table.add_column("subject", no_wrap=True)
+        table.add_column("status", no_wrap=True)
+        table.add_column("reason")
+        for finding in wanting[:_MOST_LINES]:
+            # Not by colour alone: the word says it too.
+            style = "bold red" if finding.status == "excluded" else "yellow"
+            table.add_row(
+                escape(finding.subject), f"[{style}]{finding.status}[/{style}]", escape(finding.reason)
+            )
+        console.print(table)
+        if len(wanting) > _MOST_LINES:
+            console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")
+    console.print(verdict(findings))
+
+
+def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:
+    """Write every finding, ok ones too; several files are separated by semicolons."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.writer(output, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for finding in findings:
+            row = (dataset, finding.subject, finding.status, finding.reason, ";".join(finding.files))
+            writer.writerow(row)
