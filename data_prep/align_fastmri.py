@@ -29,7 +29,9 @@ from data_prep.fastmri import (
     open_scan,
     paired_slices,
     read_images,
+    remarks,
     rigid_in_plane,
+    signal_in_padding,
 )
 from data_prep.files import replacing
 from data_prep.registration import mutual_information
@@ -170,7 +172,10 @@ def resample(volume: Volume, transform: NDArray[np.float64]) -> Volume:
 
 @dataclass(frozen=True)
 class Record:
-    """What the aligned pair's JSON file says; ``transform`` is ``register_in_plane``'s or None."""
+    """What the aligned pair's JSON file says; ``transform`` is ``register_in_plane``'s or None.
+
+    ``target_slices`` and ``auxiliary_slices`` are those of the files, ``slices`` those that were kept.
+    """
 
     subject: str
     source: str
@@ -180,9 +185,13 @@ class Record:
     target_sha256: str
     auxiliary_sha256: str
     group: str = ""
+    auxiliary_group: str = ""
     slices: int = 0
+    target_slices: int | None = None
+    auxiliary_slices: int | None = None
     status: str = "ok"
     reason: str = ""
+    remark: str = ""
     score_before: float | None = None
     score_after: float | None = None
     transform: list[list[float]] | None = None
@@ -231,6 +240,7 @@ def align_pair(
         )
     start, stop = paired_slices(pd, pdfs, slices)
     target = read_images(pdfs, start, stop)
+    said = [text for scan in (pd, pdfs) for text in (*remarks(scan), *signal_in_padding(scan, start, stop))]
     magnitude = np.abs(target)
     unregistered = np.abs(read_images(pd, start, stop))
     transform, auxiliary = None, unregistered
@@ -246,8 +256,8 @@ def align_pair(
     return Aligned(
         record=replace(
             record,
-            group=pdfs.patient_id,
             slices=stop - start,
+            remark="; ".join(said),
             score_before=round(before, 6),
             score_after=round(after, 6),
             transform=None if transform is None else np.round(transform, 9).tolist(),
@@ -367,14 +377,15 @@ def main() -> None:
         auxiliary_sha256=_sha256(arguments.pd),
     )
     try:
-        aligned = align_pair(
-            open_scan(arguments.pd),
-            open_scan(arguments.pdfs),
-            arguments.matrix,
-            arguments.slices,
-            arguments.register,
+        pdfs, pd = open_scan(arguments.pdfs), open_scan(arguments.pd)
+        record = replace(
             record,
+            group=pdfs.patient_id,
+            auxiliary_group=pd.patient_id,
+            target_slices=pdfs.slices,
+            auxiliary_slices=pd.slices,
         )
+        aligned = align_pair(pd, pdfs, arguments.matrix, arguments.slices, arguments.register, record)
     except BadInput as error:
         if arguments.bad_scans == "stop":
             raise

@@ -3,8 +3,8 @@
 import csv
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep import hdf5
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
 
@@ -25,6 +26,11 @@ PD, PDFS = "CORPD_FBK", "CORPDFS_FBK"
 _RECONSTRUCTION_TOLERANCE = 1e-5
 # Two scans with fields of view further apart than this do not share a pixel grid: 0.8 pixels at the edge.
 _FIELD_OF_VIEW_TOLERANCE = 0.005
+# Published volumes have up to 50 or so. A damaged number must not become a request for all memory.
+_MOST_SLICES = 1000
+_LONGEST_HEADER = 2**20  # bytes; published ones have some 10,000
+_LARGEST_WHOLE = 2**20  # of matrix sizes and encoding steps
+_NUMBER = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class Scan:
         patient_id: as published.
         header: geometry.
         slices: number of slices.
+        matrix: (rows, columns) of k-space as stored.
     """
 
     path: Path
@@ -65,6 +72,7 @@ class Scan:
     patient_id: str
     header: Header
     slices: int
+    matrix: tuple[int, int]
 
 
 class PairEntry(NamedTuple):
@@ -89,6 +97,11 @@ def parse_header(xml: bytes, path: Path) -> Header:
         BadInput: not XML, a document type declaration (the way to entities), or a field that is missing, no
             number or inconsistent.
     """
+    if len(xml) > _LONGEST_HEADER:
+        raise BadInput(
+            f"{path}: ismrmrd_header has {len(xml)} bytes, more than any scanner writes; download the file "
+            "again"
+        )
     try:
         text = xml.decode("utf-8").strip()
         # Entities can only be declared in a document type; a scanner writes none.
@@ -98,7 +111,7 @@ def parse_header(xml: bytes, path: Path) -> Header:
                 "harm; replace the file by the published one"
             )
         root = ElementTree.fromstring(text)
-    except (UnicodeDecodeError, ElementTree.ParseError) as error:
+    except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
         raise BadInput(f"{path}: ismrmrd_header is not XML ({error}); download the file again") from error
     read = _HeaderReader(root, path)
     encoded = (read.whole("encodedSpace/matrixSize/x"), read.whole("encodedSpace/matrixSize/y"))
@@ -138,18 +151,18 @@ class _HeaderReader:
         text = self._root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
         if text is None:
             raise self._broken(field, "is missing")
-        try:
-            value = float(text)
-        except ValueError:
-            raise self._broken(field, f"is {text!r}, not a number") from None
+        # float() alone also takes underscores and other scripts' digits.
+        if not _NUMBER.fullmatch(text):
+            raise self._broken(field, f"is {text[:40]!r}, not a number")
+        value = float(text)
         if not (math.isfinite(value) and value > 0):
             raise self._broken(field, f"is {text}, not a positive number")
         return value
 
     def whole(self, field: str) -> int:
         value = self.positive(field)
-        if value != int(value):
-            raise self._broken(field, f"is {value}, not a whole number")
+        if value != int(value) or value > _LARGEST_WHOLE:
+            raise self._broken(field, f"is {value:g}, not a whole number of that kind")
         return int(value)
 
     def _broken(self, field: str, what: str) -> BadInput:
@@ -176,25 +189,79 @@ def open_scan(path: Path) -> Scan:
                 "undersampled; use files of singlecoil_train and singlecoil_val"
             )
         reconstruction = _dataset(file, path, "reconstruction_esc", np.dtype(np.float32))
-        header = parse_header(_header_text(file, path), path)
-        attributes = {name: _attribute(file, path, name) for name in ("acquisition", "patient_id")}
-        if attributes["acquisition"] not in (PD, PDFS):
-            raise BadInput(
-                f"{path}: attribute acquisition is {attributes['acquisition']!r}, neither {PD} nor {PDFS}; "
-                "remove its pair from the list"
+        xml = _header_text(file, path)
+        acquisition, patient = (_attribute(file, path, name) for name in ("acquisition", "patient_id"))
+        slices, *matrix = kspace.shape
+        stored = reconstruction.shape
+    header = parse_header(xml, path)
+    if acquisition not in (PD, PDFS):
+        raise BadInput(
+            f"{path}: attribute acquisition is {acquisition[:40]!r}, neither {PD} nor {PDFS}; remove its "
+            "pair from the list"
+        )
+    crop = (slices, *header.recon_matrix)
+    if stored != crop:
+        raise BadInput(
+            f"{path}: dataset reconstruction_esc has shape {stored}, not {crop} as k-space and header say; "
+            "download the file again"
+        )
+    if any(have < want for have, want in zip(matrix, header.recon_matrix, strict=True)):
+        raise BadInput(
+            f"{path}: dataset kspace {(slices, *matrix)} is smaller than the reconstructed matrix "
+            f"{header.recon_matrix} of its header; remove its pair from the list"
+        )
+    return Scan(path, acquisition, patient, header, slices, (matrix[0], matrix[1]))
+
+
+def remarks(scan: Scan) -> list[str]:
+    """Return what is unusual about a scan that can be used: a person should look at it.
+
+    Nothing here changes an image, which comes from all of the stored k-space; but each says that the header
+    does not describe these data, and the field of view by which scans are paired comes from the header.
+    """
+    header, found = scan.header, []
+    if scan.matrix != header.encoded_matrix:
+        found.append(
+            f"{scan.path.name}: k-space is {scan.matrix[0]} x {scan.matrix[1]}, the header encodes "
+            f"{header.encoded_matrix[0]} x {header.encoded_matrix[1]}"
+        )
+    for axis, encoded, matrix, recon, size in zip(
+        ("rows", "columns"),
+        header.encoded_field_of_view,
+        header.encoded_matrix,
+        header.recon_field_of_view,
+        header.recon_matrix,
+        strict=True,
+    ):
+        # A crop leaves the pixel as it is.
+        if abs(encoded / matrix - recon / size) > _FIELD_OF_VIEW_TOLERANCE * recon / size:
+            found.append(
+                f"{scan.path.name}: pixels along {axis} are {encoded / matrix:.4g} mm by the encoded space, "
+                f"{recon / size:.4g} mm by the reconstructed one"
             )
-        crop = (len(kspace), *header.recon_matrix)
-        if reconstruction.shape != crop:
-            raise BadInput(
-                f"{path}: dataset reconstruction_esc has shape {reconstruction.shape}, not {crop} as k-space "
-                "and header say; download the file again"
-            )
-        if any(have < want for have, want in zip(kspace.shape[1:], header.recon_matrix, strict=True)):
-            raise BadInput(
-                f"{path}: dataset kspace {kspace.shape} is smaller than the reconstructed matrix "
-                f"{header.recon_matrix} of its header; remove its pair from the list"
-            )
-        return Scan(path=path, header=header, slices=len(kspace), **attributes)
+    return found
+
+
+def signal_in_padding(scan: Scan, start: int, stop: int) -> list[str]:
+    """Return a remark if k-space columns that the header calls never acquired hold a signal.
+
+    Args:
+        scan: from ``open_scan``.
+        start: first slice.
+        stop: one past the last slice.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    left, right = scan.header.padding_left, scan.header.padding_right
+    if scan.matrix[1] != scan.header.encoded_matrix[1]:
+        return []
+    with _opened(scan.path) as file:
+        kspace = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
+        outside = (kspace[start:stop, :, :left], kspace[start:stop, :, right:])
+    if not any(columns.any() for columns in outside):
+        return []
+    return [f"{scan.path.name}: k-space columns outside {left}:{right}, never acquired, are not zero"]
 
 
 def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
@@ -214,15 +281,17 @@ def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
     """
     images = np.empty((stop - start, *scan.header.recon_matrix), dtype=np.complex64)
     with _opened(scan.path) as file:
+        data = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
+        reconstruction = _dataset(file, scan.path, "reconstruction_esc", np.dtype(np.float32))
         for index in range(start, stop):
-            kspace = file["kspace"][index]
+            kspace = data[index]
             if not np.isfinite(kspace).all():
                 raise BadInput(
                     f"{scan.path}: dataset kspace, slice {index}, holds NaN or infinite values; download the "
                     "file again or remove its pair from the list"
                 )
             image = centre_crop(ifft2c(kspace), scan.header.recon_matrix)
-            stored = file["reconstruction_esc"][index]
+            stored = reconstruction[index]
             # Written so that a NaN in the stored image fails too.
             if not np.abs(np.abs(image) - stored).max() <= _RECONSTRUCTION_TOLERANCE * np.abs(image).max():
                 raise BadInput(
@@ -258,33 +327,29 @@ def rigid_in_plane(angle: float, shift: tuple[float, float], centre: tuple[int, 
     return matrix
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    if not path.is_file():
-        raise BadInput(f"{path}: the file is missing; check the data folder and the pair list")
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except OSError as error:
-        # h5py reports truncated and damaged files, on opening or on reading, as an OSError of its own.
-        raise BadInput(f"{path}: it is truncated or no HDF5 file ({error}); download it again") from error
+def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+    return hdf5.opened(path, "check the data folder and the pair list", "download it again")
 
 
 def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
-    data = file.get(name)
-    if not isinstance(data, h5py.Dataset):
+    data = hdf5.dataset(file, name)
+    if data is None:
         raise BadInput(f"{path}: dataset {name} is missing; the file is not as published, download it again")
     if data.dtype != dtype or data.ndim != 3 or 0 in data.shape:
         raise BadInput(
             f"{path}: dataset {name} is {data.dtype} of shape {data.shape}, not {dtype} (slices, rows, "
             "columns); use the single-coil files as published"
         )
+    if hdf5.too_large(data) or len(data) > _MOST_SLICES:
+        raise BadInput(
+            f"{path}: dataset {name} of shape {data.shape} is larger than any knee scan; download it again"
+        )
     return data
 
 
 def _header_text(file: h5py.File, path: Path) -> bytes:
-    data = file.get("ismrmrd_header")
-    text = data[()] if isinstance(data, h5py.Dataset) and data.shape == () else None
+    data = hdf5.dataset(file, "ismrmrd_header")
+    text = data[()] if data is not None and data.shape == () else None
     if not isinstance(text, bytes):
         raise BadInput(
             f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, "
@@ -294,8 +359,8 @@ def _header_text(file: h5py.File, path: Path) -> bytes:
 
 
 def _attribute(file: h5py.File, path: Path, name: str) -> str:
-    value = file.attrs.get(name)
-    if not isinstance(value, str) or not value:
+    value = hdf5.text(file.attrs.get(name))
+    if not value:
         raise BadInput(
             f"{path}: attribute {name} (text) is missing; the file is not as published, download it again"
         )

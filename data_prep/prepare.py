@@ -1,13 +1,14 @@
 """Aligned subjects to the three split files of a dataset and the manifest that says what became of each.
 
-Subjects are split, never slices, and all subjects of one group (one person) go the same way. Every group
-has a rank hashed from the base seed and its name, so that the ranking does not change when a subject
-drops out. In that order the groups that can be used fill the test split, then validation, then training:
-test and validation keep their size when subjects are excluded, training takes the shortfall, and across
-each border no more subjects move than were excluded. A group that is too large for the room left in a
-split goes to the next, and stays out if it fits in none. fastMRI is split in two pools: the published
-validation files become the test split, the published training files fill validation and training. Usable
-subjects beyond the configured numbers stay out, with an empty split in the manifest.
+Subjects are split, never slices, and all subjects of one group go the same way: those of one person, and
+fastMRI pairs of which any two files name the same person. Every group has a rank hashed from the base
+seed and its name, so that the ranking does not change when a subject drops out. In that order the groups
+that can be used fill the test split, then validation, then training: test and validation keep their size
+when subjects are excluded, training takes the shortfall, and across each border no more subjects move
+than were excluded. A group that is too large for the room left in a split goes to the next, and stays out
+if it fits in none. fastMRI is split in two pools: the published validation files become the test split,
+the published training files fill validation and training. Usable subjects beyond the configured numbers
+stay out, with an empty split in the manifest.
 """
 
 import argparse
@@ -15,7 +16,8 @@ import csv
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from contextlib import AbstractContextManager
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep import hdf5
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.seeds import seed_for
@@ -33,11 +36,15 @@ MANIFEST_COLUMNS = (
     "source",
     "subject",
     "group",
+    "auxiliary_group",
     "split",
     "status",
     "reason",
+    "remark",
     "site",
     "slices",
+    "target_slices",
+    "auxiliary_slices",
     "target_file",
     "auxiliary_file",
     "target_sha256",
@@ -50,7 +57,28 @@ _POOLS: dict[str, dict[str, tuple[str, ...]]] = {
     "ixi": {"": ("test", "val", "train")},
     "fastmri": {"val": ("test",), "train": ("val", "train")},
 }
+# Pool -> subjects and slices in the published data: IXI with 100 slices each (paper, V.A), fastMRI by the
+# published pair lists, slice by slice up to the shorter volume of each pair.
+PUBLISHED: dict[str, dict[str, tuple[int, int]]] = {
+    "ixi": {"": (577, 57_700)},
+    "fastmri": {"train": (227, 8_332), "val": (45, 1_665)},
+}
+COUNT_COLUMNS = (
+    "dataset",
+    "source",
+    "published_split",
+    "splits",
+    "subjects",
+    "excluded",
+    "left_over",
+    "used",
+    "slices",
+    "published_subjects",
+    "published_slices",
+    "explanation",
+)
 _TARGET_DTYPE = {"ixi": np.dtype(np.float32), "fastmri": np.dtype(np.complex64)}
+_AGAIN = "delete it and run the step `align` for this subject again"
 _UNITS = "arbitrary scanner units"
 # Of the subject and slice lists, and of the file's own structures; generous.
 _BYTES_PER_SLICE, _HEADER_BYTES = 128, 16_384
@@ -58,7 +86,11 @@ _BYTES_PER_SLICE, _HEADER_BYTES = 128, 16_384
 
 @dataclass(frozen=True)
 class Record:
-    """What the step ``align`` says about one subject; the names are those of its JSON file."""
+    """What the step ``align`` says about one subject; the names are those of its JSON file.
+
+    ``group`` is the person of the target, ``auxiliary_group`` that of a fastMRI pair's auxiliary, which is
+    another scan. ``target_slices`` and ``auxiliary_slices`` are those of the scans, where they were counted.
+    """
 
     subject: str
     dataset: str
@@ -75,11 +107,27 @@ class Record:
     score_before: float | None
     score_after: float | None
     split_hint: str
+    auxiliary_group: str = ""
+    target_slices: int | None = None
+    auxiliary_slices: int | None = None
+    remark: str = ""
 
     @property
     def usable(self) -> bool:
         """Whether the subject was not excluded."""
         return self.status == "ok"
+
+    @property
+    def persons(self) -> set[str]:
+        """The persons that the subject's scans name."""
+        return {self.group, self.auxiliary_group} - {""}
+
+    @property
+    def available(self) -> int | None:
+        """Slices that target and auxiliary share, or None if the scans could not be opened."""
+        if self.target_slices is not None and self.auxiliary_slices is not None:
+            return min(self.target_slices, self.auxiliary_slices)
+        return self.slices if self.usable else None
 
 
 def read_record(folder: Path, dataset: str, subject: str) -> Record:
@@ -93,13 +141,16 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
         raise BadInput(f"{path}: the file is missing; run the step `align` for this subject")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise _broken(path, "it is not JSON") from error
-    names = [field.name for field in fields(Record)]
-    missing = [name for name in names if name not in stored]
+    if not isinstance(stored, dict):
+        raise _broken(path, "it is no JSON object")
+    missing = [
+        field.name for field in fields(Record) if field.default is MISSING and field.name not in stored
+    ]
     if missing:
         raise _broken(path, f"field `{missing[0]}` is missing")
-    record = Record(**{name: stored[name] for name in names})
+    record = Record(**{field.name: stored[field.name] for field in fields(Record) if field.name in stored})
     expected: dict[str, tuple[str, ...]] = {
         "subject": (subject,),
         "dataset": (dataset,),
@@ -110,7 +161,10 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
         if getattr(record, name) not in values:
             raise _broken(path, f"field `{name}` is {getattr(record, name)!r}, not {_either(values)}")
     # Without these, the same person or scan could go unnoticed into two splits.
-    for name in ("group", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"):
+    needed = ["group", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"]
+    if dataset == "fastmri":
+        needed.append("auxiliary_group")
+    for name in needed:
         if record.usable and not getattr(record, name):
             raise _broken(path, f"field `{name}` is empty although `status` is ok")
     if record.usable and record.slices < 1:
@@ -137,10 +191,7 @@ def choose_splits(
     """
     chosen: dict[str, str] = {}
     for hint, splits in _POOLS[dataset].items():
-        groups: dict[str, list[str]] = {}
-        for record in records:
-            if record.usable and record.split_hint == hint:
-                groups.setdefault(record.group, []).append(record.subject)
+        groups = _groups([record for record in records if record.usable and record.split_hint == hint])
         ranked = sorted(
             groups, key=lambda name: seed_for(use="split", dataset=dataset, group=name, seed=seed)
         )
@@ -160,6 +211,18 @@ def choose_splits(
             raise _too_few(dataset, splits, wanted, groups, excluded)
     _refuse_leakage([record for record in records if record.subject in chosen], chosen)
     return chosen
+
+
+def _groups(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return the subjects that must stay together, by the first of their persons' names."""
+    group_of: dict[str, list[Record]] = {}
+    for record in records:
+        # A pair may bring two groups together.
+        joined = {id(group): group for group in map(group_of.get, sorted(record.persons)) if group}
+        group = [*(other for known in joined.values() for other in known), record]
+        group_of.update({person: group for member in group for person in member.persons})
+    groups = {id(group): group for group in group_of.values()}.values()
+    return {min(record.group for record in group): [record.subject for record in group] for group in groups}
 
 
 def _too_few(
@@ -183,7 +246,7 @@ def _refuse_leakage(records: Sequence[Record], chosen: Mapping[str, str]) -> Non
     first: dict[tuple[str, str], str] = {}
     for record in records:
         identities = {
-            ("person", record.group),
+            *(("person", person) for person in record.persons),
             ("file", record.target_file),
             ("file", record.auxiliary_file),
             ("file content", record.target_sha256),
@@ -249,10 +312,8 @@ def write_split(
 
 
 def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) -> NDArray[Any]:
-    with _open(path) as stored:
-        data = stored.get(name)
-        if not isinstance(data, h5py.Dataset):
-            raise _broken(path, f"dataset `{name}` is missing")
+    with _opened(path) as stored:
+        data = _dataset(stored, path, name)
         dtype = _TARGET_DTYPE[record.dataset] if name == "target" else np.dtype(np.float32)
         if data.dtype != dtype:
             raise _broken(path, f"dataset `{name}` is {data.dtype}, not {dtype}")
@@ -273,23 +334,26 @@ def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) 
 
 
 def _matrix(path: Path) -> tuple[int, int]:
-    with _open(path) as stored:
-        data = stored.get("target")
-        if not isinstance(data, h5py.Dataset) or data.ndim != 3:
-            raise _broken(path, "dataset `target` is missing or not (slice, height, width)")
+    with _opened(path) as stored:
+        data = _dataset(stored, path, "target")
         return int(data.shape[1]), int(data.shape[2])
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.is_file():
-        raise BadInput(f"{path}: the file is missing; run the step `align` for this subject")
-    if not h5py.is_hdf5(path):
-        raise _broken(path, "it is not an HDF5 file")
-    return h5py.File(path, "r")
+def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+    return hdf5.opened(path, "run the step `align` for this subject", _AGAIN)
+
+
+def _dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
+    data = hdf5.dataset(file, name)
+    if data is None:
+        raise _broken(path, f"dataset `{name}` is missing")
+    if data.ndim != 3 or hdf5.too_large(data):
+        raise _broken(path, f"dataset `{name}` has shape {data.shape}, not (slice, height, width)")
+    return data
 
 
 def _broken(path: Path, what: str) -> BadInput:
-    return BadInput(f"{path}: {what}; delete it and run the step `align` for this subject again")
+    return BadInput(f"{path}: {what}; {_AGAIN}")
 
 
 def _either(values: Sequence[str]) -> str:
@@ -305,13 +369,87 @@ def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, s
             writer.writerow({**vars(record), "split": chosen.get(record.subject, "")})
 
 
-def prepare(
-    dataset: str, aligned: Path, subjects: Sequence[str], wanted: Mapping[str, int], seed: int, output: Path
-) -> dict[str, int]:
-    """Write {train,val,test}.h5 and manifest.csv into ``output``; the order of ``subjects`` does not matter.
+# ---- counts ---------------------------------------------------------------------------------------
+
+
+def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Compare the numbers of subjects and slices with the published data's, pool by pool.
+
+    Args:
+        records: all subjects of the dataset, excluded ones too.
+        dataset: ``ixi`` or ``fastmri``.
+        chosen: from ``choose_splits``.
 
     Returns:
-        Number of subjects of each split.
+        One row of counts.csv for each published split of the dataset.
+    """
+    rows = []
+    for hint, splits in _POOLS[dataset].items():
+        members = [record for record in records if record.split_hint == hint]
+        used = [record for record in members if record.subject in chosen]
+        row = {
+            "dataset": dataset,
+            "source": records[0].source,
+            "published_split": hint,
+            "splits": " ".join(splits),
+            "subjects": len(members),
+            "excluded": sum(not record.usable for record in members),
+            "left_over": sum(record.usable and record.subject not in chosen for record in members),
+            "used": len(used),
+            "slices": sum(record.slices for record in used),
+        }
+        if records[0].source == "published":
+            row["published_subjects"], row["published_slices"] = PUBLISHED[dataset][hint]
+            row["explanation"] = _explained(members, chosen, *PUBLISHED[dataset][hint])
+        rows.append(row)
+    return rows
+
+
+def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: int, slices: int) -> str:
+    """Say where the difference between the slices used and those published comes from."""
+    used = [record for record in members if record.subject in chosen]
+    excluded = [record for record in members if not record.usable]
+    left_over = [record for record in members if record.usable and record.subject not in chosen]
+    known, over, here = (
+        sum(record.available or 0 for record in group) for group in (excluded, left_over, used)
+    )
+    kept = sum(record.slices for record in used)
+    unknown = sum(record.available is None for record in excluded)
+    said = []
+    if len(members) != subjects:
+        said.append(f"{len(members)} subjects, but {subjects} were published")
+    if excluded:
+        counted = f"{known} slices" + (f", those of {unknown} unknown" if unknown else "")
+        said.append(f"{len(excluded)} excluded, which `reason` in manifest.csv explains ({counted})")
+    if left_over:
+        said.append(f"{len(left_over)} usable but beyond the configured splits ({over} slices)")
+    if here != kept:
+        said.append(f"{here - kept} slices of the used scans not wanted by the configuration")
+    if not unknown and here + known + over != slices:
+        said.append(f"all scans together share {here + known + over} slices, but {slices} were published")
+    return "; ".join(said) or "as published"
+
+
+def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``count_pools``'s rows."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.DictWriter(output, COUNT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+# ---- all ------------------------------------------------------------------------------------------
+
+
+def prepare(
+    dataset: str, aligned: Path, subjects: Sequence[str], wanted: Mapping[str, int], seed: int, output: Path
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Write {train,val,test}.h5, manifest.csv and counts.csv into ``output``.
+
+    The order of ``subjects`` does not matter.
+
+    Returns:
+        Number of subjects of each split, and the rows of counts.csv.
 
     Raises:
         BadInput: see the functions above; also a subject listed twice, or embedded and published scans mixed.
@@ -332,7 +470,9 @@ def prepare(
         members = [record for record in used if chosen[record.subject] == split]
         write_split(output / f"{split}.h5", aligned, split, members, shape)
     write_manifest(output / "manifest.csv", records, chosen)
-    return {split: list(chosen.values()).count(split) for split in SPLITS}
+    counts = count_pools(records, dataset, chosen)
+    write_counts(output / "counts.csv", counts)
+    return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
 
 def parse_subjects(text: str) -> list[str]:
@@ -379,7 +519,9 @@ def main() -> None:
     arguments = parser.parse_args()
     wanted = parse_splits(arguments.splits)
     subjects = parse_subjects(arguments.subjects)
-    got = prepare(arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output)
+    got, counts = prepare(
+        arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output
+    )
     for split in SPLITS:
         missing = wanted[split] - got[split]
         note = (
@@ -388,6 +530,12 @@ def main() -> None:
             else ""
         )
         print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
+    for row in counts:
+        if "explanation" in row:
+            print(
+                f"{row['splits'].replace(' ', ' and ')}: {row['slices']} slices of {row['used']} subjects "
+                f"(published: {row['published_slices']} of {row['published_subjects']}): {row['explanation']}"
+            )
 
 
 if __name__ == "__main__":

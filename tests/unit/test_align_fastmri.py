@@ -1,13 +1,16 @@
 """PD is laid onto PDFS to a fraction of a pixel; the target is untouched; what cannot be used is recorded."""
 
+import csv
 import json
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from knee_phantom import maps, write_published
+from knee_phantom import HEADER, maps, write_published
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -109,6 +112,8 @@ def test_the_pair_is_written_as_the_next_step_wants_it(
     record = prepare.read_record(tmp_path, "fastmri", subject)
     assert (record.status, record.source, record.split_hint) == ("ok", "embedded", "train")
     assert (record.group, record.slices, record.site) == ("embedded-knee-00000", SLICES, "")
+    assert (record.auxiliary_group, record.remark) == ("embedded-knee-00000", "")
+    assert (record.target_slices, record.auxiliary_slices) == (SLICES, SLICES)
     assert record.target_file == f"{subject}.h5"
     assert record.target_sha256 != record.auxiliary_sha256
     assert record.score_after is not None
@@ -167,6 +172,72 @@ def test_an_unusable_pair_stops_or_is_recorded(tmp_path: Path, monkeypatch: pyte
         assert file["target"].shape == file["auxiliary"].shape == (0, 12, 12)
         assert file["target"].dtype == np.complex64
     assert (tmp_path / "excluded" / f"{subject}.png").is_file()
+
+
+def small_pair(folder: Path, **changes: object) -> tuple[Path, Path]:
+    """A pair of the published form; PD gets the changes."""
+    pd, pdfs = (folder / "singlecoil_train" / f"{stem}.h5" for stem in pair_files(0))
+    write_published(pdfs, fastmri.PDFS, slices=5)
+    write_published(pd, **{"acquisition": fastmri.PD, **changes})  # type: ignore[arg-type]
+    return pd, pdfs
+
+
+def other_matrix(pd: Path, pdfs: Path) -> None:
+    with h5py.File(pd, "r+") as file:
+        small = file["reconstruction_esc"][:, 1:-1, 1:-1]
+        del file["reconstruction_esc"], file["ismrmrd_header"]
+        file["reconstruction_esc"] = small
+        file["ismrmrd_header"] = HEADER.replace("<x>12</x><y>12</y>", "<x>10</x><y>10</y>")
+
+
+def poison(pd: Path, pdfs: Path) -> None:
+    with h5py.File(pd, "r+") as file:
+        file["kspace"][2, 3, 3] = np.nan
+
+
+def relabel(pd: Path, pdfs: Path) -> None:
+    with h5py.File(pd, "r+") as file:
+        file.attrs["acquisition"] = fastmri.PDFS
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named", "reason", "slices"),
+    [
+        (lambda pd, pdfs: pd.unlink(), 0, "the file is missing", (None, None)),
+        (lambda pd, pdfs: pd.write_bytes(pd.read_bytes()[:3000]), 0, "it is truncated", (None, None)),
+        (relabel, 0, "acquisition is CORPDFS_FBK, but the pair list names it in the first", (5, 4)),
+        (other_matrix, 0, r"its reconstructed matrix \(10, 10\) is not that of", (5, 4)),
+        (poison, 0, "kspace, slice 2, holds NaN", (5, 4)),
+        (lambda pd, pdfs: poison(pdfs, pd), 1, "kspace, slice 2, holds NaN", (5, 4)),
+    ],
+)
+def test_every_fault_of_a_pair_is_its_reason_in_the_manifest(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[Path, Path], None],
+    named: int,
+    reason: str,
+    slices: tuple[int | None, int | None],
+) -> None:
+    files = small_pair(tmp_path)
+    spoil(*files)
+    options = ("--matrix", "8", "--no-register", "--bad-scans", "exclude")
+    subject = align(tmp_path, tmp_path / "out", monkeypatch, *options)
+    record = prepare.read_record(tmp_path / "out", "fastmri", subject)
+    assert record.status == "excluded"
+    assert re.match(rf"{files[named]}: .*{reason}", record.reason)
+    assert (record.target_slices, record.auxiliary_slices) == slices
+    prepare.write_manifest(tmp_path / "manifest.csv", [record], {})
+    assert record.reason in next(csv.DictReader((tmp_path / "manifest.csv").open()))["reason"]
+
+
+def test_a_usable_pair_keeps_what_is_odd_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_pair(tmp_path)
+    subject = align(tmp_path, tmp_path / "out", monkeypatch, "--matrix", "8", "--no-register")
+    record = prepare.read_record(tmp_path / "out", "fastmri", subject)
+    assert (record.status, record.slices, record.target_slices, record.auxiliary_slices) == ("ok", 4, 5, 4)
+    # The phantom fills its padding columns, in both files.
+    assert record.remark.count("k-space columns outside 2:19, never acquired, are not zero") == 2
 
 
 def test_a_crop_larger_than_the_image_is_refused(

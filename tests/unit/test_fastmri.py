@@ -24,7 +24,9 @@ from data_prep.fastmri import (
     parse_header,
     read_images,
     read_pair_list,
+    remarks,
     rigid_in_plane,
+    signal_in_padding,
 )
 
 
@@ -69,6 +71,85 @@ def test_centre_crop_takes_rows_and_columns_about_the_centre() -> None:
     assert np.array_equal(centre_crop(image, (320, 320)), image[160:480, 24:344])
 
 
+@pytest.mark.parametrize("width", [368, 372, 402])
+def test_any_published_width_is_cropped_to_320(tmp_path: Path, width: int) -> None:
+    rng = np.random.default_rng(width)
+    path = tmp_path / "file1000002.h5"
+    kspace = np.zeros((1, 640, width), np.complex64)
+    kspace[..., 4:-4] = rng.standard_normal((1, 640, width - 8)) + 1j
+    # An independent transform: the sum that defines it, along each axis in turn.
+    n, m = np.arange(640) - 320, np.arange(width) - width // 2
+    rows = np.exp(2j * np.pi * np.outer(np.arange(160, 480) - 320, n) / 640) / np.sqrt(640)
+    left = (width - 320) // 2
+    columns = np.exp(2j * np.pi * np.outer(m, np.arange(left, left + 320) - width // 2) / width)
+    image = rows @ kspace[0] @ columns / np.sqrt(width)
+    sizes = ((24, 640), (20, width), (12, 320), (8, width // 2 - 4), (16, width - 9))
+    text = HEADER
+    for old, new in sizes:
+        text = text.replace(f">{old}<", f">{new}<")
+    with h5py.File(path, "w") as file:
+        file["kspace"], file["ismrmrd_header"] = kspace, text
+        file["reconstruction_esc"] = np.abs(image)[None].astype(np.float32)
+        file.attrs.update(acquisition=PD, patient_id="p")
+    scan = open_scan(path)
+    assert (scan.header.padding_left, scan.header.padding_right) == (4, width - 4)
+    np.testing.assert_allclose(read_images(scan, 0, 1)[0], image, atol=2e-5)
+    assert signal_in_padding(scan, 0, 1) == []
+
+
+def test_a_header_that_does_not_describe_its_data_is_remarked(published: Path, tmp_path: Path) -> None:
+    assert remarks(open_scan(published)) == []
+    header("<x>24</x><y>20</y>", "<x>24</x><y>22</y>")(published)
+    said = "; ".join(remarks(open_scan(published)))
+    assert "file1000001.h5: k-space is 24 x 20, the header encodes 24 x 22" in said
+    assert "pixels along columns are 9.091 mm by the encoded space, 10 mm by the reconstructed one" in said
+    # Columns cannot be placed by a header of another width.
+    assert signal_in_padding(open_scan(published), 0, 4) == []
+
+
+def test_signal_in_columns_that_were_never_acquired_is_remarked(published: Path) -> None:
+    scan = open_scan(published)
+    assert "k-space columns outside 2:19, never acquired, are not zero" in signal_in_padding(scan, 0, 4)[0]
+    with h5py.File(published, "r+") as file:
+        file["kspace"][1:, :, :2] = 0
+        file["kspace"][1:, :, 19:] = 0
+    assert signal_in_padding(scan, 1, 4) == []
+    assert signal_in_padding(scan, 0, 1) != []
+
+
+def test_links_to_other_files_are_no_data(published: Path, tmp_path: Path) -> None:
+    other = write_published(tmp_path / "other.h5")
+    with h5py.File(published, "r+") as file:
+        del file["kspace"]
+        file["kspace"] = h5py.ExternalLink(str(other), "kspace")
+    with pytest.raises(BadInput, match=r"file1000001\.h5: dataset kspace is missing"):
+        open_scan(published)
+
+
+@pytest.mark.parametrize("shape", [(2**40, 24, 20), (4, 2**20, 2**20), (2000, 24, 20)])
+def test_a_damaged_size_asks_for_no_memory(published: Path, shape: tuple[int, ...]) -> None:
+    with h5py.File(published, "r+") as file:
+        del file["kspace"]
+        file.create_dataset("kspace", shape, np.complex64, chunks=(1, 24, 20), compression="gzip")
+    with pytest.raises(BadInput, match=r"file1000001\.h5: dataset kspace of shape .* larger than any"):
+        open_scan(published)
+
+
+def test_a_damaged_chunk_size_asks_for_no_memory(published: Path) -> None:
+    with h5py.File(published, "r+") as file:
+        del file["kspace"]
+        chunks = (900, 640, 368)
+        file.create_dataset("kspace", chunks, np.complex64, chunks=chunks, compression="gzip")
+    with pytest.raises(BadInput, match=r"file1000001\.h5: dataset kspace of shape .* larger than any"):
+        open_scan(published)
+
+
+def test_an_endless_header_is_refused(published: Path) -> None:
+    put("ismrmrd_header", HEADER + " " * 2**20)(published)
+    with pytest.raises(BadInput, match=r"file1000001\.h5: ismrmrd_header has 1049"):
+        open_scan(published)
+
+
 def change(action: Callable[[h5py.File], object]) -> Callable[[Path], None]:
     """A way to spoil a file."""
 
@@ -99,6 +180,11 @@ def header(old: str, new: str) -> Callable[[Path], None]:
     return put("ismrmrd_header", HEADER.replace(old, new))
 
 
+BOMB = (
+    "<!DOCTYPE a [<!ENTITY b0 'boom'>"
+    + "".join(f"<!ENTITY b{i} '{f'&b{i - 1};' * 10}'>" for i in range(1, 10))
+    + "]><ismrmrdHeader>&b9;</ismrmrdHeader>"
+)
 ENTITY = '<!DOCTYPE a [<!ENTITY b "c">]><ismrmrdHeader'
 
 
@@ -119,12 +205,16 @@ ENTITY = '<!DOCTYPE a [<!ENTITY b "c">]><ismrmrdHeader'
         (put("ismrmrd_header", 3.0), "ismrmrd_header .* is missing"),
         (put("ismrmrd_header", "<ismrmrdHeader>"), "ismrmrd_header is not XML"),
         (header("<ismrmrdHeader", ENTITY), "document type"),
+        (put("ismrmrd_header", BOMB), "document type"),
+        (put("ismrmrd_header", "<a>" * 200_000), "not XML"),
         (header("<center>8</center>", ""), "encodingLimits/kspace_encoding_step_1/center .* is missing"),
         (header("<center>8</center>", "<center>eight</center>"), "is 'eight', not a number"),
         (header("<maximum>16</maximum>", "<maximum>16.5</maximum>"), "not a whole number"),
         (header("<maximum>16</maximum>", "<maximum>19</maximum>"), "columns at 2:22, outside"),
         (header("<x>240</x>", "<x>-240</x>"), "encodedSpace/fieldOfView_mm/x .* not a positive number"),
-        (header("<x>240</x>", "<x>nan</x>"), "encodedSpace/fieldOfView_mm/x .* not a positive number"),
+        (header("<x>240</x>", "<x>nan</x>"), "encodedSpace/fieldOfView_mm/x .* is 'nan', not a number"),
+        (header("<x>240</x>", "<x>2_40</x>"), "encodedSpace/fieldOfView_mm/x .* is '2_40', not a number"),
+        (header("<x>240</x>", "<x>1e999</x>"), "encodedSpace/fieldOfView_mm/x .* not a positive number"),
         (header("http://www.ismrm.org/ISMRMRD", "http://example.org"), "is missing"),
         (change(lambda file: file.create_dataset("mask", data=np.ones(20, bool))), "`mask`"),
         (change(lambda file: file.attrs.update(acquisition="AXT2")), "acquisition is 'AXT2'"),

@@ -4,19 +4,21 @@ import csv
 import hashlib
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from data_prep import prepare
 from data_prep.errors import BadInput
-from data_prep.prepare import Record, choose_splits
+from data_prep.prepare import PUBLISHED, Record, choose_splits, count_pools
 from data_prep.slices import SliceStore
 
 WANTED = {"train": 5, "val": 2, "test": 3}
@@ -32,6 +34,7 @@ def fields(subject: str, dataset: str = "ixi", /, **changes: Any) -> dict[str, A
         "reason": "",
         "site": "HH" if dataset == "ixi" else "",
         "group": f"person {subject}",
+        "auxiliary_group": f"person {subject}" if dataset == "fastmri" else "",
         "slices": 2,
         "target_file": f"{subject}-T2.nii.gz",
         "auxiliary_file": f"{subject}-T1.nii.gz",
@@ -114,6 +117,147 @@ def test_a_person_is_never_in_two_splits(sizes: list[int], seed: int) -> None:
         )
 
 
+def test_dropping_any_of_577_subjects_moves_one_across_each_border_at_most() -> None:
+    wanted = {"train": 369, "val": 93, "test": 115}
+    records = [record(f"IXI{i:03d}-Guys-{1000 + i}", group=f"IXI{i:03d}") for i in range(577)]
+    before = choose_splits(records, "ixi", wanted, 2022)
+    assert counts(before) == wanted
+    moves = Counter()
+    for dropped in range(0, 577, 7):
+        gone = records[dropped].subject
+        # Excluded and never listed are the same to the others.
+        left_out = replace(records[dropped], status="excluded", reason="moved")
+        after = choose_splits([*records[:dropped], left_out, *records[dropped + 1 :]], "ixi", wanted, 2022)
+        assert counts(after) == {**wanted, "train": 368}
+        moved = [(before[name], after[name]) for name in after if before[name] != after[name]]
+        expected = {"train": [], "val": [("train", "val")], "test": [("train", "val"), ("val", "test")]}
+        assert sorted(moved) == expected[before[gone]]
+        moves[before[gone]] += 1
+    assert set(moves) == {"train", "val", "test"}
+
+
+def test_a_new_subject_displaces_one_across_each_border_at_most() -> None:
+    wanted = {"train": 369, "val": 93, "test": 115}
+    records = [record(f"IXI{i:03d}") for i in range(577)]
+    before = choose_splits(records, "ixi", wanted, 2022)
+    for number in range(1000, 1030):
+        after = choose_splits([*records, record(f"IXI{number}")], "ixi", wanted, 2022)
+        assert counts(after) == wanted
+        changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+        # The newcomer, and from each border that it pushes upon one subject; the last of them falls out.
+        assert len(changed) <= 4
+
+
+def test_the_published_fastmri_lists_give_their_pairs() -> None:
+    records = [record(f"file{i}", "fastmri") for i in range(227)]
+    records += [record(f"file{i}", "fastmri", split_hint="val") for i in range(227, 272)]
+    wanted = {"train": 204, "val": 23, "test": 45}
+    chosen = choose_splits(records, "fastmri", wanted, 2022)
+    assert counts(chosen) == wanted
+    assert {name for name, split in chosen.items() if split == "test"} == {
+        f"file{i}" for i in range(227, 272)
+    }
+
+
+@given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 15)), min_size=12, max_size=24))
+@settings(max_examples=60, deadline=None)
+def test_pairs_that_share_a_person_by_any_file_stay_together(persons: list[tuple[int, int]]) -> None:
+    records = [
+        record(f"file{i}", "fastmri", group=f"p{target}", auxiliary_group=f"p{auxiliary}")
+        for i, (target, auxiliary) in enumerate(persons)
+    ]
+    records.append(record("file999", "fastmri", split_hint="val"))
+    try:
+        chosen = choose_splits(records, "fastmri", {"train": len(persons) - 2, "val": 2, "test": 1}, 7)
+    except BadInput:
+        # One group of nearly all pairs leaves validation without any.
+        assume(False)
+    splits: dict[str, set[str]] = {}
+    for r in records:
+        for person in r.persons:
+            splits.setdefault(person, set()).add(chosen.get(r.subject, "none"))
+    assert all(len(named) == 1 for named in splits.values())
+
+
+def test_a_person_known_by_the_auxiliary_alone_may_not_be_in_two_published_splits() -> None:
+    records = [record("file1", "fastmri", auxiliary_group="same"), record("file2", "fastmri")]
+    records.append(record("file3", "fastmri", split_hint="val", group="same"))
+    with pytest.raises(BadInput, match=r"person same would be in two splits, .*file1.*file3"):
+        choose_splits(records, "fastmri", {"train": 1, "val": 1, "test": 1}, 2022)
+
+
+# Counts.
+
+
+def published_lists(slices: Mapping[str, int]) -> list[Record]:
+    """The published numbers of pairs, with slices that add up to ``slices``."""
+    records = []
+    for hint, (pairs, _) in PUBLISHED["fastmri"].items():
+        for i in range(pairs):
+            share = slices[hint] // pairs + (i < slices[hint] % pairs)
+            longer = {"target_slices": share + i % 3, "auxiliary_slices": share + i % 2 * (i % 3 == 0)}
+            changes = {"source": "published", "split_hint": hint, "slices": share, **longer}
+            records.append(record(f"{hint}{i:03d}", "fastmri", **changes))
+    return records
+
+
+PAPER = {"train": 204, "val": 23, "test": 45}
+
+
+def test_the_published_counts_are_met_and_said_so() -> None:
+    records = published_lists({"train": 8332, "val": 1665})
+    rows = count_pools(records, "fastmri", choose_splits(records, "fastmri", PAPER, 2022))
+    assert [(row["published_split"], row["splits"], row["used"], row["slices"]) for row in rows] == [
+        ("val", "test", 45, 1665),
+        ("train", "val train", 227, 8332),
+    ]
+    assert [row["explanation"] for row in rows] == ["as published", "as published"]
+
+
+def test_every_difference_from_the_published_counts_is_explained() -> None:
+    records = published_lists({"train": 8332, "val": 1664})
+    # One cannot be opened, one fails later, one wants fewer slices, one is left over.
+    unread = {"status": "excluded", "reason": "missing", "slices": 0}
+    records[0] = replace(records[0], **unread, target_slices=None, auxiliary_slices=None)
+    records[1] = replace(records[1], **unread, target_slices=40, auxiliary_slices=35)
+    records[2] = replace(records[2], slices=records[2].slices - 6)
+    chosen = choose_splits(records, "fastmri", {"train": 203, "val": 21, "test": 45}, 2022)
+    test, train = count_pools(records, "fastmri", chosen)
+    assert test["explanation"] == "all scans together share 1664 slices, but 1665 were published"
+    left_over = next(r for r in records if r.usable and r.subject not in chosen)
+    said = [
+        "2 excluded, which `reason` in manifest.csv explains (35 slices, those of 1 unknown)",
+        f"1 usable but beyond the configured splits ({left_over.slices} slices)",
+        "6 slices of the used scans not wanted by the configuration",
+    ]
+    assert train["explanation"] == "; ".join(said)
+    assert (train["subjects"], train["excluded"], train["left_over"], train["used"]) == (227, 2, 1, 224)
+    fewer = count_pools(records[5:], "fastmri", chosen)[1]
+    assert fewer["explanation"].startswith("222 subjects, but 227 were published; ")
+
+
+def test_nothing_is_expected_of_embedded_data() -> None:
+    chosen = choose_splits(people(10), "ixi", WANTED, 2022)
+    (row,) = count_pools(people(10), "ixi", chosen)
+    assert (row["subjects"], row["used"], row["slices"]) == (10, 10, 20)
+    assert "published_slices" not in row
+
+
+def test_counts_are_written_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(6):
+        write_subject(tmp_path, f"IXI{900 + i}", source="published")
+    run(monkeypatch, tmp_path, tmp_path / "out")
+    said = "6 subjects, but 577 were published; all scans together share 12 slices, but 57700 were published"
+    with (tmp_path / "out" / "counts.csv").open(newline="") as lines:
+        (row,) = csv.DictReader(lines)
+    assert (row["slices"], row["published_slices"], row["explanation"]) == ("12", "57700", said)
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"test and val and train: 12 slices of 6 subjects (published: 57700 of 577): {said}"
+    )
+
+
 def test_fastmri_tests_on_the_published_validation_files() -> None:
     records = [record(f"file{i}", "fastmri") for i in range(8)]
     records += [record(f"file{10 + i}", "fastmri", split_hint="val") for i in range(4)]
@@ -144,6 +288,7 @@ def test_too_few_subjects_are_refused_with_every_reason() -> None:
     ("what", "changes"),
     [
         ("person", {"group": "p"}),
+        ("person", {"auxiliary_group": "p"}),
         ("file", {"target_file": "same.h5"}),
         ("file", {"auxiliary_file": "same.h5"}),
         ("file content", {"target_sha256": "same"}),
@@ -215,7 +360,8 @@ def test_split_files_hold_every_slice_once(
 ) -> None:
     output = tmp_path / "data" / "ixi"
     run(monkeypatch, aligned, output)
-    assert sorted(path.name for path in output.iterdir()) == ["manifest.csv", "test.h5", "train.h5", "val.h5"]
+    names = ["counts.csv", "manifest.csv", "test.h5", "train.h5", "val.h5"]
+    assert sorted(path.name for path in output.iterdir()) == names
     rows = manifest(output)
     assert [row["subject"] for row in rows] == SUBJECTS
     seen: list[str] = []
@@ -257,8 +403,8 @@ def test_manifest_has_the_agreed_columns(
     run(monkeypatch, aligned, tmp_path / "out")
     text = (tmp_path / "out" / "manifest.csv").read_text()
     assert text.splitlines()[0] == (
-        "dataset,source,subject,group,split,status,reason,site,slices,target_file,auxiliary_file,"
-        "target_sha256,auxiliary_sha256,score_before,score_after"
+        "dataset,source,subject,group,auxiliary_group,split,status,reason,remark,site,slices,target_slices,"
+        "auxiliary_slices,target_file,auxiliary_file,target_sha256,auxiliary_sha256,score_before,score_after"
     )
     assert "\r" not in text
     first, second = manifest(tmp_path / "out")[:2]
@@ -285,7 +431,7 @@ def test_the_same_input_gives_the_same_bytes(
 ) -> None:
     run(monkeypatch, aligned, tmp_path / "one")
     run(monkeypatch, aligned, tmp_path / "two", subjects=json.dumps(SUBJECTS[::-1]))
-    for name in ("manifest.csv", "train.h5", "val.h5", "test.h5"):
+    for name in ("counts.csv", "manifest.csv", "train.h5", "val.h5", "test.h5"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
@@ -362,7 +508,7 @@ def broken_h5(aligned: Path, how: str) -> None:
     ("how", "message"),
     [
         ("gone", "the file is missing"),
-        ("text", "not an HDF5 file"),
+        ("text", "no HDF5 file"),
         ("nan", "`auxiliary` holds NaN"),
         ("short", "`target` has 1 slices, the JSON file says 4"),
         ("double", "`target` is float64, not float32"),

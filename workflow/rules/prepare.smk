@@ -11,6 +11,7 @@ rule prepare:
         source=module_sources("data_prep.prepare"),
     output:
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
+        counts=f"{ROOT}/data/{{dataset}}/counts.csv",
         splits=multiext(f"{ROOT}/data/{{dataset}}/", "train.h5", "val.h5", "test.h5"),
     log:
         f"{ROOT}/logs/prepare/{{dataset}}.log",
