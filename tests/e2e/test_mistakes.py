@@ -92,7 +92,7 @@ def spoilt(finished: Workspace, tmp_path: Path) -> Path:
     return path
 
 
-MAPS = "results/tiny/raw/donors/donors.json"
+MAPS = "results/tiny/raw/donors/brain_sym.json"
 
 
 def test_a_donor_with_a_wrong_checksum_is_not_used(copy: Workspace, spoilt: Path) -> None:
@@ -113,7 +113,7 @@ def test_after_a_wrong_checksum_the_next_run_completes(copy: Workspace, spoilt: 
     # Put into place by hand here: the test needs no network.
     spoilt.symlink_to(cache_folder() / spoilt.name)
     outcome = copy.complete(MAPS, env={CACHE_VARIABLE: str(spoilt.parent)})
-    assert dict(outcome.rules) == {"fetch_donors": 1}
+    assert dict(outcome.rules) == {"fetch_donor": 1}
 
 
 # ---- full disk ------------------------------------------------------------------------------------

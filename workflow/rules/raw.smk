@@ -1,20 +1,25 @@
 """Embedded scans, written in the published file forms; published scans skip this stage."""
 
 
-rule fetch_donors:
+# One job per file of maps: estimating them takes half a minute each.
+rule fetch_donor:
     input:
         source=module_sources("data_prep.donors"),
     output:
-        multiext(f"{ROOT}/raw/donors/", "brain_asym.npz", "brain_sym.npz", "knee.npz"),
-        record=f"{ROOT}/raw/donors/donors.json",
+        maps=f"{ROOT}/raw/donors/{{maps}}.npz",
+        record=f"{ROOT}/raw/donors/{{maps}}.json",
     log:
-        f"{ROOT}/logs/fetch_donors.log",
+        f"{ROOT}/logs/fetch_donor/{{maps}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/fetch_donor/{{maps}}.tsv"
+    wildcard_constraints:
+        maps=any_of(MAPS),
     conda:
         "../../environment.yml"
     params:
         folder=subpath(output.record, parent=True),
     shell:
-        "python -m data_prep.donors --output {params.folder:q} > {log:q} 2>&1"
+        "python -m data_prep.donors --maps {wildcards.maps} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule embedded_brain:
