@@ -1,6 +1,12 @@
-"""Batches of prepared slices, straight from ``data/<dataset>/<split>.h5`` to the device that needs them."""
+"""Batches of prepared slices, straight from ``data/<dataset>/<split>.h5`` to the device that needs them.
+
+The values of a split lie in its file uncompressed and slice after slice. HDF5 is asked once where they begin;
+from then on each slice is one read into the memory that the batch is made of.
+"""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -9,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data_prep import hdf5
 from data_prep.errors import BadInput
 
 _BLOCK_BYTES = 64 * 2**20
@@ -16,6 +23,33 @@ _DTYPES = {
     "target": (np.dtype(np.float32), np.dtype(np.complex64)),
     "auxiliary": (np.dtype(np.float32),),
 }
+_AGAIN = "delete it and run the step `prepare` of its dataset again"
+_TENSOR = {"f": torch.float32, "c": torch.complex64}
+
+
+@dataclass(frozen=True)
+class _Values:
+    """Where the values of a dataset lie in the file.
+
+    Attributes:
+        name: ``target`` or ``auxiliary``.
+        dtype: of one value.
+        shape: (slice, height, width).
+        offset: byte at which the first slice begins.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, int, int]
+    offset: int
+
+    @property
+    def slice_bytes(self) -> int:
+        return self.shape[1] * self.shape[2] * self.dtype.itemsize
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.shape[0] * self.slice_bytes
 
 
 class SliceStore:
@@ -47,21 +81,25 @@ class SliceStore:
         """
         self.path = Path(path)
         self.device = torch.device(device)
-        self._file = self._open()
-        self._target = self._dataset("target")
-        self._auxiliary = self._dataset("auxiliary")
-        if self._target.shape != self._auxiliary.shape or self._target.ndim != 3 or not len(self._target):
-            raise self._broken(
-                f"target {self._target.shape} and auxiliary {self._auxiliary.shape} must be "
-                "(slice, height, width) and agree"
-            )
-        self.height, self.width = (int(side) for side in self._target.shape[1:])
-        self.dataset = self._attribute("dataset")
-        self.source = self._attribute("source")
-        self.fingerprint = self._attribute("fingerprint")
-        self.subjects = [str(name) for name in self._list("subject").asstr()[()]]
-        self.slice_indices = [int(index) for index in self._list("slice")[()]]
-        size = self._target.nbytes + self._auxiliary.nbytes
+        with self._opened() as file:
+            self._target, self._auxiliary = (self._values(file, name) for name in _DTYPES)
+            shape = self._target.shape
+            if shape != self._auxiliary.shape:
+                raise self._broken(
+                    f"target {shape} and auxiliary {self._auxiliary.shape} must be (slice, height, width) "
+                    "and agree"
+                )
+            self.height, self.width = shape[1:]
+            self.dataset = self._attribute(file, "dataset")
+            self.source = self._attribute(file, "source")
+            self.fingerprint = self._attribute(file, "fingerprint")
+            self.subjects = [str(name) for name in self._list(file, "subject", "OSU").asstr()[()]]
+            self.slice_indices = [int(index) for index in self._list(file, "slice", "iu")[()]]
+        # Unbuffered: a slice goes from the system's cache into the batch without another copy.
+        self._file = self.path.open("rb", buffering=0)
+        if max(self._target.end, self._auxiliary.end) > self.path.stat().st_size:
+            raise self._broken("it ends before its last slice")
+        size = self._target.end - self._target.offset + self._auxiliary.end - self._auxiliary.offset
         self.resident = size <= resident_gigabytes * 1e9
         self._held = (self._load(self._target), self._load(self._auxiliary)) if self.resident else None
 
@@ -82,76 +120,93 @@ class SliceStore:
         The target is float32 magnitude (IXI) or complex64 (fastMRI), the auxiliary float32 magnitude; both in
         scanner units and on the store's device.
         """
+        # As numpy counts: from the end if negative, and none beyond either end.
+        wanted = np.arange(len(self))[np.asarray(indices, dtype=np.int64)]
         if self._held is not None:
-            positions = torch.as_tensor(indices, dtype=torch.int64).to(self.device)
-            return self._held[0][positions], self._held[1][positions]
-        # Ascending reads are what a disk likes; the inverse restores the order that was asked for.
-        ascending, inverse = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
-        return self._read(self._target, ascending, inverse), self._read(self._auxiliary, ascending, inverse)
+            positions = torch.from_numpy(wanted).to(self.device)
+            target, auxiliary = (held.index_select(0, positions) for held in self._held)
+            return target, auxiliary
+        return self._gather(self._target, wanted), self._gather(self._auxiliary, wanted)
 
     def close(self) -> None:
         """Close the file; a resident store goes on working."""
         self._file.close()
 
-    def _read(self, data: h5py.Dataset, ascending: NDArray[np.int64], inverse: NDArray[np.int64]) -> Tensor:
-        rows = np.empty((len(ascending), self.height, self.width), dtype=data.dtype)
-        for row, position in zip(rows, ascending, strict=True):
-            data.read_direct(row, np.s_[position])
-        self._require_finite(data, rows, ascending)
-        host = torch.from_numpy(rows[inverse])
-        if self.device.type == "cuda":
-            # Page-locked memory lets the copy overlap with the computation before it.
-            return host.pin_memory().to(self.device, non_blocking=True)
-        return host.to(self.device)
+    def _gather(self, values: _Values, positions: NDArray[np.int64]) -> Tensor:
+        host = self._host(values, len(positions))
+        self._read(values, positions, host.numpy())
+        return host.to(self.device, non_blocking=True)
 
-    def _load(self, data: h5py.Dataset) -> Tensor:
-        dtype = torch.complex64 if data.dtype.kind == "c" else torch.float32
-        held = torch.empty(data.shape, dtype=dtype, device=self.device)
-        step = max(1, _BLOCK_BYTES * len(data) // data.nbytes)
-        for start in range(0, len(data), step):
-            rows = data[start : start + step]
-            self._require_finite(data, rows, np.arange(start, start + len(rows)))
-            held[start : start + len(rows)] = torch.from_numpy(rows)
+    def _load(self, values: _Values) -> Tensor:
+        held = torch.empty(values.shape, dtype=_TENSOR[values.dtype.kind], device=self.device)
+        step = max(1, _BLOCK_BYTES // values.slice_bytes)
+        for start in range(0, len(held), step):
+            positions = np.arange(start, min(start + step, len(held)))
+            if self.device.type == "cpu":
+                self._read(values, positions, held[start : start + step].numpy())
+            else:
+                block = self._host(values, len(positions))
+                self._read(values, positions, block.numpy())
+                held[start : start + step] = block
         return held
 
-    def _require_finite(self, data: h5py.Dataset, rows: NDArray, positions: NDArray[np.int64]) -> None:
-        if np.isfinite(rows).all():
-            return
-        bad = int(positions[~np.isfinite(rows).all(axis=(1, 2))][0])
-        raise self._broken(
-            f"{Path(data.name).name} of subject {self.subjects[bad]}, slice {self.slice_indices[bad]}, holds "
-            "NaN or infinite values"
-        )
+    def _host(self, values: _Values, slices: int) -> Tensor:
+        # Page-locked memory lets the copy to a GPU overlap with the computation before it.
+        pinned = self.device.type == "cuda"
+        shape = (slices, *values.shape[1:])
+        return torch.empty(shape, dtype=_TENSOR[values.dtype.kind], pin_memory=pinned)
 
-    def _open(self) -> h5py.File:
-        if not self.path.is_file():
-            raise BadInput(f"{self.path}: the file is missing; run the step `prepare` of its dataset")
-        if not h5py.is_hdf5(self.path):
-            raise self._broken("it is not an HDF5 file")
-        return h5py.File(self.path, "r")
+    def _read(self, values: _Values, positions: NDArray[np.int64], rows: NDArray) -> None:
+        """Read slices into ``rows``, which lies in memory without gaps, and check them."""
+        for position, row in zip(positions.tolist(), rows, strict=True):
+            self._file.seek(values.offset + position * values.slice_bytes)
+            if self._file.readinto(row.view(np.uint8).data) != values.slice_bytes:
+                raise self._broken("it ends before its last slice")
+            # While the slice is in the processor's cache.
+            if not np.isfinite(row.view(np.float32)).all():
+                raise self._broken(
+                    f"{values.name} of subject {self.subjects[position]}, slice "
+                    f"{self.slice_indices[position]}, holds NaN or infinite values"
+                )
 
-    def _dataset(self, name: str) -> h5py.Dataset:
-        data = self._file.get(name)
-        if not isinstance(data, h5py.Dataset):
-            raise self._broken(f"dataset `{name}` is missing")
-        if name in _DTYPES and data.dtype not in _DTYPES[name]:
+    def _opened(self) -> AbstractContextManager[h5py.File]:
+        return hdf5.opened(self.path, "run the step `prepare` of its dataset", _AGAIN)
+
+    def _values(self, file: h5py.File, name: str) -> _Values:
+        data = self._dataset(file, name)
+        if data.dtype not in _DTYPES[name]:
             raise self._broken(
                 f"dataset `{name}` is {data.dtype}, not {' or '.join(map(str, _DTYPES[name]))}"
             )
+        if data.ndim != 3 or 0 in data.shape or hdf5.too_large(data):
+            raise self._broken(f"dataset `{name}` {data.shape} must be (slice, height, width)")
+        offset = data.id.get_offset()
+        if data.chunks is not None or offset is None:
+            raise self._broken(f"dataset `{name}` is not stored in one piece")
+        slices, height, width = map(int, data.shape)
+        return _Values(name, data.dtype, (slices, height, width), int(offset))
+
+    def _dataset(self, file: h5py.File, name: str) -> h5py.Dataset:
+        data = hdf5.dataset(file, name)
+        if data is None:
+            raise self._broken(f"dataset `{name}` is missing")
         return data
 
-    def _list(self, name: str) -> h5py.Dataset:
-        data = self._dataset(name)
+    def _list(self, file: h5py.File, name: str, kinds: str) -> h5py.Dataset:
+        data = self._dataset(file, name)
         if data.shape != self._target.shape[:1]:
             raise self._broken(
                 f"dataset `{name}` has shape {data.shape}, not one entry per slice, {self._target.shape[:1]}"
             )
+        if data.dtype.kind not in kinds:
+            raise self._broken(f"dataset `{name}` is {data.dtype}, not what `prepare` writes")
         return data
 
-    def _attribute(self, name: str) -> str:
-        if name not in self._file.attrs:
+    def _attribute(self, file: h5py.File, name: str) -> str:
+        value = hdf5.text(file.attrs.get(name))
+        if value is None:
             raise self._broken(f"attribute `{name}` is missing")
-        return str(self._file.attrs[name])
+        return value
 
     def _broken(self, what: str) -> BadInput:
-        return BadInput(f"{self.path}: {what}; delete it and run the step `prepare` of its dataset again")
+        return BadInput(f"{self.path}: {what}; {_AGAIN}")

@@ -1,5 +1,6 @@
 """The slice store returns the file's bits, held or read, and names what is wrong with a file."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from data_prep.errors import BadInput
 from data_prep.slices import SliceStore
@@ -49,6 +52,42 @@ def test_held_and_read_batches_have_the_files_bits(tmp_path: Path, dtype: type, 
         assert got_auxiliary.dtype == torch.float32
         np.testing.assert_array_equal(got_target.numpy(), target[wanted])
         np.testing.assert_array_equal(got_auxiliary.numpy(), auxiliary[wanted])
+
+
+@given(st.lists(st.integers(-7, 6), min_size=1, max_size=12))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_order_is_kept_and_repeated_slices_too(split: Path, wanted: list[int]) -> None:
+    target, auxiliary = arrays()
+    for resident_gigabytes in (1.0, 0.0):
+        batch = SliceStore(split, "cpu", resident_gigabytes).batch(wanted)
+        np.testing.assert_array_equal(batch[0].numpy(), target[wanted])
+        np.testing.assert_array_equal(batch[1].numpy(), auxiliary[wanted])
+
+
+@pytest.mark.parametrize("resident_gigabytes", [1.0, 0.0])
+def test_slices_beyond_the_end_are_an_error(split: Path, resident_gigabytes: float) -> None:
+    for index in (7, -8):
+        with pytest.raises(IndexError):
+            SliceStore(split, "cpu", resident_gigabytes).batch([index])
+
+
+def test_a_file_cut_short_is_refused_before_training(split: Path) -> None:
+    with h5py.File(split) as file:
+        last = max(file[name].id.get_offset() for name in ("target", "auxiliary"))
+    # HDF5 itself notices in most places, but not where the file's recorded end is beyond its values.
+    content = split.read_bytes()
+    for size in (last + 10, len(content) - 1, 100, 0):
+        split.write_bytes(content[:size])
+        with pytest.raises(BadInput, match=r"train\.h5: it .*run the step `prepare`"):
+            SliceStore(split, "cpu", 0.0)
+
+
+def test_a_file_cut_short_while_in_use_is_noticed(split: Path) -> None:
+    store = SliceStore(split, "cpu", 0.0)
+    assert store.batch([6])[0].any()
+    os.truncate(split, 3000)
+    with pytest.raises(BadInput, match=r"train\.h5: it ends before its last slice"):
+        store.batch([6])
 
 
 def test_large_splits_are_loaded_in_blocks(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,6 +143,12 @@ def replace(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
     return change
 
 
+def in_chunks(file: h5py.File) -> None:
+    values = file["target"][()]
+    del file["target"]
+    file.create_dataset("target", data=values, chunks=(1, *SHAPE[1:]))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -114,6 +159,10 @@ def replace(name: str, values: np.ndarray) -> Callable[[h5py.File], None]:
         (lambda file: file.attrs.pop("fingerprint"), "attribute `fingerprint` is missing"),
         (replace("auxiliary", np.zeros((7, 10, 8), np.float32)), "must be .slice, height, width. and agree"),
         (replace("slice", np.arange(6)), "`slice` has shape .6,., not one entry per slice, .7,."),
+        (replace("target", np.zeros((7, 90), np.float32)), "`target` .7, 90. must be"),
+        (in_chunks, "`target` is not stored in one piece"),
+        (replace("slice", np.zeros(7)), "`slice` is float64, not what `prepare` writes"),
+        (lambda file: file.attrs.update(fingerprint=3), "attribute `fingerprint` is missing"),
         (replace("target", np.zeros(SHAPE)), "`target` is float64, not float32 or complex64"),
         (replace("auxiliary", np.zeros(SHAPE, np.complex64)), "`auxiliary` is complex64, not float32"),
     ],
@@ -129,7 +178,7 @@ def test_missing_and_foreign_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"val\.h5: the file is missing"):
         SliceStore(tmp_path / "val.h5", "cpu", 1.0)
     (tmp_path / "val.h5").write_text("no slices")
-    with pytest.raises(BadInput, match=r"val\.h5: it is not an HDF5 file"):
+    with pytest.raises(BadInput, match=r"val\.h5: it is truncated or no HDF5 file"):
         SliceStore(tmp_path / "val.h5", "cpu", 1.0)
 
 
