@@ -6,7 +6,7 @@ Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported 
 import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,8 @@ class Method:
         label: the name that tables print, by dataset.
         parameters: what ``build`` gets.
         changes: those of them that define a variant or sweep point; empty for the default.
+        collection: enters a configuration only where this is asked for; None: enters every one.
+        small: values with which ``methods.check`` builds the method in seconds.
         optimiser: name, learning rate and further options; empty for untrained methods.
         declines: masks that the method does not take, with the reason.
         full_parameter_count: trainable parameters at the folder's default parameters, if stated.
@@ -49,6 +51,8 @@ class Method:
     declines: Mapping[str, str] = field(default_factory=dict)
     full_parameter_count: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    collection: str | None = None
+    small: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,12 @@ class MethodFolder:
     variants: Mapping[str, Mapping[str, Any]]
     sweeps: Mapping[str, Mapping[str, Any]]
     path: Path
+
+    @property
+    def compared(self) -> list[str]:
+        """Method ids that have rows in Tables I and II: the default, and the variants that say so."""
+        chosen = [name for name, variant in self.variants.items() if variant.get("compared")]
+        return [self.default.id, *(f"{self.default.id}-{name}" for name in chosen)]
 
     def method(self, method_id: str) -> Method:
         """Return the default, a variant or a sweep point by its run id.
@@ -99,18 +109,11 @@ class MethodFolder:
     def _changed(
         self, method_id: str, parameters: Mapping[str, Any], label: str, count: int | None
     ) -> Method:
-        default = self.default
-        return Method(
+        return replace(
+            self.default,
             id=method_id,
-            folder=default.folder,
-            label=dict.fromkeys(default.label, label),
-            order=default.order,
-            trainable=default.trainable,
-            needs_auxiliary=default.needs_auxiliary,
-            citation=default.citation,
-            parameters={**default.parameters, **parameters},
-            optimiser=default.optimiser,
-            declines=default.declines,
+            label=dict.fromkeys(self.default.label, label),
+            parameters={**self.default.parameters, **parameters},
             full_parameter_count=count,
             changes=parameters,
         )
@@ -198,14 +201,17 @@ def _read_folder(path: Path) -> MethodFolder:
         optimiser=content.get("optimiser", {}),
         declines=content.get("declines", {}),
         full_parameter_count=content.get("full_parameter_count"),
+        collection=content.get("collection"),
+        small=content.get("small", {}),
     )
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
 
 
 def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
-    """Refuse variants and sweeps that change parameters which the method does not have."""
+    """Refuse variants, sweeps and small forms that change parameters which the method does not have."""
     changes = [(f"variants.{name}", set(v["parameters"])) for name, v in content.get("variants", {}).items()]
     changes += [(f"sweeps.{name}", set(s["parameters"])) for name, s in content.get("sweeps", {}).items()]
+    changes.append(("small", set(content.get("small", {}))))
     for place, names in changes:
         unknown = sorted(names - set(content["parameters"]))
         if unknown:

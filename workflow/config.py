@@ -133,6 +133,14 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
             raise BadInput(f"config: {place}: {error}") from error
         if folder != name:
             raise BadInput(f"config: {place}: {name!r} is a variant; name the folder {folder!r} instead")
+    named_by = [entry.default.collection for entry in methods.values()]
+    collections = sorted({name for name in named_by if name is not None})
+    for name in config["collections"]:
+        if name not in collections:
+            raise BadInput(
+                f"config: collections: {name!r} is unknown; method.yaml files name "
+                f"{', '.join(collections) or 'no collection'}"
+            )
     for name, changes in config["methods"].items():
         default = methods[name].default
         unknown = sorted(set(changes.get("parameters", {})) - set(default.parameters))

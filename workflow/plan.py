@@ -212,7 +212,10 @@ class Plan:
     def compared(self) -> list[str]:
         """Method ids of Tables I and II, in table order."""
         chosen = self.config["compare"]
-        return [name for name in self.methods if chosen == "all" or name in chosen]
+        if chosen == "all":
+            taken = {None, *self.config["collections"]}
+            chosen = [name for name, entry in self.methods.items() if entry.default.collection in taken]
+        return [method for name, entry in self.methods.items() if name in chosen for method in entry.compared]
 
     def method(self, method_id: str) -> Method:
         """Return a method with the configuration's changes applied."""
@@ -336,7 +339,7 @@ class Plan:
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
             )
         if rows is None:
-            rows = tuple((name, self.methods[name].default.label[dataset]) for name in self.compared)
+            rows = tuple((name, self.method(name).label[dataset]) for name in self.compared)
         return {
             "number": number,
             "dataset": dataset,

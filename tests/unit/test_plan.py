@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,14 @@ import pytest
 
 from data_prep.errors import BadInput
 from data_prep.masks import MASKS
-from methods.registry import discover
+from methods.registry import MethodFolder, discover
 from workflow.config import check_config, read_config
 from workflow.plan import Plan, Run, canonical
 from workflow.runs import RunSpec
 
 ROOT = Path(__file__).parents[2]
 METHODS = discover()
-COMPARED = list(METHODS)
+COMPARED = [name for name, entry in METHODS.items() if entry.default.collection is None]
 ABLATIONS = {"manet-no_kspace", "manet-no_attention"}
 
 
@@ -198,6 +199,58 @@ def test_a_method_is_not_run_under_a_mask_that_it_declines(tmp_path):
     masks = {run.mask for run in found.runs if run.method == "shy"}
     assert masks == {*MASKS["ixi"], *MASKS["fastmri"]} - {"2d_spiral_6x"}
     assert "shy" in [row["method"] for row in found.table_definitions[1]["rows"]]
+
+
+def with_collections(tmp_path: Path) -> Mapping[str, MethodFolder]:
+    """A method of every configuration, and one of a collection with a variant that has a row of its own."""
+    texts = {
+        "common": "",
+        "rare": "collection: exotic, variants: {b: {label: B, parameters: {size: 2}, compared: true}, "
+        "c: {label: C, parameters: {size: 3}}},",
+    }
+    for order, (name, text) in enumerate(texts.items()):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "model.py").touch()
+        (folder / "README.md").touch()
+        (folder / "method.yaml").write_text(
+            f"{{id: {name}, label: {name}, citation: none, order: {order}, trainable: false, "
+            f"needs_auxiliary: false, {text} parameters: {{size: 1}}}}",
+            encoding="utf-8",
+        )
+    return discover(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rows"),
+    [
+        ({}, ["common"]),
+        ({"collections": ["exotic"]}, ["common", "rare", "rare-b"]),
+        ({"compare": ["rare"]}, ["rare", "rare-b"]),
+        ({"compare": ["rare", "common"]}, ["common", "rare", "rare-b"]),
+        ({"compare": ["common"], "collections": ["exotic"]}, ["common"]),
+    ],
+)
+def test_a_collection_enters_where_it_or_the_method_is_named(tmp_path, changes, rows):
+    methods = with_collections(tmp_path)
+    content = plan(tables=[1], figures=[]).config | changes
+    found = Plan(check_config(content, methods), methods)
+    assert [row["method"] for row in found.table_definitions[1]["rows"]] == rows
+    assert {run.method for run in found.runs} == set(rows)
+
+
+def test_a_compared_variant_has_its_own_label_and_parameters(tmp_path):
+    methods = with_collections(tmp_path)
+    found = Plan(plan(tables=[1], figures=[]).config | {"compare": ["rare"]}, methods)
+    assert [row["label"] for row in found.table_definitions[1]["rows"]] == ["rare", "B"]
+    spec = json.loads(found.spec(Run("ixi", "1d_uniform_6x", "rare-b", 0)))
+    assert (spec["folder"], spec["parameters"]) == ("rare", {"size": 2})
+
+
+def test_an_unknown_collection_is_refused_with_the_known_ones(tmp_path):
+    content = plan(tables=[1], figures=[]).config
+    with pytest.raises(BadInput, match=r"config: collections: 'exotik' is unknown; .* name exotic$"):
+        check_config(content | {"collections": ["exotik"]}, with_collections(tmp_path))
 
 
 # ---- subjects -------------------------------------------------------------------------------------

@@ -1,0 +1,554 @@
+r"""Check that methods keep the contract: ``python -m methods.check NAME``.
+
+NAME is a folder of ``methods/`` (its variants are checked too) or one variant such as ``manet-sc``; without
+a name every method is checked. Each is built small (``small`` in its method.yaml) and taken through tiny
+head-like slices under every mask. A failure says what is wrong, with which input and, if the method's own
+code stopped, in which line. The exit status is 0 only if everything holds.
+"""
+
+import argparse
+import copy
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from data_prep.errors import run_command
+from data_prep.fourier import fft2c, ifft2c
+from data_prep.masks import MASKS, make_masks
+from data_prep.measurement import Measurement, Truth, measure
+from methods.contract import Reconstruction, ReconstructionModel
+from methods.registry import METHODS_FOLDER, Method, discover, folder_of, load_builder
+
+EVEN, ODD = (32, 32), (45, 37)
+GEOMETRIES = ((EVEN, "1d"), (EVEN, "2d"), (ODD, "1d"), (ODD, "2d"))
+# Initialisations tried before a parameter counts as out of the loss's reach.
+INITIALISATIONS = 12
+# Steps within which the loss on one batch must fall to FALLEN of what it was.
+STEPS, FALLEN = 60, 0.95
+_OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
+# Of the head-like slices: half axes and centre (in half sides), angle (rad), what it adds to the target
+# and to the auxiliary.
+_TISSUES = (
+    (0.72, 0.92, 0.00, 0.00, 0.0, 0.30, 0.90),  # scalp
+    (0.66, 0.86, 0.00, 0.00, 0.0, -0.25, -0.80),  # skull
+    (0.62, 0.82, 0.00, -0.02, 0.0, 0.85, 0.20),  # fluid
+    (0.58, 0.78, 0.00, -0.02, 0.0, -0.35, 0.25),  # grey matter
+    (0.44, 0.62, 0.00, -0.02, 0.0, -0.20, 0.25),  # white matter
+    (0.10, 0.28, 0.20, -0.05, -0.3, 0.60, -0.55),  # ventricles
+    (0.10, 0.28, -0.20, -0.05, 0.3, 0.60, -0.55),
+    (0.07, 0.07, 0.28, 0.42, 0.0, 0.40, -0.05),  # a lesion
+)
+
+
+class Violation(Exception):
+    """What a method does against the contract, and with which input."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: name of the check.
+        problem: what is wrong and where; None if the method passed.
+        seconds: how long it took.
+    """
+
+    check: str
+    problem: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A method under check.
+
+    Attributes:
+        method: as discovered.
+        builder: its ``build``.
+    """
+
+    method: Method
+    builder: Callable[..., ReconstructionModel]
+
+    @classmethod
+    def of(cls, method: Method) -> "Candidate":
+        """Import the method's code."""
+        return cls(method, load_builder(method.folder))
+
+    def small(self, shape: tuple[int, int], seed: int = 0) -> ReconstructionModel:
+        """Build the method in its small form for slices of this shape."""
+        torch.manual_seed(seed)
+        method = self.method
+        # What defines a variant stands, whatever the small form says of the rest.
+        return self.builder({**method.parameters, **method.small, **method.changes}, shape)
+
+
+def require(condition: bool, problem: str) -> None:
+    """Raise ``Violation`` unless the condition holds."""
+    if not condition:
+        raise Violation(problem)
+
+
+# ---- tiny data ------------------------------------------------------------------------------------
+
+
+def head_slices(batch: int, shape: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw target and auxiliary, float32 (batch, height, width): one anatomy each, in two contrasts."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in shape), indexing="ij")
+    target, auxiliary = torch.zeros(batch, *shape), torch.zeros(batch, *shape)
+    for half_x, half_y, centre_x, centre_y, angle, of_target, of_auxiliary in _TISSUES:
+        moved = 0.04 * torch.randn(batch, 3, 1, 1, generator=generator)
+        turn = torch.tensor(angle) + moved[:, 2]
+        right, down = x - centre_x - moved[:, 0], y - centre_y - moved[:, 1]
+        along = (right * turn.cos() + down * turn.sin()) / half_x
+        across = (down * turn.cos() - right * turn.sin()) / half_y
+        inside = (along.square() + across.square() < 1).float()
+        target += of_target * inside
+        auxiliary += of_auxiliary * inside
+    # Scanners' units: the benchmark, not the method, takes care of them.
+    return 300 * target.clamp(min=0), 500 * auxiliary.clamp(min=0)
+
+
+def with_phase(images: Tensor) -> Tensor:
+    """Give magnitude images (batch, height, width) a smooth phase, as measured k-space has."""
+    y, x = torch.meshgrid(*(torch.linspace(-1, 1, size) for size in images.shape[-2:]), indexing="ij")
+    return torch.polar(images, 0.6 + 1.2 * x - 0.8 * y + 0.7 * x * y)
+
+
+def sampling(pattern: str, batch: int, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """1d: columns, another draw for each slice; 2d: points, one mask for all slices; both with a centre."""
+    height, width = shape
+    if pattern == "1d":
+        mask = torch.rand(batch, 1, width, generator=generator) < 0.3
+        mask[:, :, width // 2 - 2 : width // 2 + 2] = True
+        return mask
+    mask = torch.rand(1, height, width, generator=generator) < 0.3
+    mask[:, height // 2 - 2 : height // 2 + 2, width // 2 - 2 : width // 2 + 2] = True
+    return mask
+
+
+def example(
+    shape: tuple[int, int] = EVEN, pattern: str = "1d", batch: int = 2, seed: int = 0
+) -> tuple[Measurement, Truth]:
+    """Measure head-like slices with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    target, auxiliary = head_slices(batch, shape, generator)
+    noise = 6 * torch.randn(batch, *shape, dtype=torch.complex64, generator=generator)
+    return measure(target, auxiliary, sampling(pattern, batch, shape, generator), noise)
+
+
+def named_measurement(mask_name: str, shape: tuple[int, int]) -> tuple[Measurement, Truth]:
+    """Measure two head-like slices under a mask of the benchmark; fastMRI's have a phase, IXI's noise."""
+    generator = torch.Generator().manual_seed(1)
+    target, auxiliary = head_slices(2, shape, generator)
+    subjects = ("file1", "file2")
+    mask = torch.from_numpy(make_masks(mask_name, *shape, 0, subjects).evaluation(subjects))
+    if mask_name in MASKS["fastmri"]:
+        return measure(with_phase(target), auxiliary, mask)
+    noise = 6 * torch.randn(2, *shape, dtype=torch.complex64, generator=generator)
+    return measure(target, auxiliary, mask, noise)
+
+
+def measured(kspace: Tensor, auxiliary: Tensor, mask: Tensor) -> tuple[Measurement, Truth]:
+    """Measure a given k-space to the bit: as the 'noise' of an empty image, for M (F 0 + n) is M n."""
+    measurement, _ = measure(torch.zeros(auxiliary.shape), auxiliary, mask, kspace)
+    normalised = kspace / measurement.scale[:, None, None]
+    return measurement, Truth(image=ifft2c(normalised).abs(), kspace=normalised)
+
+
+# ---- what checks are made of ----------------------------------------------------------------------
+
+
+def where(shape: tuple[int, int], *details: str) -> str:
+    """Name an input: its sides and what else distinguishes it."""
+    return ", ".join([f"{shape[0]}x{shape[1]}", *details])
+
+
+def step(model: ReconstructionModel, measurement: Measurement, truth: Truth) -> tuple[Reconstruction, Tensor]:
+    """Reconstruct, and send the gradient of the loss back if anything is trained."""
+    reconstruction = model(measurement)
+    loss = model.loss(reconstruction, truth, measurement)
+    # More than one value is the finding of ``output``.
+    if loss.requires_grad and loss.numel() == 1:
+        torch.autograd.backward(loss)
+    return reconstruction, loss.detach()
+
+
+def optimiser_of(method: Method, model: nn.Module) -> torch.optim.Optimizer:
+    """Make the method's own optimiser."""
+    options: dict[str, Any] = {key: value for key, value in method.optimiser.items() if key != "name"}
+    name = method.optimiser["name"]
+    require(name in _OPTIMISERS, f"method.yaml: optimiser.name is {name!r}, not {', '.join(_OPTIMISERS)}")
+    made: torch.optim.Optimizer = getattr(torch.optim, _OPTIMISERS[name])(model.parameters(), **options)
+    return made
+
+
+def train(candidate: Candidate, model: ReconstructionModel) -> Iterator[float]:
+    """Yield the losses of steps on one batch with the method's own optimiser, before each step."""
+    optimiser = optimiser_of(candidate.method, model)
+    measurement, truth = example()
+    while True:
+        optimiser.zero_grad()
+        loss = step(model, measurement, truth)[1].item()
+        optimiser.step()
+        yield loss
+
+
+def require_finite(
+    model: ReconstructionModel, reconstruction: Reconstruction, loss: Tensor, place: str
+) -> None:
+    """Require finite image, loss and gradients, and a gradient for every parameter."""
+    require(bool(torch.isfinite(reconstruction.image).all()), f"the image has NaN or infinity ({place})")
+    require(bool(torch.isfinite(loss)), f"the loss is {loss.item()} ({place})")
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            require(parameter.grad is not None, f"{name} takes no part in the loss ({place})")
+            assert parameter.grad is not None
+            finite = bool(torch.isfinite(parameter.grad).all())
+            require(finite, f"the gradient of {name} has NaN or infinity ({place})")
+
+
+def require_image(reconstruction: Reconstruction, truth: Truth, place: str) -> None:
+    """Require a float32 image of the target's shape."""
+    image = reconstruction.image
+    found, wanted = tuple(image.shape), tuple(truth.image.shape)
+    require(found == wanted, f"the image is {found}, not {wanted} ({place})")
+    require(image.dtype == torch.float32, f"the image is {image.dtype}, not float32 ({place})")
+
+
+# ---- the checks -----------------------------------------------------------------------------------
+
+
+def parameter_count(candidate: Candidate) -> None:
+    """The stated parameter count is the built one, at 256x256 and the defaults."""
+    method = candidate.method
+    with torch.device("meta"):
+        model = candidate.builder(method.parameters, (256, 256))
+    count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    stated = method.full_parameter_count
+    require(
+        stated in (None, count), f"method.yaml: full_parameter_count is {stated}, the network has {count}"
+    )
+    require(
+        (count > 0) == method.trainable,
+        f"method.yaml: trainable is {str(method.trainable).lower()}, but there are {count} parameters",
+    )
+
+
+def output(candidate: Candidate) -> None:
+    """The image has the target's shape, is float32 and finite, for even and odd sides."""
+    for shape, pattern in GEOMETRIES:
+        place = where(shape, f"{pattern} mask", "batch of 2")
+        measurement, truth = example(shape, pattern)
+        model = candidate.small(shape)
+        with torch.no_grad():
+            require_image(copy.deepcopy(model)(measurement), truth, place)
+        reconstruction, loss = step(model, measurement, truth)
+        require(
+            loss.shape == () and loss.dtype == torch.float32,
+            f"the loss is {loss.dtype} of shape {tuple(loss.shape)}, not a float32 scalar ({place})",
+        )
+        require(loss.item() > 0, f"the loss is {loss.item()}, not above 0 ({place})")
+        require_finite(model, reconstruction, loss, place)
+
+
+def batch_of_one(candidate: Candidate) -> None:
+    """A batch of one slice trains."""
+    measurement, truth = example(ODD, "2d", batch=1)
+    model = candidate.small(ODD)
+    require_finite(model, *step(model, measurement, truth), where(ODD, "2d mask", "batch of 1"))
+
+
+def masks(candidate: Candidate) -> None:
+    """Every mask of the benchmark is taken, or declined with a reason."""
+    declines, known = candidate.method.declines, [name for names in MASKS.values() for name in names]
+    for name in declines:
+        require(
+            name in known, f"method.yaml: declines: {name!r} is no mask; the masks are {', '.join(known)}"
+        )
+    model = candidate.small((64, 64)).eval()
+    for name in known:
+        if name not in declines:
+            measurement, truth = named_measurement(name, (64, 64))
+            with torch.no_grad():
+                reconstruction = model(measurement)
+            require_image(reconstruction, truth, f"mask {name}")
+            finite = bool(torch.isfinite(reconstruction.image).all())
+            require(finite, f"the image has NaN or infinity (mask {name}); decline the mask if it must be so")
+
+
+def gradients(candidate: Candidate) -> None:
+    """Gradients reach every parameter."""
+    # A ReLU may be silent for one initialisation (an attention of one hidden channel often is), so
+    # several are tried. Batch norm cancels a bias just before it in training; with its running
+    # statistics (evaluation mode) that bias counts as well.
+    measurement, truth = example()
+    untouched = [name for name, _ in candidate.small(EVEN).named_parameters()]
+    for seed in range(INITIALISATIONS):
+        model = candidate.small(EVEN, seed).eval()
+        step(model, measurement, truth)
+        found = dict(model.named_parameters())
+        untouched = [name for name in untouched if not _has_gradient(found[name])]
+        if not untouched:
+            return
+    require(
+        not untouched,
+        f"no gradient reaches {', '.join(untouched)} in {INITIALISATIONS} initialisations "
+        f"({where(EVEN, '1d mask')}); use them in the loss or remove them",
+    )
+
+
+def _has_gradient(parameter: nn.Parameter) -> bool:
+    return parameter.grad is not None and bool(parameter.grad.any())
+
+
+def determinism(candidate: Candidate) -> None:
+    """The seed decides everything: equal seeds, equal bits; other seeds, other weights."""
+    measurement, truth = example()
+
+    def trained_twice(seed: int) -> Tensor:
+        model = candidate.small(EVEN, seed)
+        if candidate.method.trainable:
+            losses = train(candidate, model)
+            next(losses), next(losses)
+        return step(model, measurement, truth)[0].image
+
+    first = trained_twice(0)
+    require(
+        torch.equal(trained_twice(0), first), "two trainings of two steps from one seed differ in their bits"
+    )
+    if candidate.method.trainable:
+        require(not torch.equal(trained_twice(1), first), "another seed gives the same weights")
+    else:
+        require(torch.equal(trained_twice(1), first), "nothing is trained, but the seed changes the image")
+
+
+def learning(candidate: Candidate) -> None:
+    """The loss falls on one batch with the method's own optimiser."""
+    losses = train(candidate, candidate.small(EVEN))
+    first = lowest = next(losses)
+    for _ in range(STEPS):
+        lowest = min(lowest, next(losses))
+        if lowest < FALLEN * first:
+            return
+    raise Violation(
+        f"the loss falls from {first:.4g} to no less than {lowest:.4g} in {STEPS} steps on one batch "
+        f"({where(EVEN, '1d mask')}); look at the loss, or at the learning rate in method.yaml"
+    )
+
+
+def checkpoint(candidate: Candidate) -> None:
+    """A saved state gives the same reconstruction."""
+    measurement, _ = example()
+    model = candidate.small(EVEN)
+    if candidate.method.trainable:
+        losses = train(candidate, model)
+        next(losses), next(losses)
+    restored = candidate.small(EVEN, seed=1)
+    restored.load_state_dict(copy.deepcopy(model.state_dict()), strict=True)
+    with torch.no_grad():
+        same = torch.equal(restored.eval()(measurement).image, model.eval()(measurement).image)
+    require(
+        same,
+        f"the image changes when the weights are loaded into a new network ({where(EVEN)}); "
+        "keep all that training changes in parameters or buffers",
+    )
+
+
+def constant_images(candidate: Candidate) -> None:
+    """Empty and constant slices stay finite."""
+    for value in (0.0, 1.0):
+        for training, shape in ((True, EVEN), (True, ODD), (False, ODD)):
+            generator = torch.Generator().manual_seed(0)
+            images = torch.full((2, *shape), value)
+            measurement, truth = measure(images, images, sampling("1d", 2, shape, generator))
+            model = candidate.small(shape).train(training)
+            place = where(shape, f"all pixels {value:g}", "training" if training else "evaluation")
+            require_finite(model, *step(model, measurement, truth), place)
+
+
+def independent_slices(candidate: Candidate) -> None:
+    """In evaluation, a slice does not depend on the others of its batch."""
+    measurement, _ = example(ODD, "1d", batch=3)
+    alone = Measurement(
+        kspace=measurement.kspace[1:2],
+        mask=measurement.mask[1:2],
+        auxiliary=measurement.auxiliary[1:2],
+        auxiliary_kspace=measurement.auxiliary_kspace[1:2],
+        scale=measurement.scale[1:2],
+    )
+    model = candidate.small(ODD).eval()
+    with torch.no_grad():
+        difference = (model(alone).image - model(measurement).image[1:2]).abs().max().item()
+    require(difference <= 1e-4, f"a slice alone differs by {difference:.2g} from itself in a batch of 3")
+
+
+def no_look_at_truth(candidate: Candidate) -> None:
+    """Truth and unsampled k-space have no way into the image."""
+    for shape, pattern, training in ((EVEN, "1d", True), (EVEN, "1d", False), (ODD, "2d", True)):
+        generator = torch.Generator().manual_seed(3)
+        mask = sampling(pattern, 2, shape, generator)
+        target, auxiliary = head_slices(2, shape, generator)
+        kspace = fft2c(with_phase(target))
+        elsewhere = torch.randn(2, *shape, dtype=torch.complex64, generator=generator)
+        model = candidate.small(shape).train(training)
+        # The second pass of the second model comes after its loss has seen the other truth.
+        images = []
+        for other in (kspace, torch.where(mask, kspace, elsewhere)):
+            measurement, truth = measured(other, auxiliary, mask)
+            again = copy.deepcopy(model)
+            for _ in range(2):
+                torch.manual_seed(0)
+                images.append(step(again, measurement, truth)[0].image)
+        place = where(shape, f"{pattern} mask", "training" if training else "evaluation")
+        require(torch.equal(images[0], images[2]), f"the image changes with unsampled k-space ({place})")
+        require(
+            torch.equal(images[1], images[3]),
+            f"the image changes with the truth that an earlier loss saw ({place})",
+        )
+
+
+def auxiliary(candidate: Candidate) -> None:
+    """The auxiliary scan matters exactly where method.yaml says so."""
+    measurement, _ = example()
+    flipped = replace(
+        measurement,
+        auxiliary=measurement.auxiliary.flip(-1),
+        auxiliary_kspace=fft2c(measurement.auxiliary.flip(-1).to(torch.complex64)),
+    )
+    model = candidate.small(EVEN)
+    with torch.no_grad():
+        model(measurement)  # fills running statistics, if there are any
+        model.eval()
+        matters = not torch.equal(model(measurement).image, model(flipped).image)
+    stated = candidate.method.needs_auxiliary
+    require(
+        matters == stated,
+        f"method.yaml: needs_auxiliary is {str(stated).lower()}, but another auxiliary "
+        f"{'changes' if matters else 'does not change'} the image",
+    )
+
+
+def full_precision(candidate: Candidate) -> None:
+    """Under mixed precision, image and loss are float32 and finite."""
+    measurement, truth = example(ODD, "2d")
+    model = candidate.small(ODD)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reconstruction = model(measurement)
+        loss = model.loss(reconstruction, truth, measurement)
+    place = where(ODD, "2d mask", "bfloat16 autocast")
+    require_image(reconstruction, truth, place)
+    require(loss.dtype == torch.float32, f"the loss is {loss.dtype}, not float32 ({place})")
+    require(bool(np.isfinite(loss.item())), f"the loss is {loss.item()} ({place})")
+
+
+CHECKS: dict[str, Callable[[Candidate], None]] = {
+    function.__name__: function
+    for function in (
+        parameter_count,
+        output,
+        batch_of_one,
+        masks,
+        gradients,
+        determinism,
+        learning,
+        checkpoint,
+        constant_images,
+        independent_slices,
+        no_look_at_truth,
+        auxiliary,
+        full_precision,
+    )
+}
+_OF_TRAINED = {"gradients", "learning"}
+
+
+def checks_of(method: Method) -> list[str]:
+    """Return the names of the checks that apply to a method."""
+    return [name for name in CHECKS if method.trainable or name not in _OF_TRAINED]
+
+
+def methods_of(name: str) -> list[Method]:
+    """Return a folder's default and variants, or the one variant or sweep point that ``name`` names.
+
+    Raises:
+        BadInput: there is no such method.
+    """
+    found = discover()
+    folder = found[folder_of(name, found)]
+    if name != folder.default.id:
+        return [folder.method(name)]
+    return [folder.default, *(folder.method(f"{name}-{variant}") for variant in folder.variants)]
+
+
+def check(method: Method, name: str) -> Finding:
+    """Run one check on a method; whatever its code raises is the finding."""
+    started = time.perf_counter()
+    problem = None
+    try:
+        CHECKS[name](Candidate.of(method))
+    except Violation as violation:
+        problem = str(violation)
+    except Exception as error:  # The code under check is foreign: anything may come out of it.
+        problem = f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, method)}"
+    return Finding(name, problem, time.perf_counter() - started)
+
+
+def _line_of(error: Exception, method: Method) -> str:
+    """Name the last line of the method's own folder that an error came through."""
+    folder = str(METHODS_FOLDER / method.folder)
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in stack if frame.filename.startswith(folder)]
+    if not frames:
+        return ""
+    place = f"methods/{method.folder}{frames[-1].filename.removeprefix(folder)}"
+    return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
+
+
+def report(method: Method) -> Iterator[tuple[bool, str]]:
+    """Run every check that applies, yielding whether it passed and a line that says so."""
+    for name in checks_of(method):
+        finding = check(method, name)
+        title = (CHECKS[name].__doc__ or name).rstrip(".")
+        line = f"  {'ok  ' if finding.problem is None else 'FAIL'}  {title:<84} {finding.seconds:5.1f} s"
+        if finding.problem is not None:
+            line += f"\n        {finding.problem}"
+        yield finding.problem is None, line
+
+
+def run(names: Sequence[str]) -> int:
+    """Check the named methods (all if none is named), print what was found, and return the failures."""
+    chosen = [method for name in names or discover() for method in methods_of(name)]
+    failures = 0
+    for method in chosen:
+        sys.stdout.write(f"{method.id}: {method.label['ixi']}\n")
+        for passed, line in report(method):
+            failures += not passed
+            sys.stdout.write(line + "\n")
+            sys.stdout.flush()
+    total = sum(len(checks_of(method)) for method in chosen)
+    sys.stdout.write(f"{total - failures} of {total} checks passed\n")
+    return failures
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m methods.check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("name", nargs="*", help="folder or variant, e.g. manet or manet-sc; default: all")
+    torch.set_num_threads(1)
+    if run(parser.parse_args().name):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,71 @@
+"""Start a method: ``python -m methods.new NAME`` copies ``methods/_template`` with the name filled in.
+
+The new folder is a complete, working method; docs/adding_a_method.md tells how to go on from there.
+"""
+
+import argparse
+import keyword
+import re
+import sys
+from pathlib import Path
+
+from data_prep.errors import BadInput, run_command
+from methods.registry import METHODS_FOLDER
+
+TEMPLATE = "_template"
+_FILES = ("method.yaml", "model.py", "README.md")
+
+
+def check_name(name: str, folder: Path = METHODS_FOLDER) -> None:
+    """Refuse a name that cannot be, or already is, a method's.
+
+    Raises:
+        BadInput: the name is malformed, a word of Python, or taken by a folder or module.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise BadInput(
+            f"NAME: {name!r} is no method's name; use letters a-z, digits and _, starting with a letter"
+        )
+    if keyword.iskeyword(name):
+        raise BadInput(f"NAME: {name!r} is a word of Python and cannot be imported; choose another")
+    if name == TEMPLATE.lstrip("_"):
+        raise BadInput(f"NAME: {name!r} is what the template calls itself; choose another")
+    for taken in (folder / name, folder / f"{name}.py"):
+        if taken.exists():
+            raise BadInput(f"NAME: methods/{taken.name} exists already; choose another name or delete it")
+
+
+def create(name: str, folder: Path = METHODS_FOLDER) -> Path:
+    """Copy the template to ``folder``/``name`` and return that folder.
+
+    Raises:
+        BadInput: the name cannot be a method's, or is taken.
+    """
+    check_name(name, folder)
+    made = folder / name
+    made.mkdir()
+    words = name.split("_")
+    for file in _FILES:
+        text = (METHODS_FOLDER / TEMPLATE / file).read_text(encoding="utf-8")
+        # The class first: its name holds the label's.
+        text = text.replace("TemplateReconstruction", "".join(map(str.capitalize, words)) + "Reconstruction")
+        text = text.replace("Template", " ".join(words).capitalize()).replace("template", name)
+        (made / file).write_text(text, encoding="utf-8")
+    return made
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m methods.new", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("name", metavar="NAME", help="name of the new folder: a-z, 0-9 and _")
+    name = parser.parse_args().name
+    create(name)
+    for file in _FILES:
+        sys.stdout.write(f"methods/{name}/{file}\n")
+    sys.stdout.write(f"Next: python -m methods.check {name}\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
