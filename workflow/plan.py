@@ -296,6 +296,18 @@ class Plan:
                 }
         return found
 
+    def table_runs(self, number: int) -> list[Run]:
+        """Return the runs that a table is made from."""
+        definition = self.table_definitions[number]
+        shown = {row["method"] for row in definition["rows"]}
+        return [
+            run
+            for run in self.runs
+            if run.dataset == definition["dataset"]
+            and run.mask in definition["masks"]
+            and run.method in shown
+        ]
+
     @cached_property
     def figure_definitions(self) -> dict[int, dict[str, Any]]:
         """Per figure number: dataset, masks and rows, or the grid of loss weights of Fig. 9."""

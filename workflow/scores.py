@@ -15,6 +15,8 @@ import pandas as pd
 from data_prep.errors import BadInput
 
 METRICS = ("ssim", "psnr", "nmse")
+RISING = {"ssim": True, "psnr": True, "nmse": False}  # whether higher is better
+ALPHA = 0.05  # level of significance
 DATASET_NAMES = {"ixi": "IXI", "fastmri": "fastMRI"}
 MODALITIES = {"ixi": ("T2", "T1"), "fastmri": ("PDFS", "PD")}  # target, auxiliary
 _COLUMNS = ("dataset", "mask", "method", "seed", "subject", "slice", "level", *METRICS)
@@ -44,6 +46,16 @@ class Definition:
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
     grid: Mapping[tuple[float, float], str] = field(default_factory=dict)
+
+    @property
+    def run_paths(self) -> list[str]:
+        """The runs that the rows are made from, as folders below ``runs/``."""
+        return [
+            f"{self.dataset}/{mask}/{row.method}/seed{seed}"
+            for mask in self.masks
+            for row in self.rows
+            for seed in self.seeds
+        ]
 
     @property
     def data_note(self) -> str:
@@ -89,6 +101,21 @@ def read_definition(text: str) -> Definition:
     return definition
 
 
+def read_definitions(text: str) -> list[Definition]:
+    """Parse the JSON list of ``--definitions``.
+
+    Raises:
+        BadInput: not a list of definitions.
+    """
+    try:
+        entries = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"--definitions: not JSON ({error}); give what workflow.plan defines") from error
+    if not isinstance(entries, list):
+        raise BadInput("--definitions: not a list; give what workflow.plan defines, between brackets")
+    return [read_definition(json.dumps(entry)) for entry in entries]
+
+
 @dataclass(frozen=True)
 class Cell:
     """One method under one mask.
@@ -126,23 +153,39 @@ def read_metrics(path: Path) -> pd.DataFrame:
     return metrics
 
 
-def summarise(
+@dataclass(frozen=True)
+class Units:
+    """The scores behind a cell.
+
+    Attributes:
+        status: as ``Cell.status``.
+        seeds: as ``Cell.seeds``.
+        scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
+            unless the status is "ok".
+    """
+
+    status: str
+    seeds: tuple[int, ...]
+    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*METRICS], dtype=np.float64))
+
+
+def unit_scores(
     metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
-) -> dict[tuple[str, str], Cell]:
-    """Return (mask, method) -> Cell; each unit is averaged over seeds before mean and spread are taken.
+) -> dict[tuple[str, str], Units]:
+    """Return (mask, method) -> the scores of its volumes or slices, averaged over seeds.
 
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes.
     """
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
     chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
-    cells = {}
+    found = {}
     for mask in definition.masks:
         reference: set[Any] | None = None
         for method in methods:
             runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
-            cells[mask, method] = _cell(runs, definition.seeds)
-            if cells[mask, method].status != "ok":
+            found[mask, method] = _units(runs, definition.seeds)
+            if found[mask, method].status != "ok":
                 continue
             for seed in definition.seeds:
                 units = set(runs.index[runs["seed"] == seed])
@@ -152,7 +195,18 @@ def summarise(
                         f"metrics: {method} under {mask}, seed {seed}, was evaluated on other test volumes "
                         "than the runs above it; evaluate it again on the current test split"
                     )
-    return cells
+    return found
+
+
+def summarise(
+    metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
+) -> dict[tuple[str, str], Cell]:
+    """Return (mask, method) -> Cell; each unit is averaged over seeds before mean and spread are taken.
+
+    Raises:
+        BadInput: the runs under one mask were evaluated on different volumes.
+    """
+    return {key: _cell(units) for key, units in unit_scores(metrics, definition, methods).items()}
 
 
 def _blank_units(scores: pd.DataFrame) -> list[Any]:
@@ -162,25 +216,30 @@ def _blank_units(scores: pd.DataFrame) -> list[Any]:
     return [] if blank.all() else list(blank.index[blank])
 
 
-def _cell(runs: pd.DataFrame, seeds: tuple[int, ...]) -> Cell:
+def _units(runs: pd.DataFrame, seeds: tuple[int, ...]) -> Units:
     present = set(runs["seed"])
     missing = tuple(seed for seed in seeds if seed not in present)
     if missing:
-        return Cell("missing", missing)
+        return Units("missing", missing)
     runs = runs[runs["seed"].isin(seeds)]
     broken = runs.loc[runs[list(METRICS)].isna().any(axis=1), "seed"]
     if len(broken):
         # The surviving seeds alone would flatter the method: no average is given.
-        return Cell("diverged", tuple(sorted(set(broken.tolist()))))
-    units = runs.groupby(level=["subject", "slice"])[list(METRICS)].mean()
-    values = {metric: units[metric].to_numpy(dtype=np.float64) for metric in METRICS}
+        return Units("diverged", tuple(sorted(set(broken.tolist()))))
+    return Units("ok", seeds, runs.groupby(level=["subject", "slice"])[list(METRICS)].mean())
+
+
+def _cell(units: Units) -> Cell:
+    if units.status != "ok":
+        return Cell(units.status, units.seeds)
+    values = {metric: units.scores[metric].to_numpy(dtype=np.float64) for metric in METRICS}
     return Cell(
         status="ok",
-        seeds=seeds,
+        seeds=units.seeds,
         mean={metric: float(value.mean()) for metric, value in values.items()},
         std={metric: float(value.std(ddof=0)) for metric, value in values.items()},
-        units=len(units),
-        volumes=units.index.get_level_values("subject").nunique(),
+        units=len(units.scores),
+        volumes=units.scores.index.get_level_values("subject").nunique(),
     )
 
 

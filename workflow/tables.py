@@ -1,7 +1,8 @@
 """Tables I to IV in the paper's layout, with the paper's values and the differences beside ours.
 
-``python -m workflow.tables --definition JSON --metrics results/X/metrics.parquet --masks results/X/masks/ixi
---output results/X/tables`` writes ``table_<number>.csv``, ``.md``, ``.tex`` and ``.html``.
+``python -m workflow.tables --definition JSON --results results/X --configuration SHA256 --output
+results/X/tables`` writes ``table_<number>.csv``, ``.md``, ``.tex`` and ``.html``. What the paired tests do
+not tell apart stands in ``statistics/`` (``workflow.significance``).
 """
 
 import argparse
@@ -18,10 +19,13 @@ from tabulate import tabulate
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.masks import label, parse_mask
+from workflow.provenance import footer
 from workflow.scores import (
+    ALPHA,
     DATASET_NAMES,
     METRICS,
     MODALITIES,
+    RISING,
     Cell,
     Definition,
     Row,
@@ -54,8 +58,8 @@ SUBJECTS = {
     "IV": "Order of channel (C) and spatial (S) attention in MANet",
 }
 DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
+ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑", "nmse": "NMSE ↓"}
-RISING = {"ssim": True, "psnr": True, "nmse": False}
 
 
 # ---- numbers --------------------------------------------------------------------------------------
@@ -84,7 +88,10 @@ def ranks(values: Iterable[float | None], digits: int, higher_is_better: bool) -
 
 
 def tidy_table(
-    definition: Definition, metrics: pd.DataFrame, accelerations: dict[str, float]
+    definition: Definition,
+    metrics: pd.DataFrame,
+    accelerations: Mapping[str, float],
+    verdicts: Mapping[tuple[str, str, str], str],
 ) -> pd.DataFrame:
     """Return one row per mask and method: status, means, spreads, ranks, the paper's values, differences.
 
@@ -92,6 +99,7 @@ def tidy_table(
         definition: the table.
         metrics: contents of ``metrics.parquet``.
         accelerations: mask -> realised acceleration.
+        verdicts: (mask, metric, method) -> how the paired test tells it from the best of its column.
     """
     cells = summarise(metrics, definition, tuple(row.method for row in definition.rows))
     paper = published_values(definition.numeral)
@@ -120,6 +128,10 @@ def tidy_table(
                     "units": cell.units,
                     **_numbers(cell, paper.get((mask, row.method), {})),
                     **{f"{metric}_rank": placed[metric][index] for metric in METRICS},
+                    **{
+                        f"{metric}_verdict": verdicts.get((mask, metric, row.method), "")
+                        for metric in METRICS
+                    },
                 }
             )
     table = pd.DataFrame.from_records(records)
@@ -170,6 +182,7 @@ class Page:
     caption: tuple[str, ...]
     blocks: tuple[Block, ...]
     notes: tuple[str, ...]
+    footer: str
 
 
 COMPARISON = (
@@ -179,12 +192,16 @@ COMPARISON = (
 )
 
 
-def lay_out(definition: Definition, table: pd.DataFrame, narrow: bool = False) -> Page:
+def lay_out(
+    definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame, footer: str, narrow: bool = False
+) -> Page:
     """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns.
 
     Args:
         definition: the table.
         table: what ``tidy_table`` returns.
+        statistics: what ``read_statistics`` returns.
+        footer: the sentence on provenance.
         narrow: one mask per sub-table and methods as rows throughout, for screens.
     """
     records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
@@ -198,9 +215,10 @@ def lay_out(definition: Definition, table: pd.DataFrame, narrow: bool = False) -
         number=definition.number,
         name=f"Table {definition.numeral}",
         title=_title(definition),
-        caption=_caption(definition, table),
+        caption=_caption(definition, table, statistics),
         blocks=tuple(blocks),
         notes=_notes(definition, table),
+        footer=footer,
     )
 
 
@@ -259,7 +277,8 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
     mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], DIGITS[metric]
     if np.isinf(mean):
         return Text("∞", "best")
-    return Text(f"{mean:.{digits}f} ± {std:.{digits}f}", "" if pd.isna(rank) else marks.get(rank, ""))
+    alike = f" {ALIKE}" if row[f"{metric}_verdict"] == "not distinguishable" else ""
+    return Text(f"{mean:.{digits}f} ± {std:.{digits}f}{alike}", "" if pd.isna(rank) else marks.get(rank, ""))
 
 
 def _paper(row: dict[Any, Any], metric: str) -> str:
@@ -291,7 +310,7 @@ def _title(definition: Definition) -> str:
     return f"{SUBJECTS[definition.numeral]}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
-def _caption(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+def _caption(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
     name = DATASET_NAMES[definition.dataset]
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
@@ -319,6 +338,7 @@ def _caption(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
         _CONVENTIONS[definition.convention],
         f"Mean ± population standard deviation over {counted}; {seeds}.",
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
+        *significance_sentence(statistics),
         difference,
         "Realised acceleration, ACS included: "
         + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
@@ -333,6 +353,27 @@ _CONVENTIONS = {
     ),
     "slice": "Slice convention: every slice by itself, its ground truth's maximum as data range; PSNR in dB.",
 }
+
+
+def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
+    """Say what the mark of undistinguished values means, or that no test of the table can be significant."""
+    tested = statistics[statistics["verdict"].isin([*_VERDICTS])]
+    if tested.empty:
+        return ()
+    first = tested.iloc[0]
+    tests, volumes, least = int(first["tests"]), int(tested["volumes"].max()), float(tested["least_p"].min())
+    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {_count(tests, 'test')}"
+    if (tested["verdict"] == "unreachable").all():
+        return (
+            f"Significance is out of reach with {_count(volumes, 'test volume')}: the least p of a {test}, "
+            f"is {least:.3g} before and {min(1.0, tests * least):.3g} after correction; it takes "
+            f"{int(first['volumes_needed'])} volumes. No difference in this table is shown to be more than "
+            "chance.",
+        )
+    return (f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}).",)
+
+
+_VERDICTS = ("distinguishable", "not distinguishable", "unreachable")
 
 
 def _count(number: int, noun: str) -> str:
@@ -362,19 +403,21 @@ def to_markdown(page: Page) -> str:
     for block in page.blocks:
         ((heading, headers),) = block.groups
         body = [
-            [_markdown(name), *(marks.get(cell.mark, "{}").format(_markdown(cell.text)) for cell in cells)]
+            [markdown(name), *(marks.get(cell.mark, "{}").format(markdown(cell.text)) for cell in cells)]
             for name, cells in block.rows
         ]
         align = ["left", *["right"] * len(headers)]
         grid = tabulate(body, [block.stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)
         parts += [f"**{heading}**", "", grid, ""]
     caption = " ".join(page.caption).replace("second best underlined", "second best in italics")
-    parts += [_markdown(caption), ""]
-    parts += [f"- {_markdown(note)}" for note in page.notes] + ([""] if page.notes else [])
+    parts += [markdown(caption), ""]
+    parts += [f"- {markdown(note)}" for note in page.notes] + ([""] if page.notes else [])
+    parts += [markdown(page.footer), ""]
     return "\n".join(parts)
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Escape text for Markdown."""
     for character in "\\|*_<":
         text = text.replace(character, "\\" + character)
     return text
@@ -389,6 +432,7 @@ _TEX = {
     "×": r"$\times$",
     "−": "$-$",
     "—": "---",
+    "≈": r"$\approx$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "∞": r"$\infty$",
@@ -439,27 +483,69 @@ def to_latex(page: Page) -> str:
 
 def to_html(page: Page) -> str:
     """Return a narrow page as one self-contained HTML document; wide screens show two masks side by side."""
-    return _environment(autoescape=True).get_template("table.html.j2").render(page=page)
+    return template("table.html.j2").render(page=page)
+
+
+def template(name: str) -> jinja2.Template:
+    """Return one of the HTML templates, which escapes what is put into it."""
+    return _environment(autoescape=True).get_template(name)
 
 
 # ---- command --------------------------------------------------------------------------------------
 
 
-def write_table(definition: Definition, metrics_file: Path, masks: Path, output: Path) -> None:
+def read_statistics(path: Path) -> pd.DataFrame:
+    """Read a table's ``statistics/table_<number>.csv``.
+
+    Raises:
+        BadInput: the file is missing or lacks a column.
+    """
+    try:
+        statistics = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; run workflow.significance first") from error
+    for column in ("mask", "metric", "method", "volumes", "tests", "least_p", "volumes_needed", "verdict"):
+        if column not in statistics.columns:
+            raise BadInput(
+                f"{path}: column {column} is missing; make the file again with workflow.significance"
+            )
+    return statistics.fillna({"verdict": ""})
+
+
+def write_table(definition: Definition, results: Path, configuration: str, output: Path) -> None:
     """Write one table as CSV, Markdown, LaTeX and HTML into the folder ``output``.
+
+    Args:
+        definition: the table.
+        results: folder of the experiment.
+        configuration: sha256 of its configuration, for the footer.
+        output: folder to write into.
 
     Raises:
         BadInput: an input is missing or does not fit.
     """
     if definition.numeral not in SUBJECTS:
         raise BadInput(f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}")
-    accelerations = {mask: realised_acceleration(masks, mask) for mask in definition.masks}
-    table = tidy_table(definition, read_metrics(metrics_file), accelerations)
-    narrow = lay_out(definition, table, narrow=True)
+    folder = results / "masks" / definition.dataset
+    accelerations = {mask: realised_acceleration(folder, mask) for mask in definition.masks}
+    statistics = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
+    verdicts = {
+        (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
+    }
+    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
+    origin = footer(
+        results,
+        definition.experiment,
+        definition.dataset,
+        {mask: label(mask) for mask in definition.masks},
+        definition.run_paths,
+        configuration,
+    )
+    narrow = lay_out(definition, table, statistics, origin, narrow=True)
     texts = {
         "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "md": to_markdown(narrow),
-        "tex": to_latex(lay_out(definition, table)),
+        "tex": to_latex(lay_out(definition, table, statistics, origin)),
         "html": to_html(narrow),
     }
     for suffix, text in texts.items():
@@ -471,11 +557,13 @@ def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m workflow.tables", description=__doc__)
     parser.add_argument("--definition", required=True, help="the table as JSON, as workflow.plan defines it")
-    parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
-    parser.add_argument("--masks", required=True, type=Path, help="folder of the masks' json files")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
     parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
     arguments = parser.parse_args()
-    write_table(read_definition(arguments.definition), arguments.metrics, arguments.masks, arguments.output)
+    write_table(
+        read_definition(arguments.definition), arguments.results, arguments.configuration, arguments.output
+    )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One command makes every table and figure that the configuration asks for; a second has nothing to do."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -74,6 +75,47 @@ def test_data_and_masks_carry_their_records(finished: Workspace, plan: Plan) -> 
             assert record["realised_acceleration"] > 1
     registration = pd.read_csv(finished.results / "data" / "ixi" / "registration.csv")
     assert len(registration) == len(plan.subjects["ixi"])
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_every_table_is_tested_for_significance(finished: Workspace, plan: Plan, number: int) -> None:
+    folder = finished.results / "statistics"
+    definition = plan.table_definitions[number]
+    table = pd.read_csv(folder / f"table_{number}.csv")
+    assert len(table) == 3 * len(definition["rows"]) * len(definition["masks"])
+    # One test volume: nothing can be told apart, and every table says so.
+    assert set(table["verdict"]) == {"best", "unreachable"}
+    page = (finished.results / "tables" / f"table_{number}.html").read_text(encoding="utf-8")
+    assert "out of reach with 1 test volume" in page
+    assert "experiment tiny; code" in page
+    assert (folder / f"table_{number}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_results_verify_wherever_they_lie_and_what_changed_is_named(copy: Workspace) -> None:
+    moved = copy.folder / "elsewhere"
+    shutil.move(copy.results, moved)
+    command = [sys.executable, "-m", "workflow.verify", str(moved)]
+
+    def verify() -> tuple[int, str]:
+        done = subprocess.run(
+            command, cwd=copy.folder, env=environment(), capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout
+
+    status, output = verify()
+    assert status == 0, output
+    assert str(copy.folder) not in (moved / "provenance.json").read_text(encoding="utf-8")
+    with (moved / "metrics.parquet").open("ab") as file:
+        file.write(b"\0")
+    (moved / "tables" / "table_1.md").unlink()
+    (moved / "tables" / "table_5.md").touch()
+    status, output = verify()
+    assert status == 1
+    assert output.splitlines() == [
+        "changed metrics.parquet",
+        "missing tables/table_1.md",
+        "extra   tables/table_5.md",
+    ]
 
 
 def test_nothing_half_written_is_left(finished: Workspace) -> None:

@@ -26,7 +26,9 @@ def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) 
         "train": len(trained) * masks + 2 * IXI_MASKS + 2 + SWEEP,
         "evaluate": (len(methods) - len(trained)) * masks,
         "gather": 1,
+        "significance": 1,
         "table": 4,
+        "provenance": 1,
         "figure": 6,
         "training_curves": 2,
     }

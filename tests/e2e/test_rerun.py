@@ -11,6 +11,8 @@ from workspace import Job, Outcome, Workspace
 # The tiny configuration's tables and figures; all tables and Fig. 9 read metrics.parquet.
 TABLES, FIGURES = {"1", "2", "3", "4"}, {"5", "7", "8", "9"}
 GATHERED = Job("gather", ())
+# What is made from metrics.parquet, and the list of all files.
+FOLLOWING = {"significance", "table", "provenance"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def of_metrics(outcome: Outcome) -> bool:
 def test_a_methods_network_repeats_its_own_trainings(workspace: Workspace) -> None:
     with workspace.edited("methods/unet/model.py"):
         outcome = workspace.dry()
-    assert set(outcome.rules) == {"train", "gather", "table", "figure", "training_curves"}
+    assert set(outcome.rules) == {"train", "gather", "figure", "training_curves"} | FOLLOWING
     assert methods(outcome, "train") == {"unet"}
     assert outcome.rules["train"] == 2  # one per mask
     assert of_metrics(outcome)
@@ -72,7 +74,7 @@ def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> 
         for name in presents:
             stack.enter_context(workspace.edited(name))
         outcome = workspace.dry()
-    assert dict(outcome.rules) == dict(presents.values())
+    assert dict(outcome.rules) == dict(presents.values()) | {"provenance": 1}
     # Each for its own reason, so that each alone would repeat no more.
     for name, (rule, _) in presents.items():
         reasons = {outcome.reasons[job] for job in outcome.jobs if job.rule == rule}
@@ -107,7 +109,7 @@ def test_more_epochs_repeat_trainings_only(workspace: Workspace) -> None:
     epochs = {"ixi": 2, "fastmri": 1}
     changed = workspace.configure(lambda content: content["training"].update(epochs=epochs))
     outcome = workspace.dry(config=changed)
-    assert set(outcome.rules) == {"train", "gather", "table", "figure", "training_curves"}
+    assert set(outcome.rules) == {"train", "gather", "figure", "training_curves"} | FOLLOWING
     trained = [job["dataset"] for job in outcome.jobs if job.rule == "train"]
     assert trained == ["ixi"] * 8
 
@@ -131,7 +133,7 @@ def test_a_method_is_added_by_its_folder_alone(copy: Workspace) -> None:
         .replace("order: 0", "order: 5")
     )
     planned = copy.dry()
-    assert set(planned.rules) == {"evaluate", "gather", "table", "figure"}
+    assert set(planned.rules) == {"evaluate", "gather", "figure"} | FOLLOWING
     assert methods(planned, "evaluate") == {"nearest"}
     assert planned.rules["evaluate"] == 2
     assert numbers(planned, "figure") == {"5", "7", "9"}
@@ -145,7 +147,7 @@ def test_a_method_is_added_by_its_folder_alone(copy: Workspace) -> None:
         # It does what zero filling does.
         assert of_method.loc["nearest", "psnr_mean"] == of_method.loc["zf", "psnr_mean"]
         rest = table[table["method"] != "nearest"].reset_index(drop=True)
-        kept = [column for column in rest.columns if not column.endswith("_rank")]
+        kept = [column for column in rest.columns if not column.endswith(("_rank", "_verdict"))]
         pd.testing.assert_frame_equal(rest[kept], before[number][kept], check_exact=True)
     pd.testing.assert_frame_equal(pd.read_csv(copy.results / "tables/table_3.csv"), before[3])
     assert copy.dry().jobs == set()

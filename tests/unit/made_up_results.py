@@ -1,5 +1,6 @@
 """A results folder as the workflow writes it, with made-up but plausible content, for tables and figures."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,6 +16,8 @@ from skimage.transform import resize
 
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.masks import make_masks, parse_mask
+from workflow.scores import Definition
+from workflow.significance import analyse, write_numbers
 
 # Share of the zero-filled error that a method leaves over.
 QUALITY = {
@@ -116,9 +119,31 @@ def write_mask_json(root: Path, dataset: str, masks: Sequence[str]) -> Path:
     folder = root / "masks" / dataset
     folder.mkdir(parents=True, exist_ok=True)
     for mask in masks:
-        record = {"name": mask, "realised_acceleration": parse_mask(mask)[2] + 0.05}
+        record = {"name": mask, "realised_acceleration": parse_mask(mask)[2] + 0.05, "sha256": sha256(mask)}
         (folder / f"{mask}.json").write_text(json.dumps(record))
     return folder
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_statistics(root: Path, definition: Definition, metrics: pd.DataFrame) -> None:
+    """Write a table's tests and intervals, without the figure."""
+    table, pairs, _ = analyse(definition, metrics)
+    write_numbers(definition.number, table, pairs, root / "statistics")
+
+
+def write_records(root: Path, definition: Definition) -> None:
+    """Write what a table's footer names: the manifest, and what each run says of its code."""
+    manifest = root / "data" / definition.dataset / "manifest.csv"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text("dataset,source,subject\n")
+    for run in definition.run_paths:
+        path = root / "runs" / run / "run.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        code = {"commit": sha256("commit")[:40], "source_sha256": sha256(path.parent.parent.name)}
+        path.write_text(json.dumps({"code": code}))
 
 
 def metric_rows(

@@ -18,6 +18,7 @@ CASES = [
     ("registration.rst", {}, "", "ixi"),
     ("overlay.rst", {"subject": "IXI900-HH-1234"}, "align_ixi", ""),
     ("overlay.rst", {"subject": "file9000001"}, "align_fastmri", ""),
+    ("significance.rst", {}, "", "ixi"),
     *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),
 ]
 

@@ -25,9 +25,11 @@ STEPS = (
     "workflow.train",
     "workflow.evaluate",
     "workflow.gather",
+    "workflow.significance",
     "workflow.tables",
     "workflow.figures",
     "workflow.training_curves",
+    "workflow.provenance",
 )
 
 

@@ -4,7 +4,15 @@ import io
 
 import numpy as np
 import pytest
-from made_up_results import LABELS, definition, metric_rows, write_mask_json
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    sha256,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
 
 from data_prep.errors import BadInput
 from data_prep.masks import MASKS
@@ -23,9 +31,11 @@ def results(tmp_path, monkeypatch):
     metrics = metric_rows("ixi", MASKS["ixi"], rows)
     metrics.loc[metrics["method"] == "dudornet", ["ssim", "psnr", "nmse"]] = np.nan
     metrics.to_parquet(root / "metrics.parquet")
-    masks = write_mask_json(root, "ixi", MASKS["ixi"])
+    write_mask_json(root, "ixi", MASKS["ixi"])
     wanted = read_definition(definition(1, "ixi", MASKS["ixi"], rows, numeral="I"))
-    write_table(wanted, root / "metrics.parquet", masks, root / "tables")
+    write_records(root, wanted)
+    write_statistics(root, wanted, metrics)
+    write_table(wanted, root, sha256("configuration"), root / "tables")
     monkeypatch.chdir(tmp_path)
     return root
 

@@ -13,7 +13,15 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_results import LABELS, definition, metric_rows, write_mask_json
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    sha256,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
 
 from data_prep.errors import BadInput
 from data_prep.masks import MASKS
@@ -22,6 +30,7 @@ from workflow.scores import read_definition, summarise
 from workflow.tables import PUBLISHED, PUBLISHED_METHODS, ranks, tex_escape
 
 METRICS = ["ssim", "psnr", "nmse"]
+CONFIGURATION = sha256("configuration")
 TWO = ["1d_uniform_6x", "1d_uniform_9x"]
 FIVE = LABELS["ixi"]
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
@@ -33,8 +42,10 @@ def write(tmp_path, metrics, text):
     tmp_path.mkdir(exist_ok=True)
     wanted = read_definition(text)
     metrics.to_parquet(tmp_path / "metrics.parquet")
-    masks = write_mask_json(tmp_path, wanted.dataset, wanted.masks)
-    tables.write_table(wanted, tmp_path / "metrics.parquet", masks, tmp_path / "tables")
+    write_mask_json(tmp_path, wanted.dataset, wanted.masks)
+    write_records(tmp_path, wanted)
+    write_statistics(tmp_path, wanted, metrics)
+    tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "tables")
     texts = {
         suffix: (tmp_path / "tables" / f"table_{wanted.number}.{suffix}").read_text(encoding="utf-8")
         for suffix in ("csv", "md", "tex", "html")
@@ -407,15 +418,14 @@ def test_latex_compiles_in_a_plain_article(tmp_path):
 
 
 def test_the_command_writes_the_same_bytes_twice(tmp_path):
-    metric_rows("ixi", TWO, FIVE).to_parquet(tmp_path / "metrics.parquet")
-    masks = write_mask_json(tmp_path, "ixi", TWO)
+    text = definition(1, "ixi", TWO, FIVE, numeral="I")
+    write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
     found = []
     for name in ("a", "b"):
         subprocess.run(
             [
                 *(sys.executable, "-m", "workflow.tables"),
-                *("--definition", definition(1, "ixi", TWO, FIVE, numeral="I")),
-                *("--metrics", str(tmp_path / "metrics.parquet"), "--masks", str(masks)),
+                *("--definition", text, "--results", str(tmp_path), "--configuration", CONFIGURATION),
                 *("--output", str(tmp_path / name)),
             ],
             cwd=Path(__file__).parents[2],
@@ -445,12 +455,82 @@ def test_a_wrong_definition_is_named(change, message):
 
 def test_missing_inputs_are_named(tmp_path):
     wanted = read_definition(definition(1, "ixi", TWO, FIVE, numeral="I"))
+    metrics = metric_rows("ixi", TWO, FIVE)
     masks = write_mask_json(tmp_path, "ixi", TWO)
-    with pytest.raises(BadInput, match=r"metrics\.parquet: no such file"):
-        tables.write_table(wanted, tmp_path / "metrics.parquet", masks, tmp_path)
-    metric_rows("ixi", TWO, FIVE).drop(columns="nmse").to_parquet(tmp_path / "metrics.parquet")
-    with pytest.raises(BadInput, match="column nmse"):
-        tables.write_table(wanted, tmp_path / "metrics.parquet", masks, tmp_path)
+
+    def refused(message):
+        with pytest.raises(BadInput, match=message):
+            tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "tables")
+
+    refused(r"statistics/table_1\.csv: no such file; run workflow\.significance")
+    write_statistics(tmp_path, wanted, metrics)
+    refused(r"metrics\.parquet: no such file")
+    metrics.drop(columns="nmse").to_parquet(tmp_path / "metrics.parquet")
+    refused("column nmse")
     (masks / f"{TWO[0]}.json").unlink()
-    with pytest.raises(BadInput, match=rf"{TWO[0]}\.json"):
-        tables.write_table(wanted, tmp_path / "metrics.parquet", masks, tmp_path)
+    refused(rf"{TWO[0]}\.json")
+    assert not (tmp_path / "tables").exists()
+
+
+# ---- significance and provenance ------------------------------------------------------------------
+
+
+def test_values_that_the_test_does_not_tell_apart_carry_the_mark(tmp_path):
+    metrics = metric_rows("ixi", TWO[:1], FIVE, volumes=20)
+    of_volume = metrics["level"] == "volume"
+    # DuDoRNet wins on every second volume, by less: behind MANet in the mean, in no way surely.
+    own = metrics.loc[of_volume & (metrics["method"] == "manet"), METRICS].to_numpy()
+    nudged = own + np.where(np.arange(20) % 2, 1e-3, -2e-3)[:, None]
+    metrics.loc[of_volume & (metrics["method"] == "dudornet"), METRICS] = nudged
+    texts, table = write(tmp_path, metrics, definition(1, "ixi", TWO[:1], FIVE, numeral="I"))
+    assert cell(table, TWO[0], "dudornet")["psnr_verdict"] == "not distinguishable"
+    assert cell(table, TWO[0], "manet")["psnr_verdict"] == "best"
+    assert cell(table, TWO[0], "zf")["psnr_verdict"] == "distinguishable"
+    cells = Cells(texts["html"]).cells
+    marked = [index // 7 for index, text in enumerate(cells) if "≈" in text]
+    assert set(marked) <= {list(FIVE).index("dudornet"), list(FIVE).index("manet")}
+    assert cells[3 * 7 + 3].count("≈") == 1  # DuDoRNet's PSNR
+    assert "≈: not distinguishable from the best of the column" in texts["html"]
+    assert r"$\approx$" in texts["tex"]
+    assert "out of reach" not in texts["html"]
+
+
+def test_too_few_volumes_are_told_instead_of_marks(tmp_path):
+    texts, table = write(
+        tmp_path, metric_rows("ixi", TWO, FIVE, volumes=4), definition(1, "ixi", TWO, FIVE, numeral="I")
+    )
+    assert set(table["psnr_verdict"]) == {"best", "unreachable"}
+    # 10 pairs, 2 masks, 3 metrics; 2 of 2^4 signs. 60 tests of 2^(1 - n) pass 0.05 from n = 12 on.
+    for suffix in ("md", "tex", "html"):
+        words = " ".join(texts[suffix].split())
+        assert "out of reach with 4 test volumes" in words
+        assert "table's 60 tests" in words.replace("&#39;", "'")
+        assert "0.125 before and 1 after correction; it takes 12 volumes" in words
+        assert "≈" not in words
+        assert "approx" not in words
+
+
+def test_every_format_ends_with_what_the_table_was_made_from(tmp_path):
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), definition(1, "ixi", TWO, FIVE, numeral="I"))
+    manifest = (tmp_path / "data" / "ixi" / "manifest.csv").read_text()
+    expected = ["experiment made_up" if suffix != "tex" else r"experiment made\_up" for suffix in ("tex",)]
+    expected += [f"code {sha256('commit')[:12]}", f"configuration {CONFIGURATION[:12]}"]
+    expected += [f"data manifest {sha256(manifest)[:12]}", f"1D-Uniform-9× {sha256(TWO[1])[:12]}"]
+    for suffix, text in texts.items():
+        for words in expected if suffix != "csv" else []:
+            words = words.replace("×", r"$\times$") if suffix == "tex" else words
+            words = words if suffix == "tex" else words.replace(r"\_", "_" if suffix == "html" else r"\_")
+            assert words in text, (suffix, words)
+
+
+def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
+    text = definition(1, "ixi", TWO, FIVE, numeral="I")
+    first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
+    record = tmp_path / "runs" / "ixi" / TWO[0] / "zf" / "seed0" / "run.json"
+    record.write_text(json.dumps({"code": {"commit": 40 * "f", "source_sha256": sha256("edited")}}))
+    wanted = read_definition(text)
+    tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "second")
+    second = (tmp_path / "second" / "table_1.md").read_text()
+    assert f"code {sha256('commit')[:12]}, ffffffffffff, sources" in second
+    sources = [text.partition("sources ")[2][:12] for text in (first["md"], second)]
+    assert sources[0] != sources[1]

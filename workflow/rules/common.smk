@@ -8,6 +8,7 @@ from methods.registry import discover
 from snakemake.exceptions import WorkflowError
 from workflow.config import check_config
 from workflow.plan import Plan, canonical
+from workflow.provenance import config_sha256
 from workflow.sources import folder_sources, module_sources
 
 try:

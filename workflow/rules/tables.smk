@@ -9,6 +9,15 @@ rule table:
             dataset=PLAN.table_definitions[int(wildcards.number)]["dataset"],
             mask=PLAN.table_definitions[int(wildcards.number)]["masks"],
         ),
+        statistics=f"{ROOT}/statistics/table_{{number}}.csv",
+        # Named in the footer.
+        manifest=lambda wildcards: (
+            f"{ROOT}/data/{PLAN.table_definitions[int(wildcards.number)]['dataset']}/manifest.csv"
+        ),
+        runs=lambda wildcards: expand(
+            f"{ROOT}/runs/{{run.path}}/run.json",
+            run=PLAN.table_runs(int(wildcards.number)),
+        ),
         resources=[
             "workflow/resources/published_tables.csv",
             "workflow/resources/table.html.j2",
@@ -31,11 +40,12 @@ rule table:
         definition=lambda wildcards: canonical(
             PLAN.table_definitions[int(wildcards.number)]
         ),
-        masks=lambda wildcards, input: Path(input.masks[0]).parent,
+        results=subpath(input.metrics, parent=True),
+        configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m workflow.tables --definition {params.definition:q} --metrics {input.metrics:q} "
-        "--masks {params.masks:q} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m workflow.tables --definition {params.definition:q} --results {params.results:q} "
+        "--configuration {params.configuration} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule paper_tables:

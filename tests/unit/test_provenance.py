@@ -1,0 +1,164 @@
+"""The list of all files with their hashes, and the command that compares a folder with it."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import BadInput
+from workflow.provenance import config_sha256, inputs, listed, record, source_files
+from workflow.runs import write_json
+from workflow.verify import Differences, compare
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {"experiment": "tiny", "seed": 1, "datasets": {"ixi": {"root": "/data/IXI", "matrix": 64}}}
+FILES = {
+    "metrics.parquet": "numbers",
+    "tables/table_1.csv": "a,b",
+    "runs/ixi/1d_uniform_6x/zf/seed0/run.json": '{"code": {"commit": null}, "seconds": 3}',
+    "data/ixi/manifest.csv": "dataset,source\nixi,embedded\n",
+}
+LEFT_OUT = (
+    *(
+        "report.html",
+        "logs/train.log",
+        "benchmarks/train.tsv",
+        "runs/ixi/1d_uniform_6x/manet/seed0/resume/state.pt",
+    ),
+    *(".metrics.1.partial.parquet", "runs/.hidden/file"),
+)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A small results folder with its list."""
+    folder = tmp_path / "results" / "tiny"
+    for name, text in [*FILES.items(), *((name, "") for name in LEFT_OUT)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    write_json(folder / "provenance.json", record(folder, "tiny", CONFIG))
+    return folder
+
+
+def test_every_file_is_listed_with_its_hash_but_what_differs_from_run_to_run(results):
+    found = json.loads((results / "provenance.json").read_text())
+    assert found["outputs"] == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()
+    }
+    assert found["runs"] == {"ixi/1d_uniform_6x/zf/seed0": {"code": {"commit": None}}}
+    assert (
+        found["code"]["sources"]["workflow/provenance.py"]
+        == hashlib.sha256((ROOT / "workflow" / "provenance.py").read_bytes()).hexdigest()
+    )
+    assert {"Snakefile", "requirements.txt", "workflow/rules/tables.smk", "methods/manet/method.yaml"} <= set(
+        source_files()
+    )
+
+
+def test_the_same_folder_elsewhere_gives_the_same_list(results, tmp_path):
+    moved = Path(shutil.copytree(results, tmp_path / "moved"))
+    write_json(moved / "provenance.json", record(moved, "tiny", CONFIG))
+    text = (moved / "provenance.json").read_bytes()
+    assert text == (results / "provenance.json").read_bytes()
+    assert str(tmp_path).encode() not in text
+
+
+def test_an_untouched_folder_agrees_wherever_it_lies(results, tmp_path):
+    assert not compare(results)
+    assert not compare(Path(shutil.move(results, tmp_path / "moved")))
+
+
+def test_what_differs_is_named(results):
+    (results / "metrics.parquet").write_text("Numbers")
+    (results / "tables" / "table_1.csv").unlink()
+    (results / "tables" / "table_2.csv").touch()
+    (results / "logs" / "train.log").write_text("another time")
+    assert compare(results) == Differences(
+        changed=("metrics.parquet",), missing=("tables/table_1.csv",), extra=("tables/table_2.csv",)
+    )
+
+
+def test_the_command_tells_by_its_exit_status(results):
+    def verify(folder):
+        command = [sys.executable, "-m", "workflow.verify", str(folder)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = verify(results)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "all 4 files are as listed" in done.stdout
+    (results / "tables" / "table_1.csv").write_text("")
+    done = verify(results)
+    assert done.returncode == 1
+    assert done.stdout == "changed tables/table_1.csv\n"
+    assert "1 changed, 0 missing, 0 extra" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"provenance\.json: no such file"),
+        ("{", r"provenance\.json: not JSON"),
+        ("[]", r"provenance\.json: not a JSON object"),
+        ("{}", "field outputs is missing or damaged"),
+        ('{"outputs": {"a": 1}}', "field outputs is missing or damaged"),
+        ('{"outputs": {"../a": ""}}', "outside the folder"),
+        ('{"outputs": {"/etc/hosts": ""}}', "outside the folder"),
+    ],
+)
+def test_a_damaged_list_is_refused(results, text, message):
+    path = results / "provenance.json"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        compare(results)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere: no such folder"):
+        compare(tmp_path / "nowhere")
+
+
+def test_published_scans_and_donors_are_inputs(results):
+    (results / "data" / "fastmri").mkdir()
+    (results / "data" / "fastmri" / "manifest.csv").write_text(
+        "dataset,source,target_file,auxiliary_file,target_sha256,auxiliary_sha256\n"
+        "fastmri,published,file1.h5,file0.h5,aa,bb\n"
+    )
+    (results / "raw" / "donors").mkdir(parents=True)
+    donor = {"package": "p", "archive": "p.whl", "sha256": "cc", "licence": "MIT"}
+    (results / "raw" / "donors" / "donors.json").write_text(json.dumps([donor]))
+    assert inputs(results) == [
+        {"dataset": "fastmri", "file": "file1.h5", "sha256": "aa"},
+        {"dataset": "fastmri", "file": "file0.h5", "sha256": "bb"},
+        {"package": "p", "archive": "p.whl", "sha256": "cc"},
+    ]
+
+
+def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():
+    def hashed(**changes):
+        return config_sha256({**CONFIG, "datasets": {"ixi": {**CONFIG["datasets"]["ixi"], **changes}}})
+
+    assert hashed(root="/elsewhere") == config_sha256(CONFIG)
+    assert hashed(matrix=65) != config_sha256(CONFIG)
+    assert config_sha256({**CONFIG, "seed": 2}) != config_sha256(CONFIG)
+
+
+def test_verifying_loads_nothing_heavy():
+    heavy = ("torch", "pandas", "matplotlib", "numpy")
+    code = f"import sys, workflow.verify; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_link_to_a_file_counts_as_the_file(results):
+    target = results / "tables" / "table_1.csv"
+    moved = target.rename(results / "logs" / "table_1.csv")
+    target.symlink_to(moved)
+    assert listed(results) == sorted(FILES)
+    assert not compare(results)

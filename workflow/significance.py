@@ -1,0 +1,370 @@
+"""Which differences in a table are more than chance: paired tests, intervals and effect sizes over subjects.
+
+``python -m workflow.significance --definitions JSON --metrics results/X/metrics.parquet --output
+results/X/statistics`` writes, for each table, ``table_<n>.csv`` (each method against the best of its column),
+``pairs_<n>.csv`` (each pair of methods) and ``table_<n>.{png,pdf}`` (the paired differences).
+Definitions with their sources: docs/statistics.md.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import rankdata, wilcoxon
+
+from data_prep.errors import run_command
+from data_prep.files import replacing
+from data_prep.seeds import seed_for
+from workflow import style
+from workflow.differences import draw
+from workflow.scores import (
+    ALPHA,
+    METRICS,
+    RISING,
+    Definition,
+    Units,
+    read_definitions,
+    read_metrics,
+    unit_scores,
+)
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+Array = NDArray[np.float64]
+
+
+# ---- tests ----------------------------------------------------------------------------------------
+
+
+def signed_rank(difference: Array) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test on paired differences (subjects,).
+
+    Subjects without a difference are left out, as Wilcoxon did; without any difference p is 1.
+    """
+    moved = difference[difference != 0]
+    # Without ties scipy's p is exact up to 50 subjects.
+    return float(wilcoxon(moved).pvalue) if len(moved) else 1.0
+
+
+def least_p(subjects: int) -> float:
+    """Return the smallest two-sided p that the signed-rank test can give: all differences of one sign."""
+    return min(1.0, 2.0 ** (1 - subjects))
+
+
+def subjects_needed(tests: int) -> int:
+    """Return the fewest subjects with which one of ``tests`` Holm-corrected tests can be significant."""
+    subjects = 1
+    while least_p(subjects) * tests > ALPHA:
+        subjects += 1
+    return subjects
+
+
+def holm(p_values: Array) -> Array:
+    """Return p values corrected for their number by Holm's step-down method."""
+    order = np.argsort(p_values, kind="stable")
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
+    return corrected
+
+
+def rank_biserial(difference: Array) -> float:
+    """Return the matched-pairs rank-biserial correlation of paired differences (subjects,), from -1 to 1.
+
+    It is the share of the rank sum that speaks for a positive difference, minus the share against it.
+    """
+    moved = difference[difference != 0]
+    if not len(moved):
+        return 0.0
+    ranks = rankdata(np.abs(moved))
+    return float(np.sum(np.sign(moved) * ranks) / np.sum(ranks))
+
+
+# ---- intervals ------------------------------------------------------------------------------------
+
+
+@cache
+def bootstrap_weights(subjects: int, seed: int) -> Array:
+    """Return how often each subject is drawn in each resample, (resamples, subjects)."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(subjects, [1 / subjects] * subjects, size=RESAMPLES).astype(np.float64)
+
+
+def interval(sums: Array, counts: Array, weights: Array) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over units, resampled by subject.
+
+    Args:
+        sums: sum of each subject's units, (subjects,).
+        counts: number of each subject's units, (subjects,).
+        weights: what ``bootstrap_weights`` returns.
+
+    Returns:
+        lower and upper bound; NaN where a value is not finite.
+    """
+    if not np.isfinite(sums).all():
+        return np.nan, np.nan
+    means = (weights @ sums) / (weights @ counts)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+# ---- a table --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One method's scores under one mask, by subject.
+
+    Attributes:
+        subjects: ids in order.
+        counts: units per subject, (subjects,); 1 in the volume convention.
+        sums: metric -> sum of each subject's units, (subjects,).
+    """
+
+    subjects: tuple[str, ...]
+    counts: Array
+    sums: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, units: Units) -> "Sample":
+        """Sum units within subjects: slices of one subject are no independent observations."""
+        by_subject = units.scores.groupby(level="subject", sort=True)
+        sums = by_subject.sum()
+        return cls(
+            tuple(map(str, sums.index)),
+            by_subject.size().to_numpy().astype(np.float64),
+            {metric: sums[metric].to_numpy(dtype=np.float64) for metric in METRICS},
+        )
+
+    def mean(self, metric: str) -> float:
+        """Return the mean over units, as the table prints it."""
+        return float(self.sums[metric].sum() / self.counts.sum())
+
+
+def _subtract(first: Array, second: Array) -> Array:
+    """Subtract, where two perfect reconstructions (PSNR inf) do not differ."""
+    equal = first == second
+    return np.where(equal, 0.0, np.where(equal, 0.0, first) - np.where(equal, 0.0, second))
+
+
+def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Sample]) -> pd.DataFrame:
+    """Return one row per mask, metric and pair of methods, tested and corrected over the whole table.
+
+    Args:
+        definition: the table.
+        samples: (mask, method) -> its scores; methods that diverged or have no run are absent.
+    """
+    labels = {row.method: row.label for row in definition.rows}
+    records: list[dict[str, Any]] = []
+    for mask in definition.masks:
+        present = [method for method in labels if (mask, method) in samples]
+        if not present:
+            continue
+        weights = _weights(definition, len(samples[mask, present[0]].subjects))
+        for metric in METRICS:
+            for first, second in combinations(present, 2):
+                a, b = samples[mask, first], samples[mask, second]
+                sums = _subtract(a.sums[metric], b.sums[metric])
+                low, high = interval(sums, a.counts, weights)
+                records.append(
+                    {
+                        "table": definition.numeral,
+                        "dataset": definition.dataset,
+                        "source": definition.source,
+                        "mask": mask,
+                        "metric": metric,
+                        "method_a": first,
+                        "label_a": labels[first],
+                        "method_b": second,
+                        "label_b": labels[second],
+                        "volumes": len(a.subjects),
+                        "difference": float(sums.sum() / a.counts.sum()),
+                        "low": low,
+                        "high": high,
+                        "effect": rank_biserial(sums / a.counts),
+                        "p": signed_rank(sums / a.counts),
+                    }
+                )
+    pairs = pd.DataFrame.from_records(records, columns=[*_PAIR_COLUMNS])
+    pairs["tests"] = len(pairs)
+    pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=np.float64))
+    pairs["verdict"] = [_verdict(row) for row in pairs.to_dict("records")]
+    return pairs
+
+
+_PAIR_COLUMNS = (
+    *("table", "dataset", "source", "mask", "metric", "method_a", "label_a", "method_b", "label_b"),
+    *("volumes", "difference", "low", "high", "effect", "p"),
+)
+
+
+def _weights(definition: Definition, subjects: int) -> Array:
+    # By name, like every random number here; the same draws for all masks of a table.
+    return bootstrap_weights(subjects, seed_for(use="bootstrap", dataset=definition.dataset))
+
+
+def _verdict(pair: Mapping[Any, Any]) -> str:
+    if least_p(pair["volumes"]) * pair["tests"] > ALPHA:
+        return "unreachable"
+    return "distinguishable" if pair["p_holm"] <= ALPHA else "not distinguishable"
+
+
+def compare_with_best(
+    definition: Definition,
+    units: Mapping[tuple[str, str], Units],
+    samples: Mapping[tuple[str, str], Sample],
+    pairs: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return one row per mask, metric and method: its interval, and how it differs from the column's best."""
+    tested = {
+        (row["mask"], row["metric"], row["method_a"], row["method_b"]): row
+        for row in pairs.to_dict("records")
+    }
+    records = []
+    for mask in definition.masks:
+        present = [row.method for row in definition.rows if (mask, row.method) in samples]
+        for metric in METRICS:
+            sign = 1 if RISING[metric] else -1
+            # The first of equals.
+            best = max(present, key=lambda m: sign * samples[mask, m].mean(metric), default="")
+            for row in definition.rows:
+                record: dict[str, Any] = {
+                    "table": definition.numeral,
+                    "dataset": definition.dataset,
+                    "source": definition.source,
+                    "convention": definition.convention,
+                    "mask": mask,
+                    "metric": metric,
+                    "method": row.method,
+                    "label": row.label,
+                    "status": units[mask, row.method].status,
+                }
+                if row.method in present:
+                    record |= _interval_of(definition, samples[mask, row.method], metric)
+                    record |= {
+                        "best": best,
+                        "tests": len(pairs),
+                        "volumes_needed": subjects_needed(len(pairs)),
+                    }
+                    record |= _against(tested, mask, metric, row.method, best)
+                records.append(record)
+    return pd.DataFrame.from_records(records, columns=[*_COLUMNS]).astype(
+        dict.fromkeys(("volumes", "tests", "volumes_needed"), "Int64")
+    )
+
+
+_COLUMNS = (
+    *("table", "dataset", "source", "convention", "mask", "metric", "method", "label", "status"),
+    *("volumes", "mean", "low", "high", "best", "difference", "difference_low", "difference_high"),
+    *("effect", "p", "p_holm", "tests", "least_p", "volumes_needed", "verdict"),
+)
+
+
+def _interval_of(definition: Definition, sample: Sample, metric: str) -> dict[str, Any]:
+    low, high = interval(sample.sums[metric], sample.counts, _weights(definition, len(sample.subjects)))
+    return {
+        "volumes": len(sample.subjects),
+        "mean": sample.mean(metric),
+        "low": low,
+        "high": high,
+        "least_p": least_p(len(sample.subjects)),
+    }
+
+
+def _against(
+    tested: Mapping[tuple[str, str, str, str], Mapping[Any, Any]],
+    mask: str,
+    metric: str,
+    method: str,
+    best: str,
+) -> dict[str, Any]:
+    """Return the row of (method, best), turned round where the pair is listed the other way."""
+    if method == best:
+        return {"verdict": "best"}
+    turned = (mask, metric, best, method) in tested
+    pair = tested[(mask, metric, best, method) if turned else (mask, metric, method, best)]
+    sign = -1 if turned else 1
+    low, high = sorted((sign * pair["low"], sign * pair["high"]))
+    return {
+        "difference": sign * pair["difference"],
+        "difference_low": low,
+        "difference_high": high,
+        "effect": sign * pair["effect"],
+        "p": pair["p"],
+        "p_holm": pair["p_holm"],
+        "verdict": pair["verdict"],
+    }
+
+
+def analyse(
+    definition: Definition, metrics: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[tuple[str, str], Sample]]:
+    """Return a table's comparison with the best, its pairs, and the scores by subject behind them.
+
+    Raises:
+        BadInput: the runs under one mask were evaluated on different volumes.
+    """
+    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
+    samples = {key: Sample.of(found) for key, found in units.items() if found.status == "ok"}
+    pairs = compare_pairs(definition, samples)
+    return compare_with_best(definition, units, samples, pairs), pairs, samples
+
+
+def differences_to_best(
+    table: pd.DataFrame, samples: Mapping[tuple[str, str], Sample]
+) -> dict[tuple[str, str, str], Array]:
+    """Return (mask, metric, method) -> each subject's difference to the column's best, method minus best."""
+    found = {}
+    for row in table[table["status"] == "ok"].to_dict("records"):
+        own, best = samples[row["mask"], row["method"]], samples[row["mask"], row["best"]]
+        difference = _subtract(own.sums[row["metric"]], best.sums[row["metric"]]) / own.counts
+        found[row["mask"], row["metric"], row["method"]] = difference
+    return found
+
+
+# ---- command --------------------------------------------------------------------------------------
+
+
+def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output: Path) -> None:
+    """Write ``table_<number>.csv`` and ``pairs_<number>.csv`` into the folder ``output``."""
+    for name, content in (("table", table), ("pairs", pairs)):
+        with replacing(output / f"{name}_{number}.csv") as temporary:
+            text = content.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+            temporary.write_text(text, encoding="utf-8")
+
+
+def write_table(definition: Definition, metrics: pd.DataFrame, output: Path) -> None:
+    """Write the numbers and the figure of one table into the folder ``output``."""
+    table, pairs, samples = analyse(definition, metrics)
+    write_numbers(definition.number, table, pairs, output)
+    with style.printed():
+        figure = draw(definition, table, differences_to_best(table, samples))
+        style.save(figure, output / f"table_{definition.number}")
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.significance", description=__doc__)
+    parser.add_argument(
+        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
+    )
+    parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    arguments = parser.parse_args()
+    definitions = read_definitions(arguments.definitions)
+    metrics = read_metrics(arguments.metrics)
+    for number, definition in enumerate(definitions, 1):
+        write_table(definition, metrics, arguments.output)
+        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,81 @@
+"""Compare a results folder with its ``provenance.json`` and name what differs.
+
+``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
+changed, is missing or was added. The folder may have been moved or copied from elsewhere.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from data_prep.errors import BadInput, run_command
+from workflow.provenance import FILE, hash_files, listed, read_json
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Relative paths that differ from the list, each group in order."""
+
+    changed: tuple[str, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.missing or self.extra)
+
+
+def read_outputs(results: Path) -> dict[str, str]:
+    """Return relative path -> sha256, as ``provenance.json`` lists it.
+
+    Raises:
+        BadInput: there is no such file or it lists no files of this folder.
+    """
+    path = results / FILE
+    outputs = read_json(path).get("outputs")
+    if not isinstance(outputs, dict) or not all(isinstance(value, str) for value in outputs.values()):
+        raise BadInput(f"{path}: field outputs is missing or damaged; make it again with workflow.provenance")
+    for name in outputs:
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts:
+            raise BadInput(
+                f"{path}: outputs lists {name!r}, which is outside the folder; make the file again"
+            )
+    return outputs
+
+
+def compare(results: Path) -> Differences:
+    """Hash a results folder anew and compare it with its list.
+
+    Raises:
+        BadInput: the folder or its list is missing or damaged.
+    """
+    if not results.is_dir():
+        raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
+    expected = read_outputs(results)
+    present = set(listed(results))
+    found = hash_files(results, sorted(present & set(expected)))
+    return Differences(
+        changed=tuple(name for name, sha256 in found.items() if sha256 != expected[name]),
+        missing=tuple(sorted(set(expected) - present)),
+        extra=tuple(sorted(present - set(expected))),
+    )
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.verify", description=__doc__)
+    parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
+    arguments = parser.parse_args()
+    differences = compare(arguments.results)
+    for word in ("changed", "missing", "extra"):
+        for name in getattr(differences, word):
+            sys.stdout.write(f"{word:8}{name}\n")
+    if differences:
+        counts = ", ".join(f"{len(getattr(differences, w))} {w}" for w in ("changed", "missing", "extra"))
+        sys.exit(f"{arguments.results} differs from its {FILE}: {counts}")
+    sys.stdout.write(f"{arguments.results}: all {len(read_outputs(arguments.results))} files are as listed\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
