@@ -24,6 +24,7 @@ include: "workflow/rules/gather.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/claims.smk"
 
 
 # Everything that provenance.json lists; a new target belongs here.
@@ -33,6 +34,7 @@ rule everything:
         rules.paper_figures.input,
         rules.quality.input,
         rules.significance.output,
+        rules.claims.output,
         PLAN.pair_lists(),
 
 

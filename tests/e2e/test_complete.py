@@ -91,6 +91,18 @@ def test_every_table_is_tested_for_significance(finished: Workspace, plan: Plan,
     assert (folder / f"table_{number}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_papers_claims_are_judged_by_rank_on_embedded_data(finished: Workspace) -> None:
+    folder = finished.results / "claims"
+    cells, claims = pd.read_csv(folder / "cells.csv"), pd.read_csv(folder / "claims.csv")
+    assert set(cells["verdict"]) <= {"same rank", "other rank"}
+    # The tiny experiment has one mask of each dataset: nothing there to compare masks by.
+    unjudged = set(claims.loc[claims["here"] == "not judged", "claim"])
+    assert unjudged == {
+        *("planes_easier", "lines_best_for_manet", "harder_with_acceleration", "low_weights_worse")
+    }
+    assert "judged by rank alone" in " ".join((folder / "claims.html").read_text(encoding="utf-8").split())
+
+
 def test_the_results_verify_wherever_they_lie_and_what_changed_is_named(copy: Workspace) -> None:
     moved = copy.folder / "elsewhere"
     shutil.move(copy.results, moved)

@@ -28,6 +28,7 @@ def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) 
         "gather": 1,
         "significance": 1,
         "table": 4,
+        "claims": 1,
         "provenance": 1,
         "figure": 6,
         "training_curves": 2,

@@ -19,6 +19,7 @@ CASES = [
     ("overlay.rst", {"subject": "IXI900-HH-1234"}, "align_ixi", ""),
     ("overlay.rst", {"subject": "file9000001"}, "align_fastmri", ""),
     ("significance.rst", {}, "", "ixi"),
+    ("claims.rst", {}, "", "ixi"),
     *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),
 ]
 

@@ -29,6 +29,7 @@ STEPS = (
     "workflow.tables",
     "workflow.figures",
     "workflow.training_curves",
+    "workflow.claims",
     "workflow.provenance",
 )
 
