@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.errors import BadInput
+from methods.recomputation import normalised_relu
 
 
 def to_channels(values: Tensor) -> Tensor:
@@ -105,7 +106,7 @@ class DenseBlock(nn.Module):
                 # In place: nothing but the batch norm needs the convolution's bare output.
                 mixed.add_(earlier)
                 earlier = earlier + features
-            features = functional.relu(norm(mixed), inplace=True)
+            features = normalised_relu(norm, mixed)
         return features
 
 
@@ -127,4 +128,4 @@ class UpBlock(nn.Module):
         up = self.up(features)
         if skip is not None:
             up = torch.cat((up, skip), dim=1)
-        return functional.relu(self.norm(self.convolution(up)), inplace=True)
+        return normalised_relu(self.norm, self.convolution(up))

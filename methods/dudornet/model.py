@@ -11,6 +11,7 @@ from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, complex_l1, to_channels, to_complex
 from methods.contract import Reconstruction, ReconstructionModel
+from methods.recomputation import concatenated, recomputing
 
 _DILATIONS = (1, 2, 3, 3)
 _SQUEEZE_RATIO = 16
@@ -37,7 +38,7 @@ class SqueezeExciteDenseBlock(nn.Module):
         """Map (batch, features, height, width) to the same shape."""
         dense = maps
         for convolution in self.convolutions:
-            dense = torch.cat((dense, functional.relu(convolution(dense), inplace=True)), dim=1)
+            dense = concatenated(dense, functional.relu(convolution(dense), inplace=True))
         fused = self.fusion(dense)
         gate = torch.sigmoid(self.excite(functional.relu(self.squeeze(fused.mean(dim=(-2, -1))))))
         restored: Tensor = maps + fused * gate[:, :, None, None]
@@ -70,7 +71,7 @@ class DilatedResidualDenseNetwork(nn.Module):
         for block in self.blocks:
             features = block(features)
             outputs.append(features)
-        restored: Tensor = self.tail(self.fusion(torch.cat(outputs, dim=1)) + shallow)
+        restored: Tensor = self.tail(self.fusion(concatenated(*outputs)) + shallow)
         return restored
 
 
@@ -104,6 +105,10 @@ class DuDoRNet(ReconstructionModel):
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: ``images`` (after data consistency) and ``kspaces`` of every step."""
+        with recomputing():
+            return self._reconstruct(measurement)
+
+    def _reconstruct(self, measurement: Measurement) -> Reconstruction:
 
         def consistent(kspace: Tensor) -> Tensor:
             """(1 - M) k + M k_measured, with the measured samples, noise included."""

@@ -21,6 +21,7 @@ from methods.blocks import (
     to_complex,
 )
 from methods.contract import Reconstruction, ReconstructionModel
+from methods.recomputation import recomputed, recomputing
 
 _REDUCTION = 16
 
@@ -38,7 +39,7 @@ class ChannelAttention(nn.Module):
         """Map (batch, width, height, width) to the same shape."""
         pooled = features.amax(dim=(-2, -1), keepdim=True)
         gate: Tensor = torch.sigmoid(self.excite(functional.relu(self.squeeze(pooled))))
-        return features * gate
+        return recomputed(torch.mul, features, gate)
 
 
 class SpatialAttention(nn.Module):
@@ -51,7 +52,7 @@ class SpatialAttention(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, width, height, width) to the same shape."""
         gate: Tensor = torch.sigmoid(self.convolution(features.amax(dim=1, keepdim=True)))
-        return features * gate
+        return recomputed(torch.mul, features, gate)
 
 
 class GuidedAttention(nn.Module):
@@ -76,7 +77,7 @@ class GuidedAttention(nn.Module):
         """Return the guided target features; all are (batch, width, height, width)."""
         modulated = [branch(auxiliary) for branch in self.branches]
         guide = modulated[0] if len(modulated) == 1 else torch.stack(modulated).mean(dim=0)
-        return torch.addcmul(target, target, guide)  # eq. 15
+        return recomputed(torch.addcmul, target, target, guide)  # eq. 15
 
 
 class ConcatenationMerge(nn.Module):
@@ -210,6 +211,10 @@ class MANet(ReconstructionModel):
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: ``auxiliary`` image and, with the k-space network, both k-spaces."""
+        with recomputing():
+            return self._reconstruct(measurement)
+
+    def _reconstruct(self, measurement: Measurement) -> Reconstruction:
         extras: dict[str, Tensor] = {}
         auxiliary, target = measurement.auxiliary, measurement.zero_filled
         if self.kspace_network is not None:

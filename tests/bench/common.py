@@ -1,6 +1,8 @@
 """What every part of the bench uses: timing in turns, tables, and a split file to work on."""
 
+import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 MASK, NOISE, SEED = "1d_random_3x", 0.1, 2022
 
@@ -55,6 +58,25 @@ def fastest(works: Sequence[Work], device: torch.device, seconds: float) -> list
         best = [min(known, timed(work)) for known, work in zip(best, works, strict=True)]
         passed, rounds = time.perf_counter() - begun, rounds + 1
     return best
+
+
+def memory(work: Work, device: torch.device) -> tuple[int, int]:
+    """Return the bytes that torch held before a work, weights included, and the most at any moment of it."""
+    work()  # whatever stays from one step to the next is there when the record begins
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        return before, torch.cuda.max_memory_allocated(device)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        record.export_chrome_trace(str(file))
+        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    changes = sorted((e for e in events if e.get("name") == "[memory]"), key=lambda event: float(event["ts"]))
+    held = [event["args"]["Total Allocated"] for event in changes]
+    return held[0] - changes[0]["args"]["Bytes"], max(held)
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

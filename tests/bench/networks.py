@@ -13,7 +13,18 @@ from data_prep.noise import noise_std, training_noise
 from data_prep.slices import SliceStore
 from methods.contract import ReconstructionModel
 from methods.registry import discover
-from tests.bench.common import MASK, NOISE, SEED, Setting, Work, fastest, seconds_text, table, write_split
+from tests.bench.common import (
+    MASK,
+    NOISE,
+    SEED,
+    Setting,
+    Work,
+    fastest,
+    memory,
+    seconds_text,
+    table,
+    write_split,
+)
 from tests.oracles import ORACLES, Weights
 from workflow.acquisition import Acquisition
 from workflow.execution import Termination, build_model, reconstructor
@@ -107,9 +118,8 @@ def compare_training(method: str, training: Training, plain: Plain, setting: Set
     training.learner.train()
     works: list[Work] = [lambda: training._step(positions, 0, 1), as_by_default(plain.step)]
     row = _compared(method, fastest(works, setting.device, setting.seconds), setting.batch)
-    if setting.device.type == "cuda":
-        row += [f"{_peak_gigabytes(work, setting.device):.2f} GB" for work in works]
-    return row
+    ours, theirs = (memory(work, setting.device)[1] for work in works)
+    return [*row, f"{ours / 1e6:.0f} MB", f"{theirs / 1e6:.0f} MB", f"{ours / theirs:.2f}"]
 
 
 def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
@@ -137,8 +147,8 @@ def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
         "plain / product",
         "slices per second" if device.type == "cuda" else "slices per core second",
     ]
-    memory = ["peak, product", "peak, plain"] if device.type == "cuda" else []
-    table(f"Training step ({size}); above 1 the product is faster", headings + memory, steps)
+    peaks = ["peak memory, product", "plain", "product / plain"]
+    table(f"Training step ({size}); above 1 the product is faster", headings + peaks, steps)
     table(f"Reconstruction ({size})", [*headings, "images differ by"], images)
     return per_slice
 
@@ -146,9 +156,3 @@ def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
 def _compared(method: str, seconds: Sequence[float], slices: int) -> list[str]:
     ours, theirs = seconds
     return [method, seconds_text(ours), seconds_text(theirs), f"{theirs / ours:.2f}", f"{slices / ours:.3g}"]
-
-
-def _peak_gigabytes(work: Work, device: torch.device) -> float:
-    torch.cuda.reset_peak_memory_stats(device)
-    work()
-    return torch.cuda.max_memory_allocated(device) / 1e9

@@ -9,6 +9,7 @@ from data_prep.masks import make_masks
 from data_prep.measurement import Measurement, Truth, measure
 from methods.contract import ReconstructionModel
 from methods.registry import discover, load_builder
+from tests.bench.common import memory
 from tests.oracles import ORACLES, Weights
 
 SHAPE = (32, 48)
@@ -76,3 +77,15 @@ def test_losses_and_gradients_agree_in_training(name: str) -> None:
     statistics = {key: value for key, value in model.named_buffers() if "running" in key}
     for key, value in statistics.items():
         np.testing.assert_allclose(value.numpy(), tensors[key].numpy(), rtol=1e-4, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("name", ["manet", "dudornet"])
+def test_training_takes_at_most_seven_tenths_of_the_plain_networks_memory(name: str) -> None:
+    model, (measured, truth) = small_model(name).train(), scans()
+    learnt = dict(model.named_parameters())
+    weights = Weights({key: learnt.get(key, value) for key, value in model.state_dict().items()}, True)
+    reconstruct, plain_loss = ORACLES[name]
+    cpu = torch.device("cpu")
+    _, product = memory(lambda: model.loss(model(measured), truth, measured).backward(), cpu)
+    _, plain = memory(lambda: plain_loss(reconstruct(weights, measured), measured, truth).backward(), cpu)
+    assert product < 0.7 * plain

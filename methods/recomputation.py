@@ -1,0 +1,159 @@
+"""Training memory: what is cheap to compute again is not kept for the backward pass.
+
+Autograd keeps the inputs or outputs of most operations until the backward pass has used them. Inside
+``recomputing``, the result of an operation applied by ``recomputed`` or ``normalised_relu`` is not kept:
+its recipe is, and the backward pass computes it again from tensors that are kept anyway. Autograd's graph and
+every value in it stay the same, so results are the same to the bit on a CPU. Only copies and elementwise
+operations are worth it; convolutions are not.
+"""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Values that were computed again stay for the operations that follow at once: this many.
+_REMEMBERED = 4
+
+
+class _Recipe:
+    """How to compute a tensor again: a function of kept tensors and of further recipes."""
+
+    def __init__(
+        self, function: Callable[..., Tensor], inputs: tuple["Tensor | _Recipe", ...], shape: torch.Size
+    ) -> None:
+        self.function = function
+        self.inputs = inputs
+        self.shape = shape
+
+
+def _begins(long: _Recipe, short: _Recipe) -> bool:
+    """Tell whether the concatenation ``short`` is the beginning of ``long``."""
+    pairs = zip(short.inputs, long.inputs, strict=False)
+    together = short.function is long.function is _concatenate
+    return together and len(short.inputs) <= len(long.inputs) and all(a is b for a, b in pairs)
+
+
+class _Keeper:
+    """Decides what autograd keeps: a recipe where there is one, otherwise the tensor."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Tensor], _Recipe]] = {}
+        self._recent: deque[tuple[_Recipe, Tensor]] = deque(maxlen=_REMEMBERED)
+
+    def learn(self, result: Tensor, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
+        """Note how ``result`` comes about; nothing but what ``function`` says may write into it."""
+        kept: tuple[Tensor | _Recipe, ...] = ()
+        for tensor in inputs:
+            part = self.pack(tensor.detach())
+            # A concatenation of concatenations is one: otherwise each would be copied on its own.
+            if function is _concatenate and isinstance(part, _Recipe) and part.function is _concatenate:
+                kept += part.inputs
+            else:
+                kept += (part,)
+        self._known[result.data_ptr()] = weakref.ref(result), _Recipe(function, kept, result.shape)
+
+    def pack(self, tensor: Tensor) -> "Tensor | _Recipe":
+        """Return what is kept in place of a tensor."""
+        address = tensor.data_ptr()
+        if address in self._known:
+            reference, recipe = self._known[address]
+            # Autograd hands in aliases, so identity does not tell. While the result lives, no other tensor
+            # has its memory; once it is gone, the address may belong to another.
+            result = reference()
+            if result is None:
+                del self._known[address]
+            elif (result.shape, result.stride()) == (tensor.shape, tensor.stride()):
+                return recipe
+        return tensor
+
+    def unpack(self, kept: "Tensor | _Recipe") -> Tensor:
+        """Return the tensor that ``pack`` was given."""
+        if isinstance(kept, Tensor):
+            return kept
+        for recipe, value in self._recent:
+            if recipe is kept:
+                return value
+            if _begins(recipe, kept):  # as dense connections make them
+                return value[:, : kept.shape[1]]
+        inputs = [self.unpack(tensor) for tensor in kept.inputs]
+        with torch.no_grad():
+            value = kept.function(*inputs)
+        self._recent.append((kept, value))
+        return value
+
+
+_keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
+
+
+@contextmanager
+def recomputing() -> Iterator[None]:
+    """Keep recipes in place of cheap results, in the block, where gradients are wanted.
+
+    A compiled network is left alone: the compiler decides by itself what to compute again.
+    """
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or _keeper.get() is not None:
+        yield
+        return
+    keeper = _Keeper()
+    token = _keeper.set(keeper)
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(keeper.pack, keeper.unpack):
+            yield
+    finally:
+        _keeper.reset(token)
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Return ``function(*inputs)``, a new tensor that the backward pass computes again where it needs it.
+
+    Args:
+        function: cheap, and without memory of its own: a copy or an elementwise operation.
+        inputs: its tensors.
+    """
+    result = function(*inputs)
+    keeper = _keeper.get()
+    if keeper is not None:
+        keeper.learn(result, function, inputs)
+    return result
+
+
+def concatenated(*maps: Tensor) -> Tensor:
+    """Return maps (batch, channels_i, height, width) concatenated over channels, recomputed."""
+    return recomputed(_concatenate, *maps)
+
+
+def _concatenate(*maps: Tensor) -> Tensor:
+    return torch.cat(maps, dim=1)
+
+
+def normalised_relu(norm: nn.Module, maps: Tensor) -> Tensor:
+    """Return ReLU(norm(maps)), (batch, channels, height, width); recomputed after a plain batch norm."""
+    keeper = _keeper.get()
+    # Its subclasses, such as the one that spans processes, are no plain ones.
+    if keeper is None or type(norm) is not nn.BatchNorm2d or not norm.training or norm.momentum is None:
+        return functional.relu(norm(maps), inplace=True)
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    normalised, mean, inverse_std = torch.native_batch_norm(
+        maps, norm.weight, norm.bias, norm.running_mean, norm.running_var, True, norm.momentum, norm.eps
+    )
+    eps = norm.eps
+
+    def again(maps: Tensor, mean: Tensor, inverse_std: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        if maps.is_cuda:
+            value: Tensor = torch.batch_norm_elemt(maps, weight, bias, mean, inverse_std, eps)
+        else:
+            # In evaluation mode with a variance of 1, the kernel does the arithmetic of training.
+            one = torch.ones_like(mean)
+            value = functional.batch_norm(maps, mean, one, weight * inverse_std, bias, False, 0.0, 0.0)
+        return functional.relu(value, inplace=True)
+
+    # Before the ReLU, which works in place and whose result autograd keeps.
+    keeper.learn(normalised, again, (maps, mean, inverse_std, norm.weight, norm.bias))
+    return functional.relu(normalised, inplace=True)
