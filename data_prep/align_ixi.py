@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
-from data_prep.ixi import Volume, load_volume, parse_scan_name, to_axial
+from data_prep.ixi import Volume, check_single, load_volume, parse_scan_name, to_axial
 from data_prep.registration import coverage, head_mask, preview, register, resample
 
 # A head moves by millimetres between scans; a result beyond these is a failure, or another head.
@@ -296,6 +296,8 @@ def main() -> None:
         auxiliary_sha256=_sha256(options.t1),
     )
     try:
+        for path in (options.t1, options.t2):
+            check_single(path)
         aligned = align_subject(
             load_volume(options.t1), load_volume(options.t2), options.matrix, options.slices, record
         )

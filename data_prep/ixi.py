@@ -5,10 +5,14 @@ The published archive holds ``IXI-T1/IXI012-HH-1211-T1.nii.gz`` (sagittal) and
 """
 
 import gzip
+import math
 import re
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +30,11 @@ _SCAN_NAME = re.compile(
     r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
 )
 _FEWEST_VOXELS = 4
+# Twelve times IXI's largest scans: beyond, a header is more likely broken than true.
+_MOST_VOXELS = 2**27
 _GZIP_MAGIC = b"\x1f\x8b"
+_HEADER_BYTES = 348
+_BLOCK = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,21 @@ class ScanName:
     site: str
     number: str
     modality: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a scan's header says, checked.
+
+    Attributes:
+        shape: voxels along the three axes of the file.
+        affine: (4, 4), voxel index to RAS+ millimetres.
+        file_bytes: of header and voxels, uncompressed.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64]
+    file_bytes: int
 
 
 @dataclass(frozen=True)
@@ -101,12 +124,13 @@ def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
         folder: holds ``IXI-T1`` and ``IXI-T2``, or the scans themselves; ``.nii`` and ``.nii.gz``.
 
     Returns:
-        Subject id -> {"T1": path, "T2": path}, subjects sorted; other modalities are left out.
+        Subject id -> {"T1": path, "T2": path}, subjects sorted; other modalities are left out. Of a scan that
+        is there twice one file is named; ``twins`` tells of the others.
 
     Raises:
-        BadInput: the folder does not exist, holds no pair, or holds the same scan twice.
+        BadInput: the folder does not exist or holds no pair.
     """
-    found = _scans(folder)
+    found = find_scans(folder)
     pairs = {subject: scans for subject, scans in found.items() if len(scans) == len(MODALITIES)}
     if not pairs:
         raise BadInput(
@@ -117,7 +141,7 @@ def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def list_incomplete(folder: Path) -> dict[str, dict[str, Path]]:
-    """Find the subjects that have one of T1 and T2 only (the published archive holds four such).
+    """Find the subjects that have one of T1 and T2 only (the published archive holds a few such).
 
     Args:
         folder: as in ``list_scans``.
@@ -127,36 +151,66 @@ def list_incomplete(folder: Path) -> dict[str, dict[str, Path]]:
         should be.
 
     Raises:
-        BadInput: the folder does not exist or holds the same scan twice.
+        BadInput: the folder does not exist.
     """
     return {
         subject: {
             modality: scans.get(modality, folder / f"IXI-{modality}" / f"{subject}-{modality}{SUFFIXES[0]}")
             for modality in MODALITIES
         }
-        for subject, scans in _scans(folder).items()
+        for subject, scans in find_scans(folder).items()
         if len(scans) < len(MODALITIES)
     }
 
 
-def _scans(folder: Path) -> dict[str, dict[str, Path]]:
+def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find every T1 and T2 scan.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted, without what is not there.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; point it at the folder that holds IXI-T1 and IXI-T2")
-    places = [folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)]
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(path for place in places if place.is_dir() for path in place.iterdir()):
+    for path in sorted(path for place in _places(folder) if place.is_dir() for path in place.iterdir()):
         # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
         match = _SCAN_NAME.fullmatch(path.name)
-        if match is None or match["modality"] not in MODALITIES:
-            continue
-        scans = found.setdefault(match["subject"], {})
-        if match["modality"] in scans:
-            raise BadInput(
-                f"{path}: {scans[match['modality']]} is the same scan; keep one of the two, so that it is "
-                "clear which is used"
-            )
-        scans[match["modality"]] = path
+        if match is not None and match["modality"] in MODALITIES:
+            found.setdefault(match["subject"], {}).setdefault(match["modality"], path)
     return dict(sorted(found.items()))
+
+
+def _places(folder: Path) -> tuple[Path, ...]:
+    return folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)
+
+
+def twins(path: Path) -> list[Path]:
+    """Find other files of the same scan: the other suffix, or the same name in another folder of the dataset.
+
+    Args:
+        path: a scan with a published name, in ``IXI-T1``, in ``IXI-T2`` or beside them.
+    """
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    above = path.parent.name.removeprefix("IXI-") in MODALITIES
+    places = _places(path.parent.parent if above else path.parent)
+    candidates = [place / f"{stem}{suffix}" for place in places for suffix in SUFFIXES]
+    return [other for other in candidates if other != path and other.is_file()]
+
+
+def check_single(path: Path) -> None:
+    """Refuse a scan that is there twice.
+
+    Raises:
+        BadInput: it is, so that nobody knows which of the two is meant.
+    """
+    others = twins(path)
+    if others:
+        raise BadInput(
+            f"{path}: {others[0]} is the same scan; keep one of the two, so that it is clear which is used"
+        )
 
 
 def load_volume(path: Path) -> Volume:
@@ -168,28 +222,31 @@ def load_volume(path: Path) -> Volume:
         BadInput: the file is missing, truncated or not NIfTI; it is not one real-valued volume; it holds
             NaN or infinite values or no signal; or its header gives no usable orientation.
     """
-    data, affine, oriented = _read_nifti(path)
-    while data.ndim > 3 and data.shape[-1] == 1:
-        data = data[..., 0]
-    if data.ndim != 3 or min(data.shape) < _FEWEST_VOXELS:
-        raise BadInput(
-            f"{path}: the image has shape {data.shape}, but one volume of at least {_FEWEST_VOXELS} voxels a "
-            "side is needed; extract it or leave the scan out"
-        )
-    if data.dtype.kind not in "iuf":
-        raise BadInput(f"{path}: voxels of type {data.dtype} are no magnitudes; convert the scan to int16")
-    data = data.astype(np.float32)
+    header, data = _read(path)
+    data = data.reshape(header.shape).astype(np.float32)
     if not np.isfinite(data).all():
         raise BadInput(f"{path}: voxels are NaN or infinite; replace the file or leave the scan out")
     if data.min() == data.max():
         raise BadInput(f"{path}: all voxels are equal; replace the file or leave the scan out")
-    if not oriented:
-        raise BadInput(
-            f"{path}: qform_code and sform_code are 0, so the header gives no position in space; "
-            "replace the file or leave the scan out"
-        )
-    _check_affine(affine, path)
-    return Volume(data, affine)
+    return Volume(data, header.affine)
+
+
+def read_header(path: Path) -> Header:
+    """Read and check a scan's header only, without its voxels.
+
+    Raises:
+        BadInput: as ``load_volume`` for all that a header can tell.
+    """
+    with _opened(path) as stream:
+        return _check_header(_nifti_header(stream.read(_HEADER_BYTES)), path)
+
+
+def axial_slices(header: Header) -> int:
+    """Number of slices that ``to_axial`` gives."""
+    from nibabel.orientations import io_orientation
+
+    axes = io_orientation(header.affine)[:, 0]
+    return header.shape[int(np.flatnonzero(axes == 2)[0])]
 
 
 def to_axial(volume: Volume) -> Volume:
@@ -228,8 +285,31 @@ def save_volume(path: Path, data: NDArray[np.integer], affine: NDArray[np.float6
         temporary.write_bytes(gzip.compress(content, 4, mtime=0) if path.suffix == ".gz" else content)
 
 
-def _read_nifti(path: Path) -> tuple[NDArray, NDArray[np.float64], bool]:
+def _read(path: Path) -> tuple[Header, NDArray]:
+    """Read header and voxels, scaled as the header says."""
     import nibabel
+
+    with _opened(path) as stream:
+        content = bytearray(stream.read(_HEADER_BYTES))
+        header = _check_header(_nifti_header(bytes(content)), path)
+        # Block by block, because a header may promise more than there is.
+        while len(content) < header.file_bytes and (block := stream.read(_BLOCK)):
+            content += block
+        if len(content) < header.file_bytes:
+            raise EOFError
+        # To the end, because only there the compressed stream has its checksum.
+        left = header.file_bytes
+        while block := stream.read(_BLOCK):
+            left -= len(block)
+            if left < 0:
+                raise ValueError
+        image = nibabel.Nifti1Image.from_bytes(bytes(content))
+        return header, np.asanyarray(image.dataobj)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a scan, compressed or not, whatever its suffix; what goes wrong inside names the file."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
@@ -238,21 +318,60 @@ def _read_nifti(path: Path) -> tuple[NDArray, NDArray[np.float64], bool]:
         raise BadInput(f"{path}: no such file; check the folder of the scans")
     broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")
     try:
-        content = path.read_bytes()
-        if content.startswith(_GZIP_MAGIC):
-            # All at once, because only the end of the stream has the checksum.
-            content = gzip.decompress(content)
-        image = nibabel.Nifti1Image.from_bytes(content)
-        data = np.asanyarray(image.dataobj)
-        oriented = bool(image.header["qform_code"] or image.header["sform_code"])
-        return data, np.asarray(image.affine, dtype=np.float64), oriented
-    except (ImageFileError, HeaderDataError, WrapStructError, EOFError, ValueError, zlib.error) as error:
+        with path.open("rb") as file:
+            compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+            file.seek(0)
+            yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if compressed else file
+    except (
+        ImageFileError,
+        HeaderDataError,
+        WrapStructError,
+        EOFError,
+        ValueError,
+        OverflowError,
+        zlib.error,
+    ) as error:
         raise broken from error
     except OSError as error:
         # A bad gzip stream or too short a file; errors with a number are the system's (permission, disk).
         if error.errno is not None:
             raise
         raise broken from error
+
+
+def _nifti_header(block: bytes) -> Any:
+    import nibabel
+
+    # Extensions between header and voxels are not looked at.
+    return nibabel.Nifti1Header(block)
+
+
+def _check_header(header: Any, path: Path) -> Header:
+    shape = tuple(int(side) for side in header.get_data_shape())
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 3 or min(shape) < _FEWEST_VOXELS:
+        raise BadInput(
+            f"{path}: the image has shape {shape}, but one volume of at least {_FEWEST_VOXELS} voxels a "
+            "side is needed; extract it or leave the scan out"
+        )
+    if math.prod(shape) > _MOST_VOXELS:
+        raise BadInput(
+            f"{path}: the image has shape {shape}, more voxels than any scan of a head; repair the header or "
+            "leave the scan out"
+        )
+    dtype = header.get_data_dtype()
+    if dtype.kind not in "iuf":
+        raise BadInput(f"{path}: voxels of type {dtype} are no magnitudes; convert the scan to int16")
+    if not (header["qform_code"] or header["sform_code"]):
+        raise BadInput(
+            f"{path}: qform_code and sform_code are 0, so the header gives no position in space; "
+            "replace the file or leave the scan out"
+        )
+    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
+    _check_affine(affine, path)
+    size = header.get_data_offset() + math.prod(shape) * dtype.itemsize
+    return Header(shape, affine, int(size))
 
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:

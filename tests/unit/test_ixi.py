@@ -3,25 +3,32 @@
 import gzip
 import itertools
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from data_prep.errors import BadInput
 from data_prep.ixi import (
     SITES,
     Volume,
+    check_single,
     embedded_subject_id,
     list_scans,
     load_volume,
     parse_scan_name,
+    read_header,
     save_volume,
     to_axial,
+    twins,
 )
+from data_prep.random_fields import rotation
 
 # ---- names and folders ------------------------------------------------------------------------
 
@@ -88,10 +95,32 @@ def test_scans_are_paired_in_a_flat_folder(tmp_path: Path) -> None:
     assert list_scans(tmp_path) == {"IXI013-HH-1212": paths}
 
 
-def test_a_scan_that_is_there_twice_is_refused(tmp_path: Path) -> None:
-    touch(*(tmp_path / f"IXI013-HH-1212-{end}" for end in ("T1.nii", "T1.nii.gz", "T2.nii")))
-    with pytest.raises(BadInput, match="same scan"):
-        list_scans(tmp_path)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("IXI013-HH-1212-T1.nii", "IXI013-HH-1212-T1.nii.gz"),
+        ("IXI-T1/IXI013-HH-1212-T1.nii", "IXI-T1/IXI013-HH-1212-T1.nii.gz"),
+        ("IXI013-HH-1212-T1.nii.gz", "IXI-T1/IXI013-HH-1212-T1.nii.gz"),
+        ("IXI-T1/IXI013-HH-1212-T1.nii.gz", "IXI-T2/IXI013-HH-1212-T1.nii.gz"),
+    ],
+)
+def test_a_scan_that_is_there_twice_is_listed_once_and_refused(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    paths = [tmp_path / first, tmp_path / second]
+    touch(*paths, tmp_path / "IXI-T2" / "IXI013-HH-1212-T2.nii")
+    touch(tmp_path / "IXI-T1" / "IXI014-HH-1236-T1.nii.gz", tmp_path / "IXI-T2" / "IXI014-HH-1236-T2.nii")
+    found = list_scans(tmp_path)
+    assert list(found) == ["IXI013-HH-1212", "IXI014-HH-1236"]
+    assert found["IXI013-HH-1212"]["T1"] in paths
+    for path, other in (paths, paths[::-1]):
+        assert twins(path) == [other]
+        with pytest.raises(BadInput, match="is the same scan; keep one") as caught:
+            check_single(path)
+        assert str(path) in str(caught.value)
+        assert str(other) in str(caught.value)
+    for path in found["IXI014-HH-1236"].values():
+        check_single(path)
 
 
 def test_folders_without_pairs_are_refused(tmp_path: Path) -> None:
@@ -176,18 +205,27 @@ def poisoned(folder: Path, value: float) -> Path:
     return write(folder / "scan.nii", data)
 
 
+def with_header(folder: Path, place: int, kind: str, value: float, suffix: str = ".nii") -> Path:
+    """A good scan with one field of its header changed."""
+    path = write(folder / "scan.nii", scan())
+    content = bytearray(path.read_bytes())
+    struct.pack_into(f"<{kind}", content, place, value)
+    path = folder / f"changed{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+    return path
+
+
+def endless(folder: Path) -> Path:
+    """A small file that unpacks to far more than its header says."""
+    path = folder / "scan.nii.gz"
+    path.write_bytes(gzip.compress(write(folder / "scan.nii", scan()).read_bytes() + bytes(20_000_000), 1))
+    return path
+
+
 def with_affine(folder: Path, rows: list[list[float]]) -> Path:
     affine = AFFINE.copy()
     affine[:3, :3] = rows
     return write(folder / "scan.nii", scan(), affine)
-
-
-def nowhere(folder: Path) -> Path:
-    path = write(folder / "scan.nii", scan())
-    content = bytearray(path.read_bytes())
-    struct.pack_into("<f", content, 300, np.nan)  # the header's srow_y[1]
-    path.write_bytes(content)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -208,7 +246,16 @@ def nowhere(folder: Path) -> Path:
         (lambda folder: write(folder / "scan.nii", 0 * scan() + 7), "all voxels are equal"),
         (lambda folder: write(folder / "scan.nii", scan(), code=0), "no position in space"),
         (lambda folder: with_affine(folder, [[1, 0, 0], [0, 1, 0], [0, 0, 0]]), "not invertible"),
-        (nowhere, "not invertible"),
+        (lambda folder: with_header(folder, 300, "f", np.nan), "not invertible"),  # srow_y[1]
+        (lambda folder: with_header(folder, 46, "h", 3000), "truncated or not NIfTI"),  # dim[3]
+        (lambda folder: with_header(folder, 46, "h", 3000, ".nii.gz"), "truncated or not NIfTI"),
+        (lambda folder: with_header(folder, 44, "h", 32767), "truncated or not NIfTI"),
+        (lambda folder: with_header(folder, 46, "h", -8), "shape"),
+        (lambda folder: with_header(folder, 70, "h", 77), "truncated or not NIfTI"),  # datatype
+        (lambda folder: with_header(folder, 108, "f", 1e9), "truncated or not NIfTI"),  # vox_offset
+        (lambda folder: with_header(folder, 108, "f", np.nan), "truncated or not NIfTI"),
+        (lambda folder: with_header(folder, 108, "f", np.inf), "truncated or not NIfTI"),
+        (endless, "truncated or not NIfTI"),
         (lambda folder: with_affine(folder, [[1, 0.3, 0], [0, 1, 0], [0, 0, 1]]), "right angles"),
     ],
 )
@@ -254,3 +301,55 @@ def test_oblique_scans_keep_their_voxels() -> None:
     axial = to_axial(Volume(data, affine))
     np.testing.assert_array_equal(axial.data, data[::-1, ::-1])
     np.testing.assert_allclose(axial.affine @ [0, 0, 0, 1], affine @ [11, 9, 0, 1])
+
+
+# ---- one scan, stored in many forms -----------------------------------------------------------
+
+OBLIQUE = np.eye(4)
+OBLIQUE[:3, :3] = rotation(np.deg2rad((6.0, -4.0, 9.0))) * (0.9, 0.95, 1.25)
+OBLIQUE[:3, 3] = (40, -50, 20)
+
+
+@given(
+    order=st.permutations(range(3)),
+    flips=st.tuples(*[st.booleans()] * 3),
+    dtype=st.sampled_from(["<i2", ">i2", "<u2", "<i4", "<f4", ">f4", "<f8"]),
+    scale=st.sampled_from([(1.0, 0.0), (0.5, 0.0), (0.25, -16.0)]),
+    frames=st.sampled_from([(), (1,), (1, 1)]),
+    header=st.sampled_from(["both", "sform", "qform"]),
+    suffix=st.sampled_from([".nii", ".nii.gz"]),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_scan_is_the_same_in_whatever_form_it_is_stored(
+    order: list[int],
+    flips: tuple[bool, ...],
+    dtype: str,
+    scale: tuple[float, float],
+    frames: tuple[int, ...],
+    header: str,
+    suffix: str,
+) -> None:
+    reference = to_axial(Volume(scan().astype(np.float32), OBLIQUE))
+    change = np.array([(axis, -1 if flip else 1) for axis, flip in zip(order, flips, strict=True)])
+    data = nibabel.orientations.apply_orientation(scan(), change)
+    affine = OBLIQUE @ nibabel.orientations.inv_ornt_aff(change, scan().shape)
+    slope, intercept = scale
+    stored = ((data - intercept) / slope).astype(dtype).reshape(*data.shape, *frames)
+    image = nibabel.Nifti1Image(stored, affine, nibabel.Nifti1Header(endianness=dtype[0]))
+    image.header.set_slope_inter(slope, intercept)
+    image.set_data_dtype(stored.dtype)
+    image.header.set_data_offset(352)
+    image.set_sform(affine, code=0 if header == "qform" else 1)
+    image.set_qform(affine, code=0 if header == "sform" else 1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"scan{suffix}"
+        # As it is, so that the slope written is the slope meant.
+        content = image.header.binaryblock + bytes(4) + stored.tobytes(order="F")
+        path.write_bytes(gzip.compress(content) if suffix == ".nii.gz" else content)
+        found = to_axial(load_volume(path))
+        told = read_header(path)
+    np.testing.assert_array_equal(found.data, reference.data)
+    # Single precision, and a quaternion.
+    np.testing.assert_allclose(found.affine, reference.affine, atol=2e-4)
+    assert told.shape == data.shape
+    assert told.file_bytes == len(content)
