@@ -96,6 +96,16 @@ def _check_dataset(name: str, dataset: Config) -> None:
             raise BadInput(
                 f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(MASKS[name])}"
             )
+    if dataset.get("download") and (dataset["source"] == "embedded" or dataset["root"] is None):
+        what = (
+            "source is embedded, which downloads nothing"
+            if dataset["source"] == "embedded"
+            else "root is null"
+        )
+        raise BadInput(
+            f"config: datasets.{name}.download: is true, but {what}; set source to published and root to the "
+            "folder to download into"
+        )
     if dataset["source"] == "embedded":
         acquired = dataset.setdefault("acquired_slices", dataset["slices"])
         if acquired is None or acquired < (dataset["slices"] or 1):

@@ -17,7 +17,7 @@ from typing import Any
 from data_prep.embedded_knee import pair_files
 from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import check_splits, read_pair_list
-from data_prep.ixi import embedded_subject_id, list_incomplete, list_scans
+from data_prep.ixi import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
 from data_prep.masks import MASKS, label
 from methods.registry import Method, MethodFolder, discover
 from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
@@ -124,11 +124,31 @@ class Plan:
             options.append(f"--slices {configured['slices']}")
         return " ".join(options)
 
+    def fetched(self) -> list[str]:
+        """Return what downloading leaves: donors of the embedded datasets, IXI if it is to be downloaded."""
+        maps = {"ixi": ("brain_asym", "brain_sym"), "fastmri": ("knee",)}
+        datasets = self.config["datasets"]
+        found = [
+            f"donors/{name}.json"
+            for dataset, names in maps.items()
+            for name in names
+            if datasets.get(dataset, {}).get("source") == "embedded"
+        ]
+        if datasets.get("ixi", {}).get("download"):
+            found.append("fetched_ixi.json")
+        return [f"{self.root}/raw/{name}" for name in found]
+
     def missing_scans(self) -> str | None:
         """Return what to mend where published scans are asked for but cannot be found."""
         for name, dataset in self.config["datasets"].items():
             if dataset["source"] == "embedded":
                 continue
+            if dataset.get("download") and (absent := self._not_fetched(dataset)):
+                return (
+                    f"config: datasets.{name}.download is true, but {absent} is not there yet; run the "
+                    "target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
+                    "--configfile FILE"
+                )
             keys = ["root"] if name == "ixi" else ["root", "train_pairs", "val_pairs"]
             for key in keys:
                 value = dataset[key]
@@ -144,6 +164,12 @@ class Plan:
                     return problem
         return None
 
+    @staticmethod
+    def _not_fetched(dataset: Config) -> Path | None:
+        """Return the first folder of IXI that is still to be downloaded."""
+        folders = (Path(dataset["root"]) / f"IXI-{modality}" for modality in MODALITIES)
+        return next((folder for folder in folders if not folder.is_dir()), None)
+
     def _bad_scan(self, dataset: str) -> str | None:
         """Return what is wrong with the first subject that lacks a scan or was excluded before."""
         for subject, scans in self.subjects[dataset].items():
@@ -152,6 +178,11 @@ class Plan:
                     return (
                         f"{path}: subject {subject} has no such scan; add the file, or set bad_scans to "
                         "exclude to go on without the subject"
+                    )
+                if dataset == "ixi" and (others := twins(Path(path))):
+                    return (
+                        f"{path}: {others[0]} is the same scan of subject {subject}; keep one of the two, or "
+                        "set bad_scans to exclude to go on without the subject"
                     )
             record = Path(f"{self.root}/aligned/{dataset}/{subject}.json")
             if record.is_file():
@@ -176,7 +207,11 @@ class Plan:
                 name: Scans(f"{folder}/IXI-T2/{name}-T2.nii.gz", f"{folder}/IXI-T1/{name}-T1.nii.gz")
                 for name in ids
             }
-        if dataset["root"] is None or not Path(dataset["root"]).is_dir():
+        if (
+            dataset["root"] is None
+            or not Path(dataset["root"]).is_dir()
+            or (dataset["download"] and self._not_fetched(dataset))
+        ):
             return _placeholders("IXI", PUBLISHED_SUBJECTS["ixi"])
         root = Path(dataset["root"])
         # A subject without its T2 is a bad scan like any other, not one to pass over in silence.

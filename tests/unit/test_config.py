@@ -240,3 +240,12 @@ def test_the_command_prints_the_filled_configuration_or_one_sentence(tmp_path):
     assert bad.stdout == ""
     assert bad.stderr.count("\n") == 1
     assert "1d_uniform_7x" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("embedded", "source is embedded"), ("published", "root is null")]
+)
+def test_a_download_without_a_place_or_a_use_is_refused(source, said):
+    content = changed(datasets__ixi__source=source, datasets__ixi__download=True)
+    with pytest.raises(BadInput, match=rf"datasets\.ixi\.download: is true, but {said}"):
+        check_config(content, METHODS)

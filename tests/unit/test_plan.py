@@ -359,6 +359,28 @@ def test_a_real_run_without_published_scans_names_the_key(tmp_path, name, key):
         assert found.subjects[name]
 
 
+def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_path):
+    found = published("ixi", tmp_path / "IXI")
+    found.config["datasets"]["ixi"]["download"] = True
+    # A T1 archive alone is unpacked when the download stops between the two: no subject is incomplete yet.
+    ixi_folder(tmp_path / "IXI", "IXI002-Guys-0828-T1")
+    assert len(found.subjects["ixi"]) == 577
+    message = found.missing_scans()
+    assert message is not None
+    assert "IXI-T2 is not there yet; run the target `fetch` first" in message
+    assert found.fetched() == ["results/test/raw/fetched_ixi.json"]
+    ixi_folder(tmp_path / "IXI", *COMPLETE)
+    found = published("ixi", tmp_path / "IXI")
+    found.config["datasets"]["ixi"]["download"] = True
+    assert (len(found.subjects["ixi"]), found.missing_scans()) == (2, None)
+
+
+def test_the_target_fetch_brings_what_comes_from_the_network():
+    donors = [f"results/test/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym", "knee")]
+    assert plan().fetched() == donors
+    assert published("ixi", Path("IXI")).fetched() == []
+
+
 # ---- what is drawn from what ----------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from workflow.sources import folder_sources, module_sources
 
 ROOT = Path(__file__).parents[2]
 STEPS = (
+    "data_prep.fetch_ixi",
     "data_prep.donors",
     "data_prep.embedded_brain",
     "data_prep.embedded_knee",

@@ -1,4 +1,23 @@
-"""Embedded scans, written in the published file forms; published scans skip this stage."""
+"""Raw scans: IXI downloaded if asked for, embedded ones written in the published file forms."""
+
+
+# Only for the target `fetch`: which subjects there are, and so the plan, is known when the scans are there.
+rule fetch_ixi:
+    input:
+        source=module_sources("data_prep.fetch_ixi"),
+    output:
+        record=f"{ROOT}/raw/fetched_ixi.json",
+    log:
+        f"{ROOT}/logs/fetch_ixi.log",
+    conda:
+        "../../environment.yml"
+    params:
+        folder=DATASETS.get("ixi", {}).get("root"),
+        archives=canonical(DATASETS.get("ixi", {}).get("archives")),
+    shell:
+        # A download of hours is watched: progress goes to the terminal too.
+        "python -m data_prep.fetch_ixi --root {params.folder:q} --archives {params.archives:q} "
+        "--record {output.record:q} 2>&1 | tee {log:q}"
 
 
 # One job per file of maps: estimating them takes half a minute each.
@@ -101,3 +120,9 @@ rule embedded_pair_lists:
     shell:
         "python -m data_prep.embedded_knee --pair-lists --train {params.train} --val {params.val} "
         "--output {params.folder:q} > {log:q} 2>&1"
+
+
+# Everything that comes from the network, so that all the rest runs without one.
+rule fetch:
+    input:
+        PLAN.fetched(),
