@@ -5,6 +5,10 @@ lock (``flock``) on one file per device in a folder that all users of the machin
 replaces this process and inherits the lock, so the kernel frees it when the command ends, however it
 ends. Two workflows of two people on one machine therefore never share a device.
 
+A device has places, locks that are numbered from 0. Who allows K commands on a device at a time
+(``--per-gpu``, by default 1) takes one of the first K places for itself, and all places from K on together
+with others of the same mind. Whoever allows more therefore cannot come in beside somebody who does not.
+
 - A ``CUDA_VISIBLE_DEVICES`` that is already set is respected: devices are leased within that set.
 - Under Slurm (``SLURM_JOB_ID``) Slurm has already dealt the devices out: no lease is taken.
 - Without a GPU, or with ``--gpus 0``, the command simply runs on the CPU.
@@ -31,6 +35,7 @@ from data_prep.errors import BadInput, run_command
 # Not below TMPDIR: that may differ between the users and jobs of one machine.
 FOLDER = Path("/tmp/manet-benchmark-gpu-leases")
 POLL_SECONDS = 0.5
+PLACES = 8
 
 
 @dataclass(frozen=True)
@@ -108,10 +113,18 @@ def visible_devices(devices: list[Device], visible: str | None) -> list[Device]:
     return chosen
 
 
-def acquire(devices: list[Device], count: int, folder: Path) -> tuple[list[Device], list[int]]:
-    """Wait until ``count`` of the devices are free and lock them.
+def acquire(
+    devices: list[Device], count: int, folder: Path, per_device: int = 1
+) -> tuple[list[Device], list[int]]:
+    """Wait until ``count`` of the devices have a free place and lock it.
 
     Nothing is held while waiting, so that two jobs that want two devices each cannot block each other.
+
+    Args:
+        devices: to choose from.
+        count: how many are wanted.
+        folder: of the locks.
+        per_device: commands that may share a device, this one included.
 
     Returns:
         The devices, in the given order, and the descriptors that hold their locks.
@@ -121,10 +134,10 @@ def acquire(devices: list[Device], count: int, folder: Path) -> tuple[list[Devic
         taken: list[Device] = []
         descriptors: list[int] = []
         for device in devices:
-            descriptor = _try_lock(folder, device)
-            if descriptor is not None:
+            held = _try_places(folder, device, per_device)
+            if held is not None:
                 taken.append(device)
-                descriptors.append(descriptor)
+                descriptors += held
             if len(taken) == count:
                 return taken, descriptors
         for descriptor in descriptors:
@@ -136,17 +149,37 @@ def acquire(devices: list[Device], count: int, folder: Path) -> tuple[list[Devic
         time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
 
 
-def _try_lock(folder: Path, device: Device) -> int | None:
-    """Lock the device's file and return the descriptor, or None where somebody else holds it."""
+def _try_places(folder: Path, device: Device, per_device: int) -> list[int] | None:
+    """Lock a place of the device and return the descriptors, or None where there is none for us."""
+    # Nobody is beyond the places that we allow, and nobody will come while we hold them.
+    held = []
+    for place in range(per_device, PLACES):
+        descriptor = _try_lock(folder, device, place, fcntl.LOCK_SH)
+        if descriptor is None:
+            break
+        held.append(descriptor)
+    else:
+        for place in range(per_device):
+            descriptor = _try_lock(folder, device, place)
+            if descriptor is not None:
+                return [*held, descriptor]
+    for descriptor in held:
+        os.close(descriptor)
+    return None
+
+
+def _try_lock(folder: Path, device: Device, place: int = 0, kind: int = fcntl.LOCK_EX) -> int | None:
+    """Lock one place's file and return the descriptor, or None where somebody else holds it."""
     _prepare(folder)
-    path = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', device.identity)}.lock"
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", device.identity)
+    path = folder / (f"{name}.{place}.lock" if place else f"{name}.lock")
     # Opened for reading, which is enough for flock: the file may be another user's. O_CREAT only where
     # it is missing: Linux refuses it on other users' files in a shared (sticky) folder.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None
@@ -165,7 +198,7 @@ def _say(text: str) -> None:
     print(f"lease: {text}", file=sys.stderr, flush=True)
 
 
-def leased_environment(count: int, environment: Mapping[str, str]) -> dict[str, str]:
+def leased_environment(count: int, environment: Mapping[str, str], per_device: int = 1) -> dict[str, str]:
     """Return the command's environment, waiting for its devices; the locks stay open for ``exec``.
 
     Raises:
@@ -182,7 +215,7 @@ def leased_environment(count: int, environment: Mapping[str, str]) -> dict[str, 
     if count > len(devices):
         raise BadInput(f"--gpus: {count} asked for, but only {len(devices)} can be seen; ask for fewer")
     folder = Path(environment.get("GPU_LEASE_FOLDER", FOLDER))
-    taken, descriptors = acquire(devices, count, folder)
+    taken, descriptors = acquire(devices, count, folder, per_device)
     for descriptor in descriptors:
         os.set_inheritable(descriptor, True)
     names = ",".join(device.name for device in taken)
@@ -196,6 +229,12 @@ def main() -> None:
         prog="python -m workflow.lease", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--gpus", type=int, default=1, help="devices to lease (default 1); 0 hides all GPUs")
+    parser.add_argument(
+        "--per-gpu",
+        type=int,
+        default=1,
+        help=f"commands that may share a device (default 1, at most {PLACES})",
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command to run")
     arguments = parser.parse_args()
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
@@ -203,7 +242,10 @@ def main() -> None:
         parser.error("name a command after --")
     if arguments.gpus < 0:
         parser.error("--gpus must not be negative")
-    os.execvpe(command[0], command, leased_environment(arguments.gpus, os.environ))
+    if not 1 <= arguments.per_gpu <= PLACES:
+        parser.error(f"--per-gpu must be from 1 to {PLACES}")
+    environment = leased_environment(arguments.gpus, os.environ, arguments.per_gpu)
+    os.execvpe(command[0], command, environment)
 
 
 if __name__ == "__main__":

@@ -24,11 +24,23 @@ GPU 1: NVIDIA H200 (UUID: GPU-bbbb2222-0000)
 TWO = [Device("0", "GPU-aaaa1111"), Device("1", "GPU-bbbb2222")]
 
 
-def leased(environment: dict[str, str], gpus: int, script: str, *arguments: str) -> "subprocess.Popen[str]":
+def leased(
+    environment: dict[str, str], gpus: int, script: str, *arguments: str, per_gpu: int = 1
+) -> "subprocess.Popen[str]":
     """Start a shell script under a lease."""
     command = ["sh", "-c", script, "sh", *arguments]
     return subprocess.Popen(
-        [sys.executable, "-m", "workflow.lease", "--gpus", str(gpus), "--", *command],
+        [
+            sys.executable,
+            "-m",
+            "workflow.lease",
+            "--gpus",
+            str(gpus),
+            "--per-gpu",
+            str(per_gpu),
+            "--",
+            *command,
+        ],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -122,6 +134,66 @@ def test_a_missing_command_is_one_sentence(pretended):
     )
     assert process.returncode == 1
     assert "Traceback" not in process.stderr
+
+
+# ---- shared devices -----------------------------------------------------------------------------
+
+
+def test_as_many_commands_share_a_device_as_each_allows(tmp_path):
+    gpu = Device("0", "0")
+
+    def enter(per_device: int) -> list[int] | None:
+        return lease._try_places(tmp_path / "locks", gpu, per_device)
+
+    def leave(held: list[int] | None) -> None:
+        for descriptor in held or ():
+            os.close(descriptor)
+
+    first, second = enter(2), enter(2)
+    assert first
+    assert second
+    assert enter(2) is None
+    # Those inside allow two: one who would allow more may not be a third, nor anyone who wants it alone.
+    assert enter(3) is None
+    assert enter(lease.PLACES) is None
+    assert enter(1) is None
+    leave(first)
+    assert enter(1) is None
+    leave(second)
+    alone = enter(1)
+    assert alone
+    assert enter(1) is None
+    assert enter(lease.PLACES) is None
+    leave(alone)
+    crowd = [enter(lease.PLACES) for _ in range(lease.PLACES)]
+    assert all(crowd)
+    assert enter(lease.PLACES) is None
+    for held in crowd:
+        leave(held)
+    assert enter(1)
+
+
+def test_places_are_shared_between_processes_and_freed_by_a_kill(tmp_path, pretended):
+    one = pretended | {"GPU_LEASE_DEVICES": "0"}
+    entered = [tmp_path / "a", tmp_path / "b"]
+    script = 'touch "$1"; exec sleep 100'
+    holders = [leased(one, 1, script, str(path), per_gpu=2) for path in entered]
+    wait_for(lambda: all(path.exists() for path in entered))
+    waiter = leased(one, 1, "true", per_gpu=2)
+    assert "waiting for 1 of 1" in waiter.stderr.readline()
+    os.kill(holders[0].pid, signal.SIGKILL)
+    assert waiter.wait(timeout=20) == 0
+    os.kill(holders[1].pid, signal.SIGKILL)
+    for process in (*holders, waiter):
+        process.communicate()
+
+
+@pytest.mark.parametrize("places", ["0", "9", "many"])
+def test_an_impossible_number_of_places_is_refused(places):
+    command = [sys.executable, "-m", "workflow.lease", "--per-gpu", places, "--", "true"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "--per-gpu" in refused.stderr
 
 
 # ---- two users ----------------------------------------------------------------------------------
