@@ -8,6 +8,7 @@ beside the PNG.
 import argparse
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -24,6 +25,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from data_prep.errors import BadInput, run_command
 from data_prep.masks import MASKS, label
 from workflow import style
+from workflow.convergence import RULE, converged
 
 _COLUMNS = ("epoch", "train_loss", "val_loss", "val_psnr")
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
@@ -57,6 +59,11 @@ class Curve:
         """Row of the lowest validation loss: the epoch whose weights are evaluated."""
         losses = self.history["val_loss"].to_numpy(dtype=float)
         return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+
+    @property
+    def converged(self) -> bool:
+        """Whether the validation loss had come to rest."""
+        return converged(self.history["val_loss"].tolist())
 
 
 def read_curve(folder: Path, mask: str, method: str, name: str) -> Curve:
@@ -159,6 +166,7 @@ NOTES = (
     "Marker: best epoch (lowest validation loss); ×: diverged.",
     "Losses relative to the first validation loss of the same training.",
 )
+OPEN_MARKER = "Open marker: not converged"
 
 
 def draw(curves: Sequence[Curve]) -> Figure:
@@ -171,6 +179,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
     styles = {name: style.line_style(index) for index, name in enumerate(names)}
     width = {1: style.COLUMN_WIDTH, 2: 5.2}.get(across, style.PAGE_WIDTH)
     notes = [" ".join(NOTES)] if width == style.PAGE_WIDTH else list(NOTES)
+    notes += _convergence_notes(curves, width)
     entries = max(1, int(width / 1.4))
     footer = 0.04 + 0.1 * len(notes)
     group = TOP + PSNR_HEIGHT + GAP + LOSS_HEIGHT + BETWEEN
@@ -206,6 +215,17 @@ def draw(curves: Sequence[Curve]) -> Figure:
         y = (0.045 + 0.1 * index) / height
         figure.text(0.02 / width, y, note, fontsize=6, color="0.3", va="baseline")
     return figure
+
+
+def _convergence_notes(curves: Sequence[Curve], width: float) -> list[str]:
+    """Say how many trainings had not converged, and what that means; nothing where all had."""
+    ended = [curve for curve in curves if not curve.diverged]
+    count = sum(not curve.converged for curve in ended)
+    if not count:
+        return []
+    text = f"{OPEN_MARKER}, {count} of {len(ended)} trainings: {RULE}."
+    # Letters of the notes' size to an inch.
+    return textwrap.wrap(text, int(23 * width))
 
 
 def _finish(upper: Axes, lower: Axes, curves: Sequence[Curve], outer: bool, panel: float) -> None:
@@ -317,7 +337,16 @@ def _line(axes: Axes, curve: Curve, values: Any, look: dict[str, Any]) -> None:
     best = curve.best
     low, high = axes.get_ylim()
     if best is not None and low <= values[best] <= high:
-        axes.plot(epochs[best], values[best], marker=look["marker"] or None, markersize=3.5, **options)
+        face = look["color"] if curve.converged else "white"
+        axes.plot(
+            epochs[best],
+            values[best],
+            marker=look["marker"] or None,
+            markersize=3.5,
+            markerfacecolor=face,
+            markeredgewidth=0.7,
+            **options,
+        )
 
 
 def main() -> None:

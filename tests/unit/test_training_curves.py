@@ -60,6 +60,21 @@ def marked(axes, marker):
     return [tuple(line.get_xydata()[0]) for line in axes.lines if line.get_marker() == marker]
 
 
+def test_the_marker_of_a_training_that_has_not_converged_is_open_and_explained(tmp_path):
+    rests = write_history(tmp_path, MASK, "unet", epochs=12, best=7)
+    falls = write_history(tmp_path, MASK, "xiang", epochs=12, best=12)
+    fails = write_history(tmp_path, MASK, "manet", epochs=12, best=12, diverges=True)
+    figure = drawn(curves_of_runs([rests, falls, fails]))
+    faces = {
+        line.get_marker(): line.get_markerfacecolor()
+        for line in figure.axes[0].lines
+        if line.get_marker() in ("o", "s")
+    }
+    assert faces == {"o": style.LINE_COLOURS[0], "s": "white"}
+    assert "not converged, 1 of 2 trainings" in " ".join(shown(figure))
+    assert "converged" not in " ".join(shown(drawn(curves_of_runs([rests]))))
+
+
 def test_the_epoch_of_the_lowest_validation_loss_is_marked(tmp_path):
     write_history(tmp_path, MASK, "unet", best=3)
     write_history(tmp_path, MASK, "manet", best=5)
