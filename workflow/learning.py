@@ -3,31 +3,42 @@
 Nothing here depends on a generator's past: the order of an epoch, the masks and the noise of a step and its
 dropout are seeded by name (``workflow.acquisition``). The state of a training is therefore its weights, its
 optimiser and where it stands (``Progress``), and it may be written and read back between any two steps.
+
+Several processes, each with a device of its own, train together by DDP: each takes its share of every step's
+slices, and the state is that of one process.
 """
 
+import itertools
 import math
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from data_prep.errors import BadInput
 from data_prep.measurement import Measurement, Truth
 from data_prep.seeds import seed_for
 from data_prep.slices import SliceStore
 from methods.contract import ReconstructionModel
 from workflow.acquisition import Acquisition, epoch_order
+from workflow.energy import EnergyMeter
 from workflow.execution import TERMINATED, Termination, prefer_deterministic, save_atomically
-from workflow.runs import RunSpec
+from workflow.runs import RunSpec, differences, identity_hash
 
+# How many steps a GPU may run ahead before the host waits for it, to see whether the loss is still a number.
+LOOK_EVERY = 20
 _OPTIMISERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
@@ -47,6 +58,12 @@ class Progress:
         weights: after that epoch; of a diverged training the last.
         environments: every version of torch and device that took part.
         restarts: how often the training was taken up again.
+        refused: why states that lay in this training's place were not taken up.
+        micro_batch: most slices computed at once on a device, where a whole batch did not fit its memory.
+        diverged_step: step of the last epoch after which the loss was seen to be no number.
+        slices: slices trained on, all epochs together.
+        peak_memory_bytes: most memory that was allocated on a GPU, 0 on a CPU.
+        energy_joules: of the GPUs while training; None where one does not tell.
     """
 
     status: str = "running"
@@ -60,6 +77,12 @@ class Progress:
     weights: dict[str, Tensor] = field(default_factory=dict)
     environments: list[dict[str, str]] = field(default_factory=list)
     restarts: int = 0
+    refused: list[str] = field(default_factory=list)
+    micro_batch: int | None = None
+    diverged_step: int | None = None
+    slices: int = 0
+    peak_memory_bytes: int = 0
+    energy_joules: float | None = 0.0
 
 
 def learning_rate(base: float, schedule: str, step: int, steps: int) -> float:
@@ -73,6 +96,32 @@ def make_optimiser(parameters: Iterator[nn.Parameter], settings: Mapping[str, An
     return _OPTIMISERS[settings["name"]](parameters, **options)
 
 
+def shares(count: int, processes: int, process: int, most: int | None) -> list[tuple[slice, float]]:
+    """Return which slices of a step one process computes, in parts, and the share of each in the mean loss.
+
+    All processes get equally many parts, because batch statistics may be joined in each. A process without a
+    slice of its own computes the first one and counts it as nothing.
+
+    Args:
+        count: slices of the step.
+        processes: that train together.
+        process: which of them, from 0.
+        most: slices in a part; None for no limit.
+    """
+    parts = math.ceil(math.ceil(count / processes) / (most or count))
+    start, stop = (count * end // processes for end in (process, process + 1))
+    ends = [start + (stop - start) * part // parts for part in range(parts + 1)]
+    return [
+        (slice(begin, end), (end - begin) / count) if end > begin else (slice(0, 1), 0.0)
+        for begin, end in itertools.pairwise(ends)
+    ]
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Tell whether what a network makes of a slice depends on the slices beside it in training."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
 class Batch:
     """Measurement and truth on their way into the network.
 
@@ -83,6 +132,20 @@ class Batch:
     def __init__(self, measurement: Measurement, truth: Truth) -> None:
         self.measurement = measurement
         self.truth = truth
+
+    def part(self, rows: slice) -> "Batch":
+        """Return some of the slices, as views."""
+        count = len(self.truth.image)
+
+        def cut(values: Tensor) -> Tensor:
+            # A mask may be one for all slices.
+            return values[rows] if len(values) == count else values
+
+        measurement, truth = (
+            {name: cut(value) for name, value in vars(both).items()}
+            for both in (self.measurement, self.truth)
+        )
+        return Batch(Measurement(**measurement), Truth(**truth))
 
 
 class Learner(nn.Module):
@@ -98,54 +161,86 @@ class Learner(nn.Module):
         return self.model.loss(reconstruction, batch.truth, batch.measurement), reconstruction.image
 
 
+def watch_nothing(progress: Progress) -> None:
+    """Stand in for what shows a training while it runs."""
+
+
 class Training:
     """One training of one model; ``fit`` brings it to its end, from wherever it stands."""
 
     def __init__(
         self,
         spec: RunSpec,
-        training_hash: str,
+        identity: Mapping[str, Any],
         model: ReconstructionModel,
         stores: Mapping[str, SliceStore],
         acquisition: Acquisition,
         device: torch.device,
         state_file: Path,
         termination: Termination,
+        watch: Callable[[Progress], None] = watch_nothing,
+        processes: int = 1,
+        process: int = 0,
     ) -> None:
         """Set up a training at its beginning.
 
         Args:
             spec: the run.
-            training_hash: what a stored state must be marked with to be taken up.
+            identity: all that the weights depend on (``runs.training_identity``); a stored state is taken up
+                only if it is of the same.
             model: with its initial weights.
             stores: the splits ``train`` and ``val``.
             acquisition: how they are undersampled.
             device: where to train.
             state_file: where the state is kept.
             termination: tells when to save and leave.
+            watch: called after each epoch.
+            processes: that train together, each with a device of its own, in the default process group.
+            process: which of them this is, from 0. Only the first writes.
+
+        Raises:
+            BadInput: several processes on a CPU are to train a network with batch normalisation.
         """
         self.spec = spec
-        self.training_hash = training_hash
-        self.model = model
+        self.identity = identity
         self.stores = stores
         self.acquisition = acquisition
+        self.device = device
         self.state_file = state_file
         self.termination = termination
+        self.watch = watch
+        self.processes = processes
+        self.process = process
         self.progress = Progress()
         prefer_deterministic()
+        if processes > 1 and has_batch_norm(model):
+            if device.type == "cpu":
+                raise BadInput(
+                    f"training.devices: {processes} on a CPU is not for {spec.method}: only GPUs can join "
+                    "its batch normalisation; set devices to 1, or train on GPUs"
+                )
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        self.model = model
         self.fabric = Fabric(
             accelerator=device.type,
-            devices=1,
+            devices=processes,
+            # Buffers are batch statistics, which are joined already.
+            strategy=DDPStrategy(forward_sync_buffers=False) if processes > 1 else "auto",
             precision=spec.training.precision,  # type: ignore[arg-type]
-            # One process, also inside a cluster's job that Fabric would recognise by itself.
+            # No other processes than ours, also inside a cluster's job that Fabric would recognise by itself.
             plugins=LightningEnvironment(),
         )
+        if processes > 1:
+            self.fabric.launch()
         self.learner, self.optimiser = self.fabric.setup(
             Learner(model), make_optimiser(model.parameters(), spec.optimiser)
         )
+        self.look_every = LOOK_EVERY if device.type == "cuda" else 1
+        self.energy = EnergyMeter(processes if device.type == "cuda" else 0)
+        name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
         self.environment = {
             "torch": str(torch.__version__),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+            "device": name if processes == 1 else f"{processes} x {name}",
         }
 
     def fit(self) -> None:
@@ -153,39 +248,105 @@ class Training:
 
         Raises:
             SystemExit: after saving, if SIGTERM came.
+            torch.OutOfMemoryError: a part of a batch does not fit the device; see ``halve``.
         """
         progress = self.progress
         if progress.status == "running" and self.environment not in progress.environments:
             progress.environments.append(self.environment)
+        self._watch()
         with self.termination.deferred():
             while progress.status == "running":
-                self._train_epoch()
-                self._close_epoch(*self._validate())
+                whole = self._train_epoch()
+                self._close_epoch(*(self._validate() if whole else (math.nan, math.nan)))
                 self.save()
-                say(self._line())
+                self._watch()
+                self._say(self._line())
+
+    def halve(self) -> None:
+        """Compute at most half as many slices at once from here on, and keep that with the state.
+
+        The step stays the same: gradients of the parts are added up. But for batch normalisation, which takes
+        its statistics from each part, only rounding changes.
+
+        Raises:
+            BadInput: it was one slice already.
+        """
+        training = self.spec.training
+        whole = min(math.ceil(training.batch_size / self.processes), len(self.stores["train"]))
+        most = self.progress.micro_batch or whole
+        if most == 1:
+            raise BadInput(
+                f"training: {self.environment['device']} has too little memory for one slice of "
+                f"{self.spec.method}; use a larger device, or a smaller matrix or network"
+            )
+        self.progress.micro_batch = most // 2
+        self._say(
+            f"out of memory at {most} slices at once; going on with parts of {most // 2} and the same "
+            f"batches of {training.batch_size}"
+        )
+        self.save()
 
     # ---- one epoch ----------------------------------------------------------------------------
 
-    def _train_epoch(self) -> None:
+    def _train_epoch(self) -> bool:
+        """Return False as soon as the loss is seen to be no number, else True at the epoch's end."""
         progress, store, spec = self.progress, self.stores["train"], self.spec
         order = epoch_order(len(store), spec.dataset, spec.base_seed, spec.seed, progress.epoch)
         batches = list(_batches(order, spec.training.batch_size))
         # Summed on the device: reading each loss would make the host wait for it.
-        total = torch.tensor(progress.loss_sum, dtype=torch.float64, device=store.device)
-        started = time.perf_counter()
+        total = torch.tensor(
+            0.0 if self.process else progress.loss_sum, dtype=torch.float64, device=store.device
+        )
+        first, started, joules = progress.step, time.perf_counter(), self.energy.read()
         self.learner.train()
-        for step in range(progress.step, len(batches)):
+        for step in range(first, len(batches)):
             loss = self._step(batches[step], step, len(batches))
             total += loss * len(batches[step])
-            if self.termination.noticed or step + 1 == len(batches):
+            last = step + 1 == len(batches)
+            # Processes look together: one that left by itself would leave the others waiting.
+            told = self.processes == 1 and self.termination.noticed
+            if not (last or told or (step + 1) % self.look_every == 0):
+                continue
+            loss_sum, told = self._news(total)
+            sound = math.isfinite(loss_sum)
+            if last or told or not sound:
                 progress.step = step + 1
-                progress.loss_sum = total.item()
+                progress.loss_sum = loss_sum
                 progress.seconds += time.perf_counter() - started
                 progress.training_seconds += time.perf_counter() - started
-                self._leave_if_told()
+                progress.slices += sum(len(batch) for batch in batches[first : step + 1])
+                self._count_resources(joules)
+            if not sound:
+                progress.diverged_step = step + 1
+                return False
+            if told:
+                self._leave()
+        return True
+
+    def _news(self, total: Tensor) -> tuple[float, bool]:
+        """Return the loss so far and whether to leave, all processes together."""
+        told = self.termination.noticed
+        if self.processes == 1:
+            return total.item(), told
+        both = torch.stack((total, total.new_tensor(told)))
+        torch.distributed.all_reduce(both)
+        loss_sum, told_any = both.tolist()
+        return loss_sum, told_any > 0
+
+    def _count_resources(self, joules_before: float | None) -> None:
+        progress = self.progress
+        if self.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self.device)
+            progress.peak_memory_bytes = max(progress.peak_memory_bytes, peak)
+        joules = self.energy.read()
+        if joules is None or joules_before is None or progress.energy_joules is None:
+            # A sum with a hole would be too small.
+            progress.energy_joules = None
+        else:
+            progress.energy_joules += joules - joules_before
 
     def _step(self, positions: list[int], step: int, steps_per_epoch: int) -> Tensor:
-        """Take one optimiser step and return its loss."""
+        """Take one optimiser step and return its loss, of several processes this one's share of it."""
         spec, epoch = self.spec, self.progress.epoch
         rate = learning_rate(
             spec.optimiser["lr"],
@@ -195,22 +356,30 @@ class Training:
         )
         for group in self.optimiser.param_groups:
             group["lr"] = rate
+        # Measured whole in every process: all draw the same noise, each for its own slices.
         batch = Batch(*self.acquisition.fresh(self.stores["train"], positions, spec.seed, epoch, step))
         # For dropout, and whatever else a method draws from torch's own generators.
-        torch.manual_seed(
-            seed_for(
-                use="step",
-                dataset=spec.dataset,
-                mask=spec.mask,
-                method=spec.method,
-                seed=spec.seed,
-                epoch=epoch,
-                step=step,
-            )
-        )
+        names: dict[str, str | int] = {
+            "use": "step",
+            "dataset": spec.dataset,
+            "mask": spec.mask,
+            "method": spec.method,
+            "seed": spec.seed,
+            "epoch": epoch,
+            "step": step,
+        }
+        if self.process:
+            names["process"] = self.process
+        torch.manual_seed(seed_for(**names))
         self.optimiser.zero_grad()
-        loss, _ = self.learner(batch)
-        self.fabric.backward(loss)
+        loss = torch.zeros((), device=self.device)
+        parts = shares(len(positions), self.processes, self.process, self.progress.micro_batch)
+        for number, (rows, share) in enumerate(parts, start=1):
+            with self.fabric.no_backward_sync(self.learner, enabled=number < len(parts)):
+                part, _ = self.learner(batch.part(rows))
+                # DDP takes the mean over processes; the loss is the sum of all shares.
+                self.fabric.backward(part * (share * self.processes))
+            loss += part.detach() * share
         if spec.training.gradient_clip is not None:
             self.fabric.clip_gradients(
                 self.learner,
@@ -219,8 +388,7 @@ class Training:
                 error_if_nonfinite=False,
             )
         self.optimiser.step()
-        detached: Tensor = loss.detach()
-        return detached
+        return loss
 
     def _validate(self) -> tuple[float, float]:
         """Return the method's own loss and the PSNR in dB, means over the validation slices.
@@ -231,8 +399,9 @@ class Training:
         started = time.perf_counter()
         totals = torch.zeros(3, dtype=torch.float64, device=store.device)
         self.learner.eval()
+        size = self.progress.micro_batch or self.spec.training.batch_size
         with torch.no_grad():
-            for positions in _batches(list(range(len(store))), self.spec.training.batch_size):
+            for positions in list(_batches(list(range(len(store))), size))[self.process :: self.processes]:
                 measurement, truth = self.acquisition.fixed(store, positions)
                 loss, image = self.learner(Batch(measurement, truth))
                 peak = truth.image.amax(dim=(-2, -1))
@@ -240,7 +409,10 @@ class Training:
                 counted = peak > 0
                 psnr = torch.where(counted, 10 * torch.log10(peak.square() / error), 0)
                 totals += torch.stack((loss * len(positions), psnr.sum(), counted.sum())).double()
-                self._leave_if_told()
+                if self.processes == 1 and self.termination.noticed:
+                    self._leave()
+        if self.processes > 1:
+            torch.distributed.all_reduce(totals)
         loss_sum, psnr_sum, slices = totals.tolist()
         self.progress.seconds += time.perf_counter() - started
         return loss_sum / len(store), psnr_sum / max(slices, 1)
@@ -291,41 +463,63 @@ class Training:
 
     def save(self) -> None:
         """Write the state; of an ended training only what evaluation needs, a quarter of the space."""
-        state = {"training_hash": self.training_hash, "progress": vars(self.progress)}
+        if self.process:
+            return
+        state = {"identity": self.identity, "progress": vars(self.progress)}
         if self.progress.status == "running":
             state |= {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
         save_atomically(state, self.state_file)
 
     def resume(self) -> None:
-        """Take up a stored state of this very training, if there is one; any other is left to be replaced."""
-        if not self.state_file.is_file():
-            return
+        """Take up a stored state of this very training, if there is one; any other is refused and replaced.
+
+        A refusal is said, and kept in ``Progress.refused``.
+        """
+        refused = self._take_up() if self.state_file.is_file() else None
+        if refused is not None:
+            self.progress.refused.append(refused)
+            self._say(f"{self.state_file}: refused, {refused}; training starts over")
+        if self.processes > 1:
+            # The first process may write the state next, which the others are to read first.
+            self.fabric.barrier()
+
+    def _take_up(self) -> str | None:
+        """Return why the stored state is not this training's, or take it up and return None."""
         if not zipfile.is_zipfile(self.state_file):
-            say(f"{self.state_file}: is not whole; training starts over")
-            return
+            return "it is not whole"
         state = torch.load(self.state_file, map_location="cpu", weights_only=True)
-        if state["training_hash"] != self.training_hash:
-            say(
-                f"{self.state_file}: is of another training (spec, data, mask or code changed); starting over"
-            )
-            return
+        theirs = state.get("identity")
+        if theirs is None:
+            return "it does not say of which training it is"
+        if identity_hash(theirs) != identity_hash(self.identity):
+            return f"it is of another training ({differences(theirs, self.identity)} changed)"
         self.progress = Progress(**state["progress"])
         if self.progress.status != "running":
-            say(f"training is {self.progress.status} already; evaluating only")
-            return
+            self._say(f"training is {self.progress.status} already; evaluating only")
+            return None
         self.progress.restarts += 1
         if self.environment not in self.progress.environments:
-            say("begun with another torch or on another device: other bits than an uninterrupted training")
+            self._say(
+                "begun with another torch or on another device: other bits than an uninterrupted training"
+            )
         self.model.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
         done = f"epoch {self.progress.epoch + 1}/{self.spec.training.epochs}, step {self.progress.step}"
-        say(f"resuming in {done}")
+        self._say(f"resuming in {done}")
+        return None
 
-    def _leave_if_told(self) -> None:
-        if self.termination.noticed:
-            self.save()
-            say("SIGTERM: state saved, leaving")
-            sys.exit(TERMINATED)
+    def _leave(self) -> None:
+        self.save()
+        self._say("SIGTERM: state saved, leaving")
+        sys.exit(TERMINATED)
+
+    def _watch(self) -> None:
+        if not self.process:
+            self.watch(self.progress)
+
+    def _say(self, text: str) -> None:
+        if not self.process:
+            say(text)
 
 
 def say(text: str) -> None:

@@ -286,11 +286,14 @@ class Plan:
         method = self.method(run.method)
         dataset = self.config["datasets"][run.dataset]
         training = dict(self.config["training"])
+        # How trainings share a GPU is the lease's business.
+        del training["trainings_per_gpu"]
         if isinstance(training["epochs"], dict):
             training["epochs"] = training["epochs"][run.dataset]
         if not method.trainable:
             # Nothing that only training reads may repeat an evaluation.
             training |= {"epochs": 1, "schedule": "constant", "gradient_clip": None}
+            training |= {"devices": 1, "logger": "csv"}
         return canonical(
             {
                 "dataset": run.dataset,

@@ -9,7 +9,7 @@ import json
 import platform
 import resource
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from workflow.sources import ROOT, folder_sources, module_sources
 SCHEDULES = ("constant", "cosine")
 # No 16-mixed: its gradient scaler would be further state to resume.
 PRECISIONS = ("32-true", "bf16-mixed")
+LOGGERS = ("csv", "tensorboard")
 OPTIMISERS: dict[str, frozenset[str]] = {
     "adam": frozenset({"lr", "betas", "eps", "weight_decay"}),
     "adamw": frozenset({"lr", "betas", "eps", "weight_decay"}),
@@ -30,7 +31,9 @@ OPTIMISERS: dict[str, frozenset[str]] = {
 }
 PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
 # Imported by the training loop, but what they say of a training stands in its spec.
-_WITHOUT_EFFECT = {"workflow/runs.py", "workflow/sources.py", "data_prep/files.py"}
+_WITHOUT_EFFECT = {"workflow/runs.py", "workflow/sources.py", "workflow/energy.py", "data_prep/files.py"}
+# Of the training's part of a spec, what changes no weight.
+_WITHOUT_WEIGHT = ("resident_gigabytes", "logger")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class TrainingSpec:
         precision: ``32-true`` or ``bf16-mixed``.
         resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
         gradient_clip: largest norm of the gradient; None does not clip.
+        devices: GPUs (or processes on the CPU) that share the slices of each step.
+        logger: what shows a running training: ``csv`` (history.csv), or ``tensorboard`` as well.
     """
 
     epochs: int
@@ -54,6 +59,8 @@ class TrainingSpec:
     precision: str
     resident_gigabytes: float
     gradient_clip: float | None = None
+    devices: int = 1
+    logger: str = "csv"
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,9 @@ class RunSpec:
     def training_part(self) -> dict[str, Any]:
         """Return the spec without what cannot change the weights."""
         content = asdict(self)
-        del content["examples"], content["training"]["resident_gigabytes"]
+        del content["examples"]
+        for name in _WITHOUT_WEIGHT:
+            del content["training"][name]
         return content
 
 
@@ -171,6 +180,8 @@ def _valid(spec: RunSpec) -> RunSpec:
         ("training.precision", training.precision in PRECISIONS, " or ".join(PRECISIONS)),
         ("training.resident_gigabytes", training.resident_gigabytes >= 0, "at least 0"),
         ("training.gradient_clip", clip is None or clip > 0, "null or above 0"),
+        ("training.devices", training.devices >= 1, "at least 1"),
+        ("training.logger", training.logger in LOGGERS, " or ".join(LOGGERS)),
     ]
     for name, right, wanted in ranges:
         if not right:
@@ -210,21 +221,45 @@ def training_sources(folder: str) -> list[str]:
     return sorted(found - _WITHOUT_EFFECT)
 
 
-def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
-    """Return the sha256 that stands for one training: spec, sources, data and mask.
+def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> dict[str, Any]:
+    """Return all that the weights of one training depend on: spec, sources, data and mask.
 
     Args:
         spec: the run; what only evaluation reads does not count.
         fingerprints: of the splits that training reads, by name (``train`` and ``val``).
         mask_sha256: of the mask set.
     """
-    identity = {
+    return {
         "spec": spec.training_part(),
         "sources": {path: _file_sha256(path) for path in training_sources(spec.folder)},
         "data": dict(fingerprints),
         "mask": mask_sha256,
     }
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Return the sha256 that stands for a ``training_identity``, the training hash."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+
+def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
+    """Return the hash of ``training_identity``."""
+    return identity_hash(training_identity(spec, fingerprints, mask_sha256))
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 3) -> str:
+    """Name what differs between two identities, such as ``spec.optimiser.lr``; at most so many by name."""
+    mine, theirs = dict(_leaves(one)), dict(_leaves(other))
+    found = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+def _leaves(content: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", value
 
 
 def _file_sha256(path: str) -> str:

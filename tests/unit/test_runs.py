@@ -46,6 +46,8 @@ def test_the_canonical_text_does_not_depend_on_order_or_spelled_out_defaults():
         ({"training__schedule": "step"}, "training.schedule must be constant or cosine"),
         ({"training__precision": "16-mixed"}, "training.precision must be 32-true or bf16-mixed"),
         ({"training__gradient_clip": 0}, "training.gradient_clip must be"),
+        ({"training__devices": 0}, "training.devices must be at least 1"),
+        ({"training__logger": "wandb"}, "training.logger must be csv or tensorboard"),
         ({"optimiser": {}}, "optimiser.name"),
         ({"optimiser__name": "lion"}, "'lion' is unknown; known: adam, adamw, rmsprop, sgd"),
         ({"optimiser__momentum": 0.9}, "optimiser.momentum is no option of adam"),
@@ -89,6 +91,7 @@ def test_an_untrained_method_needs_no_optimiser():
         {"training__epochs": 4},
         {"training__threads": 2},
         {"training__gradient_clip": 1.0},
+        {"training__devices": 2},
     ],
 )
 def test_what_changes_the_weights_changes_the_hash(changes):
@@ -96,7 +99,7 @@ def test_what_changes_the_weights_changes_the_hash(changes):
 
 
 def test_what_cannot_change_the_weights_keeps_the_hash():
-    changed = tiny_spec(examples=7, training__resident_gigabytes=0.0)
+    changed = tiny_spec(examples=7, training__resident_gigabytes=0.0, training__logger="tensorboard")
     assert runs.training_hash(changed, DATA, "m") == runs.training_hash(tiny_spec(), DATA, "m")
 
 
@@ -182,3 +185,10 @@ def test_the_machine_is_described():
     assert runs.peak_resident_bytes() > 10 * 2**20
     assert runs.package_versions()["numpy"][0].isdigit()
     assert Path(runs.ROOT / "workflow" / "runs.py").is_file()
+
+
+def test_what_differs_between_two_trainings_is_named():
+    one = runs.training_identity(tiny_spec(), DATA, "m")
+    other = runs.training_identity(tiny_spec(optimiser__lr=0.02, seed=1), DATA | {"val": "c" * 64}, "n")
+    assert runs.differences(one, one) == ""
+    assert runs.differences(one, other) == "data.val, mask, spec.optimiser.lr and 1 more"

@@ -17,18 +17,20 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny_runs import MASKS, SIDE, spec_content, tiny_spec, write_mask, write_splits
 from torch import Tensor, nn
 
 from data_prep.errors import BadInput
 from data_prep.measurement import Measurement, Truth
 from methods.contract import Reconstruction, ReconstructionModel
-from workflow import execution, learning
+from workflow import energy, execution, learning
 from workflow.acquisition import Acquisition, epoch_order, open_acquisition, open_split
 from workflow.execution import TERMINATED, Termination, build_model
-from workflow.learning import Training, learning_rate
+from workflow.learning import Batch, Training, learning_rate, shares
 from workflow.runs import RunSpec
-from workflow.train import HISTORY, main, train
+from workflow.train import HISTORY, Job, main, train
 
 CPU = torch.device("cpu")
 # Compared as bytes; history.csv holds seconds and is compared without them.
@@ -63,7 +65,7 @@ def fastmri(tmp_path_factory) -> Path:
 def run(folder: Path, output: Path, spec: RunSpec, termination: Termination | None = None) -> dict[str, Any]:
     """Train in this process and return run.json."""
     mask = folder / f"{spec.mask}.npz"
-    train(spec, folder / "data" / spec.dataset, mask, output, "cpu", termination or Termination())
+    train(Job(spec, folder / "data" / spec.dataset, mask, output, "cpu"), termination or Termination())
     return json.loads((output / "run.json").read_text())
 
 
@@ -90,7 +92,7 @@ def training_of(folder: Path, spec: RunSpec, model: ReconstructionModel, state: 
         split: open_split(folder / "data" / spec.dataset, split, acquisition, CPU, 1.0)
         for split in ("train", "val")
     }
-    return Training(spec, "hash", model, stores, acquisition, CPU, state, Termination())
+    return Training(spec, {"of": "a test"}, model, stores, acquisition, CPU, state, Termination())
 
 
 class Toy(ReconstructionModel):
@@ -332,6 +334,27 @@ def test_a_diverged_training_stops_and_says_so_everywhere(ixi, tmp_path, monkeyp
     assert (tmp_path / "examples.npz").is_file()
 
 
+def test_divergence_is_seen_within_the_epoch_and_stops_it(ixi, tmp_path, monkeypatch):
+    monkeypatch.setattr(execution, "build_model", lambda spec, shape: Diverging())
+    steps = count_steps(monkeypatch)
+    # Twelve slices: six steps an epoch, the fourth of which is the first without a number.
+    record = run(ixi, tmp_path, tiny_spec(training__epochs=5, training__batch_size=2))
+    assert steps == [0, 1, 2, 3]
+    assert (record["status"], record["epochs"], record["diverged_step"]) == ("diverged", 1, 4)
+    assert math.isnan(history(tmp_path)[0]["val_loss"])
+
+
+def test_a_gpu_is_asked_for_the_loss_every_few_steps_only(ixi, tmp_path, monkeypatch):
+    spec = tiny_spec(training__epochs=1, training__batch_size=1)
+    training = training_of(ixi, spec, Diverging(), tmp_path / "state.pt")
+    training.look_every = 5
+    steps = count_steps(monkeypatch)
+    training.fit()
+    assert steps == [0, 1, 2, 3, 4]
+    assert training.progress.diverged_step == 5
+    assert training.progress.status == "diverged"
+
+
 def test_a_diverged_training_is_not_repeated(ixi, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(execution, "build_model", lambda spec, shape: Diverging())
     run(ixi, tmp_path, tiny_spec(training__epochs=5))
@@ -554,10 +577,29 @@ def test_the_state_of_another_training_is_never_used(ixi, tmp_path, monkeypatch,
     steps = count_steps(monkeypatch)
     changed = tiny_spec(optimiser__lr=0.02)
     run(ixi, tmp_path / "a", changed)
-    assert "of another training" in capsys.readouterr().err
+    assert "refused, it is of another training (spec.optimiser.lr changed)" in capsys.readouterr().err
     assert len(steps) == 9
+    record = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert record["refused_states"] == ["it is of another training (spec.optimiser.lr changed)"]
+    assert record["restarts"] == 0
     run(ixi, tmp_path / "b", changed)
     assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+def test_a_refusal_is_still_told_after_a_further_interruption(ixi, tmp_path):
+    for spec in (tiny_spec(), tiny_spec(noise=0.2)):
+        with pytest.raises(SystemExit):
+            run(ixi, tmp_path, spec, StopAt(7))
+    record = run(ixi, tmp_path, tiny_spec(noise=0.2))
+    assert record["refused_states"] == ["it is of another training (spec.noise changed)"]
+    assert record["restarts"] == 1
+
+
+def test_a_file_that_is_no_state_is_refused(ixi, tmp_path):
+    (tmp_path / "resume").mkdir()
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "resume" / "state.pt")
+    record = run(ixi, tmp_path, tiny_spec())
+    assert record["refused_states"] == ["it does not say of which training it is"]
 
 
 def test_a_torn_state_is_not_used(ixi, tmp_path, capsys):
@@ -566,8 +608,9 @@ def test_a_torn_state_is_not_used(ixi, tmp_path, capsys):
     state = tmp_path / "a" / "resume" / "state.pt"
     for torn in (state.read_bytes()[:-200], b"", b"text"):
         state.write_bytes(torn)
-        run(ixi, tmp_path / "a", tiny_spec())
+        record = run(ixi, tmp_path / "a", tiny_spec())
         assert "is not whole" in capsys.readouterr().err
+        assert record["refused_states"] == ["it is not whole"]
 
 
 def test_a_finished_training_is_not_repeated_when_only_the_evaluation_changes(
@@ -605,6 +648,179 @@ def test_the_versions_that_took_part_are_recorded(ixi, tmp_path, monkeypatch, ca
     record = run(ixi, tmp_path, tiny_spec())
     assert "another torch" in capsys.readouterr().err
     assert [entry["torch"] for entry in record["environments"]][1:] == ["9.9"]
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.none() | st.integers(1, 12))
+def test_shares_cover_each_slice_once_and_every_process_has_as_many_parts(count, processes, most):
+    of_each = [shares(count, processes, process, most) for process in range(processes)]
+    assert len({len(parts) for parts in of_each}) == 1
+    counted = [(rows, share) for parts in of_each for rows, share in parts if share]
+    assert [i for rows, _ in counted for i in range(count)[rows]] == list(range(count))
+    assert sum(share for _, share in counted) == pytest.approx(1)
+    for rows, share in counted:
+        size = rows.stop - rows.start
+        assert share == size / count
+        assert size <= (most or count)
+    if most is None:
+        sizes = [sum(share * count for _, share in parts) for parts in of_each]
+        assert max(sizes) - min(sizes) < 1.001
+
+
+def test_a_part_of_a_batch_is_what_its_slices_alone_would_be(fastmri):
+    acquisition = open_acquisition(
+        fastmri / f"{MASKS['fastmri']}.npz", "fastmri", MASKS["fastmri"], 0.0, 2022
+    )
+    store = open_split(fastmri / "data" / "fastmri", "train", acquisition, CPU, 1.0)
+    part = Batch(*acquisition.fresh(store, [4, 7, 1, 0], 0, 0, 0)).part(slice(1, 3))
+    alone = Batch(*acquisition.fresh(store, [7, 1], 0, 0, 0))
+    for name in ("kspace", "mask", "auxiliary", "auxiliary_kspace", "scale"):
+        assert torch.equal(getattr(part.measurement, name), getattr(alone.measurement, name))
+    assert torch.equal(part.truth.image, alone.truth.image)
+    assert torch.equal(part.truth.kspace, alone.truth.kspace)
+
+
+class SmallDevice:
+    """Lets training fail as CUDA does where more than ``most`` slices are computed at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
+        self.refusals = 0
+        self.calls = 0
+        real = learning.Learner.forward
+
+        def forward(learner: learning.Learner, batch: Batch) -> tuple[Tensor, Tensor]:
+            found = real(learner, batch)
+            self.calls += learner.training
+            if learner.training and self.calls > after and len(batch.truth.image) > most:
+                self.refusals += 1
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return found
+
+        monkeypatch.setattr(learning.Learner, "forward", forward)
+
+
+NORMED = {
+    "method": "xiang",
+    "folder": "xiang",
+    "parameters": {"width": 2, "levels": 2, "loss": "mse"},
+}
+
+
+@pytest.mark.parametrize("method", [{"parameters__dropout": 0.0}, NORMED], ids=["unet", "xiang"])
+def test_out_of_memory_goes_on_in_parts_of_the_same_batch(ixi, tmp_path, monkeypatch, capsys, method):
+    spec = tiny_spec(training__batch_size=6, training__epochs=2, **method)
+    whole = run(ixi, tmp_path / "whole", spec)
+    assert (whole["micro_batch"], whole["notes"]) == (None, [])
+    device = SmallDevice(monkeypatch, most=2)
+    record = run(ixi, tmp_path / "parts", spec)
+    # 6 slices do not fit, nor do 3, one does.
+    assert (record["micro_batch"], device.refusals) == (1, 2)
+    assert "out of memory at 3 slices at once; going on with parts of 1" in capsys.readouterr().err
+    one, other = history(tmp_path / "whole"), history(tmp_path / "parts")
+    normed = method is NORMED
+    (note,) = record["notes"]
+    assert note.startswith("out of memory: each batch was computed in parts of at most 1 slices")
+    assert ("batch normalisation took its statistics from parts" in note) == normed
+    for name in ("train_loss", "val_loss", "val_psnr"):
+        same = [row[name] for row in other] == pytest.approx([row[name] for row in one], rel=1e-5)
+        assert same != normed
+
+
+def test_parts_survive_interruptions_to_the_bit(ixi, tmp_path, monkeypatch):
+    # Memory that runs short later only, in a network whose batch statistics the failed step has moved.
+    spec = tiny_spec(training__batch_size=6, training__epochs=3, **NORMED)
+    SmallDevice(monkeypatch, most=3, after=3)
+    run(ixi, tmp_path / "whole", spec)
+    monkeypatch.undo()
+    SmallDevice(monkeypatch, most=3, after=3)
+    with pytest.raises(SystemExit):
+        run(ixi, tmp_path / "broken", spec, StopAt(8))
+    monkeypatch.undo()
+    # The parts are part of the state: nothing has to fail again.
+    record = run(ixi, tmp_path / "broken", spec)
+    assert record["micro_batch"] == 3
+    assert results(tmp_path / "broken") == results(tmp_path / "whole")
+
+
+def test_one_slice_that_does_not_fit_is_one_sentence(ixi, tmp_path, monkeypatch):
+    SmallDevice(monkeypatch, most=0)
+    with pytest.raises(BadInput, match=r"too little memory for one slice of unet; use a larger device"):
+        run(ixi, tmp_path, tiny_spec())
+
+
+# ---- watching -----------------------------------------------------------------------------------
+
+
+def test_the_history_grows_while_training_runs(ixi, tmp_path):
+    with pytest.raises(SystemExit):
+        run(ixi, tmp_path, tiny_spec(), StopAt(7))
+    assert [row["epoch"] for row in history(tmp_path)] == [1]
+    # Snakemake removes outputs before a job runs again; what is known is back at once.
+    (tmp_path / "history.csv").unlink()
+    with pytest.raises(SystemExit):
+        run(ixi, tmp_path, tiny_spec(), StopAt(0))
+    assert [row["epoch"] for row in history(tmp_path)] == [1]
+
+
+def test_tensorboard_shows_every_epoch_once_however_often_interrupted(ixi, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    spec = tiny_spec(training__logger="tensorboard")
+    with pytest.raises(SystemExit):
+        run(ixi, tmp_path, spec, StopAt(7))
+    run(ixi, tmp_path, spec)
+    shown = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    for name in ("train_loss", "val_loss", "val_psnr", "learning_rate"):
+        values = [(event.step, event.value) for event in shown.Scalars(name)]
+        expected = [(int(row["epoch"]), pytest.approx(row[name], rel=1e-6)) for row in history(tmp_path)]
+        assert values == expected
+        assert len(values) == 3
+
+
+def test_energy_is_the_difference_of_the_cards_counters(monkeypatch):
+    class Library:
+        NVMLError = OSError
+        millijoules = 5000
+
+        def nvmlInit(self) -> None: ...
+
+        def nvmlDeviceGetHandleByUUID(self, name: bytes) -> bytes:
+            return name
+
+        def nvmlDeviceGetTotalEnergyConsumption(self, handle: bytes) -> int:
+            if handle == b"GPU-silent":
+                raise OSError
+            return self.millijoules
+
+    library = Library()
+    names = {0: "one", 1: "two", 2: "silent"}
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(
+        energy.torch.cuda, "get_device_properties", lambda number: type("", (), {"uuid": names[number]})
+    )
+    two, three = energy.EnergyMeter(2), energy.EnergyMeter(3)
+    before = two.read()
+    library.millijoules += 1500
+    assert two.read() - before == 3.0
+    assert three.read() is None
+    assert energy.EnergyMeter(0).read() == 0.0
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert energy.EnergyMeter(1).read() is None
+
+
+def test_energy_with_a_hole_is_not_told(ixi, tmp_path, monkeypatch):
+    training = training_of(ixi, tiny_spec(), Toy(), tmp_path / "state.pt")
+    readings = iter([0.0, 5.0, 5.0, 11.0, 11.0, 20.0])
+    monkeypatch.setattr(training.energy, "read", lambda: next(readings))
+    training.fit()
+    assert training.progress.energy_joules == 20.0
+    training = training_of(ixi, tiny_spec(), Toy(), tmp_path / "other.pt")
+    holed = iter([0.0, 5.0, 5.0, None, 11.0, 20.0])
+    monkeypatch.setattr(training.energy, "read", lambda: next(holed))
+    training.fit()
+    assert training.progress.energy_joules is None
 
 
 # ---- command line -------------------------------------------------------------------------------

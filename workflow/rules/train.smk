@@ -30,17 +30,20 @@ rule train:
         method=any_of(TRAINED),
     conda:
         "../../environment.yml"
-    threads: PLAN.config["training"]["threads"]
+    threads: PLAN.config["training"]["threads"] * PLAN.config["training"]["devices"]
     resources:
-        gpu=1,
-        mem_mb=8000,
+        gpu=PLAN.config["training"]["devices"],
+        # Not a parameter: another number repeats nothing.
+        per_gpu=PLAN.config["training"]["trainings_per_gpu"],
+        mem_mb=8000 * PLAN.config["training"]["devices"],
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
         data=subpath(input.test, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.lease --gpus {resources.gpu} -- python -m workflow.train --spec {params.spec:q} "
-        "--data {params.data:q} --mask {input.mask:q} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.train --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "--output {params.folder:q} > {log:q} 2>&1"
 
 
 rule evaluate:
