@@ -5,7 +5,7 @@ bootstrap interval, and whether the test tells the method from the best.
 """
 
 from collections.abc import Mapping
-from math import ceil, floor, log10
+from math import floor, log10
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
@@ -22,6 +23,7 @@ from workflow.scores import METRICS, RISING, Definition
 
 # Linear up to here, logarithmic beyond: zero filling is far behind, the best are close together.
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
+CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
 NAMES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "nmse": "NMSE"}
 LINE = 0.125  # inches per method
 TITLE, GAP = 0.17, 0.09
@@ -92,14 +94,20 @@ def _limits(metric: str, table: pd.DataFrame, points: Points) -> tuple[float, fl
 
 
 def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
+    """Return 0, the ends of the linear part, ones and fives beyond: as many as have room for labels."""
     linear = LINEAR[metric]
+    scale = SymmetricalLogTransform(10, linear, 1)
+    low, high = scale.transform(np.array(limits))
     found = [0.0]
     for sign, bound in ((-1, -limits[0]), (1, limits[1])):
-        decades = range(ceil(log10(linear)), floor(log10(bound)) + 1) if bound > 0 else range(0)
-        # Closer ones would run into each other.
-        found += [sign * 10.0**decade for decade in decades if 10.0**decade > 4 * linear]
-        if bound >= linear:
-            found.append(sign * linear)
+        steps = [linear]
+        if bound > linear:
+            decades = range(floor(log10(linear)), floor(log10(bound)) + 1)
+            steps += [first * 10.0**decade for decade in decades for first in (1, 5)]
+        for step in sorted({round(step, 12) for step in steps if linear <= step <= bound}):
+            places = (scale.transform(np.array([sign * step, *found])) - low) / (high - low)
+            if np.abs(places[0] - places[1:]).min() > CLOSEST:
+                found.append(sign * step)
     return sorted(found)
 
 
@@ -191,7 +199,7 @@ def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: 
     figure.text(
         0.012,
         0.07 / height,
-        "Marker and bar: mean and 95% bootstrap interval over subjects. "
-        "Axes are linear up to the first tick beside 0 and logarithmic beyond.",
+        "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
+        f"{LINEAR['ssim']:g} SSIM, {LINEAR['psnr']:g} dB, {LINEAR['nmse']:g} NMSE), logarithmic beyond.",
         size=6,
     )

@@ -23,6 +23,8 @@ WIDTH = 100  # columns
 _FILES = (
     ("Tables", "tables", ("*.html", "*.md", "*.tex", "*.csv")),
     ("Figures", "figures", ("*.pdf", "*.png")),
+    ("Significance", "statistics", ("table_*.csv", "table_*.pdf", "table_*.png")),
+    ("Paper against ours", "claims", ("claims.html", "claims.md", "claims.csv", "cells.csv")),
     ("Metrics", ".", ("metrics.parquet",)),
     ("Report", ".", ("index.html", "report.html", "report.zip")),
 )

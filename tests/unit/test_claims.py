@@ -20,19 +20,9 @@ from scipy import stats
 
 from data_prep.errors import BadInput
 from data_prep.masks import MASKS
-from workflow import claims, tables
-from workflow.claims import (
-    CLAIMS,
-    TOLERANCE,
-    Comparison,
-    compare_cells,
-    judge,
-    judge_claims,
-    order_agreement,
-    our_scores,
-    paper_scores,
-    write_claims,
-)
+from workflow import tables
+from workflow.agreement import TOLERANCE, compare_cells, order_agreement, our_scores, paper_scores
+from workflow.claims import CLAIMS, Comparison, judge, judge_claims, write_claims
 from workflow.scores import read_definition
 
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
@@ -86,7 +76,7 @@ def with_values(scores, changes):
     return replace(scores, means=means)
 
 
-def judged(side, name, **others):
+def judged(side, name):
     """One claim's row, with ``side`` as ours."""
     table = judge_claims(paper_scores(), side).set_index("claim")
     return table.loc[name]
@@ -326,4 +316,4 @@ def test_missing_inputs_are_named(tmp_path):
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "table_1.csv").write_text("mask,method\n")
     with pytest.raises(BadInput, match=r"table_1\.csv: column status is missing"):
-        claims.our_scores(tmp_path, definitions()[:1], None)
+        our_scores(tmp_path, definitions()[:1], None)

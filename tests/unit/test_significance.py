@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_results import LABELS, definition, metric_rows
+from matplotlib.scale import SymmetricalLogTransform
 from PIL import Image
 from scipy import stats
 
 from data_prep.errors import BadInput
+from workflow import differences as differences_module
 from workflow import significance
 from workflow.scores import read_definition, read_definitions
 from workflow.significance import (
@@ -312,6 +314,20 @@ def test_the_command_writes_numbers_and_a_figure_with_nothing_cut_off(tmp_path):
     image = np.asarray(Image.open(tmp_path / "out" / "table_1.png").convert("L"))
     assert image.shape[1] == pytest.approx(7.16 * 300, abs=2)
     assert min(image[:6].min(), image[-6:].min(), image[:, :6].min(), image[:, -6:].min()) == 255
+
+
+@given(st.sampled_from(METRICS), st.floats(1e-3, 1e4), st.floats(1e-3, 1e4))
+def test_labelled_ticks_stand_apart_inside_the_axis(metric, below, above):
+    limits = (-below * differences_module.LINEAR[metric], above * differences_module.LINEAR[metric])
+    ticks = differences_module._ticks(metric, limits)
+    assert 0 in ticks
+    assert all(limits[0] <= tick <= limits[1] for tick in ticks)
+    scale = SymmetricalLogTransform(10, differences_module.LINEAR[metric], 1)
+    low, high = scale.transform(np.array(limits))
+    places = (scale.transform(np.array(ticks)) - low) / (high - low)
+    assert (np.diff(places) > differences_module.CLOSEST).all()
+    # Something beside 0 tells how far it is, whenever there is room.
+    assert len(ticks) > 1 or max(below, above) < 1
 
 
 def test_wrong_definitions_are_named():

@@ -66,6 +66,7 @@ def test_paths_are_relative_and_only_of_files_that_exist(results):
     assert "  results/demo/tables/table_1.{html,md,tex,csv}\n" in text
     assert "  results/demo/report.html\n" in text
     assert "  results/demo/metrics.parquet\n" in text
+    assert "  results/demo/statistics/table_1.csv\n" in text
     assert "Figures" not in text
     assert "index.html" not in text
 
