@@ -153,7 +153,13 @@ def _column(
     # A hole of ours must not move the others: the paper is ranked without it too.
     shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
     paper_ranks, our_ranks = (ranks(side, DIGITS[metric], RISING[metric]) for side in (shared, own))
-    for row, value, mine, paper_rank, rank in zip(rows, theirs, own, paper_ranks, our_ranks, strict=True):
+    # Alone, a method has the same rank whatever it does.
+    same_rank = [
+        a == b if len(own) - own.count(None) > 1 else None
+        for a, b in zip(paper_ranks, our_ranks, strict=True)
+    ]
+    columns = zip(rows, theirs, own, paper_ranks, our_ranks, same_rank, strict=True)
+    for row, value, mine, paper_rank, rank, same in columns:
         difference = np.nan if mine is None or value is None else mine - value
         yield {
             "table": numeral,
@@ -168,16 +174,18 @@ def _column(
             "difference": difference,
             "paper_rank": paper_rank,
             "rank": rank,
-            "verdict": _verdict(definition.source, metric, difference, paper_rank == rank),
+            "verdict": _verdict(definition.source, metric, difference, same),
         }
 
 
-def _verdict(source: str, metric: str, difference: float, same_rank: bool) -> str:
+def _verdict(source: str, metric: str, difference: float, same_rank: bool | None) -> str:
     if np.isnan(difference):
         return "no value"
     # Rounded, so that 0.4 dB is not 0.4000000001.
     if source == "published" and round(abs(difference), 6) <= TOLERANCE[metric]:
         return "reproduced"
+    if same_rank is None:
+        return "no rank"
     if same_rank:
         return "same rank"
     return "other rank" if source == "embedded" else "not reproduced"

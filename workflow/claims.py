@@ -399,7 +399,14 @@ HEADERS = (
 )
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
-    **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗", "no value": "–"},
+    **{
+        "reproduced": "✓",
+        "same rank": "≈",
+        "other rank": "✗",
+        "not reproduced": "✗",
+        "no rank": "–",
+        "no value": "–",
+    },
 }
 
 
@@ -447,6 +454,7 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
         f"{NAMES[row['metric']]}: all ranks agree under {row['same_order']} of {row['columns']} masks"
         + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {row['tau']:.2f}".replace("-", "−"))
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
+        if row["columns"]
     ]
     by_place = {(row["mask"], row["method"], row["metric"]): row for row in cells.to_dict("records")}
     groups = []

@@ -94,7 +94,7 @@ def _limits(metric: str, table: pd.DataFrame, points: Points) -> tuple[float, fl
 
 
 def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
-    """Return 0, the ends of the linear part, ones and fives beyond: as many as have room for labels."""
+    """Return 0, the ends of the linear part, 1, 2 and 5 of each decade beyond: where there is room."""
     linear = LINEAR[metric]
     scale = SymmetricalLogTransform(10, linear, 1)
     low, high = scale.transform(np.array(limits))
@@ -103,7 +103,7 @@ def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
         steps = [linear]
         if bound > linear:
             decades = range(floor(log10(linear)), floor(log10(bound)) + 1)
-            steps += [first * 10.0**decade for decade in decades for first in (1, 5)]
+            steps += [first * 10.0**decade for decade in decades for first in (1, 2, 5)]
         for step in sorted({round(step, 12) for step in steps if linear <= step <= bound}):
             places = (scale.transform(np.array([sign * step, *found])) - low) / (high - low)
             if np.abs(places[0] - places[1:]).min() > CLOSEST:

@@ -232,6 +232,22 @@ def test_a_hole_of_ours_moves_no_other_rank():
     assert (column.drop(index="manet")["verdict"] == "same rank").all()
 
 
+def test_a_method_alone_in_its_column_has_no_rank_to_share():
+    alone = {
+        ("I", "1d_uniform_6x", method): {"psnr": np.nan} for method in ("zf", "unet", "xiang", "dudornet")
+    }
+    for psnr, source, expected in (
+        (30.0, "embedded", "no rank"),
+        (30.0, "published", "no rank"),
+        (32.9, "published", "reproduced"),
+    ):
+        ours = with_values(paper_scores(), alone | {("I", "1d_uniform_6x", "manet"): {"psnr": psnr}})
+        cells = compare_cells(paper_scores(), ours, definitions(source)[:1])
+        column = cells.query("mask == '1d_uniform_6x' and metric == 'psnr'").set_index("method")
+        assert column.loc["manet", "verdict"] == expected
+        assert set(column.drop(index="manet")["verdict"]) == {"no value"}
+
+
 def test_agreement_of_orders_is_kendalls():
     paper = paper_scores()
     swapped = with_values(
