@@ -7,7 +7,7 @@ not tell apart stands in ``statistics/`` (``workflow.significance``).
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from tabulate import tabulate
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.masks import label, parse_mask
-from workflow.provenance import footer
+from workflow.convergence import RULE
+from workflow.provenance import footer, read_json
 from workflow.scores import (
     ALPHA,
     DATASET_NAMES,
@@ -393,6 +394,29 @@ def _notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def _convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
+    """Name the trainings behind the table whose run.json says that they had not converged."""
+    found: dict[str, list[str]] = {}
+    for row in definition.rows:
+        for mask in definition.masks:
+            folders = [
+                results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
+                for seed in definition.seeds
+            ]
+            records = [read_json(path) for folder in folders if (path := folder / "run.json").is_file()]
+            # Methods without training have none to converge.
+            if any(record.get("converged") is False for record in records):
+                found.setdefault(row.label, []).append(label(mask))
+    if not found:
+        return ()
+    everywhere = len(definition.masks)
+    named = [
+        f"{name} under {'every mask' if len(masks) == everywhere > 1 else ', '.join(masks)}"
+        for name, masks in found.items()
+    ]
+    return (f"Not converged: {'; '.join(named)}. There, {RULE}: longer training would change the scores.",)
+
+
 # ---- formats --------------------------------------------------------------------------------------
 
 
@@ -541,11 +565,15 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         definition.run_paths,
         configuration,
     )
-    narrow = lay_out(definition, table, statistics, origin, narrow=True)
+    unconverged = _convergence_notes(definition, results)
+    wide, narrow = (
+        replace(page, notes=page.notes + unconverged)
+        for page in (lay_out(definition, table, statistics, origin, narrow=small) for small in (False, True))
+    )
     texts = {
         "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "md": to_markdown(narrow),
-        "tex": to_latex(lay_out(definition, table, statistics, origin)),
+        "tex": to_latex(wide),
         "html": to_html(narrow),
     }
     for suffix, text in texts.items():

@@ -24,7 +24,7 @@ from made_up_results import (
 )
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
+from data_prep.masks import MASKS, label
 from workflow import tables
 from workflow.scores import read_definition, summarise
 from workflow.tables import PUBLISHED, PUBLISHED_METHODS, ranks, tex_escape
@@ -470,6 +470,30 @@ def test_missing_inputs_are_named(tmp_path):
     (masks / f"{TWO[0]}.json").unlink()
     refused(rf"{TWO[0]}\.json")
     assert not (tmp_path / "tables").exists()
+
+
+def test_trainings_that_had_not_converged_are_named(tmp_path):
+    text = definition(1, "ixi", TWO, FIVE, numeral="I")
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
+    assert not any("onverged" in found for found in texts.values())
+    for mask, method, converged in [
+        (TWO[0], "unet", False),
+        (TWO[1], "unet", True),
+        (TWO[0], "manet", False),
+        (TWO[1], "manet", False),
+        (TWO[0], "zf", None),
+    ]:
+        path = tmp_path / "runs" / "ixi" / mask / method / "seed0" / "run.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"converged": converged}))
+    tables.write_table(read_definition(text), tmp_path, CONFIGURATION, tmp_path / "second")
+    for suffix in ("md", "tex", "html"):
+        words = " ".join((tmp_path / "second" / f"table_1.{suffix}").read_text().split()).replace("\\", "")
+        words = words.replace("$times$", "×")
+        assert (
+            f"Not converged: {FIVE['unet']} under {label(TWO[0])}; {FIVE['manet']} under every mask." in words
+        )
+        assert "fell by more than 2 %" in words
+        assert "ZF under" not in words
 
 
 # ---- significance and provenance ------------------------------------------------------------------
