@@ -552,11 +552,21 @@ def test_a_kill_while_the_state_is_written_leaves_the_one_before(ixi, tmp_path):
 
 
 @pytest.mark.long
-def test_a_storm_of_twenty_kills_leaves_no_trace(ixi, tmp_path):
+def test_a_storm_of_kills_also_while_states_are_written_leaves_no_trace(ixi, tmp_path):
     spec = tiny_spec(training__epochs=200)
     run(ixi, tmp_path / "whole", spec)
-    assert kill_at_random(ixi, tmp_path / "killed", spec, kills=20, longest=0.25) == 20
-    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+    output = tmp_path / "killed"
+    chance = random.Random(7)
+    for _ in range(6):
+        process = start(_train_until_killed_while_writing, ixi, output, spec, chance.randint(1, 4))
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert list((output / "resume").glob(".*.partial*"))
+    assert kill_at_random(ixi, output, spec, kills=20, longest=0.25) == 20
+    assert results(output) == results(tmp_path / "whole")
+    assert not list(output.rglob("*.partial*"))
+    # Kills in the first epoch leave nothing to take up.
+    assert 20 <= json.loads((output / "run.json").read_text())["restarts"] <= 26
 
 
 def test_resuming_takes_up_where_it_was_and_says_so(ixi, tmp_path, monkeypatch, capsys):
