@@ -1,12 +1,17 @@
-"""What a configuration asks for: subjects, runs, tables and figures, as plain data.
+r"""What a configuration asks for: subjects, runs, tables and figures, as plain data.
 
 The workflow's rules are built from this module alone; it reads no scan and imports nothing heavy.
 ``python -m workflow.plan config/demo.yaml`` lists the runs; ``--run``, ``--table`` and ``--figure`` print
-the JSON that training, tables and figures take, for use by hand.
+the JSON that training, tables and figures take, for use by hand. ``--commands`` prints a shell command for
+each run that is not finished, for a machine that has torch but not the rest of the workflow:
+
+    python -m workflow.plan config/reference.yaml --commands > todo
+    xargs -d '\n' -n 1 -P 4 sh -c < todo
 """
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +26,7 @@ from data_prep.ixi import MODALITIES, embedded_subject_id, list_incomplete, list
 from data_prep.masks import MASKS, label
 from methods.registry import Method, MethodFolder, discover
 from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
+from workflow.runs import RunSpec
 
 # Table I compares all methods on IXI, II on fastMRI; III and IV are ablations of MANet on IXI.
 # Rows (method, label) as the paper prints them; None: every compared method with its own label.
@@ -426,6 +432,41 @@ class Plan:
             if run.dataset == dataset and self.trained(run.method)
         ]
 
+    # ---- by hand ------------------------------------------------------------------------------
+
+    def commands(self) -> list[str]:
+        """Return a shell command for each run that is not finished; it writes what the run's rule would.
+
+        Split files and masks must be there when it runs. A run is finished when its ``run.json`` is of the
+        spec that the configuration asks for.
+        """
+        return [self._command(run) for run in self.runs if not self._finished(run)]
+
+    def _finished(self, run: Run) -> bool:
+        record = Path(f"{self.root}/runs/{run.path}/run.json")
+        if not record.is_file():
+            return False
+        spec: Any = json.loads(record.read_text(encoding="utf-8"))["spec"]
+        return bool(spec == json.loads(RunSpec.from_json(self.spec(run)).canonical()))
+
+    def _command(self, run: Run) -> str:
+        training = self.config["training"]
+        step = "train" if self.trained(run.method) else "evaluate"
+        log = Path(f"{self.root}/logs/{step}/{run.path}.log")
+        lease = f"--gpus {training['devices']} --per-gpu {training['trainings_per_gpu']}"
+        words = [
+            *("--spec", self.spec(run)),
+            *("--data", f"{self.root}/data/{run.dataset}"),
+            *("--mask", f"{self.root}/masks/{run.dataset}/{run.mask}.npz"),
+            *("--output", f"{self.root}/runs/{run.path}"),
+        ]
+        if step == "train":
+            program = f"python -m workflow.lease {lease} -- python -m workflow.train"
+        else:
+            program = "python -m workflow.evaluate --device cpu"
+        # exec: what ends the command is to reach the training, which saves first.
+        return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
+
 
 def canonical(value: Any) -> str:
     """Return JSON with sorted keys: Snakemake re-runs a job when a parameter's text changes."""
@@ -445,6 +486,9 @@ def main() -> None:
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--run", help="print a run's --spec, e.g. ixi/1d_uniform_6x/manet/seed0")
     chosen.add_argument("--table", type=int, help="print a table's --definition, e.g. 1")
+    chosen.add_argument(
+        "--commands", action="store_true", help="print a shell command for each run that is not finished"
+    )
     chosen.add_argument("--figure", type=int, help="print a figure's --definition, e.g. 5")
     arguments = parser.parse_args()
     plan = Plan(read_config(arguments.file), discover())
@@ -461,6 +505,9 @@ def main() -> None:
                 )
             sys.stdout.write(known[name] + "\n")
             return
+    if arguments.commands:
+        sys.stdout.writelines(f"{command}\n" for command in plan.commands())
+        return
     for run in plan.runs:
         sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")
     trained = sum(plan.trained(run.method) for run in plan.runs)

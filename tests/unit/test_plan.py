@@ -1,6 +1,7 @@
 """What a configuration asks for: each run once, the settings of every table and figure, the right scans."""
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -395,3 +396,37 @@ def test_figures_and_curves_read_the_runs_that_they_show():
     curves = found.curve_definition("fastmri")
     assert not any(method == "zf" for _, method, _, _ in curves)
     assert ["equispaced_4x", "manet-a0.2-b0.4", "alpha 0.2, beta 0.4", "4"] in curves
+
+
+# ---- by hand ------------------------------------------------------------------------------------
+
+
+def options(command: str) -> dict[str, str]:
+    """The options of the last program of a command line."""
+    words = shlex.split(command)
+    program = max(i for i, word in enumerate(words) if word.startswith("workflow."))
+    words = words[program + 1 : words.index(">>")]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked = plan(training={"epochs": 3, "batch_size": 2, "devices": 2, "trainings_per_gpu": 3})
+    commands = asked.commands()
+    assert len(commands) == len(asked.runs)
+    for run, command in zip(asked.runs, commands, strict=True):
+        assert options(command)["--spec"] == asked.spec(run)
+        assert options(command)["--output"] == f"results/test/runs/{run.path}"
+        assert options(command)["--data"] == f"results/test/data/{run.dataset}"
+        assert options(command)["--mask"] == f"results/test/masks/{run.dataset}/{run.mask}.npz"
+        trained = "exec python -m workflow.lease --gpus 2 --per-gpu 3 -- python -m workflow.train" in command
+        assert trained == asked.trained(run.method)
+        assert trained or "exec python -m workflow.evaluate --device cpu" in command
+    done, changed = asked.runs[1], asked.runs[2]
+    for run, seed in ((done, 0), (changed, 7)):
+        spec = json.loads(RunSpec.from_json(asked.spec(run)).canonical()) | {"seed": seed}
+        record = Path(f"results/test/runs/{run.path}/run.json")
+        record.parent.mkdir(parents=True)
+        record.write_text(json.dumps({"spec": spec}))
+    # A run of another spec is not finished.
+    assert asked.commands() == [command for command in commands if f"{done.path} " not in command]

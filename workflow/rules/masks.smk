@@ -35,3 +35,14 @@ rule mask:
         "python -m data_prep.masks --mask {wildcards.mask} --height {params.matrix} "
         "--width {params.matrix} --seed {params.seed} {params.manifest} "
         "--output {params.folder:q} > {log:q} 2>&1"
+
+
+# All that trainings read, for running them on another machine (python -m workflow.plan --commands).
+rule prepared_data:
+    input:
+        expand(
+            f"{ROOT}/data/{{dataset}}/{{split}}.h5",
+            dataset=DATASETS,
+            split=("train", "val", "test"),
+        ),
+        sorted({f"{ROOT}/masks/{run.dataset}/{run.mask}.npz" for run in RUNS}),
