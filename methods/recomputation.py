@@ -7,6 +7,7 @@ every value in it stay the same, so results are the same to the bit on a CPU. On
 operations are worth it; convolutions are not.
 """
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Of one layer's maps, in bytes: below, keeping recipes costs more time than the memory is worth.
+_WORTHWHILE = 2**20
 # Values that were computed again stay for the operations that follow at once: this many.
 _REMEMBERED = 4
 
@@ -92,12 +95,16 @@ _keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
 
 
 @contextmanager
-def recomputing() -> Iterator[None]:
-    """Keep recipes in place of cheap results, in the block, where gradients are wanted.
+def recomputing(map_bytes: float = math.inf) -> Iterator[None]:
+    """Keep recipes in place of cheap results, in the block, where gradients are wanted and maps are large.
 
     A compiled network is left alone: the compiler decides by itself what to compute again.
+
+    Args:
+        map_bytes: of one layer's maps at full resolution, see ``map_bytes``; the results do not depend on it.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or _keeper.get() is not None:
+    unwanted = not torch.is_grad_enabled() or torch.compiler.is_compiling() or map_bytes < _WORTHWHILE
+    if unwanted or _keeper.get() is not None:
         yield
         return
     keeper = _Keeper()
@@ -107,6 +114,11 @@ def recomputing() -> Iterator[None]:
             yield
     finally:
         _keeper.reset(token)
+
+
+def map_bytes(width: int, images: Tensor) -> int:
+    """Return the size of ``width`` float32 maps for each of some images (batch, height, width), in bytes."""
+    return 4 * width * images.numel()
 
 
 def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:

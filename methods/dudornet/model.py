@@ -11,7 +11,7 @@ from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, complex_l1, to_channels, to_complex
 from methods.contract import Reconstruction, ReconstructionModel
-from methods.recomputation import concatenated, recomputing
+from methods.recomputation import concatenated, map_bytes, recomputing
 
 _DILATIONS = (1, 2, 3, 3)
 _SQUEEZE_RATIO = 16
@@ -87,6 +87,7 @@ class DuDoRNet(ReconstructionModel):
 
     def __init__(self, features: int, recurrences: int, prior: bool, initial_std: float) -> None:
         super().__init__()
+        self.features = features
         self.recurrences = recurrences
         self.prior = prior
         inputs = 4 if prior else 2
@@ -105,7 +106,7 @@ class DuDoRNet(ReconstructionModel):
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: ``images`` (after data consistency) and ``kspaces`` of every step."""
-        with recomputing():
+        with recomputing(map_bytes(self.features, measurement.auxiliary)):
             return self._reconstruct(measurement)
 
     def _reconstruct(self, measurement: Measurement) -> Reconstruction:

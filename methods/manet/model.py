@@ -21,7 +21,7 @@ from methods.blocks import (
     to_complex,
 )
 from methods.contract import Reconstruction, ReconstructionModel
-from methods.recomputation import recomputed, recomputing
+from methods.recomputation import map_bytes, recomputed, recomputing
 
 _REDUCTION = 16
 
@@ -204,6 +204,7 @@ class MANet(ReconstructionModel):
         beta: float,
     ) -> None:
         super().__init__()
+        self.width = width
         self.alpha = alpha
         self.beta = beta
         self.kspace_network = TwoStreamNetwork(2, width, levels, fusion, early_concat) if kspace else None
@@ -211,7 +212,7 @@ class MANet(ReconstructionModel):
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: ``auxiliary`` image and, with the k-space network, both k-spaces."""
-        with recomputing():
+        with recomputing(map_bytes(self.width, measurement.auxiliary)):
             return self._reconstruct(measurement)
 
     def _reconstruct(self, measurement: Measurement) -> Reconstruction:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from methods.blocks import DenseBlock, UpBlock
 from methods.dudornet.model import DilatedResidualDenseNetwork
 from methods.manet.model import TwoStreamNetwork
-from methods.recomputation import normalised_relu, recomputed, recomputing
+from methods.recomputation import map_bytes, normalised_relu, recomputed, recomputing
 
 Network = Callable[[], nn.Module]
 
@@ -58,6 +58,23 @@ def two_steps(name: str, *, saving: bool) -> list[Tensor]:
 def test_outputs_gradients_and_statistics_keep_their_bits(name: str) -> None:
     for one, other in zip(two_steps(name, saving=False), two_steps(name, saving=True), strict=True):
         assert torch.equal(one, other)
+
+
+def test_small_maps_are_kept() -> None:
+    maps = torch.randn(1, 3, 8, 8)
+    assert map_bytes(3, maps[:, 0]) == maps.nbytes
+    weight = torch.ones(()).requires_grad_()
+    calls = []
+
+    def counted(values: Tensor) -> Tensor:
+        calls.append(values)
+        return values + 1
+
+    for size, times in ((maps.nbytes, 1), (2**20, 2)):
+        calls.clear()
+        with recomputing(size):
+            (weight * recomputed(counted, maps)).sum().backward()
+        assert len(calls) == times
 
 
 def test_memory_that_a_dead_result_left_behind_is_not_taken_for_it() -> None:
