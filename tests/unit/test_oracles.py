@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from data_prep.masks import make_masks
 from data_prep.measurement import Measurement, Truth, measure
+from methods import recomputation
 from methods.contract import ReconstructionModel
 from methods.registry import discover, load_builder
 from tests.bench.common import memory
@@ -58,7 +59,8 @@ def test_images_agree(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ORACLES)
-def test_losses_and_gradients_agree_in_training(name: str) -> None:
+def test_losses_and_gradients_agree_in_training(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recomputation, "_WORTHWHILE", 0)
     model, (measured, truth) = small_model(name).train(), scans()
     tensors = {key: value.detach().clone() for key, value in model.state_dict().items()}
     names = [key for key, _ in model.named_parameters()]
@@ -80,7 +82,11 @@ def test_losses_and_gradients_agree_in_training(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["manet", "dudornet"])
-def test_training_takes_at_most_seven_tenths_of_the_plain_networks_memory(name: str) -> None:
+def test_training_takes_at_most_seven_tenths_of_the_plain_networks_memory(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The networks are small, to be quick; memory is saved as if their maps were large.
+    monkeypatch.setattr(recomputation, "_WORTHWHILE", 0)
     model, (measured, truth) = small_model(name).train(), scans()
     learnt = dict(model.named_parameters())
     weights = Weights({key: learnt.get(key, value) for key, value in model.state_dict().items()}, True)
