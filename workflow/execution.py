@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from data_prep.errors import BadInput
 from data_prep.files import replacing
@@ -58,11 +59,17 @@ def prefer_deterministic() -> None:
 
 
 def build_model(spec: RunSpec, image_shape: tuple[int, int]) -> ReconstructionModel:
-    """Build the run's method; its initial weights depend on the spec alone."""
+    """Build the run's method; its initial weights depend on the spec alone.
+
+    Convolutions give their maps the memory format of their weights, so that the model's decides.
+    """
     torch.manual_seed(
         seed_for(use="init", dataset=spec.dataset, mask=spec.mask, method=spec.method, seed=spec.seed)
     )
-    return load_builder(spec.folder)(spec.parameters, image_shape)
+    model = load_builder(spec.folder)(spec.parameters, image_shape)
+    if spec.training.channels_last:
+        convert_conv2d_weight_memory_format(model, torch.channels_last)
+    return model
 
 
 def reconstructor(model: ReconstructionModel, precision: str, device: torch.device) -> Reconstruct:

@@ -299,7 +299,7 @@ class Plan:
         if not method.trainable:
             # Nothing that only training reads may repeat an evaluation.
             training |= {"epochs": 1, "schedule": "constant", "gradient_clip": None}
-            training |= {"devices": 1, "logger": "csv"}
+            training |= {"channels_last": False, "devices": 1, "logger": "csv"}
         return canonical(
             {
                 "dataset": run.dataset,

@@ -48,6 +48,7 @@ class TrainingSpec:
         precision: ``32-true`` or ``bf16-mixed``.
         resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
         gradient_clip: largest norm of the gradient; None does not clip.
+        channels_last: whether the networks' maps are stored pixel by pixel instead of channel by channel.
         devices: GPUs (or processes on the CPU) that share the slices of each step.
         logger: what shows a running training: ``csv`` (history.csv), or ``tensorboard`` as well.
     """
@@ -59,6 +60,7 @@ class TrainingSpec:
     precision: str
     resident_gigabytes: float
     gradient_clip: float | None = None
+    channels_last: bool = False
     devices: int = 1
     logger: str = "csv"
 

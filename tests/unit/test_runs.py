@@ -46,6 +46,7 @@ def test_the_canonical_text_does_not_depend_on_order_or_spelled_out_defaults():
         ({"training__schedule": "step"}, "training.schedule must be constant or cosine"),
         ({"training__precision": "16-mixed"}, "training.precision must be 32-true or bf16-mixed"),
         ({"training__gradient_clip": 0}, "training.gradient_clip must be"),
+        ({"training__channels_last": 1}, "training.channels_last is 1, not true or false"),
         ({"training__devices": 0}, "training.devices must be at least 1"),
         ({"training__logger": "wandb"}, "training.logger must be csv or tensorboard"),
         ({"optimiser": {}}, "optimiser.name"),
@@ -91,6 +92,7 @@ def test_an_untrained_method_needs_no_optimiser():
         {"training__epochs": 4},
         {"training__threads": 2},
         {"training__gradient_clip": 1.0},
+        {"training__channels_last": True},
         {"training__devices": 2},
     ],
 )

@@ -391,6 +391,21 @@ def test_one_validation_loss_that_is_not_finite_is_merely_never_the_best(ixi, tm
     assert training.progress.best_epoch == 1 + losses.index(min(losses[1:]))
 
 
+def test_channels_last_stores_maps_pixel_by_pixel_and_learns_the_same(ixi, tmp_path):
+    learnt = {}
+    for name in (False, True):
+        run(ixi, tmp_path / str(name), tiny_spec(training__channels_last=name))
+        stored = torch.load(tmp_path / str(name) / "model.ckpt", weights_only=True)
+        learnt[name] = stored["state_dict"]
+    assert learnt[True].keys() == learnt[False].keys()
+    wide = [name for name, value in learnt[True].items() if value.ndim == 4 and value.shape[1] > 1]
+    assert wide
+    for name in wide:
+        assert learnt[True][name].is_contiguous(memory_format=torch.channels_last)
+    for name, value in learnt[True].items():
+        torch.testing.assert_close(value, learnt[False][name], rtol=1e-3, atol=1e-4)
+
+
 # ---- resuming -----------------------------------------------------------------------------------
 
 
@@ -411,8 +426,9 @@ class StopAt(Termination):
         pass
 
 
-def test_sigterm_after_any_step_saves_and_loses_nothing(ixi, tmp_path, monkeypatch):
-    spec = tiny_spec(training__epochs=2)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_sigterm_after_any_step_saves_and_loses_nothing(ixi, tmp_path, monkeypatch, channels_last):
+    spec = tiny_spec(training__epochs=2, training__channels_last=channels_last)
     run(ixi, tmp_path / "whole", spec)
     steps = count_steps(monkeypatch)
     for moment in itertools.count():
