@@ -90,7 +90,7 @@ def evaluate(
     result = Evaluation()
     for number, (subject, positions) in enumerate(store.volumes().items()):
         started = time.perf_counter()
-        target, images = _reconstruct_volume(reconstruct, spec, store, acquisition, positions)
+        target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
         reconstructed = time.perf_counter()
         of_slices, of_volume = slice_metrics(target, images), volume_metrics(target, images)
         result.seconds["reconstruction"] += reconstructed - started
@@ -107,7 +107,7 @@ def evaluate(
     return result
 
 
-def _reconstruct_volume(
+def reconstruct_volume(
     reconstruct: "Reconstruct",
     spec: RunSpec,
     store: "SliceStore",
