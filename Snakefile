@@ -25,6 +25,7 @@ include: "workflow/rules/statistics.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"
+include: "workflow/rules/trust.smk"
 
 
 # Everything that provenance.json lists; a new target belongs here.
@@ -35,6 +36,7 @@ rule everything:
         rules.quality.input,
         rules.significance.output,
         rules.claims.output,
+        rules.trust.input,
         PLAN.pair_lists(),
 
 

@@ -46,6 +46,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         if isinstance(epochs, dict) and name not in epochs:
             raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for both")
     _check_methods(config, methods)
+    _check_trust(config)
     return config
 
 
@@ -134,6 +135,30 @@ def _check_embedded(name: str, dataset: Config) -> None:
         raise BadInput(f"config: datasets.{name}: {str(error).removeprefix('--')}") from error
 
 
+def _check_trust(config: Config) -> None:
+    trust = config["trust"]
+    for name, masks in trust["masks"].items():
+        dataset = config["datasets"].get(name)
+        if dataset is None:
+            raise BadInput(f"config: trust.masks.{name}: there is no datasets.{name}; remove the key")
+        for mask in masks:
+            if mask not in dataset["masks"]:
+                raise BadInput(
+                    f"config: trust.masks.{name}: {mask!r} does not stand in datasets.{name}.masks; add it "
+                    "there or remove it here"
+                )
+        if "other_subject" in trust["swaps"] and dataset["splits"]["test"] < 2:
+            raise BadInput(
+                "config: trust.swaps: other_subject needs two test subjects; raise "
+                f"datasets.{name}.splits.test or remove it"
+            )
+    if trust["lesions"] and config["datasets"].get("ixi", {}).get("source") != "embedded":
+        raise BadInput(
+            "config: trust.lesions: only embedded brains have known lesions; set it to false for published "
+            "scans"
+        )
+
+
 def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
     named = [] if config["compare"] == "all" else [("compare", name) for name in config["compare"]]
     for place, name in [*named, *((f"methods.{name}", name) for name in config["methods"])]:
@@ -217,7 +242,8 @@ def document() -> str:
         "",
         "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
         "`paper.yaml` is the paper's setting on the published data, `reference.yaml` makes results to",
-        "compare with in half an hour of one GPU (`results/reference/README.md`). Choose one with",
+        "compare with in half an hour of one GPU (`results/reference/README.md`), `trust.yaml` is the demo",
+        "with three seeds and every control of `docs/trust.md`. Choose one with",
         "`snakemake --configfile config/paper.yaml`. An unknown key, mask, method or parameter is refused by",
         "name; `python -m workflow.config FILE` checks a file without running anything.",
         "",

@@ -175,9 +175,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole table, ready to be written in any format."""
+    """A whole table, ready to be written in any format; ``number`` or a word makes its label in LaTeX."""
 
-    number: int
+    number: int | str
     name: str
     title: str
     caption: tuple[str, ...]
@@ -464,6 +464,11 @@ _TEX = {
     "α": r"$\alpha$",
     "β": r"$\beta$",
     "λ": r"$\lambda$",
+    "τ": r"$\tau$",
+    "≥": r"$\geq$",
+    "°": r"$^\circ$",
+    "·": r"$\cdot$",
+    "–": "--",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",

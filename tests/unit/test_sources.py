@@ -22,6 +22,7 @@ STEPS = (
     "data_prep.align_fastmri",
     "data_prep.prepare",
     "data_prep.registration_report",
+    "data_prep.lesion_labels",
     "data_prep.masks",
     "workflow.train",
     "workflow.evaluate",
@@ -32,6 +33,11 @@ STEPS = (
     "workflow.training_curves",
     "workflow.claims",
     "workflow.provenance",
+    "workflow.probe",
+    "workflow.gather_probes",
+    "workflow.trust_tables",
+    "workflow.trust_figures",
+    "workflow.costs",
 )
 
 

@@ -1,0 +1,355 @@
+"""What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from workflow import style
+from workflow.config import check_config, read_config
+from workflow.costs import cost_page, cost_scores, draw_costs
+from workflow.gather_probes import COLUMNS
+from workflow.plan import Plan, Run, canonical
+from workflow.tables import to_html, to_latex, to_markdown
+from workflow.trust_figures import (
+    draw_audit,
+    draw_lesions,
+    draw_misalignment,
+    draw_noise,
+    draw_transfer,
+    transfer_matrix,
+)
+from workflow.trust_plan import FIGURES, TABLES, TrustPlan
+from workflow.trust_scores import (
+    Row,
+    audit_scores,
+    auxiliary_scores,
+    is_used,
+    lesion_scores,
+    ranking_agreement,
+    rate_interval,
+    read_definition,
+    read_probes,
+)
+from workflow.trust_tables import audit_table, auxiliary_table, lesion_table, write_page
+
+ROOT = Path(__file__).parents[2]
+METHODS = discover()
+MASK, OTHER = "1d_uniform_6x", "2d_radial_6x"
+SUBJECTS = ("a", "b", "c")
+LABELS = {"zf": "ZF", "unet": "UNet-T2", "xiang": "Xiang et al.", "manet": "MANet"}
+READS = {"xiang", "manet"}
+
+
+def definition(**changes):
+    content = {
+        "dataset": "ixi",
+        "source": "embedded",
+        "experiment": "made_up",
+        "seeds": [0],
+        "masks": [MASK],
+        "all_masks": [MASK, OTHER],
+        "noise": 0.1,
+        "rows": [
+            {"method": name, "label": label, "auxiliary": name in READS, "trained": name != "zf"}
+            for name, label in LABELS.items()
+        ],
+    }
+    return read_definition(json.dumps(content | changes))
+
+
+def rows(probe, condition, amount, metric, by_method, item=0, seed=0):
+    """Rows of every subject; a subject's value is the method's plus 0.1 for each subject before it."""
+    return [
+        ("ixi", MASK, method, seed, probe, condition, amount, subject, item, metric, value + 0.1 * i)
+        for method, value in by_method.items()
+        for i, subject in enumerate(SUBJECTS)
+    ]
+
+
+PSNR = {"zf": 20.0, "unet": 24.0, "xiang": 25.0, "manet": 27.0}
+
+
+@pytest.fixture(scope="module")
+def probes() -> pd.DataFrame:
+    """MANet leans on the auxiliary, Xiang et al. ignore it; U-Net and ZF read none."""
+    made = rows("unchanged", "unchanged", 0.0, "psnr", PSNR)
+    made += rows("unchanged", "unchanged", 0.0, "ssim", {m: v / 40 for m, v in PSNR.items()})
+    for condition, amount, loss in (
+        ("zeroed", 0.0, 6.0),
+        ("other_subject", 0.0, 4.0),
+        ("shift", 1.0, 0.5),
+        ("shift", 4.0, 2.0),
+        ("rotation", 5.0, 1.5),
+    ):
+        changed = {"manet": PSNR["manet"] - loss, "xiang": PSNR["xiang"]}
+        made += rows("auxiliary", condition, amount, "psnr", changed)
+        made += rows("auxiliary", condition, amount, "ssim", {m: v / 40 for m, v in changed.items()})
+    for level in (0.0, 0.2):
+        made += rows("noise", "noise", level, "psnr", {m: v - 20 * level for m, v in PSNR.items()})
+    for mask, loss in ((MASK, 0.0), (OTHER, 3.0)):
+        made += rows("mask", mask, 0.0, "psnr", {m: v - loss for m, v in PSNR.items() if m != "zf"})
+    order = {"volume": 1, "slice": 1, "body": 1, "peak_to_peak": 1, "self_normalised": -1}
+    everyone = {**PSNR, "ground_truth": 60.0}
+    for convention, sign in order.items():
+        made += rows("audit", convention, 0.0, "psnr", {m: sign * v for m, v in everyone.items()})
+        made += rows("audit", convention, 0.0, "ssim", {m: v / 60 for m, v in everyone.items()})
+    made += rows("audit", "gaussian_window", 0.0, "ssim", {m: v / 60 for m, v in everyone.items()})
+    made += rows("audit", "volume", 0.0, "hfen", {m: 1 - v / 60 for m, v in everyone.items()})
+    for item, (radius, visible) in enumerate(((2.0, 1.0), (4.0, 1.0), (2.5, 0.0)), start=1):
+        kept = {"ground_truth": 0.9, "manet": 0.6, "unet": 0.4, "xiang": 0.3, "zf": 0.1}
+        made += rows("lesions", "lesion", radius, "recovered", kept, item)
+        made += rows("lesions", "lesion", radius, "true_contrast", dict.fromkeys(kept, 50.0), item)
+        made += [
+            (*row[:-1], visible)
+            for row in rows("lesions", "lesion", radius, "visible", dict.fromkeys(kept, visible), item)
+        ]
+    for share in (0.25, 0.5, 0.75):
+        made += rows("lesions", "false_spots", share, "per_slice", dict.fromkeys(kept, 2 - 2 * share))
+    return pd.DataFrame(made, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+# ---- numbers --------------------------------------------------------------------------------------
+
+
+def test_the_verdict_on_the_auxiliary(probes):
+    scores = auxiliary_scores(probes, definition())
+    verdicts = {row.method: is_used(scores, MASK, row) for row in definition().rows}
+    assert verdicts == {"zf": "reads none", "unet": "reads none", "xiang": "no", "manet": "yes"}
+    manet = scores[(scores["method"] == "manet") & (scores["condition"] == "shift")]
+    assert manet["psnr_difference"].tolist() == pytest.approx([-0.5, -2.0])
+    assert manet["volumes_worse"].tolist() == [3, 3]
+
+
+def test_one_volume_that_gains_makes_the_verdict_a_count(probes):
+    mixed = probes.copy()
+    gains = (mixed["method"] == "manet") & (mixed["condition"] == "other_subject") & (mixed["subject"] == "a")
+    mixed.loc[gains & (mixed["metric"] == "psnr"), "value"] = 40.0
+    row = Row("manet", "MANet", True, True)
+    assert is_used(auxiliary_scores(mixed, definition()), MASK, row) == "in 2 of 3"
+
+
+def test_a_diverged_seed_is_not_averaged_away(probes):
+    second = probes[probes["method"] == "manet"].assign(seed=1)
+    # What is known of the truth stands in the rows of a diverged run, too.
+    second.loc[~second["metric"].isin(["true_contrast", "visible"]), "value"] = np.nan
+    both = pd.concat([probes, second], ignore_index=True)
+    scores = auxiliary_scores(both, definition(seeds=[0, 1]))
+    assert scores[scores["method"] == "manet"]["psnr"].isna().all()
+    assert is_used(scores, MASK, Row("manet", "MANet", True, True)) == "diverged"
+    _, page = lesion_table(definition(seeds=[0, 1]), both)
+    assert "diverged" in to_markdown(page)
+
+
+def test_rankings_agree_or_are_reversed(probes):
+    scores = audit_scores(probes, definition())
+    assert ranking_agreement(scores, MASK, "slice", "psnr") == pytest.approx(1)
+    assert ranking_agreement(scores, MASK, "self_normalised", "psnr") == pytest.approx(-1)
+    assert ranking_agreement(scores, MASK, "volume", "hfen") == pytest.approx(1)
+    best = scores[(scores["rank"] == 1) & (scores["convention"] == "volume")]
+    assert set(best["method"]) == {"manet"}  # the truth is no competitor
+
+
+def test_lesions_that_the_truth_does_not_show_do_not_count(probes):
+    found = lesion_scores(probes, MASK, "manet")
+    assert len(found.lesions) == 6  # two visible of three, in three subjects
+    assert found.lesions["radius_mm"].tolist() == [2.0] * 3 + [4.0] * 3
+    assert found.detected == 6
+    assert lesion_scores(probes, MASK, "zf").detected == 0
+    assert found.rates[0.5] == pytest.approx((1.0, 1.1))
+
+
+def test_the_interval_of_a_rate_is_wilsons():
+    # 8 of 10: the textbook value (0.490, 0.943).
+    assert rate_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert rate_interval(0, 0) == (0.0, 1.0)
+
+
+def test_the_transfer_matrix_has_the_runs_own_score_where_the_masks_agree(probes):
+    grid = transfer_matrix(definition(), probes, "manet")
+    assert grid.tolist() == [pytest.approx([27.1, 24.1])]
+
+
+def test_a_run_that_was_not_probed_is_named(probes, tmp_path):
+    path = tmp_path / "probes.parquet"
+    probes[probes["method"] != "xiang"].to_parquet(path)
+    with pytest.raises(BadInput, match=f"nothing of xiang under {MASK}; probe this run"):
+        read_probes(path, definition())
+
+
+# ---- pages and pictures ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [auxiliary_table, audit_table, lesion_table])
+def test_a_table_names_every_method_and_the_source_in_every_format(probes, table, tmp_path):
+    scores, page = table(definition(), probes)
+    for write in (to_markdown, to_latex, to_html):
+        text = write(page)
+        assert all(label in text for label in LABELS.values())
+        assert "embedded" in text
+    assert to_latex(page).isascii()
+    write_page(scores, page, tmp_path / "table")
+    assert len(pd.read_csv(tmp_path / "table.csv")) == len(scores)
+
+
+def test_the_auxiliary_table_prints_the_losses(probes):
+    text = to_markdown(auxiliary_table(definition(), probes)[1])
+    line = next(line for line in text.splitlines() if line.startswith("| MANet"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == ["MANet", "27.10", "−6.00", "−4.00", "−0.50", "−2.00", "−1.50", "yes"]
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
+def test_a_figure_is_drawn_and_names_every_method(probes, draw):
+    with style.printed():
+        figure = draw(definition(), probes)
+        figure.canvas.draw()
+    texts = [text.get_text() for axes in figure.axes for text in [axes.title, *axes.get_xticklabels()]]
+    texts += [axes.get_title(loc="left") for axes in figure.axes]
+    texts += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    texts += [text.get_text() for text in figure.texts]
+    shown = " ".join(texts).replace("\n", " ")
+    assert "embedded data, not IXI" in shown
+    for row in definition().rows:
+        assert row.label in shown or (draw is draw_transfer and not row.trained)
+
+
+# ---- the plan -------------------------------------------------------------------------------------
+
+
+def test_the_paper_probes_nothing_and_the_demo_one_mask_per_dataset():
+    paper, demo, full = (
+        TrustPlan(Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS))
+        for name in ("paper", "demo", "trust")
+    )
+    assert paper.runs == []
+    assert paper.wanted(TABLES) == paper.wanted(FIGURES) == []
+    assert {(run.dataset, run.mask) for run in demo.runs} == {
+        ("ixi", "1d_uniform_6x"),
+        ("fastmri", "equispaced_4x"),
+    }
+    assert len(demo.runs) == 2 * len(METHODS)
+    assert len(full.runs) == 12 * 3 * len(METHODS)
+    assert {name for name, _ in full.wanted(FIGURES)} == set(FIGURES)
+    assert ("lesions", "fastmri") not in full.wanted(TABLES)
+
+
+def test_a_run_is_probed_as_far_as_it_applies():
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "trust.yaml"), METHODS))
+    manet, unet, zf = (Run("ixi", MASK, method, 0) for method in ("manet", "unet", "zf"))
+    assert "--shifts 1 2 4" in trust.options(manet)
+    assert "--shifts" not in trust.options(unet)
+    assert "--ceiling" in trust.options(zf)
+    assert trust.checkpoint(zf) == {}
+    assert trust.other_masks(zf) == []
+    assert len(trust.other_masks(unet)) == 8
+    knee = Run("fastmri", "equispaced_4x", "manet", 0)
+    assert "--noise" not in trust.options(knee)
+    assert trust.lesion_file(knee) == []
+    assert trust.lesion_file(manet) == ["results/trust/trust/lesions.h5"]
+
+
+def small_config(**trust):
+    dataset = {
+        "source": "embedded",
+        "matrix": 64,
+        "slices": 4,
+        "splits": {"train": 2, "val": 1, "test": 1},
+        "masks": [MASK],
+    }
+    training = {"epochs": 1, "batch_size": 2}
+    return {"experiment": "t", "datasets": {"ixi": dataset}, "training": training, "trust": trust}
+
+
+@pytest.mark.parametrize(
+    ("trust", "said"),
+    [
+        ({"masks": {"ixi": [OTHER]}}, "trust.masks.ixi: '2d_radial_6x' does not stand in datasets.ixi.masks"),
+        ({"masks": {"fastmri": ["random_4x"]}}, "there is no datasets.fastmri"),
+        ({"masks": {"ixi": [MASK]}, "swaps": ["other_subject"]}, "needs two test subjects"),
+        ({"shift": [1]}, "'shift' was unexpected"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(trust, said):
+    with pytest.raises(BadInput, match=said):
+        check_config(small_config(**trust), METHODS)
+
+
+def test_published_scans_have_no_known_lesions():
+    config = small_config(lesions=True)
+    config["datasets"]["ixi"] |= {"source": "published", "root": "somewhere"}
+    with pytest.raises(BadInput, match="only embedded brains have known lesions"):
+        check_config(config, METHODS)
+
+
+# ---- cost -----------------------------------------------------------------------------------------
+
+
+def test_operations_of_fourier_transforms_and_convolutions():
+    import torch
+
+    from methods.registry import load_builder
+    from workflow.flops import count
+
+    assert count("zf", {}, (64, 64)) == 5 * 64 * 64 * 12  # one transform of 2^12 points
+    parameters = {**METHODS["unet"].default.parameters, "channels": 2, "pools": 2}
+    model, found = load_builder("unet")(parameters, (32, 32)), []
+
+    def convolution(module, inputs, output):
+        kernel = module.weight.shape[2] * module.weight.shape[3]
+        # A transposed convolution multiplies each input pixel, a plain one makes each output pixel.
+        pixels = (inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output).shape[-2:].numel()
+        found.append(2 * kernel * module.in_channels * module.out_channels * pixels)
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(convolution)
+    from data_prep.measurement import measure
+
+    image = torch.rand((1, 32, 32))
+    with torch.no_grad():
+        model.eval()(measure(image, image, torch.ones(1, 1, 32, dtype=torch.bool))[0])
+    transforms = 5 * 32 * 32 * 10
+    assert count("unet", parameters, (32, 32)) == sum(found) + transforms
+
+
+def test_the_cost_table_takes_medians_and_counts(tmp_path):
+    plan = Plan(check_config(small_config(), METHODS), METHODS)
+    paths = {"zf": ["ixi/m/zf/seed0", "ixi/m/zf/seed1", "ixi/m/zf/seed2"]}
+    for rate, path in zip((100.0, 200.0, 1000.0), paths["zf"], strict=True):
+        record = {
+            "spec": json.loads(plan.spec(Run("ixi", MASK, "zf", 0))),
+            "parameter_count": 0,
+            "throughput": {"evaluation_slices_per_second": rate},
+            "peak_memory_bytes": 2e9,
+            "seconds": {},
+            "device": "a CPU",
+        }
+        (tmp_path / "runs" / path).mkdir(parents=True)
+        (tmp_path / "runs" / path / "run.json").write_text(json.dumps(record))
+    metrics = {"dataset": "ixi", "method": "zf", "mask": MASK, "level": "volume", "psnr": [20.0, 22.0]}
+    pd.DataFrame(metrics).to_parquet(tmp_path / "metrics.parquet")
+    asked = definition(
+        matrix=64,
+        runs=paths,
+        rows=[{"method": "zf", "label": "ZF", "auxiliary": False, "trained": False}],
+    )
+    costs = cost_scores(asked, tmp_path)
+    row = costs.iloc[0]
+    assert (row["latency_ms"], row["memory_gb"], row["psnr"], row["runs"]) == (5.0, 2.0, 21.0, 3)
+    assert row["gflops"] == pytest.approx(5 * 64 * 64 * 12 / 1e9)
+    assert "| ZF " in to_markdown(cost_page(asked, costs))
+    with style.printed():
+        draw_costs(asked, costs).canvas.draw()
+
+
+def test_the_cost_definition_names_the_runs_of_every_compared_method():
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "demo.yaml"), METHODS))
+    parsed = read_definition(canonical(trust.cost_definition("fastmri")))
+    assert parsed.matrix == 64
+    assert {len(paths) for paths in parsed.runs.values()} == {4}
+    assert set(parsed.runs) == set(trust.plan.compared)

@@ -1,0 +1,197 @@
+"""What each method costs, and what that buys: a table, and PSNR against cost as a figure.
+
+``python -m workflow.costs --definition JSON --results results/X --configuration SHA256`` writes
+``tables/cost_<dataset>.csv``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf`` and
+``.png``. Time and memory are those of the runs' ``run.json``; operations are counted (``workflow.flops``) at
+the runs' own sizes.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from data_prep.errors import BadInput, run_command
+from workflow.scores import DATASET_NAMES
+from workflow.tables import Block, Page, Text
+from workflow.trust_scores import Definition, Row, read_definition
+from workflow.trust_tables import number, origin, write_page
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def read_records(results: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Read ``run.json`` of runs below ``<results>/runs``.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    records = []
+    for path in (results / "runs" / name / "run.json" for name in paths):
+        try:
+            records.append(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise BadInput(f"{path}: no such file; finish this run first") from error
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path}: not JSON ({error}); delete it and make this run again") from error
+    return records
+
+
+def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
+    """Return one row per method; times and memory are medians over its runs.
+
+    Columns: dataset, method, label, runs, parameters, gflops (one slice), latency_ms (one slice, from the
+    evaluation of the whole test split), memory_gb (largest of the process or the GPU's allocator),
+    training_hours (NaN without training), psnr (dB, mean over volumes, then masks), devices.
+    """
+    from workflow.flops import count
+
+    metrics = pd.read_parquet(results / "metrics.parquet")
+    metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
+    rows = []
+    for row in definition.rows:
+        records = read_records(results, definition.runs[row.method])
+        if not records:
+            raise BadInput(f"{results}: no run of {row.method}; leave it out of compare, or add its runs")
+        scores = metrics[metrics["method"] == row.method]
+        by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
+        spec = records[0]["spec"]
+        operations = count(spec["folder"], spec["parameters"], (definition.matrix, definition.matrix))
+        rows.append(
+            {
+                "dataset": definition.dataset,
+                "method": row.method,
+                "label": row.label,
+                "runs": len(records),
+                "parameters": records[0]["parameter_count"],
+                "gflops": operations / 1e9,
+                "latency_ms": 1e3
+                / _median([record["throughput"]["evaluation_slices_per_second"] for record in records]),
+                "memory_gb": _median([record["peak_memory_bytes"] / 1e9 for record in records]),
+                "training_hours": _median(
+                    [record["seconds"]["training"] / 3600 for record in records if row.trained]
+                ),
+                "psnr": float(by_mask.mean(skipna=False)),
+                "devices": "; ".join(sorted({record["device"] for record in records})),
+            }
+        )
+    return pd.DataFrame.from_records(rows)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(pd.Series(values, dtype="float64").median()) if values else math.nan
+
+
+def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
+    """Arrange the cost table."""
+    rows = []
+    for row in costs.to_dict("records"):
+        hours = row["training_hours"]
+        cells = (
+            f"{row['parameters']:,}".replace(",", " "),
+            f"{row['gflops']:.3g}",
+            number(row["latency_ms"], 1),
+            number(row["memory_gb"], 2),
+            "—" if math.isnan(hours) else f"{hours:.3g}",
+            number(row["psnr"], 2),
+        )
+        rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
+    headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", "hours", "PSNR ↑")
+    heading = f"{DATASET_NAMES[definition.dataset]}, {definition.matrix} × {definition.matrix}"
+    devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
+    caption = (
+        f"Data: {definition.data_note}.",
+        "GFLOPs: operations of one slice, counted: two for each multiplication with its addition in "
+        "convolutions and matrix products, 5 N log2 N for a Fourier transform of N points.",
+        "Time per slice, largest memory and hours of one training: medians over the runs, which may have "
+        f"shared the machine with others ({devices}).",
+        "PSNR (dB, volume convention): mean over test volumes, then over masks and seeds.",
+    )
+    return Page(
+        f"cost-{definition.dataset}",
+        "Cost",
+        f"What each method costs ({definition.data_note})",
+        caption,
+        (Block("Method", ((heading, headers),), tuple(rows)),),
+        (),
+        "",
+    )
+
+
+def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
+    """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    from workflow.trust_figures import Sheet, looks, plain
+
+    styles = looks(definition.rows)
+    at = {entry["method"]: entry for entry in costs.to_dict("records")}
+
+    def floor(row: Row) -> bool:
+        return not row.trained and not row.auxiliary
+
+    legend = [
+        Line2D(
+            [], [], markersize=4, label=row.label, **(styles[row.method] if floor(row) else _dot(styles, row))
+        )
+        for row in definition.rows
+    ]
+    sheet = Sheet(definition, [1.0, 1.0, 1.0], 1, legend)
+    panels = (
+        ("gflops", "GFLOPs per slice"),
+        ("latency_ms", "milliseconds per slice"),
+        ("parameters", "trainable parameters"),
+    )
+    for column, (name, xlabel) in enumerate(panels):
+        axes = sheet.axes(0, column)
+        axes.set_xscale("log")
+        for row in definition.rows:
+            cost, psnr = float(at[row.method][name]), float(at[row.method]["psnr"])
+            if floor(row):
+                axes.axhline(psnr, linewidth=0.8, **styles[row.method])
+            elif cost > 0:
+                axes.plot([cost], [psnr], markersize=4.5, clip_on=False, **_dot(styles, row))
+        axes.margins(x=0.15, y=0.12)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        plain(axes, "", xlabel, "PSNR (dB)" if column == 0 else "")
+        axes.tick_params(labelleft=column == 0)
+    return sheet.finish("Mean over test volumes, masks and seeds; medians of time over runs")
+
+
+def _dot(styles: dict[str, dict[str, Any]], row: Row) -> dict[str, Any]:
+    return {**styles[row.method], "linestyle": "none"}
+
+
+def main() -> None:
+    """Command line entry point."""
+    from workflow import style
+
+    parser = argparse.ArgumentParser(prog="python -m workflow.costs", description=__doc__)
+    parser.add_argument("--definition", required=True, help="JSON; see workflow.trust_plan --cost")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write tables/ and figures/ into; default: --results"
+    )
+    arguments = parser.parse_args()
+    definition = read_definition(arguments.definition)
+    output = arguments.output or arguments.results
+    costs = cost_scores(definition, arguments.results)
+    made_from = origin(definition, arguments.results, definition.all_masks, arguments.configuration)
+    page = replace(cost_page(definition, costs), footer=made_from)
+    write_page(costs, page, output / "tables" / f"cost_{definition.dataset}")
+    with style.printed():
+        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{definition.dataset}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,241 @@
+"""How far to believe the numbers: finished runs evaluated again under altered conditions, and their cost."""
+
+from workflow.trust_plan import FIGURES, TABLES, TrustPlan
+
+TRUST = TrustPlan(PLAN)
+PROBED = f"{ROOT}/trust/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.csv"
+
+
+rule lesion_labels:
+    input:
+        aligned=expand(
+            f"{ROOT}/aligned/ixi/{{subject}}.{{kind}}",
+            subject=SUBJECTS.get("ixi", []),
+            kind=("h5", "json"),
+        ),
+        truth=PLAN.brain_truth(),
+        source=module_sources("data_prep.lesion_labels"),
+    output:
+        TRUST.lesions,
+    log:
+        f"{ROOT}/logs/lesion_labels.log",
+    conda:
+        "../../environment.yml"
+    params:
+        scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
+        aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
+        subjects=canonical(list(SUBJECTS.get("ixi", []))),
+    shell:
+        "python -m data_prep.lesion_labels --scans {params.scans:q} --aligned {params.aligned:q} "
+        "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule probe:
+    input:
+        unpack(lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards))),
+        data=f"{ROOT}/data/{{dataset}}/test.h5",
+        mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
+        others=lambda wildcards: TRUST.other_masks(TRUST.run_of(wildcards)),
+        lesions=lambda wildcards: TRUST.lesion_file(TRUST.run_of(wildcards)),
+        method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
+        source=module_sources("workflow.probe"),
+    output:
+        PROBED,
+    log:
+        f"{ROOT}/logs/probe/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.log",
+    benchmark:
+        f"{ROOT}/benchmarks/probe/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: PLAN.config["training"]["threads"]
+    resources:
+        gpu=lambda wildcards: 1 if PLAN.trained(wildcards.method) else 0,
+        per_gpu=PLAN.config["training"]["trainings_per_gpu"],
+        mem_mb=8000,
+    params:
+        spec=lambda wildcards: PLAN.spec_of(wildcards),
+        data=subpath(input.data, parent=True),
+        options=lambda wildcards: TRUST.options(TRUST.run_of(wildcards)),
+        checkpoint=lambda wildcards, input: (
+            f"--checkpoint {input.checkpoint}"
+            if PLAN.trained(wildcards.method)
+            else ""
+        ),
+        others=lambda wildcards, input: (
+            f"--masks {' '.join(input.others)}" if input.others else ""
+        ),
+        lesions=lambda wildcards, input: (
+            f"--lesions {input.lesions}" if input.lesions else ""
+        ),
+        device=lambda wildcards: "auto" if PLAN.trained(wildcards.method) else "cpu",
+    shell:
+        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.probe --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "{params.checkpoint} {params.options} {params.others} {params.lesions} --device {params.device} --output {output:q} > {log:q} 2>&1"
+
+
+rule gather_probes:
+    input:
+        scores=[TRUST.path(run) for run in TRUST.runs],
+        source=module_sources("workflow.gather_probes"),
+    output:
+        f"{ROOT}/trust/probes.parquet",
+    log:
+        f"{ROOT}/logs/gather_probes.log",
+    conda:
+        "../../environment.yml"
+    shell:
+        "python -m workflow.gather_probes {input.scores:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule trust_table:
+    input:
+        probes=rules.gather_probes.output,
+        # Named in the footer.
+        masks=lambda wildcards: expand(
+            f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
+            mask=TRUST.definition(wildcards.dataset)["masks"],
+        ),
+        manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
+        runs=lambda wildcards: [
+            f"{ROOT}/runs/{run.path}/run.json"
+            for run in TRUST.runs
+            if run.dataset == wildcards.dataset
+        ],
+        resources=[
+            "workflow/resources/table.html.j2",
+            "workflow/resources/table.tex.j2",
+        ],
+        source=module_sources("workflow.trust_tables"),
+    output:
+        multiext(f"{ROOT}/tables/trust_{{table}}_{{dataset}}", ".csv", ".md", ".tex"),
+        page=report(
+            f"{ROOT}/tables/trust_{{table}}_{{dataset}}.html",
+            caption="../report/trust_table.rst",
+            category="Trust",
+            subcategory="{dataset}",
+            labels={"table": "{table}"},
+        ),
+    log:
+        f"{ROOT}/logs/trust_table/{{table}}_{{dataset}}.log",
+    wildcard_constraints:
+        table=any_of(TABLES),
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        results=subpath(output.page, ancestor=2),
+        configuration=config_sha256(PLAN.config),
+        folder=subpath(output.page, parent=True),
+    shell:
+        "python -m workflow.trust_tables --table {wildcards.table} --definition {params.definition:q} "
+        "--results {params.results:q} --configuration {params.configuration} --output {params.folder:q} "
+        "> {log:q} 2>&1"
+
+
+rule trust_figure:
+    input:
+        probes=rules.gather_probes.output,
+        source=module_sources("workflow.trust_figures"),
+    output:
+        pdf=f"{ROOT}/figures/trust_{{figure}}_{{dataset}}.pdf",
+        png=report(
+            f"{ROOT}/figures/trust_{{figure}}_{{dataset}}.png",
+            caption="../report/trust_figure.rst",
+            category="Trust",
+            subcategory="{dataset}",
+            labels={"figure": "{figure}"},
+        ),
+    log:
+        f"{ROOT}/logs/trust_figure/{{figure}}_{{dataset}}.log",
+    wildcard_constraints:
+        figure=any_of(FIGURES),
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        folder=subpath(output.pdf, parent=True),
+    shell:
+        "python -m workflow.trust_figures --figure {wildcards.figure} --definition {params.definition:q} "
+        "--probes {input.probes:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule cost:
+    input:
+        metrics=f"{ROOT}/metrics.parquet",
+        # Named in the footer.
+        masks=lambda wildcards: expand(
+            f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
+            mask=DATASETS[wildcards.dataset]["masks"],
+        ),
+        manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
+        records=lambda wildcards: [
+            f"{ROOT}/runs/{run.path}/run.json"
+            for run in RUNS
+            if run.dataset == wildcards.dataset and run.method in PLAN.compared
+        ],
+        methods=[
+            source
+            for name in PLAN.compared
+            for source in folder_sources(PLAN.method(name).folder)
+        ],
+        resources=[
+            "workflow/resources/table.html.j2",
+            "workflow/resources/table.tex.j2",
+        ],
+        source=module_sources("workflow.costs"),
+    output:
+        multiext(f"{ROOT}/tables/cost_{{dataset}}", ".csv", ".md", ".tex"),
+        f"{ROOT}/figures/cost_{{dataset}}.pdf",
+        page=report(
+            f"{ROOT}/tables/cost_{{dataset}}.html",
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"dataset": "{dataset}", "kind": "table"},
+        ),
+        picture=report(
+            f"{ROOT}/figures/cost_{{dataset}}.png",
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"dataset": "{dataset}", "kind": "figure"},
+        ),
+    log:
+        f"{ROOT}/logs/cost/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: canonical(TRUST.cost_definition(wildcards.dataset)),
+        results=subpath(input.metrics, parent=True),
+        configuration=config_sha256(PLAN.config),
+    shell:
+        "python -m workflow.costs --definition {params.definition:q} --results {params.results:q} "
+        "--configuration {params.configuration} > {log:q} 2>&1"
+
+
+rule paper_cost:
+    input:
+        expand(
+            f"{ROOT}/{{path}}",
+            path=[
+                path
+                for dataset in DATASETS
+                for path in (
+                    f"tables/cost_{dataset}.html",
+                    f"figures/cost_{dataset}.png",
+                )
+            ],
+        ),
+
+
+# What the section `trust` of the configuration asks for; nothing without it.
+rule trust:
+    input:
+        [
+            f"{ROOT}/tables/trust_{name}_{dataset}.html"
+            for name, dataset in TRUST.wanted(TABLES)
+        ],
+        [
+            f"{ROOT}/figures/trust_{name}_{dataset}.png"
+            for name, dataset in TRUST.wanted(FIGURES)
+        ],
+        rules.paper_cost.input if TRUST.config["cost"] else [],

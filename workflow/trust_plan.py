@@ -1,0 +1,168 @@
+"""Which finished runs are probed, how, and what is tabled and drawn of it, as plain data (docs/trust.md).
+
+Like ``workflow.plan``, on which it builds, it reads no scan and imports nothing heavy.
+``python -m workflow.trust_plan config/trust.yaml`` lists the runs that are probed and their options;
+``--definition`` and ``--cost`` print the JSON that tables and figures take.
+"""
+
+import argparse
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import BadInput, run_command
+from methods.registry import discover
+from workflow.config import read_config
+from workflow.plan import Plan, Run, canonical
+
+# Name -> the keys of the configuration's section ``trust`` of which one must be set.
+FIGURES = {
+    "misalignment": ("swaps", "shifts", "rotations"),
+    "noise": ("noise",),
+    "transfer": ("transfer",),
+    "audit": ("audit",),
+    "lesions": ("lesions",),
+}
+TABLES = {"auxiliary": ("swaps", "shifts", "rotations"), "audit": ("audit",), "lesions": ("lesions",)}
+_IXI_ONLY = ("noise", "lesions")
+
+
+class TrustPlan:
+    """What the section ``trust`` of a checked configuration asks for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.config = plan.config["trust"]
+        self.folder = f"{plan.root}/trust"
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs that are probed: those of the compared methods under the chosen masks."""
+        return [
+            run
+            for run in self.plan.runs
+            if run.method in self.plan.compared and run.mask in self.config["masks"].get(run.dataset, [])
+        ]
+
+    @property
+    def lesions(self) -> str:
+        """Where the known lesions are written, on the grid of the slices."""
+        return f"{self.folder}/lesions.h5"
+
+    def path(self, run: Run) -> str:
+        """Return where the scores of a probed run are written."""
+        return f"{self.folder}/runs/{run.path}.csv"
+
+    def run_of(self, wildcards: Any) -> Run:
+        """Return the run that a rule's wildcards name."""
+        return Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed))
+
+    def checkpoint(self, run: Run) -> dict[str, str]:
+        """Return the files of a trained run's weights and record; none for untrained methods."""
+        if not self.plan.trained(run.method):
+            return {}
+        folder = f"{self.plan.root}/runs/{run.path}"
+        return {"checkpoint": f"{folder}/model.ckpt", "record": f"{folder}/run.json"}
+
+    def other_masks(self, run: Run) -> list[str]:
+        """Return the masks that a run is tested under: all of its dataset, its own for the diagonal."""
+        if not self.config["transfer"] or not self.plan.trained(run.method):
+            return []
+        masks = self.plan.config["datasets"][run.dataset]["masks"]
+        return [f"{self.plan.root}/masks/{run.dataset}/{mask}.npz" for mask in masks]
+
+    def lesion_file(self, run: Run) -> list[str]:
+        """Return the file of known lesions where the run is scored on them."""
+        return [self.lesions] if self.config["lesions"] and run.dataset == "ixi" else []
+
+    def options(self, run: Run) -> str:
+        """Return the arguments of ``workflow.probe`` that say under which conditions a run is evaluated."""
+        chosen = []
+        if self.plan.method(run.method).needs_auxiliary:
+            chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
+        if run.dataset == "ixi":
+            chosen.append(("noise", self.config["noise"]))
+        words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
+        words += ["--audit"] if self.config["audit"] else []
+        # Once per dataset, mask and seed is enough: the truth is the same for all methods.
+        words += ["--ceiling"] if run.method == self.plan.compared[0] else []
+        return " ".join(words)
+
+    def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+        """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for."""
+        datasets = [name for name in self.plan.config["datasets"] if self.config["masks"].get(name)]
+        return [
+            (name, dataset)
+            for name, keys in names.items()
+            for dataset in datasets
+            if any(self.config[key] for key in keys) and (dataset == "ixi" or name not in _IXI_ONLY)
+        ]
+
+    def definition(self, dataset: str) -> dict[str, Any]:
+        """Return what tables and figures of a dataset show, for their ``--definition``."""
+        plan, configured = self.plan, self.plan.config["datasets"][dataset]
+        rows = []
+        for name in plan.compared:
+            method = plan.method(name)
+            rows.append(
+                {
+                    "method": name,
+                    "label": method.label[dataset],
+                    "auxiliary": method.needs_auxiliary,
+                    "trained": method.trainable,
+                }
+            )
+        chosen = self.config["masks"].get(dataset, [])
+        return {
+            "dataset": dataset,
+            "source": configured["source"],
+            "experiment": plan.config["experiment"],
+            "seeds": plan.config["seeds"],
+            "masks": [mask for mask in configured["masks"] if mask in chosen],
+            "all_masks": configured["masks"],
+            "noise": configured.get("noise", 0.0),
+            "rows": rows,
+            "runs": {
+                name: [run.path for run in self.runs if (run.dataset, run.method) == (dataset, name)]
+                for name in plan.compared
+            },
+        }
+
+    def cost_definition(self, dataset: str) -> dict[str, Any]:
+        """Return the rows of the cost table with each one's runs, specs included, for ``--definition``."""
+        plan = self.plan
+        return {
+            **self.definition(dataset),
+            "matrix": plan.config["datasets"][dataset]["matrix"],
+            "runs": {
+                name: [run.path for run in plan.runs if run.dataset == dataset and run.method == name]
+                for name in plan.compared
+            },
+        }
+
+
+def main() -> None:
+    """Command line entry point: list the probed runs and their options, or print a definition."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.trust_plan", description=__doc__)
+    parser.add_argument("file", type=Path, help="configuration, such as config/trust.yaml")
+    parser.add_argument("--definition", choices=("ixi", "fastmri"), help="print a dataset's --definition")
+    parser.add_argument("--cost", choices=("ixi", "fastmri"), help="print the cost table's --definition")
+    arguments = parser.parse_args()
+    trust = TrustPlan(Plan(read_config(arguments.file), discover()))
+    for dataset, define in (
+        (arguments.definition, trust.definition),
+        (arguments.cost, trust.cost_definition),
+    ):
+        if dataset is not None:
+            if dataset not in trust.plan.config["datasets"]:
+                raise BadInput(f"{arguments.file}: has no datasets.{dataset}; name one that it has")
+            sys.stdout.write(canonical(define(dataset)) + "\n")
+            return
+    for run in trust.runs:
+        sys.stdout.write(f"{run.path}  {trust.options(run)}\n")
+    sys.stdout.write(f"{len(trust.runs)} runs are probed\n")
+
+
+if __name__ == "__main__":
+    run_command(main)
