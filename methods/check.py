@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from data_prep.fourier import fft2c, ifft2c
 from data_prep.masks import MASKS, make_masks
 from data_prep.measurement import Measurement, Truth, measure
 from methods.contract import Reconstruction, ReconstructionModel
-from methods.registry import METHODS_FOLDER, Method, discover, folder_of, load_builder
+from methods.registry import Method, discover, folder_of, folder_path, load_builder
 
 EVEN, ODD = (32, 32), (45, 37)
 GEOMETRIES = ((EVEN, "1d"), (EVEN, "2d"), (ODD, "1d"), (ODD, "2d"))
@@ -299,10 +300,10 @@ def gradients(candidate: Candidate) -> None:
         untouched = [name for name in untouched if not _has_gradient(found[name])]
         if not untouched:
             return
-    require(
-        not untouched,
-        f"no gradient reaches {', '.join(untouched)} in {INITIALISATIONS} initialisations "
-        f"({where(EVEN, '1d mask')}); use them in the loss or remove them",
+    more = f" and {len(untouched) - 3} more" if len(untouched) > 3 else ""
+    raise Violation(
+        f"no gradient reaches {', '.join(untouched[:3])}{more} in {INITIALISATIONS} initialisations "
+        f"({where(EVEN, '1d mask')}); use what gets none in the loss, or remove it"
     )
 
 
@@ -504,12 +505,12 @@ def check(method: Method, name: str) -> Finding:
 
 def _line_of(error: Exception, method: Method) -> str:
     """Name the last line of the method's own folder that an error came through."""
-    folder = str(METHODS_FOLDER / method.folder)
+    folder = str(folder_path(method.folder))
     stack = traceback.extract_tb(error.__traceback__)
     frames = [frame for frame in stack if frame.filename.startswith(folder)]
     if not frames:
         return ""
-    place = f"methods/{method.folder}{frames[-1].filename.removeprefix(folder)}"
+    place = f"{'/'.join(Path(folder).parts[-2:])}{frames[-1].filename.removeprefix(folder)}"
     return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
 
 

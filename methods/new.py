@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from methods.registry import METHODS_FOLDER
+from methods.registry import METHODS_FOLDER, installed_methods
 
 TEMPLATE = "_template"
 _FILES = ("method.yaml", "model.py", "README.md")
@@ -30,6 +30,9 @@ def check_name(name: str, folder: Path = METHODS_FOLDER) -> None:
         raise BadInput(f"NAME: {name!r} is a word of Python and cannot be imported; choose another")
     if name == TEMPLATE.lstrip("_"):
         raise BadInput(f"NAME: {name!r} is what the template calls itself; choose another")
+    if name in installed_methods():
+        package, _ = installed_methods()[name]
+        raise BadInput(f"NAME: {name!r} is a method of the installed package {package}; choose another name")
     for taken in (folder / name, folder / f"{name}.py"):
         if taken.exists():
             raise BadInput(f"NAME: methods/{taken.name} exists already; choose another name or delete it")

@@ -1,12 +1,18 @@
 """Discovery of the method folders: ``methods/<id>/`` with ``method.yaml``, ``model.py``, ``README.md``.
 
+An installed package may be such a folder too, if it says so by an entry point of the group ``ENTRY_POINTS``:
+the entry's name is the method's id, its value the package.
+
 Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported by ``load_builder``.
 """
 
 import importlib
+import importlib.metadata
+import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
 
 METHODS_FOLDER = Path(__file__).parent
+ENTRY_POINTS = "manet_benchmark.methods"
 _SCHEMA = yaml.safe_load((METHODS_FOLDER / "method.schema.yaml").read_text())
 
 
@@ -33,6 +40,7 @@ class Method:
         parameters: what ``build`` gets.
         changes: those of them that define a variant or sweep point; empty for the default.
         collection: enters a configuration only where this is asked for; None: enters every one.
+        tune: of an untrained method, values to try on validation data, by parameter.
         small: values with which ``methods.check`` builds the method in seconds.
         optimiser: name, learning rate and further options; empty for untrained methods.
         declines: masks that the method does not take, with the reason.
@@ -52,6 +60,7 @@ class Method:
     full_parameter_count: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     collection: str | None = None
+    tune: Mapping[str, list[Any]] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -122,16 +131,45 @@ class MethodFolder:
 def discover(folder: Path = METHODS_FOLDER) -> dict[str, MethodFolder]:
     """Return every method folder by id, in the order in which tables print them.
 
+    The methods of installed packages are among those of ``methods/`` itself.
+
     Raises:
-        BadInput: a folder is broken; the message names the file.
+        BadInput: a folder is broken, or two have one id; the message names the file.
     """
     found = [
-        _read_folder(path)
+        _read_folder(path, path.name)
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(("_", "."))
     ]
+    if folder == METHODS_FOLDER:
+        found += [_read_folder(path, name) for name, (_, path) in sorted(installed_methods().items())]
     found.sort(key=lambda entry: (entry.default.order, entry.default.id))
     return {entry.default.id: entry for entry in found}
+
+
+@cache
+def installed_methods() -> dict[str, tuple[str, Path]]:
+    """Return package and folder of each method that an installed package offers, by id.
+
+    Raises:
+        BadInput: an entry point names no package, or a method's id that is taken.
+    """
+    found: dict[str, tuple[str, Path]] = {}
+    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+        place = f"entry point {entry.name} = {entry.value} ({ENTRY_POINTS})"
+        specification = importlib.util.find_spec(entry.value)
+        if specification is None or not specification.submodule_search_locations:
+            raise BadInput(f"{place}: there is no package {entry.value}; mend or uninstall what names it")
+        if entry.name in found or (METHODS_FOLDER / entry.name).is_dir():
+            raise BadInput(f"{place}: there is another method {entry.name!r}; rename or uninstall one")
+        found[entry.name] = (entry.value, Path(specification.submodule_search_locations[0]))
+    return found
+
+
+def folder_path(folder: str) -> Path:
+    """Return where a method's files lie: below ``methods/`` or in an installed package."""
+    _, path = installed_methods().get(folder, ("", METHODS_FOLDER / folder))
+    return path
 
 
 def folder_of(method_id: str, known: Iterable[str]) -> str:
@@ -152,27 +190,28 @@ def folder_of(method_id: str, known: Iterable[str]) -> str:
 def load_builder(
     folder: str,
 ) -> "Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel]":
-    """Import ``methods/<folder>/model.py`` and return its ``build``.
+    """Import a method's ``model.py`` and return its ``build``.
 
     Raises:
         BadInput: the module has no ``build``.
     """
-    module = importlib.import_module(f"methods.{folder}.model")
+    package, _ = installed_methods().get(folder, (f"methods.{folder}", None))
+    module = importlib.import_module(f"{package}.model")
     if not hasattr(module, "build"):
         raise BadInput(
-            f"methods/{folder}/model.py: has no function 'build'; define "
+            f"{package.replace('.', '/')}/model.py: has no function 'build'; define "
             "build(params, image_shape) -> ReconstructionModel"
         )
     build: Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel] = module.build
     return build
 
 
-def _read_folder(path: Path) -> MethodFolder:
+def _read_folder(path: Path, name: str) -> MethodFolder:
     description = path / "method.yaml"
-    for name in ("method.yaml", "model.py", "README.md"):
-        if not (path / name).is_file():
+    for file in ("method.yaml", "model.py", "README.md"):
+        if not (path / file).is_file():
             raise BadInput(
-                f"{path / name}: missing; a method folder holds method.yaml, model.py and README.md"
+                f"{path / file}: missing; a method folder holds method.yaml, model.py and README.md"
             )
     try:
         content = yaml.safe_load(description.read_text(encoding="utf-8"))
@@ -183,15 +222,20 @@ def _read_folder(path: Path) -> MethodFolder:
     if problem is not None:
         place = problem.json_path.removeprefix("$").lstrip(".") or "the file"
         raise BadInput(f"{description}: {place}: {problem.message}; see methods/method.schema.yaml")
-    if content["id"] != path.name:
+    if content["id"] != name:
         raise BadInput(
-            f"{description}: id: is {content['id']!r}, but the folder is {path.name!r}; make them equal"
+            f"{description}: id: is {content['id']!r}, but the folder is {name!r}; make them equal"
         )
     _check_changes(description, content)
+    if content["trainable"] and "tune" in content:
+        raise BadInput(
+            f"{description}: tune: is for untrained methods, and this one chooses its weights on validation "
+            "data; remove it"
+        )
     label = content["label"]
     default = Method(
         id=content["id"],
-        folder=path.name,
+        folder=name,
         label=label if isinstance(label, dict) else {"ixi": label, "fastmri": label},
         order=content["order"],
         trainable=content["trainable"],
@@ -202,16 +246,17 @@ def _read_folder(path: Path) -> MethodFolder:
         declines=content.get("declines", {}),
         full_parameter_count=content.get("full_parameter_count"),
         collection=content.get("collection"),
+        tune=content.get("tune", {}),
         small=content.get("small", {}),
     )
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
 
 
 def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
-    """Refuse variants, sweeps and small forms that change parameters which the method does not have."""
+    """Refuse changes to parameters that the method does not have: of variants, sweeps, small forms, grids."""
     changes = [(f"variants.{name}", set(v["parameters"])) for name, v in content.get("variants", {}).items()]
     changes += [(f"sweeps.{name}", set(s["parameters"])) for name, s in content.get("sweeps", {}).items()]
-    changes.append(("small", set(content.get("small", {}))))
+    changes += [(place, set(content.get(place, {}))) for place in ("small", "tune")]
     for place, names in changes:
         unknown = sorted(names - set(content["parameters"]))
         if unknown:

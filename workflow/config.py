@@ -241,6 +241,7 @@ def document() -> str:
         "# Configuration",
         "",
         "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
+        "`extended.yaml` compares further methods with the paper's,",
         "`paper.yaml` is the paper's setting on the published data, `reference.yaml` makes results to",
         "compare with in half an hour of one GPU (`results/reference/README.md`), `trust.yaml` is the demo",
         "with three seeds and every control of `docs/trust.md`. Choose one with",

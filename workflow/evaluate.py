@@ -1,7 +1,8 @@
 r"""Reconstruct the test split with one method and score it: metrics.csv, examples.npz, run.json.
 
-``workflow.train`` calls this after training, in the same process; by itself it serves untrained methods
-and trained ones by their checkpoint:
+An untrained method whose spec names values to try (``tune``) chooses among them on the validation split
+before. ``workflow.train`` calls this after training, in the same process; by itself it serves untrained
+methods, and trained ones by their checkpoint:
 
     python -m workflow.evaluate --spec JSON --data results/X/data/ixi --mask results/X/masks/ixi/NAME.npz \
         [--checkpoint model.ckpt] --output FOLDER
@@ -194,6 +195,7 @@ def run_record(
         "status": "finished",
         "best_epoch": None,
         "training_hash": None,
+        "tuning": None,
         "parameter_count": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "data_fingerprints": {name: store.fingerprint for name, store in stores.items()},
         "mask_sha256": acquisition.masks.sha256,
@@ -243,15 +245,26 @@ def main() -> None:
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
     acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
-    store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
-    model = build_model(spec, (store.height, store.width))
+    stores, tuning = {}, None
+    chosen = spec
+    if spec.tune:
+        from workflow.tuning import tune
+
+        stores["val"] = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
+        chosen, tuning = tune(spec, stores["val"], acquisition, device)
+    # Opened after the parameters are chosen: the test split has no say in them.
+    store = stores["test"] = open_split(
+        arguments.data, "test", acquisition, device, training.resident_gigabytes
+    )
+    model = build_model(chosen, (store.height, store.width))
     trained = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
     model.to(device)
     evaluation = evaluate(reconstructor(model, training.precision, device), spec, store, acquisition)
     runs.remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)
-    record = run_record(spec, model, device, {"test": store}, acquisition, evaluation)
+    record = run_record(spec, model, device, stores, acquisition, evaluation)
     record["training_hash"] = trained
+    record["tuning"] = tuning
     record["seconds"]["total"] = time.perf_counter() - started
     runs.write_json(arguments.output / "run.json", record)
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)

@@ -290,6 +290,7 @@ class Plan:
     def spec(self, run: Run) -> str:
         """Return the canonical JSON that training and evaluation take as their whole configuration."""
         method = self.method(run.method)
+        tune = self.tuned(run.method)
         dataset = self.config["datasets"][run.dataset]
         training = dict(self.config["training"])
         # How trainings share a GPU is the lease's business.
@@ -315,6 +316,7 @@ class Plan:
                 "training": training,
                 "examples": self.config["examples"],
             }
+            | ({"tune": tune} if tune else {})
         )
 
     def spec_of(self, wildcards: Any) -> str:
@@ -324,6 +326,16 @@ class Plan:
     def trained(self, method_id: str) -> bool:
         """Tell whether a method has weights to learn."""
         return self.methods[method_id.split("-")[0]].default.trainable
+
+    def tuned(self, method_id: str) -> dict[str, list[Any]]:
+        """Return the values that an untrained method tries on validation data, by parameter.
+
+        What the configuration or a variant sets is set, and not tried.
+        """
+        folder = self.methods[method_id.split("-")[0]]
+        configured = self.config["methods"].get(folder.default.id, {}).get("parameters", {})
+        fixed = {*configured, *folder.method(method_id).changes}
+        return {name: values for name, values in folder.default.tune.items() if name not in fixed}
 
     # ---- tables and figures -------------------------------------------------------------------
 

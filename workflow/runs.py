@@ -17,7 +17,8 @@ from typing import Any, TypeVar
 
 from data_prep.errors import BadInput
 from data_prep.files import replacing
-from workflow.sources import ROOT, folder_sources, module_sources
+from methods.registry import folder_path
+from workflow.sources import ROOT, folder_sources, module_sources, portable_name
 
 SCHEDULES = ("constant", "cosine")
 # No 16-mixed: its gradient scaler would be further state to resume.
@@ -82,6 +83,7 @@ class RunSpec:
         training: how to train.
         examples: test subjects whose central slice is kept for the figures.
         optimiser: its ``name`` and options; empty for untrained methods.
+        tune: of an untrained method, values to try on validation data, by parameter.
     """
 
     dataset: str
@@ -96,6 +98,7 @@ class RunSpec:
     training: TrainingSpec
     examples: int
     optimiser: dict[str, Any] = field(default_factory=dict)
+    tune: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> "RunSpec":
@@ -115,12 +118,16 @@ class RunSpec:
 
     def canonical(self) -> str:
         """Return the spec as JSON with sorted keys: equal specs are equal texts."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        content = asdict(self)
+        if not self.tune:
+            # Most methods have nothing to try, and their specs say nothing of it.
+            del content["tune"]
+        return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def training_part(self) -> dict[str, Any]:
         """Return the spec without what cannot change the weights."""
         content = asdict(self)
-        del content["examples"]
+        del content["examples"], content["tune"]
         for name in _WITHOUT_WEIGHT:
             del content["training"][name]
         return content
@@ -188,13 +195,24 @@ def _valid(spec: RunSpec) -> RunSpec:
     for name, right, wanted in ranges:
         if not right:
             raise BadInput(f"--spec: {name} must be {wanted}; correct it")
-    if not (ROOT / "methods" / spec.folder / "model.py").is_file():
+    if not (folder_path(spec.folder) / "model.py").is_file():
         raise BadInput(
             f"--spec: folder {spec.folder!r}: there is no methods/{spec.folder}/model.py; correct it"
         )
     if spec.trainable:
         _check_optimiser(spec.optimiser)
+    _check_tune(spec)
     return spec
+
+
+def _check_tune(spec: RunSpec) -> None:
+    if spec.tune and spec.trainable:
+        raise BadInput("--spec: tune is for untrained methods; remove it")
+    for name, values in spec.tune.items():
+        if name not in spec.parameters:
+            raise BadInput(f"--spec: tune.{name} is no parameter of {spec.method}; remove it")
+        if not isinstance(values, list) or not values:
+            raise BadInput(f"--spec: tune.{name} must be a list of values to try; correct it")
 
 
 def _check_optimiser(settings: Mapping[str, Any]) -> None:
@@ -233,7 +251,7 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
     """
     return {
         "spec": spec.training_part(),
-        "sources": {path: _file_sha256(path) for path in training_sources(spec.folder)},
+        "sources": {portable_name(path): _file_sha256(path) for path in training_sources(spec.folder)},
         "data": dict(fingerprints),
         "mask": mask_sha256,
     }
@@ -278,7 +296,7 @@ def code_version(sources: Iterable[str]) -> dict[str, str | None]:
     """
     together = hashlib.sha256()
     for path in sorted(set(sources)):
-        together.update(f"{path} {_file_sha256(path)}\n".encode())
+        together.update(f"{portable_name(path)} {_file_sha256(path)}\n".encode())
     return {"commit": _git_commit(), "source_sha256": together.hexdigest()}
 
 

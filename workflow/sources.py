@@ -8,6 +8,8 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from methods.registry import installed_methods
+
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data_prep", "methods", "workflow")
 # Wording of errors, atomic writing and the discovery of folders change no number.
@@ -26,17 +28,23 @@ def module_sources(module: str) -> list[str]:
     waiting = [module]
     while waiting:
         path = _path_of(waiting.pop())
-        if path is None or path in found:
+        if path is None or path in found or path in _WITHOUT_EFFECT:
             continue
         found.add(path)
         waiting.extend(_imports(path))
-    return sorted(found - _WITHOUT_EFFECT)
+    return sorted(found)
 
 
 def folder_sources(folder: str) -> list[str]:
-    """Return the Python files of one method folder and the shared modules they import."""
-    files = sorted((ROOT / "methods" / folder).rglob("*.py"))
-    own = [path.relative_to(ROOT).as_posix() for path in files]
+    """Return the Python files of one method folder and the shared modules they import.
+
+    Those of an installed package are absolute paths.
+    """
+    _, path = installed_methods().get(folder, ("", ROOT / "methods" / folder))
+    own = [
+        file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT / "methods") else file.as_posix()
+        for file in sorted(path.rglob("*.py"))
+    ]
     shared = {
         source
         for path in own
@@ -45,6 +53,14 @@ def folder_sources(folder: str) -> list[str]:
         for source in module_sources(module)
     }
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
+
+
+def portable_name(source: str) -> str:
+    """Name a source file independently of this machine: by its path below the root or its package."""
+    for _, folder in installed_methods().values():
+        if Path(source).is_relative_to(folder):
+            return f"{folder.name}/{Path(source).relative_to(folder).as_posix()}"
+    return source
 
 
 def _path_of(module: str) -> str | None:

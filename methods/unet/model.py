@@ -3,77 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import require_depth
 from methods.contract import Reconstruction, ReconstructionModel
-
-_SLOPE = 0.2
-_LEAST_STD = 1e-6  # of an image whose maximum is 1: a constant slice divides by this instead of 0
-
-
-def _activated(convolution: nn.Module, channels: int) -> list[nn.Module]:
-    return [convolution, nn.InstanceNorm2d(channels), nn.LeakyReLU(_SLOPE, inplace=True)]
-
-
-def _double_convolution(before: int, after: int, dropout: float) -> nn.Sequential:
-    """Two 3x3 convolutions without bias, each with instance norm and LeakyReLU, then dropout if any."""
-    layers: list[nn.Module] = []
-    for inputs in (before, after):
-        layers += _activated(nn.Conv2d(inputs, after, 3, padding=1, bias=False), after)
-        if dropout > 0:
-            layers.append(nn.Dropout2d(dropout))
-    return nn.Sequential(*layers)
-
-
-class UNet(nn.Module):
-    """Encoder of ``pools`` levels, bottleneck, decoder with skips, 1x1 head; no residual.
-
-    Args:
-        inputs: input channels.
-        channels: feature maps of the first level, doubled at each further one.
-        pools: number of 2x2 average poolings.
-        dropout: probability with which a feature map is dropped after each activation.
-    """
-
-    def __init__(self, inputs: int, channels: int, pools: int, dropout: float) -> None:
-        super().__init__()
-        widths = [channels * 2**level for level in range(pools + 1)]
-        self.encoder = nn.ModuleList(
-            _double_convolution(before, after, dropout)
-            for before, after in zip([inputs, *widths], widths[:-1], strict=False)
-        )
-        self.bottleneck = _double_convolution(widths[-2], widths[-1], dropout)
-        self.ups = nn.ModuleList()
-        self.decoder = nn.ModuleList()
-        for width in reversed(widths[:-1]):
-            up = nn.ConvTranspose2d(2 * width, width, 2, stride=2, bias=False)
-            self.ups.append(nn.Sequential(*_activated(up, width)))
-            self.decoder.append(_double_convolution(2 * width, width, dropout))
-        self.head = nn.Conv2d(channels, 1, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (batch, inputs, height, width) to (batch, 1, height, width)."""
-        skips: list[Tensor] = []
-        features = images
-        for block in self.encoder:
-            features = block(features)
-            skips.append(features)
-            features = functional.avg_pool2d(features, 2)
-        features = self.bottleneck(features)
-        for up, block in zip(self.ups, self.decoder, strict=True):
-            skip = skips.pop()
-            features = up(features)
-            # Pooling an odd side drops its last row or column; reflection puts one back.
-            missing = [0, skip.shape[-1] - features.shape[-1], 0, skip.shape[-2] - features.shape[-2]]
-            if any(missing):
-                features = functional.pad(features, missing, mode="reflect")
-            features = block(torch.cat((features, skip), dim=1))
-        output: Tensor = self.head(features)
-        return output
+from methods.networks import UNet, standardise
 
 
 class UNetReconstruction(ReconstructionModel):
@@ -89,10 +25,8 @@ class UNetReconstruction(ReconstructionModel):
         Instance norm forgets the intensity of its input. The network therefore maps standardised
         slices to standardised slices, and the zero-filled mean and standard deviation come back after.
         """
-        image = measurement.zero_filled[:, None]
-        mean = image.mean(dim=(-2, -1), keepdim=True)
-        std = image.std(dim=(-2, -1), keepdim=True, correction=0).clamp_min(_LEAST_STD)
-        restored = self.network((image - mean) / std).float() * std + mean
+        image, mean, std = standardise(measurement.zero_filled[:, None])
+        restored = self.network(image).float() * std + mean
         return Reconstruction(restored[:, 0])
 
     def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:

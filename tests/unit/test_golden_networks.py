@@ -4,16 +4,15 @@
 """
 
 import importlib
-import json
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
-from torch import Tensor, nn
+from golden_values import assert_outputs, cases, fill, inputs_of
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_prep.measurement import Measurement
@@ -24,7 +23,7 @@ from methods.manet.model import GuidedAttention, TwoStreamNetwork
 from methods.unet.model import UNet
 
 ROOT = Path(__file__).parents[2]
-GOLDEN = json.loads((ROOT / "tests/golden/network_blocks.json").read_text())["cases"]
+GOLDEN = cases("network_blocks.json")
 WITH_WEIGHTS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
@@ -50,31 +49,13 @@ NETWORKS = {
 }
 
 
-def fill(network: nn.Module, case: dict[str, Any]) -> None:
-    """Give every weight and bias the value of the golden file's formula, in its order."""
-    layers = [module for module in in_listed_order(network).modules() if isinstance(module, WITH_WEIGHTS)]
-    tensors = [tensor for layer in layers for tensor in (layer.weight, layer.bias) if tensor is not None]
-    assert [list(tensor.shape) for tensor in tensors] == [entry["shape"] for entry in case["parameters"]]
-    for tensor, entry in zip(tensors, case["parameters"], strict=True):
-        fan_in = np.prod(entry["shape"][1:])
-        scale = case["weight_scale"] / np.sqrt(fan_in) if entry["kind"] == "weight" else 0.1
-        values = scale * np.sin(0.7 * np.arange(tensor.numel()) + entry["index"])
-        with torch.no_grad():
-            tensor.copy_(torch.from_numpy(values.astype(np.float32)).reshape(tensor.shape))
-
-
-def inputs_of(case: dict[str, Any]) -> list[Tensor]:
-    return [
-        torch.from_numpy(
-            np.cos(0.11 * np.arange(np.prod(entry["shape"])) + position).astype(np.float32)
-        ).reshape(entry["shape"])
-        for position, entry in enumerate(case["inputs"])
-    ]
-
-
 def golden_network(name: str) -> nn.Module:
     network = NETWORKS[name]().eval()
-    fill(network, GOLDEN[name])
+    layers = [module for module in in_listed_order(network).modules() if isinstance(module, WITH_WEIGHTS)]
+    fill(
+        [tensor for layer in layers for tensor in (layer.weight, layer.bias) if tensor is not None],
+        GOLDEN[name],
+    )
     return network
 
 
@@ -87,16 +68,7 @@ def test_outputs_agree_with_the_golden_values(name: str) -> None:
     case = GOLDEN[name]
     with torch.no_grad():
         outputs = golden_network(name)(*inputs_of(case))
-    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-    assert len(outputs) == len(case["outputs"])
-    for output, expected in zip(outputs, case["outputs"], strict=True):
-        tolerance = 1e-4 * expected["rms"]
-        assert list(output.shape) == expected["shape"]
-        assert output.mean().item() == pytest.approx(expected["mean"], abs=tolerance)
-        assert output.square().mean().sqrt().item() == pytest.approx(expected["rms"], abs=tolerance)
-        np.testing.assert_allclose(
-            output.flatten()[expected["indices"]].numpy(), expected["values"], rtol=0, atol=tolerance
-        )
+    assert_outputs(outputs if isinstance(outputs, tuple) else (outputs,), case)
 
 
 @pytest.mark.parametrize("name", ["manet_k_network", "manet_image_network"])

@@ -63,6 +63,23 @@ def test_a_shipped_configuration_trains_what_the_paper_shows_once(name, sweep_po
     assert len({run.path for run in found.runs}) == expected
 
 
+def test_the_extended_configuration_compares_every_method_there_is():
+    found = Plan(read_config(ROOT / "config" / "extended.yaml"), METHODS)
+    rows = [method for entry in METHODS.values() for method in entry.compared]
+    assert {"cs", "cs-wavelet", "unet2", "varnet", "mcvarnet", "fsmnet", "mtrans", *COMPARED} <= set(rows)
+    for number in (1, 2):
+        assert [row["method"] for row in found.table_definitions[number]["rows"]] == rows
+    assert len(found.runs) == len(rows) * 12
+    assert json.loads(found.spec(Run("ixi", "1d_uniform_6x", "cs", 0)))["tune"]["weight"]
+
+
+@pytest.mark.parametrize("name", ["demo", "smoke", "paper"])
+def test_the_papers_configurations_run_no_further_method(name):
+    found = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
+    folders = {run.method.split("-")[0] for run in found.runs}
+    assert folders == {"zf", "unet", "xiang", "dudornet", "manet"}
+
+
 def test_tables_and_figures_show_the_papers_settings():
     found = plan()
     tables, figures = found.table_definitions, found.figure_definitions
@@ -253,6 +270,30 @@ def test_an_unknown_collection_is_refused_with_the_known_ones(tmp_path):
     content = plan(tables=[1], figures=[]).config
     with pytest.raises(BadInput, match=r"config: collections: 'exotik' is unknown; .* name exotic$"):
         check_config(content | {"collections": ["exotik"]}, with_collections(tmp_path))
+
+
+def test_what_an_untrained_method_tries_is_what_nothing_else_has_set(tmp_path):
+    folder = tmp_path / "grid"
+    folder.mkdir()
+    (folder / "model.py").touch()
+    (folder / "README.md").touch()
+    (folder / "method.yaml").write_text(
+        "{id: grid, label: Grid, citation: none, order: 5, trainable: false, needs_auxiliary: false, "
+        "parameters: {a: 1, b: 2}, tune: {a: [1, 2], b: [2, 3]}, "
+        "variants: {v: {label: V, parameters: {b: 9}, compared: true}}}",
+        encoding="utf-8",
+    )
+    methods = METHODS | discover(tmp_path)
+
+    def tried(method: str, **changes: Any) -> Any:
+        found = Plan(check_config(plan(tables=[1], figures=[]).config | changes, methods), methods)
+        return json.loads(found.spec(Run("ixi", "1d_uniform_6x", method, 0))).get("tune")
+
+    assert tried("grid") == {"a": [1, 2], "b": [2, 3]}
+    assert tried("grid-v") == {"a": [1, 2]}
+    assert tried("grid", methods={"grid": {"parameters": {"a": 5}}}) == {"b": [2, 3]}
+    assert tried("grid-v", methods={"grid": {"parameters": {"a": 5}}}) is None
+    assert tried("zf") is None
 
 
 # ---- subjects -------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ def write(parent: Path, content: dict[str, Any] | str, name: str = "new") -> Pat
 
 
 def test_the_shipped_methods_are_in_the_papers_order():
-    assert list(discover())[:5] == ["zf", "unet", "xiang", "dudornet", "manet"]
+    found = [name for name, entry in discover().items() if entry.default.collection is None]
+    assert found == ["zf", "unet", "xiang", "dudornet", "manet"]
 
 
 def test_discovery_needs_no_torch():
@@ -140,6 +141,11 @@ def without(key: str) -> dict[str, Any]:
             "sweeps.s: unknown",
         ),
         (description(declines={"2d_spiral_6x": ""}), "declines"),
+        (description(small={"breadth": 2}), "small: unknown parameter 'breadth'"),
+        (description(collection="Extended"), "collection: 'Extended'"),
+        (description(tune={"width": [1, 2]}), "tune: is for untrained methods"),
+        (description(trainable=False, tune={"breadth": [1, 2]}), "tune: unknown parameter 'breadth'"),
+        (description(trainable=False, tune={"width": [1]}), "tune.width: [1]"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value,
 )

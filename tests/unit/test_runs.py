@@ -29,6 +29,13 @@ def test_the_canonical_text_does_not_depend_on_order_or_spelled_out_defaults():
     )
 
 
+def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
+    assert "tune" not in json.loads(tiny_spec().canonical())
+    tuned = tiny_spec(trainable=False, tune={"pools": [1, 2]})
+    assert RunSpec.from_json(tuned.canonical()) == tuned
+    assert "tune" not in tuned.training_part()
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -53,6 +60,9 @@ def test_the_canonical_text_does_not_depend_on_order_or_spelled_out_defaults():
         ({"optimiser__name": "lion"}, "'lion' is unknown; known: adam, adamw, rmsprop, sgd"),
         ({"optimiser__momentum": 0.9}, "optimiser.momentum is no option of adam"),
         ({"optimiser__lr": 0}, "optimiser.lr must be"),
+        ({"tune": {"pools": [1, 2]}}, "tune is for untrained methods"),
+        ({"trainable": False, "tune": {"pool": [1, 2]}}, "tune.pool is no parameter of unet"),
+        ({"trainable": False, "tune": {"pools": 2}}, "tune.pools must be a list"),
     ],
 )
 def test_a_spec_that_cannot_be_is_refused_by_name(changes, named):

@@ -49,6 +49,12 @@ rule train:
 rule evaluate:
     input:
         data=f"{ROOT}/data/{{dataset}}/test.h5",
+        # Parameters that are not learnt are chosen here.
+        val=lambda wildcards: (
+            f"{ROOT}/data/{wildcards.dataset}/val.h5"
+            if PLAN.tuned(wildcards.method)
+            else []
+        ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
         source=module_sources("workflow.evaluate"),
@@ -62,11 +68,15 @@ rule evaluate:
         "../../environment.yml"
     threads: PLAN.config["training"]["threads"]
     resources:
+        # What iterates is worth a GPU; zero filling is not.
+        gpu=lambda wildcards: 1 if PLAN.tuned(wildcards.method) else 0,
         mem_mb=4000,
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
+        device=lambda wildcards: "auto" if PLAN.tuned(wildcards.method) else "cpu",
         data=subpath(input.data, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} --device cpu "
+        "python -m workflow.lease --gpus {resources.gpu} -- python -m workflow.evaluate --spec {params.spec:q} "
+        "--data {params.data:q} --mask {input.mask:q} --device {params.device} "
         "--output {params.folder:q} > {log:q} 2>&1"
