@@ -96,8 +96,9 @@ def false_spots(
 ) -> float:
     """Count bright spots that the truth does not have, per slice.
 
-    A spot is a group of touching pixels (in a slice, diagonals count) of the body in which the reconstruction
-    exceeds the truth by ``height`` or more, farther than 1 pixel from every lesion.
+    A spot is a peak of the difference of reconstruction and truth: a pixel of the body (or equal ones that
+    touch) that no neighbour in its slice exceeds, of ``height`` or more, farther than 1 pixel from every
+    lesion. Peaks and not connected areas: areas merge where the height is low, and would then count less.
 
     Args:
         target: ground-truth magnitude (slice, height, width).
@@ -107,7 +108,9 @@ def false_spots(
         height: in the images' unit.
     """
     near = ndimage.binary_dilation(labels > 0, _IN_PLANE, iterations=_GAP)
-    bright = (reconstruction - target >= height) & body & ~near
+    difference = reconstruction - target
+    peaks = difference == ndimage.maximum_filter(difference, footprint=_IN_PLANE)
+    bright = peaks & (difference >= height) & body & ~near
     spots = sum(ndimage.label(part, _IN_PLANE[0])[1] for part in bright)
     return float(spots / len(target))
 

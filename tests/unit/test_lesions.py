@@ -55,6 +55,13 @@ def test_false_spots_are_counted_once_each_outside_lesions_and_within_the_body()
     assert false_spots(TRUTH, image, LABELS, body, 31.0) == 0
 
 
+def test_a_lower_bar_never_finds_fewer_spots():
+    image = TRUTH + np.random.default_rng(5).normal(0, 20, TRUTH.shape)
+    counts = [false_spots(TRUTH, image, LABELS, BODY, height) for height in (5, 10, 20, 40)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[-1] > 0
+
+
 def test_a_lesion_that_the_truth_hardly_shows_is_not_visible():
     faint = np.where(LABELS == 2, 105.0, TRUTH)
     assert [lesion.visible for lesion in known_lesions(faint, LABELS, RADII)] == [True, False]
