@@ -264,6 +264,12 @@ def main() -> None:
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
     acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    if spec.tune:
+        from workflow.tuning import tune
+
+        # As its evaluation chose, under the conditions that were altered for neither.
+        validation = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
+        spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
     model = build_model(spec, (store.height, store.width))
     finished = True

@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_runs import MASKS, SIDE, spec_content, write_mask, write_splits
 
+from workflow import probe
 from workflow import tuning as tuning_module
 from workflow.acquisition import open_acquisition, open_split
 from workflow.evaluate import evaluate, main
@@ -83,6 +84,25 @@ def test_test_data_have_no_say(tmp_path, monkeypatch):
         file["target"][...] = file["target"][...][:, ::-1] ** 2
     after, _ = run(tmp_path, content(), monkeypatch)
     assert after["tuning"] == before["tuning"]
+
+
+def test_a_probe_takes_the_parameters_that_the_evaluation_chose(tmp_path, monkeypatch):
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+    record, _ = run(tmp_path, content(), monkeypatch)
+    fixed = content()
+    del fixed["tune"]
+    fixed["parameters"] |= record["tuning"]["chosen"]
+    assert fixed["parameters"] != content()["parameters"]
+    written = []
+    for number, spec in enumerate((content(), fixed)):
+        output = tmp_path / f"probes{number}.csv"
+        arguments = ["--spec", json.dumps(spec), "--data", str(tmp_path / "data/ixi"), "--device", "cpu"]
+        arguments += ["--mask", str(tmp_path / f"{MASKS['ixi']}.npz"), "--output", str(output)]
+        monkeypatch.setattr(sys, "argv", ["probe", *arguments, "--noise", "0.05"])
+        probe.main()
+        written.append(output.read_text())
+    assert written[0] == written[1]
 
 
 def test_a_grid_is_every_combination_and_what_is_not_a_number_loses(tmp_path, monkeypatch):
