@@ -48,7 +48,10 @@ def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, st
 
         found = check_ixi.findings(options.folder, options.slices, options.deep)
         return dataset, found, check_ixi.summary(options.folder, found)
-    raise BadInput(f"{options.folder}: only IXI can be checked yet; leave the folder as it is")
+    from data_prep import check_fastmri
+
+    found = check_fastmri.findings(options.folder, options.train_pairs, options.val_pairs, options.deep)
+    return dataset, found, check_fastmri.summary(options.folder, found)
 
 
 def main() -> None:
@@ -57,6 +60,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what datasets.<name>.root names")
     parser.add_argument("--dataset", choices=DATASETS, help="default: by content")
     parser.add_argument("--slices", type=int, default=100, help="IXI: slices wanted (default: %(default)s)")
+    for split in ("train", "val"):
+        parser.add_argument(
+            f"--{split}-pairs", type=Path, help="fastMRI: pair list (default: in the folder, by its name)"
+        )
     parser.add_argument("--deep", action="store_true", help="read every voxel too (minutes)")
     parser.add_argument("--csv", type=Path, help="write every subject with status and reason here")
     options = parser.parse_args()

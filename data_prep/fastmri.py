@@ -454,21 +454,20 @@ def _pair_entry(row: Sequence[str], where: str) -> PairEntry:
             f"{where}: it has {len(row)} fields, not the 3 of `PD file,PDFS file,score`; correct it"
         )
     pd, pdfs, score = (field.strip() for field in row)
-    try:
-        number = float(score)
-    except ValueError:
+    if not _NUMBER.fullmatch(score) or not math.isfinite(float(score)):
         raise BadInput(
-            f"{where}: score is {score!r}, not a number; correct it, or delete the line if it is a header row"
-        ) from None
+            f"{where}: score is {score[:40]!r}, not a number; correct it, or delete the line if it is a "
+            "header row"
+        )
     for field, stem in (("PD file", pd), ("PDFS file", pdfs)):
         if not re.fullmatch(r"[A-Za-z0-9_-]+", stem):
             raise BadInput(
-                f"{where}: {field} is {stem!r}; give the file's name without folder and without .h5, such as "
-                "file1000685"
+                f"{where}: {field} is {stem[:40]!r}; give the file's name without folder and without .h5, "
+                "such as file1000685"
             )
     if pd == pdfs:
         raise BadInput(f"{where}: {pd} is paired with itself; name a PD and a PDFS file")
-    return PairEntry(pd, pdfs, number)
+    return PairEntry(pd, pdfs, float(score))
 
 
 def pair_list_text(entries: Sequence[PairEntry]) -> str:

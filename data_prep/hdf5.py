@@ -13,6 +13,7 @@ from data_prep.errors import BadInput
 # Larger than any scan of these datasets. A damaged size must not become a request for all memory.
 _LARGEST_AXIS = 2**20
 _LARGEST_SLICE_BYTES = 2**28
+_SMALL = 2**16
 _LONGEST_TEXT = 2**20  # characters
 # What h5py raises for a damaged file depends on where the damage is.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError, SystemError)
@@ -35,12 +36,67 @@ def opened(path: Path, missing: str, remedy: str) -> Iterator[h5py.File]:
         raise BadInput(f"{path}: the file is missing; {missing}")
     try:
         with h5py.File(path, "r") as file:
+            if not _heaps_are_sound(file, path):
+                raise BadInput(f"{path}: it is truncated or no HDF5 file (damaged heap of texts); {remedy}")
             yield file
     except PermissionError:
         raise
     except _DAMAGE as error:
         said = " ".join(str(error).split())
         raise BadInput(f"{path}: it is truncated or no HDF5 file ({said}); {remedy}") from error
+
+
+def _heaps_are_sound(file: h5py.File, path: Path) -> bool:
+    """Walk the heaps in which HDF5 keeps texts: in a damaged one the library may turn round for ever.
+
+    A heap begins with ``GCOL`` and its size. Objects follow, each with its number and size; number 0 is the
+    rest of the heap. They are looked for between the values of the datasets, which is little to read.
+    """
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb", buffering=0) as raw:
+        for begin, end in [*sorted(_extents(file)), (size, size)]:
+            raw.seek(at)
+            block = raw.read(min(max(begin - at, 0), _LARGEST_SLICE_BYTES))
+            found = block.find(b"GCOL")
+            while found >= 0:
+                if not _heap_is_sound(block[found:]):
+                    return False
+                found = block.find(b"GCOL", found + 4)
+            at = max(at, end)
+    return True
+
+
+def _extents(file: h5py.File) -> Iterator[tuple[int, int]]:
+    """Yield where the values of datasets begin and end in the file."""
+    for name in file:
+        data = dataset(file, name)
+        if data is None or data.nbytes < _SMALL:
+            continue
+        if data.chunks is None and (offset := data.id.get_offset()) is not None:
+            yield offset, offset + data.nbytes
+        elif data.chunks is not None:
+            for index in range(data.id.get_num_chunks()):
+                chunk = data.id.get_chunk_info(index)
+                yield chunk.byte_offset, chunk.byte_offset + chunk.size
+
+
+def _heap_is_sound(block: bytes) -> bool:
+    if len(block) < 16:
+        return False
+    end = int.from_bytes(block[8:16], "little")
+    at = 16
+    while at + 16 <= end:
+        if at + 16 > len(block):
+            return False
+        number = int.from_bytes(block[at : at + 2], "little")
+        size = int.from_bytes(block[at + 8 : at + 16], "little")
+        # The rest counts its own head and ends the heap.
+        step = size if number == 0 else 16 + (size + 7) // 8 * 8
+        if step < 16 or at + step > end:
+            return False
+        at += step
+    return True
 
 
 def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:

@@ -34,6 +34,7 @@ _FEWEST_VOXELS = 4
 _MOST_VOXELS = 2**27
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 348
+_FIRST_VOXEL = 352  # byte, at the earliest, of a single file
 _BLOCK = 1 << 24
 
 
@@ -370,8 +371,14 @@ def _check_header(header: Any, path: Path) -> Header:
         )
     affine = np.asarray(header.get_best_affine(), dtype=np.float64)
     _check_affine(affine, path)
-    size = header.get_data_offset() + math.prod(shape) * dtype.itemsize
-    return Header(shape, affine, int(size))
+    begin = int(header.get_data_offset())
+    # nibabel would take the header itself for voxels.
+    if begin < _FIRST_VOXEL:
+        raise BadInput(
+            f"{path}: vox_offset is {begin}, so the voxels would begin within the header; repair the header "
+            "or leave the scan out"
+        )
+    return Header(shape, affine, begin + math.prod(shape) * dtype.itemsize)
 
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:

@@ -20,6 +20,7 @@ import jsonschema
 import yaml
 
 from data_prep.errors import BadInput
+from data_prep.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
@@ -213,11 +214,7 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
             raise BadInput(
                 f"{path / file}: missing; a method folder holds method.yaml, model.py and README.md"
             )
-    try:
-        content = yaml.safe_load(description.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        where = " ".join(str(error).split())
-        raise BadInput(f"{description}: not valid YAML ({where}); correct that line") from error
+    content = read_yaml(description)
     problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content))
     if problem is not None:
         place = problem.json_path.removeprefix("$").lstrip(".") or "the file"

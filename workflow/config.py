@@ -17,6 +17,7 @@ from data_prep.embedded_brain import Settings
 from data_prep.embedded_knee import check_size
 from data_prep.errors import BadInput, run_command
 from data_prep.masks import MASKS
+from data_prep.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
 from workflow.runs import OPTIMISERS
 
@@ -56,17 +57,15 @@ def read_config(path: Path) -> Config:
     Raises:
         BadInput: the file is missing, not YAML, or not a valid configuration.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; give a configuration such as config/demo.yaml") from error
-    except yaml.YAMLError as error:
-        raise BadInput(
-            f"{path}: not valid YAML ({' '.join(str(error).split())}); correct that line"
-        ) from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise BadInput(f"{path}: the top level is not a mapping; start from config/demo.yaml")
-    return check_config(content, discover())
+    methods = discover()
+    try:
+        return check_config(content, methods)
+    except BadInput as error:
+        # Snakemake hands over configurations without their paths; here the path is known.
+        raise BadInput(f"{path}: {' '.join(str(error).split()).removeprefix('config: ')}") from error
 
 
 def _plain(value: Any) -> Any:

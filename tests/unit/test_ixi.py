@@ -353,3 +353,15 @@ def test_a_scan_is_the_same_in_whatever_form_it_is_stored(
     np.testing.assert_allclose(found.affine, reference.affine, atol=2e-4)
     assert told.shape == data.shape
     assert told.file_bytes == len(content)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, -352.0])
+def test_voxels_that_would_begin_within_the_header_are_refused(tmp_path: Path, offset: float) -> None:
+    data = np.arange(6 * 5 * 4, dtype=np.int16).reshape(6, 5, 4)
+    image = nibabel.Nifti1Image(data, np.eye(4))
+    content = bytearray(image.to_bytes())
+    content[108:112] = struct.pack("<f", offset)
+    path = tmp_path / "IXI901-HH-1000-T1.nii"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"IXI901-HH-1000-T1\.nii: .*(vox_offset|truncated or not NIfTI)"):
+        load_volume(path)

@@ -1,0 +1,49 @@
+"""YAML files that people write: read without surprises, or refused with the file's name."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.errors import BadInput
+
+_LARGEST_FILE = 2**20  # bytes; a hundred times the longest here
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, of which a few lines can stand for gigabytes, and without doubled keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Refuse an alias where it stands."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.composer.ComposerError(problem=f"an alias, near line {self.line + 1}, is not taken")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse a key that is there twice, of which YAML would take the last."""
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), keys[0])
+            problem = f"the key {twice!r} is there twice"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        return mapping
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a file.
+
+    Raises:
+        BadInput: the file is missing, too large or no plain YAML; the message is one line.
+    """
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; check its path")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise BadInput(f"{path}: larger than {_LARGEST_FILE} bytes, which no such file is; check its path")
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
+        # Beside its own errors, yaml lets those of numbers, dates and nesting pass.
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path}: not valid YAML ({said}); correct that line") from error
