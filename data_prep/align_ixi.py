@@ -20,10 +20,19 @@ from numpy.typing import NDArray
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.ixi import Volume, check_single, load_volume, parse_scan_name, to_axial
-from data_prep.registration import coverage, head_mask, preview, register, resample
+from data_prep.registration import (
+    Registration,
+    RegistrationFailed,
+    coverage,
+    head_mask,
+    preview,
+    register,
+    resample,
+)
 
 # A head moves by millimetres between scans; a result beyond these is a failure, or another head.
 LARGEST_TURN, LARGEST_SHIFT = 25.0, 40.0  # degrees, mm at the head's centre
+USUAL_TURN, USUAL_SHIFT = 12.0, 20.0  # beyond, the result is checked by a second search
 LEAST_COVERAGE = 0.9  # part of the T2 head's voxels that the T1 must reach
 
 
@@ -86,14 +95,7 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int, record: Reco
             f"{record.target_file}: {t2.data.shape[2]} axial slices, but {slices} are wanted; "
             "set datasets.ixi.slices lower or leave the scan out"
         )
-    found = register(t2, t1)
-    check_transform(t1, t2, found.transform, record)
-    if found.score_after < found.score_before:
-        raise BadInput(
-            f"{record.auxiliary_file}: registration onto {record.target_file} lowered the score from "
-            f"{found.score_before:.3f} to {found.score_after:.3f}; check that both show the same head, or "
-            "leave the subject out"
-        )
+    found = register_checked(t1, t2, record)
     target = central(t2, (matrix, matrix, slices))
     completed = replace(
         record,
@@ -106,8 +108,61 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int, record: Reco
     return Aligned(completed, target, auxiliary, preview(t1, target, np.eye(4)))
 
 
-def check_transform(t1: Volume, t2: Volume, transform: NDArray[np.float64], record: Record) -> None:
+def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
+    """Register T1 onto an axial T2; where the result is wrong or unusual, once more from further starts.
+
+    A wrong result can still gain in score. It then mostly shows as a motion that heads rarely make, and the
+    second search, if it scores higher, takes its place.
+
+    Raises:
+        BadInput: neither search led to a result that can be right; the reason is the second one's.
+    """
+    first = None
+    try:
+        first, turn, shift = _register_once(t1, t2, record, further=False)
+        if turn <= USUAL_TURN and shift <= USUAL_SHIFT:
+            return first
+        doubt = f"turned by {turn:.0f} degrees and moved by {shift:.0f} mm"
+    except BadInput as error:
+        doubt = str(error)
+    print(f"{record.subject}: registering again from further starts ({doubt})", flush=True)
+    try:
+        second, _, _ = _register_once(t1, t2, record, further=True)
+    except BadInput:
+        if first is None:
+            raise
+        return first
+    return first if first is not None and first.score_after >= second.score_after else second
+
+
+def _register_once(
+    t1: Volume, t2: Volume, record: Record, further: bool
+) -> tuple[Registration, float, float]:
+    """Return a result that can be right, and its turn in degrees and shift in mm."""
+    try:
+        found = register(t2, t1, further)
+    except RegistrationFailed as error:
+        raise BadInput(
+            f"{record.auxiliary_file}: does not overlap with {record.target_file} from any start of the "
+            "registration; check that both show the same head, or leave the subject out"
+        ) from error
+    turn, shift = check_transform(t1, t2, found.transform, record)
+    if found.score_after < found.score_before:
+        raise BadInput(
+            f"{record.auxiliary_file}: registration onto {record.target_file} lowered the score from "
+            f"{found.score_before:.3f} to {found.score_after:.3f}; check that both show the same head, or "
+            "leave the subject out"
+        )
+    return found, turn, shift
+
+
+def check_transform(
+    t1: Volume, t2: Volume, transform: NDArray[np.float64], record: Record
+) -> tuple[float, float]:
     """Refuse a registration that no head's motion explains, or that leaves the T2 head without T1.
+
+    Returns:
+        Its turn in degrees, and its shift of the head's centre in mm.
 
     Raises:
         BadInput: the turn or shift is too large, or the T1's field of view too small.
@@ -128,6 +183,7 @@ def check_transform(t1: Volume, t2: Volume, transform: NDArray[np.float64], reco
             f"{record.auxiliary_file}: covers {100 * reached:.0f} % of the head in {record.target_file}, but "
             f"{100 * LEAST_COVERAGE:.0f} % are needed; leave the subject out"
         )
+    return turn, shift
 
 
 def central(volume: Volume, shape: tuple[int, int, int]) -> Volume:

@@ -26,6 +26,14 @@ _COARSE, _MEDIUM, _FINE = 6.0, 3.5, 1.8
 _FINE_SAMPLES = 120_000
 # Rotations, in degrees, from which the search starts besides the header's own position.
 _TURNS = ((8, 0, 0), (-8, 0, 0), (0, 8, 0), (0, -8, 0), (0, 0, 8), (0, 0, -8))
+# Of a second search: farther ones, from the headers' position and from the heads' centres laid on each other.
+_FARTHER = tuple(
+    tuple(sign * degrees * (axis == turned) for axis in range(3))
+    for degrees in (10, 20)
+    for turned in range(3)
+    for sign in (1, -1)
+)
+_REFINED = 3
 
 
 @dataclass(frozen=True)
@@ -43,28 +51,60 @@ class Registration:
     score_after: float
 
 
-def register(fixed: Volume, moving: Volume) -> Registration:
+class RegistrationFailed(Exception):
+    """No start of the search led anywhere."""
+
+
+def register(fixed: Volume, moving: Volume, further: bool = False) -> Registration:
     """Find the rigid transform that lays the moving scan onto the fixed one.
 
     The search starts at the headers' alignment, turned in six directions, and with the heads' centres laid
     on each other; the best of these is refined at two finer resolutions. Only voxels of the fixed scan's
     head count.
+
+    Args:
+        fixed: scan that gives the grid.
+        moving: scan to be laid on it.
+        further: a second search, where the first one failed: from 26 positions turned by up to 20 degrees,
+            the best three of them refined. It takes about three times as long.
+
+    Raises:
+        RegistrationFailed: the scans do not overlap from any start.
     """
     mask = head_mask(fixed)
     fixed_image, moving_image, mask_image = _image(fixed), _image(moving), _image(fixed, mask)
     centre = _centroid(mask_image)
     coarse = _Level(fixed_image, moving_image, mask_image, _COARSE)
-    starts = [_euler(centre, np.deg2rad(turn), (0, 0, 0)) for turn in ((0, 0, 0), *_TURNS)]
     shift = _centroid(_image(moving, head_mask(moving))) - centre
-    starts.append(_euler(centre, (0, 0, 0), shift))
-    found = [coarse.optimise(start, step=2.0, smallest=0.02) for start in starts]
-    transform = min(found, key=lambda pair: pair[0])[1]
+    still = (0, 0, 0)
+    starts = (
+        [(turn, place) for place in (still, shift) for turn in (still, *_FARTHER)]
+        if further
+        else [*((turn, still) for turn in (still, *_TURNS)), (still, shift)]
+    )
+    found = _optimised(coarse, [_euler(centre, np.deg2rad(turn), place) for turn, place in starts], 2.0, 0.02)
+    candidates = [transform for _, transform in found[: _REFINED if further else 1]]
     for spacing, step in ((_MEDIUM, 0.5), (_FINE, 0.2)):
         level = _Level(fixed_image, moving_image, mask_image, spacing)
-        transform = level.optimise(transform, step=step, smallest=0.002)[1]
-    matrix = _matrix(transform)
+        found = _optimised(level, candidates, step, 0.002)
+        candidates = [transform for _, transform in found]
+    matrix = _matrix(candidates[0])
     before, after = (score(fixed, moving, mask, candidate) for candidate in (np.eye(4), matrix))
     return Registration(matrix, before, after)
+
+
+def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float) -> list[tuple[float, Any]]:
+    """Descend from every start; returns (metric, transform), the best first."""
+    found = []
+    for start in starts:
+        try:
+            found.append(level.optimise(start, step=step, smallest=smallest))
+        except RuntimeError:
+            # SimpleITK's only error type: from here the scans do not overlap, another start may do.
+            continue
+    if not found:
+        raise RegistrationFailed
+    return sorted(found, key=lambda pair: pair[0])
 
 
 def resample(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> NDArray[np.float32]:

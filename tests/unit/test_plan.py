@@ -360,6 +360,17 @@ def test_a_subject_without_one_of_its_scans_is_not_passed_over(tmp_path, missing
     assert len(lenient.scan_inputs("ixi", "IXI030-IOP-0900")) == 1
 
 
+def test_a_scan_that_is_there_twice_stops_the_run_or_is_left_to_be_excluded(tmp_path):
+    root = ixi_folder(tmp_path, *COMPLETE)
+    (root / "IXI-T1" / "IXI012-HH-1211-T1.nii").touch()
+    message = published("ixi", root).missing_scans()
+    assert message is not None
+    assert "IXI012-HH-1211-T1.nii.gz is the same scan of subject IXI012-HH-1211" in message
+    lenient = published("ixi", root, bad_scans="exclude")
+    assert lenient.missing_scans() is None
+    assert list(lenient.subjects["ixi"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
+
+
 def test_published_knees_are_those_of_the_pair_lists(tmp_path):
     (tmp_path / "train.csv").write_text("file11,file12,0.5\nfile13,file14,0.6\n")
     (tmp_path / "val.csv").write_text("file21,file22,0.5\n")

@@ -17,6 +17,7 @@ CASES = [
     *(("figure.rst", {"number": n}, "", "fastmri" if n in "79" else "ixi") for n in "156789"),
     *(("mask.rst", {"dataset": d, "mask": m}, "", "") for d, masks in MASKS.items() for m in masks[:1]),
     ("registration.rst", {}, "", "ixi"),
+    ("registration_worst.rst", {}, "", "ixi"),
     ("overlay.rst", {"subject": "IXI900-HH-1234"}, "align_ixi", ""),
     ("overlay.rst", {"subject": "file9000001"}, "align_fastmri", ""),
     ("significance.rst", {}, "", "ixi"),

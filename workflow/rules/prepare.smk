@@ -38,6 +38,9 @@ rule registration_report:
         records=expand(
             f"{ROOT}/aligned/ixi/{{subject}}.json", subject=SUBJECTS.get("ixi", [])
         ),
+        pictures=expand(
+            f"{ROOT}/aligned/ixi/{{subject}}.png", subject=SUBJECTS.get("ixi", [])
+        ),
         truth=PLAN.brain_truth(),
         source=module_sources("data_prep.registration_report"),
     output:
@@ -48,6 +51,13 @@ rule registration_report:
             category="Data quality",
             subcategory="Registration, IXI",
             labels={"subject": "all"},
+        ),
+        worst=report(
+            f"{ROOT}/data/ixi/registration_worst.png",
+            caption="../report/registration_worst.rst",
+            category="Data quality",
+            subcategory="Registration, IXI",
+            labels={"subject": "lowest scores"},
         ),
     log:
         f"{ROOT}/logs/registration_report.log",
