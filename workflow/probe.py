@@ -156,7 +156,8 @@ def _reconstructed(
 ) -> tuple["NDArray[np.float32]", "NDArray[np.float32]"]:
     from workflow.evaluate import reconstruct_volume
 
-    return reconstruct_volume(reconstruct, spec, store, acquisition, positions)
+    target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
+    return target.cpu().numpy(), images.cpu().numpy()
 
 
 def _score_rows(

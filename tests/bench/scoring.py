@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tests.bench.common import SEED, Setting, fastest, seconds_text, table
-from workflow.metrics import slice_metrics, volume_metrics
+from workflow.metrics import metrics_of
 
 
 def bench_metrics(setting: Setting, per_slice: dict[str, float]) -> None:
@@ -13,11 +13,7 @@ def bench_metrics(setting: Setting, per_slice: dict[str, float]) -> None:
     volume = generator.random((4, setting.side, setting.side), dtype=np.float32)
     reconstruction = volume + 0.1 * generator.standard_normal(volume.shape, dtype=np.float32)
 
-    def score() -> None:
-        slice_metrics(volume, reconstruction)
-        volume_metrics(volume, reconstruction)
-
-    (spent,) = fastest([score], torch.device("cpu"), 2.0)
+    (spent,) = fastest([lambda: metrics_of(volume, reconstruction)], torch.device("cpu"), 2.0)
     scoring = spent / len(volume)
     rows = [
         [method, seconds_text(value), seconds_text(scoring), f"{scoring / value:.3f}"]

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import uniform_filter
 from skimage.metrics import normalized_root_mse, peak_signal_noise_ratio, structural_similarity
 
-from workflow.metrics import slice_metrics, volume_metrics
+from workflow import device_metrics
+from workflow.metrics import metrics_of, similarities, slice_metrics, volume_metrics
 
 
 def pair(dtype: str = "float32", slices: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -41,6 +43,16 @@ def test_volume_convention_equals_scikit_image(dtype: str) -> None:
     assert got["ssim"] == pytest.approx(np.mean(similarity), abs=1e-6)
     assert got["psnr"] == pytest.approx(peak_signal_noise_ratio(wide, other, data_range=top), abs=1e-6)
     assert got["nmse"] == pytest.approx(normalized_root_mse(wide, other) ** 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 7), (7, 31), (64, 64), (97, 130)])
+def test_ssim_has_scikit_images_bits_under_every_range(shape: tuple[int, int]) -> None:
+    draw = np.random.default_rng(4)
+    target = draw.gamma(2, 300, size=shape)
+    other = target + draw.normal(scale=100, size=shape)
+    ranges = (float(target.max()), 1.0, 1e4)
+    theirs = [float(structural_similarity(target, other, data_range=top)) for top in ranges]
+    assert similarities(target, other, *ranges) == theirs
 
 
 def test_volume_convention_equals_the_definitions() -> None:
@@ -129,3 +141,25 @@ def test_shapes_must_agree_and_the_target_must_be_finite() -> None:
         slice_metrics(target, reconstruction[:2])
     with pytest.raises(ValueError, match="target holds NaN"):
         volume_metrics(np.full_like(target, np.nan), reconstruction)
+    with pytest.raises(ValueError, match="smaller than SSIM's 7 x 7 window"):
+        metrics_of(target[:, :6], reconstruction[:, :6])
+
+
+@pytest.mark.parametrize("case", ["plain", "diverged", "empty slice", "empty", "equal"])
+def test_the_devices_metrics_are_the_same(case: str) -> None:
+    target, reconstruction = pair(slices=19)
+    if case == "diverged":
+        reconstruction[1, 5, 5], reconstruction[18, 2, 2] = np.inf, np.nan
+    elif case == "empty slice":
+        target[17] = 0
+    elif case == "empty":
+        target[:] = 0
+    elif case == "equal":
+        reconstruction = target.copy()
+    slices, volume = metrics_of(target, reconstruction)
+    on_device, of_volume = device_metrics.metrics_of(
+        torch.from_numpy(target), torch.from_numpy(reconstruction)
+    )
+    for name, values in slices.items():
+        np.testing.assert_allclose(on_device[name], values, rtol=0, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(of_volume[name], volume[name], rtol=0, atol=1e-9, err_msg=name)
