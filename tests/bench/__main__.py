@@ -1,6 +1,6 @@
 """How fast the product is, as ratios: each thing beside its comparison, same machine, same run, in turns.
 
-    python -m tests.bench [--device auto|cpu|cuda] [--only networks start-up slices metrics]
+    python -m tests.bench [--only networks start-up slices metrics] [--precision bf16-mixed]
 
 Networks run at their full width, against the plain functions of ``tests/oracles.py`` with the same weights:
 on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the product's own: from
@@ -12,22 +12,24 @@ Each is the least of two rounds or more, or the only one where one takes long.
 """
 
 import argparse
+import csv
 import os
 import platform
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from tests.bench.common import Setting
-from tests.bench.networks import bench_networks
+from tests.bench.networks import Seconds, bench_networks
 from tests.bench.scoring import bench_metrics
 from tests.bench.slices import bench_slices
 from tests.bench.start_up import bench_start_up
 from workflow.execution import set_up_torch
-from workflow.runs import processor_name
+from workflow.runs import PRECISIONS, processor_name
 
 PARTS = ("networks", "start-up", "slices", "metrics")
 
@@ -44,6 +46,18 @@ def machine(device: torch.device, cores: int) -> str:
     return "\n".join(lines)
 
 
+def write_steps(file: Path, setting: Setting, spent: Mapping[str, Seconds]) -> None:
+    """Write what ``python -m workflow.cost --steps`` reads."""
+    on_gpu = setting.device.type == "cuda"
+    device = torch.cuda.get_device_name(setting.device) if on_gpu else f"one core of {processor_name()}"
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["device", "method", "side", "batch", "precision", "training", "reconstruction"])
+        for method, seconds in spent.items():
+            times = [f"{seconds.training:.4g}", f"{seconds.reconstruction:.4g}"]
+            writer.writerow([device, method, setting.side, setting.batch, setting.precision, *times])
+
+
 def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(
@@ -51,18 +65,23 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
+    parser.add_argument("--steps", type=Path, help="write the seconds per slice here, for workflow.cost")
+    parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     device = set_up_torch(cores, arguments.device)
     on_gpu = device.type == "cuda"
-    setting = Setting(device, 8, 256, 5.0) if on_gpu else Setting(device, 1, 128, 6.0)
+    batch, side, seconds = (8, 256, 5.0) if on_gpu else (1, 128, 6.0)
+    setting = Setting(device, batch, side, seconds, arguments.precision)
     print(machine(device, cores))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         if "networks" in arguments.only or "metrics" in arguments.only:
-            per_slice = bench_networks(setting, Path(folder))
+            spent = bench_networks(setting, Path(folder))
+            if arguments.steps:
+                write_steps(arguments.steps, setting, spent)
             if "metrics" in arguments.only:
-                bench_metrics(setting, per_slice)
+                bench_metrics(setting, {method: seconds.reconstruction for method, seconds in spent.items()})
         if "slices" in arguments.only:
             bench_slices(Path(folder), 4.0)
     if "start-up" in arguments.only:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.flop_counter import FlopCounterMode
 
 MASK, NOISE, SEED = "1d_random_3x", 0.1, 2022
 
@@ -27,12 +28,14 @@ class Setting:
         device: where.
         batch, side: slices and their sides in pixels.
         seconds: after which a comparison is not repeated any more.
+        precision: of the product; the plain networks run in float32 as torch comes.
     """
 
     device: torch.device
     batch: int
     side: int
     seconds: float
+    precision: str = "32-true"
 
 
 def fastest(works: Sequence[Work], device: torch.device, seconds: float) -> list[float]:
@@ -77,6 +80,21 @@ def memory(work: Work, device: torch.device) -> tuple[int, int]:
     changes = sorted((e for e in events if e.get("name") == "[memory]"), key=lambda event: float(event["ts"]))
     held = [event["args"]["Total Allocated"] for event in changes]
     return held[0] - changes[0]["args"]["Bytes"], max(held)
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Return the floating-point operations per second (per core second on a CPU) of large matrix products."""
+    side = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    (spent,) = fastest([lambda: a @ b], device, 2.0)
+    return 2.0 * side**3 / spent
+
+
+def operations(work: Work) -> float:
+    """Return the floating-point operations of a work's convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

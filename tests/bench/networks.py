@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +21,9 @@ from tests.bench.common import (
     Setting,
     Work,
     fastest,
+    matrix_rate,
     memory,
+    operations,
     seconds_text,
     table,
     write_split,
@@ -32,7 +35,7 @@ from workflow.learning import Training
 from workflow.runs import RunSpec
 
 
-def spec_of(method: str, batch: int, threads: int) -> RunSpec:
+def spec_of(method: str, batch: int, threads: int, precision: str) -> RunSpec:
     """Return a run of a method as its folder describes it."""
     default = discover()[method].default
     content = {
@@ -51,7 +54,7 @@ def spec_of(method: str, batch: int, threads: int) -> RunSpec:
             "batch_size": batch,
             "threads": threads,
             "schedule": "constant",
-            "precision": "32-true",
+            "precision": precision,
             "resident_gigabytes": 8.0,
         },
         "examples": 0,
@@ -104,7 +107,7 @@ def compare_reconstruction(
     method: str, model: ReconstructionModel, plain: Plain, measured: Measurement, setting: Setting
 ) -> tuple[float, list[str]]:
     """Return the product's seconds per slice and a row of the table."""
-    reconstruct = reconstructor(model, "32-true", setting.device)
+    reconstruct = reconstructor(model, setting.precision, setting.device)
     ours, theirs = reconstruct(measured), plain.image(measured)
     apart = ((ours - theirs).norm() / theirs.norm()).item()
     works: list[Work] = [lambda: reconstruct(measured), as_by_default(lambda: plain.image(measured))]
@@ -112,34 +115,50 @@ def compare_reconstruction(
     return seconds[0] / setting.batch, [*_compared(method, seconds, setting.batch), f"{apart:.1e}"]
 
 
-def compare_training(method: str, training: Training, plain: Plain, setting: Setting) -> list[str]:
-    """Return a row of the table."""
+def compare_training(
+    method: str, training: Training, plain: Plain, setting: Setting, rate: float
+) -> tuple[float, list[str]]:
+    """Return the product's seconds per slice and a row of the table; ``rate`` is of matrix products."""
     positions = list(range(setting.batch))
     training.learner.train()
     works: list[Work] = [lambda: training._step(positions, 0, 1), as_by_default(plain.step)]
-    row = _compared(method, fastest(works, setting.device, setting.seconds), setting.batch)
+    seconds = fastest(works, setting.device, setting.seconds)
+    share = operations(plain.step) / seconds[0] / rate
     ours, theirs = (memory(work, setting.device)[1] for work in works)
-    return [*row, f"{ours / 1e6:.0f} MB", f"{theirs / 1e6:.0f} MB", f"{ours / theirs:.2f}"]
+    peaks = [f"{ours / 1e6:.0f} MB", f"{theirs / 1e6:.0f} MB", f"{ours / theirs:.2f}"]
+    row = [*_compared(method, seconds, setting.batch), f"{share:.0%}", *peaks]
+    return seconds[0] / setting.batch, row
 
 
-def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
-    """Compare training steps and inference with the oracles; return inference seconds per slice."""
+@dataclass(frozen=True)
+class Seconds:
+    """What one slice takes of the product: in a training step, and reconstructed."""
+
+    training: float
+    reconstruction: float
+
+
+def bench_networks(setting: Setting, folder: Path) -> dict[str, Seconds]:
+    """Compare training steps and reconstruction with the oracles; return the product's seconds."""
     device, side = setting.device, setting.side
     store = SliceStore(write_split(folder / "train.h5", setting.batch, side), device, 8.0)
     acquisition = Acquisition(make_masks(MASK, side, side, SEED), NOISE, SEED)
     measured, _ = acquisition.fixed(store, range(setting.batch))
-    steps, images, per_slice = [], [], {}
+    rate = matrix_rate(device, torch.float32)
+    steps, images, spent = [], [], {}
     for method in ORACLES:
-        spec = spec_of(method, setting.batch, torch.get_num_threads())
+        spec = spec_of(method, setting.batch, torch.get_num_threads(), setting.precision)
         model = build_model(spec, (side, side)).to(device)
         plain = Plain(method, model, store, acquisition)
-        per_slice[method], row = compare_reconstruction(method, model, plain, measured, setting)
+        reconstruction, row = compare_reconstruction(method, model, plain, measured, setting)
         images.append(row)
         stores = {"train": store, "val": store}
         state = folder / "state.pt"
-        training = Training(spec, "", model, stores, acquisition, device, state, Termination())
-        steps.append(compare_training(method, training, plain, setting))
-    size = f"{setting.batch} x {side}x{side}, float32, full width"
+        training = Training(spec, {}, model, stores, acquisition, device, state, Termination())
+        seconds, row = compare_training(method, training, plain, setting, rate)
+        steps.append(row)
+        spent[method] = Seconds(seconds, reconstruction)
+    size = f"{setting.batch} x {side}x{side}, {setting.precision}, full width"
     headings = [
         "method",
         "product",
@@ -147,10 +166,14 @@ def bench_networks(setting: Setting, folder: Path) -> dict[str, float]:
         "plain / product",
         "slices per second" if device.type == "cuda" else "slices per core second",
     ]
-    peaks = ["peak memory, product", "plain", "product / plain"]
+    peaks = ["of the matrix rate", "peak memory, product", "plain", "product / plain"]
+    core = "" if device.type == "cuda" else " per core"
+    print(f"\nMatrix products in float32: {rate / 1e9:.3g} GFLOP/s{core}")
+    if device.type == "cuda":
+        print(f"Matrix products in bfloat16: {matrix_rate(device, torch.bfloat16) / 1e9:.3g} GFLOP/s")
     table(f"Training step ({size}); above 1 the product is faster", headings + peaks, steps)
     table(f"Reconstruction ({size})", [*headings, "images differ by"], images)
-    return per_slice
+    return spent
 
 
 def _compared(method: str, seconds: Sequence[float], slices: int) -> list[str]:

@@ -1,5 +1,7 @@
 """What scoring costs beside reconstruction."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -7,7 +9,7 @@ from tests.bench.common import SEED, Setting, fastest, seconds_text, table
 from workflow.metrics import metrics_of
 
 
-def bench_metrics(setting: Setting, per_slice: dict[str, float]) -> None:
+def bench_metrics(setting: Setting, per_slice: Mapping[str, float]) -> None:
     """Compare what scoring a slice takes, in both conventions, with reconstructing it."""
     generator = np.random.default_rng(SEED)
     volume = generator.random((4, setting.side, setting.side), dtype=np.float32)

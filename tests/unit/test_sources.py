@@ -32,6 +32,7 @@ STEPS = (
     "workflow.figures",
     "workflow.training_curves",
     "workflow.claims",
+    "workflow.cost",
     "workflow.provenance",
     "workflow.probe",
     "workflow.gather_probes",
