@@ -151,7 +151,8 @@ def rules() -> dict[str, str]:
     """The text of every rule by name."""
     found = {}
     for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
-        for text in re.split(r"^(?=rule )", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]:
+        uncommented = re.sub(r"^\s*#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        for text in re.split(r"^(?=rule )", uncommented, flags=re.MULTILINE)[1:]:
             found[text.split(":")[0].removeprefix("rule ")] = text
     return found
 
