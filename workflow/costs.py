@@ -19,7 +19,7 @@ import pandas as pd
 from data_prep.errors import BadInput, run_command
 from workflow.scores import DATASET_NAMES
 from workflow.tables import Block, Page, Text
-from workflow.trust_scores import Definition, Row, read_definition
+from workflow.trust_scores import FLOOR, Definition, Row, read_definition
 from workflow.trust_tables import number, origin, write_page
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
     at = {entry["method"]: entry for entry in costs.to_dict("records")}
 
     def floor(row: Row) -> bool:
-        return not row.trained and not row.auxiliary
+        return row.method == FLOOR
 
     legend = [
         Line2D(

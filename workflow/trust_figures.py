@@ -24,6 +24,7 @@ from data_prep.masks import label
 from workflow import style
 from workflow.audit import CONVENTIONS
 from workflow.trust_scores import (
+    FLOOR,
     GROUND_TRUTH,
     Definition,
     Row,
@@ -123,7 +124,7 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     """Return each method's line; zero filling, the floor, is dotted grey and has no marker."""
     found, index = {}, 0
     for row in rows:
-        if not row.trained and not row.auxiliary:
+        if row.method == FLOOR:
             found[row.method] = dict(_FLOOR)
             continue
         found[row.method] = style.line_style(index)

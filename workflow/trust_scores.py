@@ -18,7 +18,7 @@ from scipy.stats import binomtest, kendalltau
 from data_prep.errors import BadInput
 from workflow.scores import DATASET_NAMES
 
-GROUND_TRUTH = "ground_truth"
+GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
 LEAST_CHANGE_DB = 0.005

@@ -21,6 +21,7 @@ from workflow.trust_figures import (
     draw_misalignment,
     draw_noise,
     draw_transfer,
+    looks,
     transfer_matrix,
 )
 from workflow.trust_plan import FIGURES, TABLES, TrustPlan
@@ -216,6 +217,14 @@ def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     assert "embedded data, not IXI" in shown
     for row in definition().rows:
         assert row.label in shown or (draw is draw_transfer and not row.trained)
+
+
+def test_only_zero_filling_is_drawn_as_the_floor():
+    rows = [Row("zf", "ZF", False, False), Row("cs", "CS", False, False), Row("unet", "U-Net", False, True)]
+    styles = looks(rows)
+    assert styles["zf"]["marker"] == ""
+    assert styles["cs"]["marker"]
+    assert styles["cs"] != styles["unet"]
 
 
 # ---- the plan -------------------------------------------------------------------------------------
