@@ -212,7 +212,7 @@ rule cost:
         "--configuration {params.configuration} > {log:q} 2>&1"
 
 
-rule paper_cost:
+rule measured_cost:
     input:
         expand(
             f"{ROOT}/{{path}}",
@@ -238,4 +238,4 @@ rule trust:
             f"{ROOT}/figures/trust_{name}_{dataset}.png"
             for name, dataset in TRUST.wanted(FIGURES)
         ],
-        rules.paper_cost.input if TRUST.config["cost"] else [],
+        rules.measured_cost.input if TRUST.config["cost"] else [],
