@@ -7,7 +7,7 @@ condition, subject and metric (columns and conditions: docs/trust.md):
         --checkpoint results/X/runs/ixi/NAME/METHOD/seed0/model.ckpt --shifts 1 2 4 --swaps zeroed --audit \
         --output FILE.csv
 
-The unchanged condition is always evaluated; its scores are the run's own volume scores, to the bit.
+The unchanged condition is always evaluated; its scores are the run's own volume scores (to the bit on a CPU).
 """
 
 import argparse
