@@ -12,7 +12,6 @@ from methods.blocks import bad_parameter, crop_to, pad_to_multiple
 from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import standardise
 
-_HEADS = 8
 _LEVELS = 3
 _OFFSET = 1e-8
 _SPECTRUM_WEIGHT = 0.01
@@ -146,8 +145,9 @@ class ModalityFusion(nn.Module):
 class ChannelAttention(nn.Module):
     """Attention between channels: each is a token of all its pixels."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
+        self.heads = heads
         self.key_value = nn.Sequential(
             nn.Conv2d(features, 2 * features, 1, bias=False),
             nn.Conv2d(2 * features, 2 * features, 3, padding=1, groups=2 * features, bias=False),
@@ -157,13 +157,13 @@ class ChannelAttention(nn.Module):
             nn.Conv2d(features, features, 3, padding=1, groups=features, bias=False),
         )
         self.projection = nn.Conv2d(features, features, 1, bias=False)
-        self.temperature = nn.Parameter(torch.ones(_HEADS, 1, 1))
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
 
     def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
         """Return what ``asking`` takes from ``asked``, (batch, features, height, width)."""
         key, value = self.key_value(asked).chunk(2, dim=1)
         query, key, value = (
-            maps.unflatten(1, (_HEADS, -1)).flatten(3) for maps in (self.query(asking), key, value)
+            maps.unflatten(1, (self.heads, -1)).flatten(3) for maps in (self.query(asking), key, value)
         )
         alike = functional.normalize(query, dim=-1) @ functional.normalize(key, dim=-1).mT
         attended = torch.softmax(alike * self.temperature, dim=-1) @ value
@@ -177,11 +177,11 @@ class BranchFusion(nn.Module):
     The released one holds a second attention for the other direction and never calls it; it is left out.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.spatial = _convolution(features, features)
         self.frequency = _convolution(features, features)
-        self.attention = ChannelAttention(features)
+        self.attention = ChannelAttention(features, heads)
         self.gates = Gates(features)
 
     def forward(self, frequency: Tensor, spatial: Tensor) -> Tensor:
@@ -259,12 +259,12 @@ class FrequencyTarget(nn.Module):
 class SpatialLevel(nn.Module):
     """Group, fusion with the frequency branch, group, a skip added if there is one, fusion again."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.first = ResidualGroup(features)
-        self.first_fusion = BranchFusion(features)
+        self.first_fusion = BranchFusion(features, heads)
         self.second = ResidualGroup(features)
-        self.second_fusion = BranchFusion(features)
+        self.second_fusion = BranchFusion(features, heads)
 
     def forward(
         self, features: Tensor, shown: tuple[Tensor, Tensor], skip: Tensor | None = None
@@ -279,13 +279,13 @@ class SpatialLevel(nn.Module):
 class SpatialTarget(nn.Module):
     """Spatial branch of the target: encoder, neck and decoder of residual groups."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.head = _end(1, features)
         self.fusions = nn.ModuleList(ModalityFusion(features) for _ in range(_LEVELS + 2))
         self.downs = nn.ModuleList(_down(features) for _ in range(_LEVELS))
         self.ups = nn.ModuleList(_up(features) for _ in range(_LEVELS))
-        self.levels = nn.ModuleList(SpatialLevel(features) for _ in range(2 * _LEVELS + 1))
+        self.levels = nn.ModuleList(SpatialLevel(features, heads) for _ in range(2 * _LEVELS + 1))
         self.tail = _end(features, 1)
 
     def forward(self, image: Tensor, auxiliary: list[Tensor], shown: list[Tensor]) -> Tensor:
@@ -315,12 +315,12 @@ class SpatialTarget(nn.Module):
 class TwoBranches(nn.Module):
     """All four parts; each branch adds its correction to the target image."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.frequency_auxiliary = AuxiliaryBranch(features, FrequencyBlock)
         self.frequency_target = FrequencyTarget(features)
         self.spatial_auxiliary = AuxiliaryBranch(features, ResidualGroup)
-        self.spatial_target = SpatialTarget(features)
+        self.spatial_target = SpatialTarget(features, heads)
 
     def forward(self, target: Tensor, auxiliary: Tensor) -> tuple[Tensor, Tensor]:
         """Map two (batch, 1, height, width), sides divisible by 8, to the spatial and the frequency image."""
@@ -332,9 +332,9 @@ class TwoBranches(nn.Module):
 class FSMNet(ReconstructionModel):
     """Both branches between standardised magnitudes."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, heads: int) -> None:
         super().__init__()
-        self.network = TwoBranches(features)
+        self.network = TwoBranches(features, heads)
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: both images in standardised units, and the target's mean and deviation."""
@@ -357,11 +357,13 @@ class FSMNet(ReconstructionModel):
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
-    """Build both branches with ``features``; they take any image shape.
+    """Build both branches with ``features`` and ``heads``; they take any image shape.
 
     Raises:
-        BadInput: ``features`` is no multiple of the number of heads.
+        BadInput: ``features`` does not give every head the same number of channels, two or more.
     """
-    if params["features"] < 1 or params["features"] % _HEADS:
-        raise bad_parameter("fsmnet", "features", params["features"], f"set it to a multiple of {_HEADS}")
-    return FSMNet(params["features"])
+    features, heads = params["features"], params["heads"]
+    if features < 2 * heads or features % heads:
+        remedy = f"set it to a multiple of heads, {heads}, that gives each two channels or more to compare"
+        raise bad_parameter("fsmnet", "features", features, remedy)
+    return FSMNet(features, heads)

@@ -153,7 +153,7 @@ def unrolled(case: dict[str, Any], spectrum: str) -> list[Tensor]:
 
 
 def two_branches(case: dict[str, Any]) -> list[Tensor]:
-    network = TwoBranches(16)
+    network = TwoBranches(16, 8)
     # The file's way to check the wiring: the spectra of its inputs are nearly empty, their phase is noise.
     for part in (network.frequency_auxiliary.levels, [network.frequency_auxiliary.neck]):
         for level in part:
@@ -181,7 +181,7 @@ NETWORKS = {
     "fsmnet_frequency_block": lambda case: block(FrequencyBlock(16), case),
     "fsmnet_residual_group": lambda case: block(ResidualGroup(16), case),
     "fsmnet_modality_fusion": lambda case: block(ModalityFusion(16), case),
-    "fsmnet_freq_spatial_fusion": lambda case: block(BranchFusion(16), case),
+    "fsmnet_freq_spatial_fusion": lambda case: block(BranchFusion(16, 8), case),
     "fsmnet_network_wiring": two_branches,
 }
 
