@@ -7,14 +7,15 @@ rule paper_cost:
         steps=sorted(map(str, Path("workflow/resources").glob("measured_steps*.csv"))),
         source=module_sources("workflow.cost"),
     output:
-        multiext(f"{ROOT}/cost", ".csv", ".md"),
+        table=f"{ROOT}/cost.csv",
+        page=f"{ROOT}/cost.md",
     log:
         f"{ROOT}/logs/paper_cost.log",
     conda:
         "../../environment.yml"
     params:
         plan=canonical(PLAN.config),
-        folder=ROOT,
+        folder=subpath(output.table, parent=True),
     shell:
         "python -m workflow.cost --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "
         "> {log:q} 2>&1"
