@@ -1,11 +1,17 @@
 """The tiny workflow, run once; every test works on a copy of the finished folder."""
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from workspace import Outcome, Workspace
+
+
+def pytest_configure() -> None:
+    # What runs in the background ignores Ctrl-C, and so would every Snakemake started from it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
