@@ -42,12 +42,18 @@ lint: $(STAMP) ## Style, types and workflow lint
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-# One thread per test worker: more would fight over two cores.
-test: lint ## Lint, then unit, contract and end-to-end tests
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup -m "not long"
+# One thread per test worker: more would fight over two cores. A file stays with one worker, which makes its fixtures
+# once. The workflow takes both cores by itself.
+QUICK := OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/contract tests/unit
+WORKFLOW := pytest tests/e2e
+
+test: lint ## Lint, then contract, unit and end-to-end tests
+	$(QUICK) -m "not long"
+	$(WORKFLOW) -m "not long"
 
 test-all: lint ## The same with the long proofs
-	OMP_NUM_THREADS=1 pytest -n 2 --dist loadgroup
+	$(QUICK)
+	$(WORKFLOW)
 
 bench: $(STAMP) ## Speed, as ratios on this machine
 	OMP_WAIT_POLICY=PASSIVE python -m tests.bench

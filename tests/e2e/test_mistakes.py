@@ -161,16 +161,15 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(copy: Workspace, small_dis
 
 
 def test_a_disk_that_fills_during_a_training_is_told_and_the_next_run_goes_on(copy: Workspace) -> None:
-    run = copy.path("results/tiny/runs/ixi/1d_uniform_6x/unet/seed0")
-    state = (run / "resume" / "state.pt").stat().st_size
-    shutil.rmtree(run)
-    target = str(run.relative_to(copy.folder) / "metrics.csv")
+    # Wide enough that its state is larger than any file that Snakemake itself writes.
+    changed = copy.configure(lambda content: content["methods"]["unet"]["parameters"].update(channels=16))
+    target = "results/tiny/runs/ixi/1d_uniform_6x/unet/seed0/metrics.csv"
 
     def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (state // 2, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
 
-    outcome = copy.run(target, preexec_fn=limit)
+    outcome = copy.run(target, config=changed, preexec_fn=limit)
     assert outcome.status != 0
     assert outcome.sentence.startswith(f"{Path(target).parent}/resume/state.pt: File too large; check ")
-    outcome = copy.complete(target)
+    outcome = copy.complete(target, config=changed)
     assert dict(outcome.rules) == {"train": 1}
