@@ -1,5 +1,6 @@
 """Running a network: device and determinism, building, applying, storing, and being told to stop."""
 
+import io
 import os
 import signal
 import sys
@@ -92,9 +93,12 @@ def not_a_number(measurement: Measurement) -> Tensor:
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
     """Write a file that ``torch.load(weights_only=True)`` reads: complete under its name, or not at all."""
-    # An open file, because torch would write a path's (temporary) name into the archive.
+    # In memory first: torch's own writer reports a disk that fills up as an internal error. (Given a path, it
+    # would also write the temporary name into the archive.)
+    archive = io.BytesIO()
+    torch.save(dict(content), archive)
     with replacing(path) as temporary, temporary.open("wb") as file:
-        torch.save(dict(content), file)
+        file.write(archive.getbuffer())
         file.flush()
         # Otherwise a power cut may leave the name on an empty file.
         os.fsync(file.fileno())
