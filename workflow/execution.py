@@ -54,8 +54,8 @@ def set_up_torch(threads: int, device: str) -> torch.device:
 def _keep_freed_memory() -> None:
     """Keep what small maps leave behind for the next ones, where the C library lets us.
 
-    By itself glibc hands memory back to the system after each step and takes page faults for it in the next: a
-    tenth of the time of a small network.
+    By itself glibc hands memory back to the system after each step and takes page faults for it in the
+    next: a tenth of the time of a small network.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
