@@ -14,7 +14,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -463,53 +462,54 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
 def _heat_map(
     axes: Axes, definition: Definition, cells: dict[tuple[str, str], Cell], metric: str, digits: int
 ) -> None:
+    import seaborn  # costs a CPU second, which the other figures need not spend
+
     mask = definition.masks[0]
     values = np.full((len(definition.alphas), len(definition.betas)), np.nan)
     for (alpha, beta), method in definition.grid.items():
         mean = cells[mask, method].mean.get(metric, np.nan)
         values[definition.alphas.index(alpha), definition.betas.index(beta)] = mean
-    colours = matplotlib.colormaps[style.SCORE_COLOURS]
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0.0, 1.0)
-    scale = Normalize(low, high if high > low else low + 1)
-    axes.imshow(np.ma.masked_invalid(values), cmap=colours, norm=scale, aspect="auto")
+    seaborn.heatmap(
+        values,
+        ax=axes,
+        cmap=style.SCORE_COLOURS,
+        vmin=low,
+        vmax=high if high > low else low + 1,
+        annot=np.vectorize(lambda value: f"{value:.{digits}f}")(values),
+        fmt="",
+        annot_kws={"fontsize": 6},
+        cbar=False,
+        xticklabels=[f"{beta:g}" for beta in definition.betas],
+        yticklabels=[f"{alpha:g}" for alpha in definition.alphas],
+    )
     axes.spines[:].set_visible(True)
-    axes.set_xticks(range(len(definition.betas)), [f"{beta:g}" for beta in definition.betas])
-    axes.set_yticks(range(len(definition.alphas)), [f"{alpha:g}" for alpha in definition.alphas])
     axes.tick_params(length=0)
+    # Where there is a value; seaborn chose a colour that the cell's own lets stand out.
+    numbers = {(int(x), int(y)): text for text in axes.texts for x, y in [text.get_position()]}
     best = np.nanmax(np.round(values, digits)) if np.isfinite(values).any() else np.nan
     for (alpha, beta), method in definition.grid.items():
         row, column = definition.alphas.index(alpha), definition.betas.index(beta)
-        value, status = values[row, column], cells[mask, method].status
-        if not np.isfinite(value):
+        number = numbers.get((column, row))
+        if number is None:
             # Hatched, because in grey print any flat tone would pass for a score.
-            corner = (column - 0.5, row - 0.5)
             axes.add_patch(
-                Rectangle(corner, 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
+                Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
             )
-        is_best = bool(np.isfinite(value)) and round(value, digits) == best
-        text = f"{value:.{digits}f}" if np.isfinite(value) else {"diverged": "div.", "missing": "—"}[status]
-        dark = bool(np.isfinite(value)) and scale(value) < 0.5
-        axes.text(
-            column,
-            row,
-            text,
-            ha="center",
-            va="center",
-            fontsize=6,
-            fontweight="bold" if is_best else "normal",
-            color="white" if dark else "black",
-            bbox=None if np.isfinite(value) else {"facecolor": "white", "edgecolor": "none", "pad": 1},
-        )
-        if is_best:
-            _frame(axes, column, row, 0.02, "-", dark)
+            text = {"diverged": "div.", "missing": "—"}[cells[mask, method].status]
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+            axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
+        colour = "black" if number is None else number.get_color()
+        if number is not None and round(values[row, column], digits) == best:
+            number.set_fontweight("bold")
+            _frame(axes, column, row, 0.02, "-", colour)
         if (alpha, beta) == PAPER_CHOICE:
-            _frame(axes, column, row, 0.09, (0, (2, 1.5)), dark)
+            _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)
 
 
-def _frame(axes: Axes, column: int, row: int, inset: float, pattern: Any, dark: bool) -> None:
+def _frame(axes: Axes, column: int, row: int, inset: float, pattern: Any, colour: Any) -> None:
     side = 1 - 2 * inset
-    corner = (column - 0.5 + inset, row - 0.5 + inset)
-    colour = "white" if dark else "black"
+    corner = (column + inset, row + inset)
     frame = Rectangle(corner, side, side, fill=False, edgecolor=colour, linewidth=1.0, linestyle=pattern)
     axes.add_patch(frame)
 

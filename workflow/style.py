@@ -79,9 +79,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save(figure: Figure, stem: Path) -> None:
     """Write ``<stem>.pdf`` and ``<stem>.png``; the same figure gives the same bytes."""
-    for suffix, metadata in _METADATA.items():
-        with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
-            figure.savefig(temporary, format=suffix, dpi=DPI, metadata=metadata)
+    for suffix in _METADATA:
+        save_as(figure, stem, suffix)
+
+
+def save_as(figure: Figure, stem: Path, suffix: str, dpi: int = DPI) -> None:
+    """Write ``<stem>.<suffix>``, a ``pdf`` or a ``png``; the same figure gives the same bytes."""
+    with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
 
 
 def line_style(index: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 ``python -m workflow.training_curves --results results/X --dataset ixi --plan JSON --output FILE.png`` draws
 the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is written
-beside the PNG.
+beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from workflow.convergence import RULE, converged
 _COLUMNS = ("epoch", "train_loss", "val_loss", "val_psnr")
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
 PANELS_ACROSS = 4
+SCREEN_DPI = 150
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Curve:
         mask: name of the mask.
         method: id of the run's method.
         name: what the legend says.
+        seed: of the training.
         history: epoch (from 1), train_loss, val_loss (the method's own loss), val_psnr in decibels.
     """
 
     mask: str
     method: str
     name: str
+    seed: str
     history: pd.DataFrame
 
     @property
@@ -66,7 +69,7 @@ class Curve:
         return converged(self.history["val_loss"].tolist())
 
 
-def read_curve(folder: Path, mask: str, method: str, name: str) -> Curve:
+def read_curve(folder: Path, mask: str, method: str, name: str, seed: str) -> Curve:
     """Read ``history.csv`` of a run folder.
 
     Raises:
@@ -84,7 +87,7 @@ def read_curve(folder: Path, mask: str, method: str, name: str) -> Curve:
         raise BadInput(f"{path}: column {missing[0]} is missing; train this run again")
     if history.empty:
         raise BadInput(f"{path}: no epoch was finished; train this run again")
-    return Curve(mask, method, name, history)
+    return Curve(mask, method, name, seed, history)
 
 
 def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
@@ -103,7 +106,7 @@ def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
             raise BadInput(f"{path}: no such file; name the folder of a finished run") from error
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise BadInput(f"{path}: field spec is missing or damaged; train this run again") from error
-        curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}"))
+        curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}", str(seed)))
     return curves
 
 
@@ -129,8 +132,9 @@ def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
             raise BadInput(f"{folder}: no such run; train it or take it out of --plan")
         numbered = several_seeds or len(chosen) > 1
         for path in chosen:
-            shown = f"{name}, seed {path.name.removeprefix('seed')}" if numbered else name
-            curves.append(read_curve(path, mask, method, shown))
+            of_run = path.name.removeprefix("seed")
+            shown = f"{name}, seed {of_run}" if numbered else name
+            curves.append(read_curve(path, mask, method, shown, of_run))
     return curves
 
 
@@ -215,6 +219,15 @@ def draw(curves: Sequence[Curve]) -> Figure:
         y = (0.045 + 0.1 * index) / height
         figure.text(0.02 / width, y, note, fontsize=6, color="0.3", va="baseline")
     return figure
+
+
+def save_each(curves: Sequence[Curve], folder: Path) -> None:
+    """Write each training's own figure, ``<folder>/<mask>/<method>/seed<seed>.png``."""
+    for curve in curves:
+        figure = draw([curve])
+        stem = folder / curve.mask / curve.method / f"seed{curve.seed}"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        style.save_as(figure, stem, "png", SCREEN_DPI)
 
 
 def _convergence_notes(curves: Sequence[Curve], width: float) -> list[str]:
@@ -360,6 +373,7 @@ def main() -> None:
     parser.add_argument("--dataset", choices=tuple(MASKS), help="with --results: whose trainings")
     parser.add_argument("--plan", help="with --results: JSON list of [mask, method, label, seed]")
     parser.add_argument("--output", required=True, type=Path, help="the PNG to write; a PDF goes beside it")
+    parser.add_argument("--each", type=Path, help="folder to write a PNG of each training into")
     arguments = parser.parse_args()
     if arguments.output.suffix != ".png":
         parser.error("--output must end in .png")
@@ -373,6 +387,8 @@ def main() -> None:
         raise BadInput("--plan: lists no training; add one, or leave the training curves out")
     with style.printed():
         style.save(draw(curves), arguments.output.with_suffix(""))
+        if arguments.each is not None:
+            save_each(curves, arguments.each)
 
 
 if __name__ == "__main__":

@@ -262,6 +262,8 @@ def _noise_score(probes: pd.DataFrame, mask: str, method: str, level: float) -> 
 
 def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
     """One heat map per trained method: trained for the mask of the row, tested under that of the column."""
+    import seaborn  # costs a CPU second, which the other figures need not spend
+
     methods = [row for row in definition.rows if row.trained]
     across = min(3, len(methods))
     if not across:
@@ -281,20 +283,29 @@ def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
     )
     for number, (row, grid) in enumerate(zip(methods, grids, strict=True)):
         axes = sheet.axes(number // across, number % across)
-        axes.imshow(grid, cmap=style.SCORE_COLOURS, vmin=low, vmax=high, aspect="auto")
-        for (i, j), value in np.ndenumerate(grid):
-            dark = math.isnan(value) or value < (low + high) / 2
-            text = "—" if math.isnan(value) else f"{value:.1f}"
-            colour = "white" if dark else "black"
-            axes.text(j, i, text, ha="center", va="center", fontsize=5, color=colour)
-            if definition.masks[i] == definition.all_masks[j]:
-                axes.add_patch(Rectangle((j - 0.47, i - 0.42), 0.94, 0.84, fill=False, edgecolor=colour))
-        axes.set_title(row.label, loc="left", pad=3)
-        axes.set_xticks(
-            range(len(definition.all_masks)), [label(m) for m in definition.all_masks], rotation=90
+        seaborn.heatmap(
+            grid,
+            ax=axes,
+            cmap=style.SCORE_COLOURS,
+            vmin=low,
+            vmax=high,
+            annot=True,
+            fmt=".1f",
+            annot_kws={"fontsize": 5},
+            cbar=False,
+            xticklabels=[label(mask) for mask in definition.all_masks],
+            yticklabels=[label(mask) for mask in definition.masks] if number % across == 0 else False,
         )
-        names = [label(m) for m in definition.masks] if number % across == 0 else []
-        axes.set_yticks(range(len(names)), names)
+        numbers = {(int(x), int(y)): text for text in axes.texts for x, y in [text.get_position()]}
+        for i, j in np.ndindex(grid.shape):
+            if (j, i) not in numbers:
+                axes.text(j + 0.5, i + 0.5, "—", ha="center", va="center", fontsize=5)
+            if definition.masks[i] == definition.all_masks[j]:
+                colour = numbers[j, i].get_color() if (j, i) in numbers else "black"
+                axes.add_patch(Rectangle((j + 0.03, i + 0.08), 0.94, 0.84, fill=False, edgecolor=colour))
+        axes.set_title(row.label, loc="left", pad=3)
+        axes.tick_params(axis="x", rotation=90)
+        axes.tick_params(axis="y", rotation=0)
         axes.tick_params(length=0, labelsize=5.5)
     return sheet.finish(
         _note(

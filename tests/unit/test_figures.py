@@ -309,6 +309,10 @@ def frames(axes):
     return [patch for patch in axes.patches if isinstance(patch, Rectangle) and not patch.get_fill()]
 
 
+def scores(axes):
+    return axes.collections[0].get_array()
+
+
 def test_loss_weights_show_the_means_and_frame_the_best(results):
     figure = drawn(CASES["9"], results)
     metrics = metric_rows("fastmri", ["equispaced_4x"], [p["method"] for p in points(WEIGHTS, WEIGHTS)])
@@ -317,17 +321,17 @@ def test_loss_weights_show_the_means_and_frame_the_best(results):
         for point in points(WEIGHTS, WEIGHTS):
             row, column = WEIGHTS.index(point["alpha"]), WEIGHTS.index(point["beta"])
             value = means.loc[point["method"], metric]
-            assert axes.images[0].get_array()[row, column] == pytest.approx(value)
-            (text,) = [text for text in axes.texts if text.get_position() == (column, row)]
+            assert scores(axes)[row, column] == pytest.approx(value)
+            (text,) = [text for text in axes.texts if text.get_position() == (column + 0.5, row + 0.5)]
             assert text.get_text() == f"{value:.{digits}f}"
             best = f"{value:.{digits}f}" == f"{means[metric].max():.{digits}f}"
             assert (text.get_fontweight() == "bold") == best
         solid = [frame for frame in frames(axes) if frame.get_linestyle() in ("-", "solid")]
         assert len(solid) == 1
-        row, column = np.unravel_index(axes.images[0].get_array().argmax(), (4, 4))
-        assert solid[0].get_center() == pytest.approx((column, row))
+        row, column = np.unravel_index(scores(axes).argmax(), (4, 4))
+        assert solid[0].get_center() == pytest.approx((column + 0.5, row + 0.5))
         (dashed,) = [frame for frame in frames(axes) if frame not in solid]
-        assert dashed.get_center() == pytest.approx((2, 1))  # beta 0.6, alpha 0.4
+        assert dashed.get_center() == pytest.approx((2.5, 1.5))  # beta 0.6, alpha 0.4
 
 
 def test_loss_weights_show_holes_as_holes(tmp_path):
@@ -338,9 +342,9 @@ def test_loss_weights_show_holes_as_holes(tmp_path):
     figure = drawn(CASES["9 small"], tmp_path)
     for axes in figure.axes:
         shown = {text.get_position(): text.get_text() for text in axes.texts}
-        assert shown[0, 0] == "—"
-        assert shown[1, 0] == "div."
-        assert np.ma.getmaskarray(axes.images[0].get_array()).tolist() == [[True, True], [False, False]]
+        assert shown[0.5, 0.5] == "—"
+        assert shown[1.5, 0.5] == "div."
+        assert np.ma.getmaskarray(scores(axes)).tolist() == [[True, True], [False, False]]
 
 
 # ---- style ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from data_prep.errors import BadInput
 from data_prep.masks import MASKS
 from workflow import style
-from workflow.training_curves import curves_of_plan, curves_of_runs, draw, panels
+from workflow.training_curves import curves_of_plan, curves_of_runs, draw, panels, save_each
 
 METHODS = {"unet": "UNet-T2", "xiang": "Xiang et al.", "dudornet": "DuDoRNet", "manet": "MANet"}
 MASK = "1d_uniform_6x"
@@ -216,6 +216,18 @@ def test_the_command_writes_png_and_pdf_the_same_in_every_process(tmp_path):
     found = {path.name: path.read_bytes() for path in output.parent.iterdir()}
     assert sorted(found) == ["curves.pdf", "curves.png"]
     assert found == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+
+
+def test_each_training_is_drawn_alone_on_demand(tmp_path):
+    for method in ("unet", "manet"):
+        for seed in (0, 1):
+            write_history(tmp_path, MASK, method, seed=seed)
+    plan = json.dumps([[MASK, method, METHODS[method]] for method in ("unet", "manet")])
+    curves = curves_of_plan(tmp_path, "ixi", plan)
+    with style.printed():
+        save_each(curves, tmp_path / "each")
+    found = {path.relative_to(tmp_path / "each").as_posix() for path in (tmp_path / "each").rglob("*.*")}
+    assert found == {f"{MASK}/{method}/seed{seed}.png" for method in ("unet", "manet") for seed in (0, 1)}
 
 
 def test_unusable_inputs_are_named(tmp_path):

@@ -37,11 +37,28 @@ rule training_curves:
         ],
         source=module_sources("workflow.training_curves"),
     output:
-        report(
+        together=report(
             f"{ROOT}/figures/training_curves_{{dataset}}.png",
             caption="../report/training_curves.rst",
             category="Training",
-            labels={"dataset": "{dataset}"},
+            labels={
+                "dataset": "{dataset}",
+                "mask": "all",
+                "method": "all",
+                "seed": "all",
+            },
+        ),
+        each=report(
+            directory(f"{ROOT}/figures/training_curves_{{dataset}}"),
+            patterns=["{mask}/{method}/seed{seed}.png"],
+            caption="../report/training_curves.rst",
+            category="Training",
+            labels={
+                "dataset": "{dataset}",
+                "mask": "{mask}",
+                "method": "{method}",
+                "seed": "{seed}",
+            },
         ),
     log:
         f"{ROOT}/logs/training_curves_{{dataset}}.log",
@@ -49,10 +66,10 @@ rule training_curves:
         "../../environment.yml"
     params:
         plan=lambda wildcards: canonical(PLAN.curve_definition(wildcards.dataset)),
-        results=subpath(output[0], ancestor=2),
+        results=subpath(output.together, ancestor=2),
     shell:
         "python -m workflow.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
-        "--plan {params.plan:q} --output {output:q} > {log:q} 2>&1"
+        "--plan {params.plan:q} --output {output.together:q} --each {output.each:q} > {log:q} 2>&1"
 
 
 rule paper_figures:
