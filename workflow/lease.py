@@ -10,7 +10,9 @@ A device has places, locks that are numbered from 0. Who allows K commands on a 
 with others of the same mind. Whoever allows more therefore cannot come in beside somebody who does not.
 
 - A ``CUDA_VISIBLE_DEVICES`` that is already set is respected: devices are leased within that set.
-- Under Slurm (``SLURM_JOB_ID``) Slurm has already dealt the devices out: no lease is taken.
+- Under Slurm (``SLURM_JOB_ID``) Slurm has already dealt the devices out: no lease is taken. Only where a job
+  of Slurm holds more devices than the command asks for, as when a whole workflow runs in one, they are
+  leased within the job's set.
 - Without a GPU, or with ``--gpus 0``, the command simply runs on the CPU.
 
 For tests and unusual machines, ``GPU_LEASE_DEVICES`` (comma-separated names) replaces the list of
@@ -207,9 +209,10 @@ def leased_environment(count: int, environment: Mapping[str, str], per_device: i
     wanted = dict(environment)
     if count == 0:
         return wanted | {"CUDA_VISIBLE_DEVICES": ""}
-    if "SLURM_JOB_ID" in environment:
+    visible = environment.get("CUDA_VISIBLE_DEVICES")
+    if "SLURM_JOB_ID" in environment and (visible is None or len(visible.split(",")) <= count):
         return wanted
-    devices = visible_devices(machine_devices(environment), environment.get("CUDA_VISIBLE_DEVICES"))
+    devices = visible_devices(machine_devices(environment), visible)
     if not devices:
         return wanted
     if count > len(devices):

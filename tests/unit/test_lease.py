@@ -303,14 +303,30 @@ def test_no_gpus_asked_for_hides_all(tmp_path):
     [
         {"GPU_LEASE_DEVICES": ""},
         {"GPU_LEASE_DEVICES": "0,1", "SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "1"},
+        {"GPU_LEASE_DEVICES": "0,1", "SLURM_JOB_ID": "17"},
         {"GPU_LEASE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": ""},
     ],
-    ids=["no GPU", "Slurm", "all hidden"],
+    ids=["no GPU", "Slurm", "Slurm that names none", "all hidden"],
 )
 def test_nothing_is_leased_where_there_is_nothing_to_lease(tmp_path, given):
     environment = given | {"GPU_LEASE_FOLDER": str(tmp_path / "locks")}
     assert lease.leased_environment(1, environment) == environment
     assert not (tmp_path / "locks").exists()
+
+
+def test_a_whole_workflow_in_one_slurm_job_shares_out_that_jobs_devices(tmp_path, pretended):
+    held = pretended | {"SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "1,2"}
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    processes = [leased(held, 1, OCCUPY, str(inside)) for _ in range(4)]
+    used = set()
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        used.add(out.split()[0])
+    assert used == {"1", "2"}
+    # One that asks for all of them takes what Slurm dealt.
+    assert lease.leased_environment(2, held) == held
 
 
 def test_more_than_there_are_is_refused_instead_of_waiting_for_ever(tmp_path):

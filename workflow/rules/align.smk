@@ -24,7 +24,7 @@ rule align_ixi:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         # No parameter: choosing to exclude the bad scans must not repeat the alignment of the good ones.
         bad_scans=PLAN.config["bad_scans"],
     params:
@@ -64,7 +64,7 @@ rule align_fastmri:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
         # No parameter: choosing to exclude the bad scans must not repeat the alignment of the good ones.
         bad_scans=PLAN.config["bad_scans"],
     params:

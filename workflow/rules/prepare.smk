@@ -20,7 +20,7 @@ rule prepare:
     conda:
         "../../environment.yml"
     resources:
-        mem_mb=2000,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
         folder=subpath(output.manifest, parent=True),
         aligned=lambda wildcards, input: Path(input.slices[0]).parent,

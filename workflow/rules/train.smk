@@ -35,7 +35,9 @@ rule train:
         gpu=PLAN.config["training"]["devices"],
         # Not a parameter: another number repeats nothing.
         per_gpu=PLAN.config["training"]["trainings_per_gpu"],
-        mem_mb=8000 * PLAN.config["training"]["devices"],
+        mem_mb=lambda wildcards, attempt: (
+            8000 * PLAN.config["training"]["devices"] * attempt
+        ),
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
         data=subpath(input.test, parent=True),
@@ -70,7 +72,7 @@ rule evaluate:
     resources:
         # What iterates is worth a GPU; zero filling is not.
         gpu=lambda wildcards: 1 if PLAN.tuned(wildcards.method) else 0,
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
         device=lambda wildcards: "auto" if PLAN.tuned(wildcards.method) else "cpu",

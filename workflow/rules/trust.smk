@@ -51,7 +51,7 @@ rule probe:
     resources:
         gpu=lambda wildcards: 1 if PLAN.trained(wildcards.method) else 0,
         per_gpu=PLAN.config["training"]["trainings_per_gpu"],
-        mem_mb=8000,
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
         data=subpath(input.data, parent=True),
