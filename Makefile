@@ -7,11 +7,12 @@ VENV := .venv
 RUN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/installed
+DOCS_STAMP := $(VENV)/installed-docs
 export PATH := $(CURDIR)/$(RUN):$(PATH)
 # With our display of progress (workflow/plugins); without it Snakemake's own output says the same at length.
 SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow/plugins snakemake --logger progress
 
-.PHONY: help demo smoke test test-all lint bench install lock clean
+.PHONY: help demo smoke test test-all lint docs bench install lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,6 +25,10 @@ $(STAMP): requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --disable-pip-version-check --progress-bar off -r requirements.txt
 	@touch $(STAMP)
+
+$(DOCS_STAMP): $(STAMP) docs/requirements.txt
+	pip install --disable-pip-version-check --progress-bar off -c requirements.txt -r docs/requirements.txt
+	@touch $@
 
 demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
@@ -51,9 +56,12 @@ test: lint ## Lint, then contract, unit and end-to-end tests
 	$(QUICK) -m "not long"
 	$(WORKFLOW) -m "not long"
 
-test-all: lint ## The same with the long proofs
+test-all: lint docs ## The same with the long proofs and the documentation
 	$(QUICK)
 	$(WORKFLOW)
+
+docs: $(DOCS_STAMP) ## The documentation as a site in .cache/site; a warning or a broken link fails
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 bench: $(STAMP) ## Speed, as ratios on this machine
 	OMP_WAIT_POLICY=PASSIVE python -m tests.bench
