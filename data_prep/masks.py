@@ -1,247 +1,129 @@
 """Sampling masks: made once, frozen in a file, hashed and drawn.
 
-IXI has one mask for all slices (eq. 1 of the paper); the fastMRI masks are the dataset's own definitions, one
-for each file. ``True`` is a sampled position; the zero frequency stands at index n // 2 of either axis.
+A frozen mask serves all slices (eq. 1 of the paper); fastMRI's masks are the dataset's own definitions, one
+for each file. ``True`` is a sampled position; the zero frequency stands at index n // 2 of either axis. The
+patterns are the files of ``data_prep/mask_families/``, found by existing.
 """
 
 import argparse
 import csv
 import hashlib
+import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
+from data_prep import mask_families
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from data_prep.mask_family import Mask, MaskFamily
 from data_prep.seeds import seed_for
 
-Mask = NDArray[np.bool_]
-
-MASKS: dict[str, tuple[str, ...]] = {
-    "ixi": (
-        "1d_uniform_6x",
-        "1d_uniform_9x",
-        "1d_random_3x",
-        "1d_random_6x",
-        "2d_radial_6x",
-        "2d_radial_9x",
-        "2d_spiral_6x",
-        "2d_spiral_9x",
-    ),
-    "fastmri": ("random_4x", "random_8x", "equispaced_4x", "equispaced_8x"),
-}
-IXI_ACS_FRACTION = 0.04
-FASTMRI_ACS_FRACTION = {4: 0.08, 8: 0.04}
+# Datasets whose masks are drawn for each file; all others have frozen ones.
+_DRAWN = ("fastmri",)
 
 
-def parse_mask(name: str) -> tuple[str, str, int]:
-    """Return dataset, pattern and nominal acceleration of a mask's name, e.g. ixi, 2d_radial, 9.
+@cache
+def families() -> dict[str, tuple[str, MaskFamily]]:
+    """Return every family with its module, by pattern, in the order of lists and tables.
 
     Raises:
-        BadInput: no dataset has such a mask.
+        BadInput: a file defines no family, or one whose pattern another has; the message names the file.
     """
-    for dataset, names in MASKS.items():
-        if name in names:
-            pattern, _, acceleration = name.rpartition("_")
-            return dataset, pattern, int(acceleration.removesuffix("x"))
-    known = "; ".join(f"{dataset}: {', '.join(names)}" for dataset, names in MASKS.items())
-    raise BadInput(f"mask `{name}` is unknown; choose one of {known}")
+    found: dict[str, tuple[str, MaskFamily]] = {}
+    places = [Path(place) for place in mask_families.__path__]
+    for path in sorted((path for place in places for path in place.glob("[!_]*.py")), key=lambda p: p.name):
+        module = f"{mask_families.__name__}.{path.stem}"
+        try:
+            family = getattr(importlib.import_module(module), "FAMILY", None)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+        if not isinstance(family, MaskFamily):
+            raise BadInput(f"{path}: FAMILY is no MaskFamily; define one (docs/adding_a_mask.md)")
+        if family.pattern in found:
+            other = found[family.pattern][0]
+            raise BadInput(f"{path}: {other} has the pattern {family.pattern!r} too; rename one")
+        found[family.pattern] = module, family
+    return dict(sorted(found.items(), key=lambda entry: (entry[1][1].order, entry[0])))
+
+
+def masks_of(dataset: str) -> tuple[str, ...]:
+    """Return the names of the masks that a dataset may be measured with, in the order of tables."""
+    drawn = dataset in _DRAWN
+    return tuple(name for _, family in families().values() if family.drawn == drawn for name in family.names)
+
+
+def all_masks() -> tuple[str, ...]:
+    """Return the names of all masks in the order of tables."""
+    return tuple(name for _, family in families().values() for name in family.names)
+
+
+def parse_mask(name: str) -> tuple[MaskFamily, int]:
+    """Return family and nominal acceleration of a mask's name.
+
+    Raises:
+        BadInput: no family has such a mask.
+    """
+    pattern, _, acceleration = name.rpartition("_")
+    if name not in all_masks():
+        raise BadInput(f"mask `{name}` is unknown; choose one of {', '.join(all_masks())}")
+    return families()[pattern][1], int(acceleration.removesuffix("x"))
 
 
 def label(name: str) -> str:
     """Return a mask's name as the paper prints it, e.g. 2D-Radial-9× or Equispaced-4×."""
-    _, pattern, acceleration = parse_mask(name)
-    words = [word.upper() if word[0].isdigit() else word.capitalize() for word in pattern.split("_")]
+    family, acceleration = parse_mask(name)
+    words = [word.upper() if word[0].isdigit() else word.capitalize() for word in family.pattern.split("_")]
     return f"{'-'.join(words)}-{acceleration}×"
 
 
 def acs_lines(name: str, width: int) -> int:
     """Number of fully sampled centre lines; 0 for the 2D patterns, whose centre is dense by construction."""
-    _, pattern, acceleration = parse_mask(name)
-    if pattern.startswith("2d_"):
-        return 0
-    fraction = IXI_ACS_FRACTION if pattern.startswith("1d_") else FASTMRI_ACS_FRACTION[acceleration]
-    return round(width * fraction)
-
-
-def centre_block(width: int, lines: int) -> Mask:
-    """Return a line mask (width,) with ``lines`` lines around the zero frequency, as fastMRI places them."""
-    block = np.zeros(width, dtype=bool)
-    start = (width - lines + 1) // 2
-    block[start : start + lines] = True
-    return block
+    family, acceleration = parse_mask(name)
+    return family.acs(width, acceleration)
 
 
 def frozen_mask(name: str, height: int, width: int, seed: int) -> Mask:
-    """Make the one mask (height, width) of an IXI setting.
+    """Make the one mask (height, width) of a setting, the same for every dataset of this matrix.
 
     It holds round(width / R) lines or round(height * width / R) samples, centre included, so that the
     realised acceleration is the nominal one or the nearest that whole lines or samples allow.
 
     Args:
-        name: one of ``MASKS["ixi"]``.
+        name: of a mask that is not drawn.
         height: rows of the matrix, from 32.
         width: columns of the matrix, from 32.
         seed: base seed of the experiment. RandomState is used because its streams are frozen by numpy.
     """
-    dataset, pattern, acceleration = parse_mask(name)
+    family, acceleration = parse_mask(name)
     if min(height, width) < 32:
         raise BadInput(f"mask `{name}`: a matrix of {height} x {width} is too small; use sides of 32 or more")
-    hashed = seed_for(use="mask", dataset=dataset, mask=name, height=height, width=width, seed=seed)
-    generator = np.random.RandomState(hashed % 2**32)
-    if pattern in ("1d_uniform", "1d_random"):
-        make_lines = uniform_lines if pattern == "1d_uniform" else random_lines
-        lines = make_lines(width, round(width / acceleration), acs_lines(name, width), generator)
-        return np.repeat(lines[None], height, axis=0)
-    samples = round(height * width / acceleration)
-    make = radial_samples if pattern == "2d_radial" else spiral_samples
-    return make(height, width, samples, generator.uniform())
+    # The first dataset to have such masks stays in the seed, so that they keep their bits.
+    hashed = seed_for(use="mask", dataset="ixi", mask=name, height=height, width=width, seed=seed)
+    return family.make(height, width, acceleration, np.random.RandomState(hashed % 2**32))
 
 
-def uniform_lines(width: int, wanted: int, acs: int, generator: np.random.RandomState) -> Mask:
-    """Equally spaced lines joined with the centre block, ``wanted`` lines in all.
-
-    The spacing is width / n with n below ``wanted``: wider than R, to make up for the centre block. It is a
-    fraction, so that neighbouring gaps differ by up to one line. The generator chooses the first line; where
-    no n meets the number exactly, the first line moves on by sixteenths of the spacing.
-    """
-    centre = centre_block(width, acs)
-    start = generator.uniform()
-    best = centre
-    for step in range(16):
-        offset = (start + step / 16) % 1
-        for count in range(wanted - acs, wanted + 1):
-            lines = centre.copy()
-            lines[np.floor((np.arange(count) + offset) * width / count).astype(int)] = True
-            if abs(lines.sum() - wanted) < abs(best.sum() - wanted):
-                best = lines
-    return best
-
-
-def random_lines(width: int, wanted: int, acs: int, generator: np.random.RandomState) -> Mask:
-    """Centre block and lines drawn without replacement from the others, ``wanted`` lines in all."""
-    lines = centre_block(width, acs)
-    lines[generator.choice(np.flatnonzero(~lines), wanted - acs, replace=False)] = True
-    return lines
-
-
-def radial_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
-    """Spokes through the zero frequency, equally spaced in angle and long enough to reach the corners.
-
-    As many spokes as ``wanted`` samples take; the surplus is taken from the outer ends of all.
+def drawn_lines(name: str, width: int, generator: np.random.RandomState) -> Mask:
+    """Draw a line mask (width,).
 
     Args:
-        height: rows of the matrix.
-        width: columns of the matrix.
-        wanted: number of samples.
-        offset: angle of the first spoke, in [0, 1) of the angle between two.
-    """
-    reach = int(np.ceil(max(height, width) / np.sqrt(2)))
-    radius = np.arange(-reach, reach + 1, dtype=np.float64)
-    mask = np.zeros((height, width), dtype=bool)
-    spokes = wanted // len(radius)
-    while mask.sum() < wanted:
-        spokes += 1
-        angle = (np.arange(spokes)[:, None] + offset) * np.pi / spokes
-        mask = _rasterise(radius * np.sin(angle), radius * np.cos(angle), height, width)
-    return _keep_innermost(mask, wanted)
-
-
-def spiral_samples(height: int, width: int, wanted: int, offset: float) -> Mask:
-    """Interleaved spirals whose turns lie half a sample apart in the centre and ever wider outwards.
-
-    The distance between neighbouring turns is d + g r at radius r, which makes the angle
-    2 pi log(1 + g r / d) / (N g) for N interleaves; d = 1/2, and two points per sample along the path, leave
-    no hole in the centre after rounding to the grid. The growth g is the largest that still gives ``wanted``
-    samples; a surplus of a few is taken from the outer end. The corners of k-space stay empty.
-
-    Args:
-        height: rows of the matrix.
-        width: columns of the matrix.
-        wanted: number of samples.
-        offset: rotation, in [0, 1) of the angle between two interleaves.
-    """
-    side = max(height, width)
-    distance = 0.5
-    interleaves = max(2, round(side / 32))
-    rotation = 2 * np.pi * (np.arange(interleaves)[:, None] + offset) / interleaves
-
-    def samples(growth: float) -> Mask:
-        fine = np.linspace(0, side / 2, 16 * side)
-        winding = 2 * np.pi / interleaves / (distance + growth * fine)
-        speed = np.hypot(1, fine * winding)
-        length = np.concatenate([[0], np.cumsum((speed[1:] + speed[:-1]) / 2 * np.diff(fine))])
-        radius = np.interp(np.arange(0, length[-1], 0.5), length, fine)
-        angle = rotation + 2 * np.pi / interleaves * np.log1p(growth * radius / distance) / growth
-        return _rasterise(radius * np.sin(angle), radius * np.cos(angle), height, width)
-
-    dense, sparse = 1e-4, 16.0
-    for _ in range(40):
-        middle = float(np.sqrt(dense * sparse))
-        if samples(middle).sum() >= wanted:
-            dense = middle
-        else:
-            sparse = middle
-    return _keep_innermost(samples(dense), wanted)
-
-
-def _rasterise(y: NDArray[np.float64], x: NDArray[np.float64], height: int, width: int) -> Mask:
-    """Mark the grid positions nearest to the points of a trajectory, in grid steps of the longer side.
-
-    The other side is scaled, since both span the same range of frequencies. Rounding to 1e-6 grid steps first
-    keeps the last bit of a platform's sine from deciding where a sample goes.
-    """
-    side = max(height, width)
-    row = height // 2 + np.floor(np.round(y * height / side, 6) + 0.5).astype(int)
-    column = width // 2 + np.floor(np.round(x * width / side, 6) + 0.5).astype(int)
-    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-    mask = np.zeros((height, width), dtype=bool)
-    mask[row[inside], column[inside]] = True
-    return mask
-
-
-def _keep_innermost(mask: Mask, wanted: int) -> Mask:
-    """Keep the ``wanted`` samples nearest to the zero frequency, in units of each axis' range."""
-    height, width = mask.shape
-    row, column = np.nonzero(mask)
-    distance = ((row - height // 2) / height) ** 2 + ((column - width // 2) / width) ** 2
-    kept = np.argsort(distance, kind="stable")[:wanted]
-    trimmed = np.zeros_like(mask)
-    trimmed[row[kept], column[kept]] = True
-    return trimmed
-
-
-def fastmri_lines(name: str, width: int, generator: np.random.RandomState) -> Mask:
-    """Return a line mask (width,) of the fastMRI dataset, bit-equal to its own definition.
-
-    Args:
-        name: one of ``MASKS["fastmri"]``.
+        name: of a mask that is drawn.
         width: number of columns.
         generator: freshly seeded; two masks never share one.
     """
-    _, pattern, acceleration = parse_mask(name)
-    acs = acs_lines(name, width)
-    if pattern == "random":
-        probability = (width / acceleration - acs) / (width - acs)
-        lines = generator.uniform(size=width) < probability
-    else:
-        # Wider than the acceleration, so that the centre block counts towards it.
-        spacing = acceleration * (acs - width) / (acs * acceleration - width)
-        offset = generator.randint(0, round(spacing))
-        lines = np.zeros(width, dtype=bool)
-        lines[np.around(np.arange(offset, width - 1, spacing)).astype(int)] = True
-    joined: Mask = lines | centre_block(width, acs)
-    return joined
+    family, acceleration = parse_mask(name)
+    lines: Mask = family.make(1, width, acceleration, generator)[0]
+    return lines
 
 
 def fastmri_file_lines(name: str, width: int, stem: str) -> Mask:
     """Return the mask (width,) of one fastMRI file, seeded by the letters of its name without folders."""
-    return fastmri_lines(name, width, np.random.RandomState(tuple(map(ord, f"{stem}.h5"))))
+    return drawn_lines(name, width, np.random.RandomState(tuple(map(ord, f"{stem}.h5"))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +132,8 @@ class MaskSet:
 
     Attributes:
         name: e.g. 2d_radial_9x.
-        mask: bool (height, width) for IXI, (file, width) for fastMRI.
-        files: fastMRI's subjects (stems of the PDFS files), one for each row of ``mask``; empty for IXI.
+        mask: bool (height, width) of a frozen mask, (file, width) of drawn ones.
+        files: fastMRI's subjects (stems of the PDFS files), one for each row of drawn masks; else empty.
     """
 
     name: str
@@ -277,19 +159,19 @@ class MaskSet:
         return cls(name, mask, files)
 
     @property
-    def dataset(self) -> str:
-        """``ixi`` or ``fastmri``."""
-        return parse_mask(self.name)[0]
+    def drawn(self) -> bool:
+        """Whether each file has a mask of its own, and each slice in training."""
+        return parse_mask(self.name)[0].drawn
 
     @property
     def pattern(self) -> str:
         """The name without the acceleration, e.g. 2d_radial."""
-        return parse_mask(self.name)[1]
+        return parse_mask(self.name)[0].pattern
 
     @property
     def acceleration(self) -> int:
         """Nominal acceleration."""
-        return parse_mask(self.name)[2]
+        return parse_mask(self.name)[1]
 
     @property
     def realised_acceleration(self) -> float:
@@ -304,12 +186,12 @@ class MaskSet:
     def evaluation(self, subjects: Sequence[str]) -> Mask:
         """Return the masks of slices of the given subjects, (batch, height or 1, width).
 
-        IXI: the frozen mask. fastMRI: each file's own.
+        The frozen mask, or each file's own.
 
         Raises:
-            BadInput: a fastMRI file has no mask in this set.
+            BadInput: a file has no mask in this set of drawn ones.
         """
-        if self.dataset == "ixi":
+        if not self.drawn:
             return np.repeat(self.mask[None], len(subjects), axis=0)
         row = {stem: i for i, stem in enumerate(self.files)}
         unknown = sorted(set(subjects) - set(row))
@@ -320,18 +202,18 @@ class MaskSet:
     def training(self, seeds: Sequence[int]) -> Mask:
         """Return masks for training slices, (batch or 1, height or 1, width).
 
-        IXI: the frozen mask. fastMRI: a mask anew for each slice, from its seed.
+        The frozen mask, or one drawn anew for each slice, from its seed.
         """
-        if self.dataset == "ixi":
+        if not self.drawn:
             return self.mask[None].copy()
         width = self.mask.shape[1]
-        drawn = [fastmri_lines(self.name, width, np.random.RandomState(seed % 2**32)) for seed in seeds]
+        drawn = [drawn_lines(self.name, width, np.random.RandomState(seed % 2**32)) for seed in seeds]
         return np.stack(drawn)[:, None]
 
 
 def make_masks(name: str, height: int, width: int, seed: int, files: Sequence[str] = ()) -> MaskSet:
-    """Make the masks of one setting; ``files`` are fastMRI's stems and needed for it alone."""
-    if parse_mask(name)[0] == "ixi":
+    """Make the masks of one setting; ``files`` are fastMRI's stems, needed for drawn masks alone."""
+    if not parse_mask(name)[0].drawn:
         return MaskSet(name, frozen_mask(name, height, width, seed))
     return MaskSet(name, np.stack([fastmri_file_lines(name, width, stem) for stem in files]), tuple(files))
 
@@ -356,17 +238,17 @@ def files_of(manifest: Path) -> list[str]:
     return files
 
 
-def save(masks: MaskSet, height: int, width: int, seed: int, folder: Path) -> None:
+def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folder: Path) -> None:
     """Write <name>.npz, .json and .png into ``folder``; the same masks give the same bytes."""
     record = {
         "name": masks.name,
-        "dataset": masks.dataset,
+        "dataset": dataset,
         "pattern": masks.pattern,
         "acceleration": masks.acceleration,
         "realised_acceleration": masks.realised_acceleration,
         "acs": acs_lines(masks.name, width),
-        # fastMRI's masks are seeded by the names of its files.
-        "seed": seed if masks.dataset == "ixi" else None,
+        # Drawn masks are seeded by the names of the files.
+        "seed": None if masks.drawn else seed,
         "sha256": masks.sha256,
         "shape": list(masks.mask.shape),
         "sampled": int(masks.mask.sum()),
@@ -409,17 +291,18 @@ def main() -> None:
     parser.add_argument("--mask", required=True, help="name of the setting, e.g. 2d_radial_9x or random_4x")
     parser.add_argument("--height", type=int, required=True, help="rows of the matrix")
     parser.add_argument("--width", type=int, required=True, help="columns of the matrix")
+    parser.add_argument("--dataset", required=True, help="dataset that is measured, e.g. ixi; for the record")
     parser.add_argument("--seed", type=int, required=True, help="base seed; fastMRI's masks do not use it")
     parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; fastMRI only")
     parser.add_argument("--output", type=Path, required=True, help="folder for <mask>.npz, .json and .png")
     arguments = parser.parse_args()
     files: list[str] = []
-    if parse_mask(arguments.mask)[0] == "fastmri":
+    if parse_mask(arguments.mask)[0].drawn:
         if arguments.manifest is None:
             raise BadInput(f"mask `{arguments.mask}` differs from file to file; name them with --manifest")
         files = files_of(arguments.manifest)
     masks = make_masks(arguments.mask, arguments.height, arguments.width, arguments.seed, files)
-    save(masks, arguments.height, arguments.width, arguments.seed, arguments.output)
+    save(masks, arguments.height, arguments.width, arguments.seed, arguments.dataset, arguments.output)
 
 
 if __name__ == "__main__":

@@ -9,20 +9,18 @@ code stopped, in which line. The exit status is 0 only if everything holds.
 import argparse
 import copy
 import sys
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data_prep.contract_check import Finding, Violation, described, find, require
 from data_prep.errors import run_command
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.masks import MASKS, make_masks
+from data_prep.masks import all_masks, make_masks, parse_mask
 from data_prep.measurement import Measurement, Truth, measure
 from methods.contract import Reconstruction, ReconstructionModel
 from methods.registry import Method, discover, folder_of, folder_path, load_builder
@@ -48,25 +46,6 @@ _TISSUES = (
 )
 
 
-class Violation(Exception):
-    """What a method does against the contract, and with which input."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        check: name of the check.
-        problem: what is wrong and where; None if the method passed.
-        seconds: how long it took.
-    """
-
-    check: str
-    problem: str | None
-    seconds: float
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A method under check.
@@ -90,12 +69,6 @@ class Candidate:
         method = self.method
         # What defines a variant stands, whatever the small form says of the rest.
         return self.builder({**method.parameters, **method.small, **method.changes}, shape)
-
-
-def require(condition: bool, problem: str) -> None:
-    """Raise ``Violation`` unless the condition holds."""
-    if not condition:
-        raise Violation(problem)
 
 
 # ---- tiny data ------------------------------------------------------------------------------------
@@ -152,7 +125,7 @@ def named_measurement(mask_name: str, shape: tuple[int, int]) -> tuple[Measureme
     target, auxiliary = head_slices(2, shape, generator)
     subjects = ("file1", "file2")
     mask = torch.from_numpy(make_masks(mask_name, *shape, 0, subjects).evaluation(subjects))
-    if mask_name in MASKS["fastmri"]:
+    if parse_mask(mask_name)[0].drawn:
         return measure(with_phase(target), auxiliary, mask)
     noise = 6 * torch.randn(2, *shape, dtype=torch.complex64, generator=generator)
     return measure(target, auxiliary, mask, noise)
@@ -270,7 +243,7 @@ def batch_of_one(candidate: Candidate) -> None:
 
 def masks(candidate: Candidate) -> None:
     """Every mask of the benchmark is taken, or declined with a reason."""
-    declines, known = candidate.method.declines, [name for names in MASKS.values() for name in names]
+    declines, known = candidate.method.declines, all_masks()
     for name in declines:
         require(
             name in known, f"method.yaml: declines: {name!r} is no mask; the masks are {', '.join(known)}"
@@ -492,37 +465,14 @@ def methods_of(name: str) -> list[Method]:
 
 def check(method: Method, name: str) -> Finding:
     """Run one check on a method; whatever its code raises is the finding."""
-    started = time.perf_counter()
-    problem = None
-    try:
-        CHECKS[name](Candidate.of(method))
-    except Violation as violation:
-        problem = str(violation)
-    except Exception as error:  # The code under check is foreign: anything may come out of it.
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, method)}"
-    return Finding(name, problem, time.perf_counter() - started)
-
-
-def _line_of(error: Exception, method: Method) -> str:
-    """Name the last line of the method's own folder that an error came through."""
-    folder = str(folder_path(method.folder))
-    stack = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in stack if frame.filename.startswith(folder)]
-    if not frames:
-        return ""
-    place = f"{'/'.join(Path(folder).parts[-2:])}{frames[-1].filename.removeprefix(folder)}"
-    return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
+    return find(name, lambda: CHECKS[name](Candidate.of(method)), folder_path(method.folder))
 
 
 def report(method: Method) -> Iterator[tuple[bool, str]]:
     """Run every check that applies, yielding whether it passed and a line that says so."""
     for name in checks_of(method):
         finding = check(method, name)
-        title = (CHECKS[name].__doc__ or name).rstrip(".")
-        line = f"  {'ok  ' if finding.problem is None else 'FAIL'}  {title:<84} {finding.seconds:5.1f} s"
-        if finding.problem is not None:
-            line += f"\n        {finding.problem}"
-        yield finding.problem is None, line
+        yield finding.problem is None, described(finding, (CHECKS[name].__doc__ or name).rstrip("."))
 
 
 def run(names: Sequence[str]) -> int:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from data_prep.errors import BadInput
-from data_prep.masks import Mask, MaskSet
+from data_prep.mask_family import Mask
+from data_prep.masks import MaskSet
 from data_prep.measurement import Measurement, Truth, measure
 from data_prep.noise import evaluation_noise, noise_std, training_noise
 from data_prep.seeds import seed_for
@@ -24,12 +25,14 @@ class Acquisition:
     """How slices are undersampled.
 
     Attributes:
+        dataset: whose slices these are.
         masks: the mask set.
         noise: standard deviation of the k-space noise as a share of each slice's mean intensity; 0 where
             k-space is measured and noisy already.
         base_seed: seed of the experiment.
     """
 
+    dataset: str
     masks: MaskSet
     noise: float
     base_seed: int
@@ -129,28 +132,27 @@ def open_acquisition(mask_file: Path, dataset: str, mask: str, noise: float, bas
         BadInput: the file holds masks of another setting than the run's.
     """
     masks = MaskSet.load(mask_file)
-    if (masks.dataset, masks.name) != (dataset, mask):
+    if masks.name != mask:
         raise BadInput(
-            f"{mask_file}: holds {masks.dataset} {masks.name}, but the spec asks for {dataset} {mask}; "
-            "give the spec's own mask file"
+            f"{mask_file}: holds {masks.name}, but the spec asks for {mask}; give the spec's own mask file"
         )
-    return Acquisition(masks, noise, base_seed)
+    return Acquisition(dataset, masks, noise, base_seed)
 
 
 def open_split(
     data: Path, split: str, acquisition: Acquisition, device: torch.device, resident_gigabytes: float
 ) -> SliceStore:
-    """Open ``<data>/<split>.h5`` and check that it suits the masks.
+    """Open ``<data>/<split>.h5`` and check that it is the acquisition's dataset and suits its masks.
 
     Raises:
         BadInput: another dataset's file, or another matrix than the masks'.
     """
     store = SliceStore(data / f"{split}.h5", device, resident_gigabytes)
     masks = acquisition.masks
-    if store.dataset != masks.dataset:
+    if store.dataset != acquisition.dataset:
         raise BadInput(
-            f"{store.path}: holds {store.dataset}, but the mask {masks.name} is for {masks.dataset}; "
-            "give the folder data/<dataset> of the mask's dataset"
+            f"{store.path}: holds {store.dataset}, but the spec asks for {acquisition.dataset}; "
+            f"give the folder data/{acquisition.dataset}"
         )
     height, width = masks.evaluation(store.subjects[:1]).shape[1:]
     if width != store.width or height not in (1, store.height):

@@ -4,7 +4,7 @@ How verdicts are reached: docs/statistics.md. ``workflow.claims`` writes the pag
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.stats import kendalltau
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
+from data_prep.masks import all_masks
 from workflow.scores import RISING, Definition, read_metrics, summarise
 from workflow.tables import DIGITS, PUBLISHED_METHODS, published_values, ranks
 
@@ -53,7 +53,7 @@ class Scores:
     def masks(self, numeral: str) -> list[str]:
         """Return the masks that a table has, in the suite's order."""
         present = {mask for of, mask, _ in self.means if of == numeral}
-        return [mask for masks in MASKS.values() for mask in masks if mask in present]
+        return [mask for mask in all_masks() if mask in present]
 
 
 # ---- the two sides --------------------------------------------------------------------------------
@@ -69,6 +69,17 @@ def paper_scores() -> Scores:
     # "CS" and "MANet" are one; the later name is the method's own.
     names = {method: name for name, method in PUBLISHED_METHODS.items() if name != "CS"}
     return Scores(means, names | {"unet": UNET}, {"ssim": 3, "psnr": 1})
+
+
+def printed_parts(definitions: Sequence[Definition]) -> list[Definition]:
+    """Return the tables with those masks only that the paper prints; a table without any is left out."""
+    found = []
+    for definition in definitions:
+        printed = {mask for mask, _ in published_values(definition.numeral)}
+        masks = tuple(mask for mask in definition.masks if mask in printed)
+        if masks:
+            found.append(replace(definition, masks=masks))
+    return found
 
 
 def our_scores(results: Path, definitions: Sequence[Definition], figure: Definition | None) -> Scores:
@@ -89,7 +100,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
         numeral = definition.numeral
         needed = ("mask", "method", "status", *(f"{metric}_mean" for metric in DIGITS))
         for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
-            if row["status"] == "ok":
+            if row["status"] == "ok" and row["mask"] in definition.masks:
                 means[numeral, row["mask"], row["method"]] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
         needed = ("mask", "metric", "method_a", "method_b", "verdict")
         for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):

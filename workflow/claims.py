@@ -26,6 +26,7 @@ from workflow.agreement import (
     order_agreement,
     our_scores,
     paper_scores,
+    printed_parts,
 )
 from workflow.scores import DATASET_NAMES, RISING, Definition, read_definition, read_definitions
 from workflow.tables import DIGITS, markdown, template
@@ -144,7 +145,7 @@ def _dimensions(scores: Scores) -> list[tuple[str, str]]:
         (plane, line)
         for plane in masks
         for line in masks
-        if plane.startswith("2d") and line.startswith("1d") and parse_mask(plane)[2] == parse_mask(line)[2]
+        if plane.startswith("2d") and line.startswith("1d") and parse_mask(plane)[1] == parse_mask(line)[1]
     ]
 
 
@@ -165,8 +166,8 @@ def _harder_with_acceleration(scores: Scores) -> Iterator[Comparison]:
     masks = scores.masks("I")
     for slow in masks:
         for fast in masks:
-            _, pattern, acceleration = parse_mask(slow)
-            if parse_mask(fast)[1] == pattern and parse_mask(fast)[2] > acceleration:
+            family, acceleration = parse_mask(slow)
+            if parse_mask(fast)[0] == family and parse_mask(fast)[1] > acceleration:
                 for method in ("zf", *COMPARED):
                     for metric in PRINTED:
                         yield from _across_masks(scores, method, metric, slow, fast)
@@ -523,6 +524,7 @@ def write_claims(
     Raises:
         BadInput: an input is missing or does not fit.
     """
+    definitions = printed_parts(definitions)
     paper, ours = paper_scores(), our_scores(results, definitions, figure)
     cells, claims = compare_cells(paper, ours, definitions), judge_claims(paper, ours)
     page = lay_out(cells, claims, definitions)

@@ -40,7 +40,9 @@ class AlteredAcquisition(Acquisition):
 
 def altered(acquisition: Acquisition, alteration: Alteration) -> AlteredAcquisition:
     """Return the acquisition with another auxiliary."""
-    return AlteredAcquisition(acquisition.masks, acquisition.noise, acquisition.base_seed, alteration)
+    return AlteredAcquisition(
+        acquisition.dataset, acquisition.masks, acquisition.noise, acquisition.base_seed, alteration
+    )
 
 
 def _with_auxiliary(measurement: Measurement, auxiliary: Tensor) -> Measurement:

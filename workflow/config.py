@@ -16,7 +16,7 @@ import yaml
 from data_prep.embedded_brain import Settings
 from data_prep.embedded_knee import check_size
 from data_prep.errors import BadInput, run_command
-from data_prep.masks import MASKS
+from data_prep.masks import masks_of
 from data_prep.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
 from workflow.runs import OPTIMISERS
@@ -92,10 +92,9 @@ def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
 
 def _check_dataset(name: str, dataset: Config) -> None:
     for mask in dataset["masks"]:
-        if mask not in MASKS[name]:
-            raise BadInput(
-                f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(MASKS[name])}"
-            )
+        if mask not in masks_of(name):
+            known = ", ".join(masks_of(name))
+            raise BadInput(f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {known}")
     if dataset.get("download") and (dataset["source"] == "embedded" or dataset["root"] is None):
         what = (
             "source is embedded, which downloads nothing"
@@ -234,6 +233,10 @@ def _document(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _document(entry["additionalProperties"], "methods.<id>.")
 
 
+def _datasets() -> list[str]:
+    return list(SCHEMA["properties"]["datasets"]["properties"])
+
+
 def document() -> str:
     """Return config/README.md: every key, its default and its meaning, from the schema."""
     lines = [
@@ -254,8 +257,8 @@ def document() -> str:
         *_document(SCHEMA),
         "",
         "Masks: "
-        + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks)}" for name, masks in MASKS.items())
-        + ".",
+        + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
+        + ". Further ones: docs/adding_a_mask.md.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -24,7 +24,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from workflow import runs
 from workflow.runs import RunSpec
-from workflow.sources import folder_sources, module_sources
+from workflow.sources import drawn_mask_sources, folder_sources, module_sources
 
 if TYPE_CHECKING:
     import torch
@@ -203,7 +203,11 @@ def run_record(
     import torch
 
     on_gpu = device.type == "cuda"
-    sources = {*module_sources("workflow.train"), *folder_sources(spec.folder)}
+    sources = {
+        *module_sources("workflow.train"),
+        *folder_sources(spec.folder),
+        *drawn_mask_sources(spec.mask),
+    }
     reconstruction = evaluation.seconds["reconstruction"]
     return {
         "spec": json.loads(spec.canonical()),

@@ -23,7 +23,7 @@ from data_prep.embedded_knee import pair_files
 from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import check_splits, read_pair_list
 from data_prep.ixi import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
-from data_prep.masks import MASKS, label
+from data_prep.masks import all_masks, label, masks_of
 from methods.registry import Method, MethodFolder, discover
 from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
 from workflow.runs import RunSpec
@@ -33,10 +33,11 @@ from workflow.runs import RunSpec
 # Table IV's mask is inferred: its CS row equals Table I's MANet at 1D uniform 6x.
 ABLATION_ROWS = (("manet-no_kspace", "w/o k-space"), ("manet-no_attention", "w/o T1-GA"), ("manet", "MANet"))
 ATTENTION_ROWS = (("manet-sc", "SC"), ("manet", "CS"), ("manet-sc_cs", "SC-CS"))
-TABLES: dict[int, tuple[str, str, tuple[str, ...], tuple[tuple[str, str], ...] | None]] = {
-    1: ("I", "ixi", MASKS["ixi"], None),
-    2: ("II", "fastmri", MASKS["fastmri"], None),
-    3: ("III", "ixi", MASKS["ixi"], ABLATION_ROWS),
+# Masks: None stands for all of the dataset.
+TABLES: dict[int, tuple[str, str, tuple[str, ...] | None, tuple[tuple[str, str], ...] | None]] = {
+    1: ("I", "ixi", None, None),
+    2: ("II", "fastmri", None, None),
+    3: ("III", "ixi", None, ABLATION_ROWS),
     4: ("IV", "ixi", ("1d_uniform_6x",), ATTENTION_ROWS),
 }
 FIGURES: dict[int, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...] | None]] = {
@@ -284,7 +285,7 @@ class Plan:
                         wanted.update(
                             Run(definition["dataset"], mask, method, seed) for seed in self.config["seeds"]
                         )
-        position = {mask: i for masks in MASKS.values() for i, mask in enumerate(masks)}
+        position = {mask: i for i, mask in enumerate(all_masks())}
         return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
 
     def spec(self, run: Run) -> str:
@@ -396,10 +397,11 @@ class Plan:
         name: str,
         number: int,
         dataset: str,
-        masks: tuple[str, ...],
+        masks: tuple[str, ...] | None,
         rows: tuple[tuple[str, str], ...] | None,
     ) -> dict[str, Any]:
         configured = self.config["datasets"][dataset]
+        masks = masks_of(dataset) if masks is None else masks
         chosen = [mask for mask in masks if mask in configured["masks"]]
         if not chosen:
             raise BadInput(

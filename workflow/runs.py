@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from data_prep.errors import BadInput
 from data_prep.files import replacing
 from methods.registry import folder_path
-from workflow.sources import ROOT, folder_sources, module_sources, portable_name
+from workflow.sources import ROOT, drawn_mask_sources, folder_sources, module_sources, portable_name
 
 SCHEDULES = ("constant", "cosine")
 # No 16-mixed: its gradient scaler would be further state to resume.
@@ -232,12 +232,12 @@ def _check_optimiser(settings: Mapping[str, Any]) -> None:
 # ---- identity of a training ---------------------------------------------------------------------
 
 
-def training_sources(folder: str) -> list[str]:
+def training_sources(folder: str, mask: str) -> list[str]:
     """Return the source files that change a training's numbers, relative to the repository's root.
 
     Evaluation and what only reads specs and writes files are left out: editing them repeats no training.
     """
-    found = {*module_sources("workflow.learning"), *folder_sources(folder)}
+    found = {*module_sources("workflow.learning"), *folder_sources(folder), *drawn_mask_sources(mask)}
     return sorted(found - _WITHOUT_EFFECT)
 
 
@@ -251,7 +251,9 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
     """
     return {
         "spec": spec.training_part(),
-        "sources": {portable_name(path): _file_sha256(path) for path in training_sources(spec.folder)},
+        "sources": {
+            portable_name(path): _file_sha256(path) for path in training_sources(spec.folder, spec.mask)
+        },
         "data": dict(fingerprints),
         "mask": mask_sha256,
     }

@@ -8,6 +8,7 @@ import ast
 from functools import cache
 from pathlib import Path
 
+from data_prep.masks import families, parse_mask
 from methods.registry import installed_methods
 
 ROOT = Path(__file__).parent.parent
@@ -58,6 +59,17 @@ def folder_sources(folder: str) -> list[str]:
         for source in module_sources(module)
     }
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
+
+
+def mask_sources(mask: str) -> list[str]:
+    """Return the files of a mask's family, which the step ``mask`` depends on beside its own."""
+    module, _ = families()[parse_mask(mask)[0].pattern]
+    return module_sources(module)
+
+
+def drawn_mask_sources(mask: str) -> list[str]:
+    """Return the files of a mask's family if training draws from it; a frozen mask's file tells all."""
+    return mask_sources(mask) if parse_mask(mask)[0].drawn else []
 
 
 def portable_name(source: str) -> str:

@@ -119,7 +119,7 @@ def tidy_table(
                     "source": definition.source,
                     "convention": definition.convention,
                     "mask": mask,
-                    "acceleration": parse_mask(mask)[2],
+                    "acceleration": parse_mask(mask)[1],
                     "realised_acceleration": accelerations[mask],
                     "method": row.method,
                     "label": row.label,

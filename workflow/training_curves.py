@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from data_prep.errors import BadInput, run_command
-from data_prep.masks import MASKS, label
+from data_prep.masks import all_masks, label
 from workflow import style
 from workflow.convergence import RULE, converged
 
@@ -143,7 +143,7 @@ def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
 
 def panels(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
     """Return titles and curves: one panel per mask, a second one for variants where lines would be many."""
-    order = {mask: index for masks in MASKS.values() for index, mask in enumerate(masks)}
+    order = {mask: index for index, mask in enumerate(all_masks())}
     found = []
     for mask in sorted(
         {curve.mask for curve in curves}, key=lambda name: (name not in order, order.get(name, 0))
@@ -370,7 +370,7 @@ def main() -> None:
         "--runs", nargs="+", type=Path, help="folders of trainings, with run.json and history.csv"
     )
     source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
-    parser.add_argument("--dataset", choices=tuple(MASKS), help="with --results: whose trainings")
+    parser.add_argument("--dataset", help="with --results: whose trainings, e.g. ixi")
     parser.add_argument("--plan", help="with --results: JSON list of [mask, method, label, seed]")
     parser.add_argument("--output", required=True, type=Path, help="the PNG to write; a PDF goes beside it")
     parser.add_argument("--each", type=Path, help="folder to write a PNG of each training into")

@@ -142,7 +142,7 @@ def bench_networks(setting: Setting, folder: Path) -> dict[str, Seconds]:
     """Compare training steps and reconstruction with the oracles; return the product's seconds."""
     device, side = setting.device, setting.side
     store = SliceStore(write_split(folder / "train.h5", setting.batch, side), device, 8.0)
-    acquisition = Acquisition(make_masks(MASK, side, side, SEED), NOISE, SEED)
+    acquisition = Acquisition("ixi", make_masks(MASK, side, side, SEED), NOISE, SEED)
     measured, _ = acquisition.fixed(store, range(setting.batch))
     rate = matrix_rate(device, torch.float32)
     steps, images, spent = [], [], {}

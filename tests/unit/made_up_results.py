@@ -119,7 +119,7 @@ def write_mask_json(root: Path, dataset: str, masks: Sequence[str]) -> Path:
     folder = root / "masks" / dataset
     folder.mkdir(parents=True, exist_ok=True)
     for mask in masks:
-        record = {"name": mask, "realised_acceleration": parse_mask(mask)[2] + 0.05, "sha256": sha256(mask)}
+        record = {"name": mask, "realised_acceleration": parse_mask(mask)[1] + 0.05, "sha256": sha256(mask)}
         (folder / f"{mask}.json").write_text(json.dumps(record))
     return folder
 
@@ -158,7 +158,7 @@ def metric_rows(
     generator = np.random.default_rng(7)
     rows = []
     for mask in masks:
-        _, pattern, acceleration = parse_mask(mask)
+        family, acceleration = parse_mask(mask)
         for method in methods:
             for seed in seeds:
                 for volume in range(volumes):
@@ -168,7 +168,7 @@ def metric_rows(
                             {
                                 "dataset": dataset,
                                 "mask": mask,
-                                "pattern": pattern,
+                                "pattern": family.pattern,
                                 "acceleration": acceleration,
                                 "method": method,
                                 "seed": seed,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import BadInput, run_command
-from data_prep.masks import MASKS
+from data_prep.masks import all_masks
 from data_prep.measurement import Measurement, Truth
 from methods import check as checking
 from methods.check import CHECKS, check, checks_of, head_slices, methods_of
@@ -155,7 +155,7 @@ def test_a_description_that_is_not_true_is_found(problem, name, changes, said):
 
 
 def test_a_declined_mask_is_not_tried(problem):
-    declines = dict.fromkeys(MASKS["fastmri"] + MASKS["ixi"], "the reason")
+    declines = dict.fromkeys(all_masks(), "the reason")
     assert problem("masks", "2d only") is not None
     assert problem("masks", "2d only", declines=declines) is None
 

@@ -16,12 +16,19 @@ from made_up_results import (
     write_records,
     write_statistics,
 )
+from published_masks import MASKS
 from scipy import stats
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
 from workflow import tables
-from workflow.agreement import TOLERANCE, compare_cells, order_agreement, our_scores, paper_scores
+from workflow.agreement import (
+    TOLERANCE,
+    compare_cells,
+    order_agreement,
+    our_scores,
+    paper_scores,
+    printed_parts,
+)
 from workflow.claims import CLAIMS, Comparison, judge, judge_claims, write_claims
 from workflow.scores import read_definition
 
@@ -66,6 +73,13 @@ def results(tmp_path_factory):
         write_statistics(root, wanted, metrics)
         tables.write_table(wanted, root, sha256("configuration"), root / "tables")
     return root
+
+
+def test_masks_and_tables_that_the_paper_does_not_print_are_left_out():
+    text = definition(1, "ixi", [*MASKS["ixi"][:2], "2d_poisson_6x"], LABELS["ixi"], numeral="I")
+    further = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")
+    (kept,) = printed_parts([read_definition(text), read_definition(further)])
+    assert kept.masks == MASKS["ixi"][:2]
 
 
 def with_values(scores, changes):

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
 from methods.registry import discover
 from workflow import config as configuration
 from workflow.config import check_config, read_config

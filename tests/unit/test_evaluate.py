@@ -158,7 +158,7 @@ def test_another_base_seed_is_another_noise(tmp_path):
     write_splits(tmp_path)
     store = open_split(tmp_path / "data" / "ixi", "test", opened(tmp_path), CPU, 1.0)
     masks = opened(tmp_path).masks
-    one, other = (Acquisition(masks, 0.1, seed).fixed(store, [0])[0].kspace for seed in (1, 2))
+    one, other = (Acquisition("ixi", masks, 0.1, seed).fixed(store, [0])[0].kspace for seed in (1, 2))
     assert not torch.equal(one, other)
 
 
@@ -319,7 +319,7 @@ def test_a_mask_of_another_matrix_is_refused(tmp_path):
     acquisition = opened(tmp_path)
     smaller = type(acquisition.masks)(acquisition.masks.name, acquisition.masks.mask[:, :-2])
     with pytest.raises(BadInput, match="32 x 32 do not fit"):
-        open_split(data, "test", Acquisition(smaller, 0.1, 1), CPU, 1.0)
+        open_split(data, "test", Acquisition("ixi", smaller, 0.1, 1), CPU, 1.0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

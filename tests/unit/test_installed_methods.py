@@ -64,7 +64,7 @@ runs = [Run("ixi", "1d_uniform_6x", name, 0) for name in ("example", "unet")]
 specs = {run.method: RunSpec.from_json(plan.spec(run)) for run in runs}
 print(json.dumps({
     "sources": folder_sources("example"),
-    "names": [portable_name(path) for path in training_sources("example")],
+    "names": [portable_name(path) for path in training_sources("example", "1d_uniform_6x")],
     "hashes": {name: training_hash(spec, {}, "") for name, spec in specs.items()},
 }))
 """

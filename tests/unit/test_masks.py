@@ -9,15 +9,26 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from data_prep import masks
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS, MaskSet, fastmri_file_lines, frozen_mask, label, make_masks, parse_mask
+from data_prep.masks import (
+    MaskSet,
+    all_masks,
+    fastmri_file_lines,
+    frozen_mask,
+    label,
+    make_masks,
+    masks_of,
+    parse_mask,
+)
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "fastmri_masks.json").read_text())
 SIDES = [64, 96, 128, 256, 320]
-ONE_D = [name for name in MASKS["ixi"] if name.startswith("1d_")]
-TWO_D = [name for name in MASKS["ixi"] if name.startswith("2d_")]
+FROZEN, DRAWN = masks_of("ixi"), masks_of("fastmri")
+ONE_D = [name for name in FROZEN if name.startswith("1d_")]
+TWO_D = [name for name in FROZEN if name.startswith("2d_")]
 
 
 def lines_of(name: str, width: int, seed: int = 2022) -> np.ndarray:
@@ -26,27 +37,27 @@ def lines_of(name: str, width: int, seed: int = 2022) -> np.ndarray:
     return mask[0]
 
 
-@pytest.mark.parametrize("name", MASKS["ixi"])
+@pytest.mark.parametrize("name", FROZEN)
 @pytest.mark.parametrize("side", SIDES)
 def test_realised_acceleration_is_nominal_or_the_nearest_whole_number(name: str, side: int) -> None:
     mask = frozen_mask(name, side, side, 2022)
     assert mask.dtype == bool
     assert mask.shape == (side, side)
-    nominal = parse_mask(name)[2]
+    nominal = parse_mask(name)[1]
     smallest_step = side if name in ONE_D else 1
     assert abs(mask.sum() - side * side / nominal) <= smallest_step / 2
     if name in TWO_D or side == 256:
         assert mask.size / mask.sum() == pytest.approx(nominal, rel=0.02)
 
 
-@pytest.mark.parametrize("name", MASKS["ixi"])
+@pytest.mark.parametrize("name", FROZEN)
 @pytest.mark.parametrize(
     "shape", [(32, 32), (33, 33), (97, 97), (255, 255), (96, 128), (128, 77), (320, 33), (319, 320)]
 )
 def test_odd_small_and_oblong_matrices(name: str, shape: tuple[int, int]) -> None:
     height, width = shape
     mask = frozen_mask(name, height, width, 7)
-    nominal = parse_mask(name)[2]
+    nominal = parse_mask(name)[1]
     expected = round(width / nominal) * height if name in ONE_D else round(height * width / nominal)
     assert mask.sum() == expected
     assert mask[height // 2, width // 2], "the zero frequency is always sampled"
@@ -67,7 +78,7 @@ def test_lines_around_the_zero_frequency_are_complete(name: str, width: int) -> 
 @pytest.mark.parametrize("width", [*SIDES, 255])
 def test_uniform_lines_are_equally_spaced_and_wider_than_nominal(name: str, width: int) -> None:
     lines = lines_of(name, width)
-    nominal = parse_mask(name)[2]
+    nominal = parse_mask(name)[1]
     acs = round(0.04 * width)
     start = (width - acs + 1) // 2
     left, right = np.flatnonzero(lines[:start]), np.flatnonzero(lines[start + acs :])
@@ -84,7 +95,7 @@ def test_random_lines_have_no_preference(name: str) -> None:
     width, seeds = 128, range(300)
     share = np.mean([lines_of(name, width, seed) for seed in seeds], axis=0)
     outside = np.r_[share[:58], share[70:]]
-    expected = (round(width / parse_mask(name)[2]) - 5) / (width - 5)
+    expected = (round(width / parse_mask(name)[1]) - 5) / (width - 5)
     assert abs(outside - expected).max() < 5 * math.sqrt(expected * (1 - expected) / len(seeds))
 
 
@@ -134,7 +145,25 @@ def test_spiral_arms_are_connected_and_leave_the_corners_empty(name: str) -> Non
         assert gaps[-3:].mean() > 2 * gaps[:3].mean()
 
 
-@pytest.mark.parametrize("name", MASKS["ixi"])
+@pytest.mark.parametrize("name", ["2d_poisson_6x", "2d_poisson_9x"])
+def test_points_of_a_poisson_disc_keep_a_distance_that_grows_outwards(name: str) -> None:
+    side = 128
+    mask = frozen_mask(name, side, side, 2022)
+    points = np.argwhere(mask)
+    frequency = np.hypot(*(points - side // 2).T) / (side / 2)
+    gap = cKDTree(points).query(points, k=2)[0][:, 1]
+    assert mask[np.hypot(*(np.indices(mask.shape) - side // 2)) <= 0.08 * side / 2].all()
+    rings = [gap[(frequency >= low) & (frequency < low + 0.2)] for low in (0.2, 0.4, 0.6, 0.8)]
+    assert (np.diff([ring.mean() for ring in rings]) > 0).all()
+    for ring, low in zip(rings, (0.2, 0.4, 0.6, 0.8), strict=True):
+        # Points thrown without regard to one another would touch somewhere in every ring.
+        share = mask[
+            abs(np.hypot(*(np.indices(mask.shape) - side // 2)) / (side / 2) - low - 0.1) < 0.1
+        ].mean()
+        assert ring.min() > 0.6 / math.sqrt(share)
+
+
+@pytest.mark.parametrize("name", FROZEN)
 def test_masks_follow_the_seed(name: str) -> None:
     first = frozen_mask(name, 96, 96, 1)
     np.testing.assert_array_equal(first, frozen_mask(name, 96, 96, 1))
@@ -148,6 +177,7 @@ def test_masks_follow_the_seed(name: str) -> None:
         ("1d_random_3x", "b73296130c71"),
         ("2d_radial_9x", "6555b511cd76"),
         ("2d_spiral_6x", "6eaa6e47abe9"),
+        ("2d_poisson_6x", "5c79e09b62ad"),
     ],
 )
 def test_masks_are_the_same_everywhere(name: str, start: str) -> None:
@@ -175,7 +205,7 @@ def test_fastmri_training_masks_differ_by_seed_alone() -> None:
     assert mean == pytest.approx(4, rel=0.05)
 
 
-@pytest.mark.parametrize("name", MASKS["fastmri"])
+@pytest.mark.parametrize("name", DRAWN)
 def test_fastmri_evaluation_masks_are_the_files_own(name: str) -> None:
     stems = ["file1000323", "file9000001"]
     store = make_masks(name, 320, 320, 2022, stems)
@@ -198,13 +228,42 @@ def test_ixi_has_one_mask_for_all() -> None:
 
 
 def test_names_and_labels() -> None:
-    assert parse_mask("2d_radial_9x") == ("ixi", "2d_radial", 9)
-    assert parse_mask("equispaced_8x") == ("fastmri", "equispaced", 8)
-    labels = {label(name) for names in MASKS.values() for name in names}
-    assert {"1D-Uniform-6×", "2D-Spiral-9×", "Random-4×", "Equispaced-8×"} < labels
-    assert len(labels) == 12
+    for name, pattern, acceleration in (("2d_radial_9x", "2d_radial", 9), ("equispaced_8x", "equispaced", 8)):
+        family, found = parse_mask(name)
+        assert (family.pattern, found) == (pattern, acceleration)
+    labels = {label(name) for name in all_masks()}
+    assert {"1D-Uniform-6×", "2D-Spiral-9×", "2D-Poisson-6×", "Random-4×", "Equispaced-8×"} < labels
+    assert len(labels) == len(all_masks())
     with pytest.raises(BadInput, match=r"`2d_radial_5x` is unknown.*2d_radial_6x.*equispaced_8x"):
         parse_mask("2d_radial_5x")
+
+
+FAMILY = "from data_prep.mask_family import MaskFamily\nFAMILY = MaskFamily({}, make=None)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "FAMILY is no MaskFamily"),
+        ("FAMILY = 'mine'", "FAMILY is no MaskFamily"),
+        (FAMILY.format("'2d_radial', (4,), order=1"), "has the pattern '2d_radial' too"),
+        (FAMILY.format("'2D radial', (4,), order=1"), "pattern is '2D radial'"),
+        (FAMILY.format("'mine', (4, 1.5), order=1"), r"accelerations are \(4, 1.5\)"),
+        (FAMILY.format("'mine', (), order=1"), r"accelerations are \(\)"),
+    ],
+)
+def test_a_broken_family_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+) -> None:
+    (tmp_path / "zz_mine.py").write_text(text)
+    monkeypatch.setattr(masks.mask_families, "__path__", [*masks.mask_families.__path__, str(tmp_path)])
+    masks.families.cache_clear()
+    try:
+        with pytest.raises(BadInput, match=rf"zz_mine\.py: .*{reason}"):
+            masks.families()
+    finally:
+        masks.families.cache_clear()
+        sys.modules.pop("data_prep.mask_families.zz_mine", None)
 
 
 def test_too_small_a_matrix_is_refused() -> None:
@@ -219,6 +278,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 
 def test_files_of_an_ixi_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--mask", "2d_radial_6x", "--height", "64", "--width", "60", "--seed", "2022"]
+    options += ["--dataset", "ixi"]
     for folder in ("one", "two"):
         run(monkeypatch, *options, "--output", str(tmp_path / folder))
     names = sorted(path.name for path in (tmp_path / "one").iterdir())
@@ -239,7 +299,7 @@ def test_files_of_an_ixi_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         "shape": [64, 60],
         "sampled": 640,
     }
-    assert (loaded.dataset, loaded.pattern, loaded.acceleration) == ("ixi", "2d_radial", 6)
+    assert (loaded.drawn, loaded.pattern, loaded.acceleration) == (False, "2d_radial", 6)
     assert loaded.realised_acceleration == 6.0
     np.testing.assert_array_equal(loaded.mask, frozen_mask("2d_radial_6x", 64, 60, 2022))
     with Image.open(tmp_path / "one" / "2d_radial_6x.png") as picture:
@@ -250,6 +310,7 @@ def test_files_of_a_fastmri_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     manifest = tmp_path / "manifest.csv"
     manifest.write_text("subject,status\nfile9000001,ok\nfile9000007,excluded\nfile1000323,ok\n")
     options = ["--mask", "equispaced_4x", "--height", "320", "--width", "320", "--seed", "1"]
+    options += ["--dataset", "fastmri"]
     run(monkeypatch, *options, "--manifest", str(manifest), "--output", str(tmp_path))
     loaded = MaskSet.load(tmp_path / "equispaced_4x.npz")
     assert loaded.files == ("file1000323", "file9000001")
@@ -268,7 +329,7 @@ def test_checksum_knows_the_shape() -> None:
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"m\.npz: the mask is missing"):
         MaskSet.load(tmp_path / "m.npz")
-    masks.save(make_masks("1d_random_3x", 32, 32, 1), 32, 32, 1, tmp_path)
+    masks.save(make_masks("1d_random_3x", 32, 32, 1), 32, 32, 1, "ixi", tmp_path)
     whole = (tmp_path / "1d_random_3x.npz").read_bytes()
     for content in (b"", b"text", whole[: len(whole) // 2]):
         (tmp_path / "m.npz").write_bytes(content)

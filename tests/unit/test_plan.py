@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
 from methods.registry import MethodFolder, discover
 from workflow.config import check_config, read_config
 from workflow.plan import Plan, Run, canonical

@@ -4,8 +4,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from published_masks import MASKS
 
-from data_prep.masks import MASKS
 from workflow.trust_plan import FIGURES, TABLES
 
 jinja2 = pytest.importorskip("jinja2")

@@ -134,7 +134,7 @@ def test_an_edited_source_is_another_training(monkeypatch):
 
 
 def test_the_sources_of_a_training_are_those_that_change_its_numbers():
-    sources = set(runs.training_sources("manet"))
+    sources = set(runs.training_sources("manet", "2d_spiral_6x"))
     assert {
         "methods/manet/model.py",
         "methods/blocks.py",
@@ -155,7 +155,15 @@ def test_the_sources_of_a_training_are_those_that_change_its_numbers():
         "workflow/plan.py",
         "workflow/runs.py",
         "methods/unet/model.py",
+        "data_prep/mask_families/spiral.py",
     }
+
+
+def test_a_family_of_masks_counts_where_training_draws_from_it():
+    own = "data_prep/mask_families/fastmri_random.py"
+    assert own in runs.training_sources("unet", "random_4x")
+    assert own not in runs.training_sources("unet", "equispaced_4x")
+    assert not [name for name in runs.training_sources("unet", "2d_poisson_6x") if "mask_families" in name]
 
 
 def test_planning_and_help_do_not_load_torch():

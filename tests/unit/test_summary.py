@@ -13,9 +13,9 @@ from made_up_results import (
     write_records,
     write_statistics,
 )
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
 from workflow.scores import read_definition
 from workflow.summary import summarise
 from workflow.tables import write_table

@@ -22,9 +22,10 @@ from made_up_results import (
     write_records,
     write_statistics,
 )
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS, label
+from data_prep.masks import label
 from workflow import tables
 from workflow.scores import read_definition, summarise
 from workflow.tables import PUBLISHED, PUBLISHED_METHODS, ranks, tex_escape

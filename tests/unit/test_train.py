@@ -867,7 +867,7 @@ def test_progress_is_one_line_per_epoch(ixi, tmp_path, capsys):
 
 def test_noise_level_zero_measures_without_noise(ixi):
     masks = open_acquisition(ixi / f"{MASKS['ixi']}.npz", "ixi", MASKS["ixi"], 0.0, 2022).masks
-    silent = Acquisition(masks, 0.0, 2022)
+    silent = Acquisition("ixi", masks, 0.0, 2022)
     store = open_split(ixi / "data" / "ixi", "train", silent, CPU, 1.0)
     measurement, truth = silent.fresh(store, [0], 0, 0, 0)
     assert torch.allclose(measurement.kspace, truth.kspace * measurement.mask, atol=1e-5)

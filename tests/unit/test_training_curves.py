@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.text import Text
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.masks import MASKS
 from workflow import style
 from workflow.training_curves import curves_of_plan, curves_of_runs, draw, panels, save_each
 

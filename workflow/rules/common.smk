@@ -9,7 +9,13 @@ from snakemake.exceptions import WorkflowError
 from workflow.config import check_config
 from workflow.plan import Plan, canonical
 from workflow.provenance import config_sha256
-from workflow.sources import folder_sources, module_sources
+from data_prep.masks import parse_mask
+from workflow.sources import (
+    drawn_mask_sources,
+    folder_sources,
+    mask_sources,
+    module_sources,
+)
 
 try:
     PLAN = Plan(check_config(config, discover()), discover())

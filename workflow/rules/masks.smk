@@ -3,12 +3,13 @@
 
 rule mask:
     input:
-        # fastMRI's masks are seeded by the names of the files.
+        # Drawn masks are seeded by the names of the files.
         manifest=lambda wildcards: (
-            f"{ROOT}/data/fastmri/manifest.csv"
-            if wildcards.dataset == "fastmri"
+            f"{ROOT}/data/{wildcards.dataset}/manifest.csv"
+            if parse_mask(wildcards.mask)[0].drawn
             else []
         ),
+        family=lambda wildcards: mask_sources(wildcards.mask),
         source=module_sources("data_prep.masks"),
     output:
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
@@ -33,7 +34,7 @@ rule mask:
         seed=PLAN.config["seed"],
     shell:
         "python -m data_prep.masks --mask {wildcards.mask} --height {params.matrix} "
-        "--width {params.matrix} --seed {params.seed} {params.manifest} "
+        "--width {params.matrix} --dataset {wildcards.dataset} --seed {params.seed} {params.manifest} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

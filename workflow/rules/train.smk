@@ -12,6 +12,7 @@ rule train:
         test=f"{ROOT}/data/{{dataset}}/test.h5",
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
+        family=lambda wildcards: drawn_mask_sources(wildcards.mask),
         source=module_sources("workflow.train"),
     output:
         multiext(
