@@ -13,6 +13,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.metrics import structural_similarity
 
+from workflow.further_metrics.hfen import hfen
 from workflow.metrics import psnr, slice_metrics, ssim, volume_metrics
 
 Image = NDArray[np.floating]
@@ -27,8 +28,6 @@ CONVENTIONS = {
     "gaussian_window": "SSIM with a Gaussian window, range as this benchmark",
     "body": "inside the body only, range as this benchmark",
 }
-HFEN_SIGMA = 1.5  # pixels
-_HFEN_RADIUS = 7  # pixels: a kernel of 15 x 15
 _SSIM_MARGIN = 3  # pixels that scikit-image's mean leaves out along each edge: half its window of 7
 _BODY_SMOOTHING = 1.0  # pixels
 _BODY_CAP = 0.5  # of the mean
@@ -57,27 +56,6 @@ def audit(target: Image, reconstruction: Image) -> list[tuple[str, str, float]]:
     scores.append(("gaussian_window", "ssim", gaussian_ssim(target, reconstruction)))
     inside = inside_body(target, reconstruction, body_mask(target))
     return scores + [("body", metric, value) for metric, value in inside.items()]
-
-
-def hfen(target: Image, reconstruction: Image) -> float:
-    """High-frequency error norm: ||LoG(r) - LoG(v)|| / ||LoG(v)|| over a volume (slice, height, width).
-
-    LoG is the Laplacian of a Gaussian of 1.5 pixels in a kernel of 15 x 15 pixels, slice by slice, with zeros
-    beyond the edges. S. Ravishankar and Y. Bresler, "MR image reconstruction from highly undersampled k-space
-    data by dictionary learning", IEEE Transactions on Medical Imaging 30(5), 2011, who do not divide.
-    """
-    true, error = _log_filter(target), _log_filter(np.asarray(reconstruction - target))
-    norm = float(np.linalg.norm(true))
-    return float(np.linalg.norm(error)) / norm if norm > 0 else float("nan")
-
-
-def _log_filter(volume: Image) -> NDArray[np.float64]:
-    # A sigma of 0 would still blur nothing, but differentiate: across slices the filter must not act.
-    filtered = [
-        ndimage.gaussian_laplace(part, HFEN_SIGMA, mode="constant", truncate=_HFEN_RADIUS / HFEN_SIGMA)
-        for part in np.asarray(volume, dtype=np.float64)
-    ]
-    return np.stack(filtered)
 
 
 def gaussian_ssim(target: Image, reconstruction: Image) -> float:

@@ -19,6 +19,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.masks import masks_of
 from data_prep.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
+from workflow.further_metric import discover as further_metrics
 from workflow.runs import OPTIMISERS
 
 SCHEMA = yaml.safe_load((Path(__file__).parent / "schemas" / "config.schema.yaml").read_text())
@@ -48,6 +49,12 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
             raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for both")
     _check_methods(config, methods)
     _check_trust(config)
+    for metric in config.get("metrics", []):
+        if metric not in further_metrics():
+            raise BadInput(
+                f"config: metrics: {metric!r} is unknown; workflow/further_metrics/ has "
+                f"{', '.join(further_metrics())}"
+            )
     return config
 
 
@@ -259,6 +266,9 @@ def document() -> str:
         "Masks: "
         + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
         + ". Further ones: docs/adding_a_mask.md.",
+        "",
+        f"Metrics: {', '.join(f'`{metric}`' for metric in further_metrics())}. Further ones: "
+        "docs/adding_a_metric.md.",
     ]
     return "\n".join(lines) + "\n"
 

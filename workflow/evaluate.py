@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from workflow import runs
+from workflow.further_metric import further_scores
 from workflow.runs import RunSpec
-from workflow.sources import drawn_mask_sources, folder_sources, module_sources
+from workflow.sources import drawn_mask_sources, folder_sources, metric_sources, module_sources
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from workflow.execution import Reconstruct
 
 METRICS = ("ssim", "psnr", "nmse")
-COLUMNS = (
+KEY_COLUMNS = (
     "dataset",
     "mask",
     "pattern",
@@ -46,7 +47,6 @@ COLUMNS = (
     "subject",
     "slice",
     "level",
-    *METRICS,
 )
 
 
@@ -55,12 +55,14 @@ class Evaluation:
     """Scores and example slices of one run.
 
     Attributes:
+        metrics: names of the metrics of each row.
         rows: of metrics.csv; slice rows of a subject, then its volume row (slice -1).
         examples: of examples.npz, one dictionary per example slice, scanner units.
         slices: number of slices reconstructed.
         seconds: of reconstruction, and of metrics.
     """
 
+    metrics: tuple[str, ...] = METRICS
     rows: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
     slices: int = 0
@@ -89,20 +91,20 @@ def evaluate(
         "method": spec.method,
         "seed": spec.seed,
     }
-    result = Evaluation()
+    result = Evaluation((*METRICS, *spec.metrics))
     for number, (subject, positions) in enumerate(store.volumes().items()):
         started = time.perf_counter()
         target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
         if images.is_cuda:  # the clock is read when the device is done, not when it has been told what to do
             torch.cuda.synchronize(images.device)
         reconstructed = time.perf_counter()
-        of_slices, of_volume = _score(target, images)
+        of_slices, of_volume = _score(target, images, spec.metrics)
         result.seconds["reconstruction"] += reconstructed - started
         result.seconds["metrics"] += time.perf_counter() - reconstructed
         result.slices += len(positions)
         named["subject"] = subject
         for i, position in enumerate(positions):
-            scores = {name: float(of_slices[name][i]) for name in METRICS}
+            scores = {name: float(of_slices[name][i]) for name in result.metrics}
             result.rows.append({**named, "slice": store.slice_indices[position], "level": "slice", **scores})
         result.rows.append({**named, "slice": -1, "level": "volume", **of_volume})
         if number < spec.examples:
@@ -112,15 +114,20 @@ def evaluate(
     return result
 
 
-def _score(target: "Tensor", images: "Tensor") -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Score a volume on the device that holds it."""
+def _score(
+    target: "Tensor", images: "Tensor", further: list[str]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Score a volume on the device that holds it, and with further metrics on the CPU."""
     if target.device.type == "cpu":
         from workflow.metrics import metrics_of
 
-        return metrics_of(target.numpy(), images.numpy())
-    from workflow import device_metrics
+        slices, volume = metrics_of(target.numpy(), images.numpy())
+    else:
+        from workflow import device_metrics
 
-    return device_metrics.metrics_of(target, images)
+        slices, volume = device_metrics.metrics_of(target, images)
+    more_slices, more_volume = further_scores(further, target.cpu().numpy(), images.cpu().numpy())
+    return slices | more_slices, volume | more_volume
 
 
 def reconstruct_volume(
@@ -174,7 +181,8 @@ def _example(
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
     """Write metrics.csv (numbers read back exactly) and examples.npz; equal results give equal bytes."""
     with replacing(output / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        columns = (*KEY_COLUMNS, *evaluation.metrics)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(evaluation.rows)
     examples = evaluation.examples
@@ -207,6 +215,7 @@ def run_record(
         *module_sources("workflow.train"),
         *folder_sources(spec.folder),
         *drawn_mask_sources(spec.mask),
+        *metric_sources(spec.metrics),
     }
     reconstruction = evaluation.seconds["reconstruction"]
     return {

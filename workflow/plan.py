@@ -83,6 +83,12 @@ class Plan:
         self.methods = methods
         self.root = f"results/{config['experiment']}"
 
+    @property
+    def metrics(self) -> list[str]:
+        """Ids of the further metrics."""
+        chosen: list[str] = self.config.get("metrics", [])
+        return chosen
+
     # ---- subjects -----------------------------------------------------------------------------
 
     @cached_property
@@ -318,6 +324,7 @@ class Plan:
                 "examples": self.config["examples"],
             }
             | ({"tune": tune} if tune else {})
+            | ({"metrics": self.metrics} if self.metrics else {})
         )
 
     def spec_of(self, wildcards: Any) -> str:
@@ -419,7 +426,7 @@ class Plan:
             "seeds": self.config["seeds"],
             "masks": chosen,
             "rows": [{"method": method, "label": text} for method, text in rows],
-        }
+        } | ({"metrics": self.metrics} if self.metrics else {})
 
     def figure_inputs(self, number: int) -> list[str]:
         """Return the files that a figure is drawn from."""

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from data_prep.errors import BadInput
 from data_prep.files import replacing
 from methods.registry import folder_path
+from workflow.further_metric import discover as further_metrics
 from workflow.sources import ROOT, drawn_mask_sources, folder_sources, module_sources, portable_name
 
 SCHEDULES = ("constant", "cosine")
@@ -32,7 +33,13 @@ OPTIMISERS: dict[str, frozenset[str]] = {
 }
 PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
 # Imported by the training loop, but what they say of a training stands in its spec.
-_WITHOUT_EFFECT = {"workflow/runs.py", "workflow/sources.py", "workflow/energy.py", "data_prep/files.py"}
+_WITHOUT_EFFECT = {
+    "workflow/runs.py",
+    "workflow/sources.py",
+    "workflow/energy.py",
+    "workflow/further_metric.py",
+    "data_prep/files.py",
+}
 # Of the training's part of a spec, what changes no weight.
 _WITHOUT_WEIGHT = ("resident_gigabytes", "logger")
 
@@ -84,6 +91,7 @@ class RunSpec:
         examples: test subjects whose central slice is kept for the figures.
         optimiser: its ``name`` and options; empty for untrained methods.
         tune: of an untrained method, values to try on validation data, by parameter.
+        metrics: further metrics that the evaluation takes.
     """
 
     dataset: str
@@ -99,6 +107,7 @@ class RunSpec:
     examples: int
     optimiser: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
+    metrics: list[str] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, text: str) -> "RunSpec":
@@ -119,15 +128,16 @@ class RunSpec:
     def canonical(self) -> str:
         """Return the spec as JSON with sorted keys: equal specs are equal texts."""
         content = asdict(self)
-        if not self.tune:
-            # Most methods have nothing to try, and their specs say nothing of it.
-            del content["tune"]
+        for name in ("tune", "metrics"):
+            # Most runs have nothing to try and no further metric, and their specs say nothing of it.
+            if not content[name]:
+                del content[name]
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def training_part(self) -> dict[str, Any]:
         """Return the spec without what cannot change the weights."""
         content = asdict(self)
-        del content["examples"], content["tune"]
+        del content["examples"], content["tune"], content["metrics"]
         for name in _WITHOUT_WEIGHT:
             del content["training"][name]
         return content
@@ -162,6 +172,8 @@ def _checked(kind: type[Spec], content: Any, place: str) -> Spec:
 def _has_type(value: Any, expected: Any) -> bool:
     if expected == dict[str, Any]:
         return isinstance(value, dict)
+    if expected == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if expected is bool or isinstance(value, bool):
         return expected is bool and isinstance(value, bool)
     if expected == float | None:
@@ -173,6 +185,7 @@ def _has_type(value: Any, expected: Any) -> bool:
 
 def _described(expected: Any) -> str:
     names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    names[list[str]] = "a list of texts"
     return names.get(expected, "a number or null" if expected == float | None else "an object")
 
 
@@ -202,6 +215,9 @@ def _valid(spec: RunSpec) -> RunSpec:
     if spec.trainable:
         _check_optimiser(spec.optimiser)
     _check_tune(spec)
+    for name in spec.metrics:
+        if name not in further_metrics():
+            raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(further_metrics())}")
     return spec
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import BadInput
+from workflow.further_metric import further_metric
 
 METRICS = ("ssim", "psnr", "nmse")
 RISING = {"ssim": True, "psnr": True, "nmse": False}  # whether higher is better
@@ -46,6 +47,12 @@ class Definition:
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
     grid: Mapping[tuple[float, float], str] = field(default_factory=dict)
+    further: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """SSIM, PSNR, NMSE and the further metrics, by the names of their columns."""
+        return (*METRICS, *self.further)
 
     @property
     def run_paths(self) -> list[str]:
@@ -62,6 +69,11 @@ class Definition:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
         name = DATASET_NAMES[self.dataset]
         return f"embedded data, not {name}" if self.source == "embedded" else name
+
+
+def rises(metric: str) -> bool:
+    """Tell whether higher values of a metric are better."""
+    return RISING[metric] if metric in RISING else further_metric(metric).rising
 
 
 def read_definition(text: str) -> Definition:
@@ -85,6 +97,7 @@ def read_definition(text: str) -> Definition:
             alphas=tuple(raw.get("alphas", [])),
             betas=tuple(raw.get("betas", [])),
             grid={(point["alpha"], point["beta"]): point["method"] for point in raw.get("grid", [])},
+            further=tuple(raw.get("metrics", [])),
         )
     except json.JSONDecodeError as error:
         raise BadInput(f"--definition: not JSON ({error}); give what workflow.plan defines") from error
@@ -98,6 +111,8 @@ def read_definition(text: str) -> Definition:
     for name, (value, known) in choices.items():
         if value not in known:
             raise BadInput(f"--definition: {name} {value!r} is unknown; use one of {', '.join(known)}")
+    for name in definition.further:
+        further_metric(name)
     return definition
 
 
@@ -175,8 +190,13 @@ def unit_scores(
     """Return (mask, method) -> the scores of its volumes or slices, averaged over seeds.
 
     Raises:
-        BadInput: the runs under one mask were evaluated on different volumes.
+        BadInput: the runs under one mask were evaluated on different volumes, or a further metric is missing.
     """
+    for metric in definition.further:
+        if metric not in metrics.columns:
+            raise BadInput(
+                f"metrics: column {metric} is missing; write the file with workflow.gather --further"
+            )
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
     chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
     found = {}
@@ -184,7 +204,7 @@ def unit_scores(
         reference: set[Any] | None = None
         for method in methods:
             runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
-            found[mask, method] = _units(runs, definition.seeds)
+            found[mask, method] = _units(runs, definition)
             if found[mask, method].status != "ok":
                 continue
             for seed in definition.seeds:
@@ -216,7 +236,8 @@ def _blank_units(scores: pd.DataFrame) -> list[Any]:
     return [] if blank.all() else list(blank.index[blank])
 
 
-def _units(runs: pd.DataFrame, seeds: tuple[int, ...]) -> Units:
+def _units(runs: pd.DataFrame, definition: Definition) -> Units:
+    seeds = definition.seeds
     present = set(runs["seed"])
     missing = tuple(seed for seed in seeds if seed not in present)
     if missing:
@@ -226,13 +247,13 @@ def _units(runs: pd.DataFrame, seeds: tuple[int, ...]) -> Units:
     if len(broken):
         # The surviving seeds alone would flatter the method: no average is given.
         return Units("diverged", tuple(sorted(set(broken.tolist()))))
-    return Units("ok", seeds, runs.groupby(level=["subject", "slice"])[list(METRICS)].mean())
+    return Units("ok", seeds, runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean())
 
 
 def _cell(units: Units) -> Cell:
     if units.status != "ok":
         return Cell(units.status, units.seeds)
-    values = {metric: units.scores[metric].to_numpy(dtype=np.float64) for metric in METRICS}
+    values = {str(metric): scores.to_numpy(dtype=np.float64) for metric, scores in units.scores.items()}
     return Cell(
         status="ok",
         seeds=units.seeds,

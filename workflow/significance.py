@@ -26,12 +26,11 @@ from workflow import style
 from workflow.differences import draw
 from workflow.scores import (
     ALPHA,
-    METRICS,
-    RISING,
     Definition,
     Units,
     read_definitions,
     read_metrics,
+    rises,
     unit_scores,
 )
 
@@ -141,7 +140,7 @@ class Sample:
         return cls(
             tuple(map(str, sums.index)),
             by_subject.size().to_numpy().astype(np.float64),
-            {metric: sums[metric].to_numpy(dtype=np.float64) for metric in METRICS},
+            {str(metric): of.to_numpy(dtype=np.float64) for metric, of in sums.items()},
         )
 
     def mean(self, metric: str) -> float:
@@ -169,7 +168,7 @@ def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Samp
         if not present:
             continue
         weights = _weights(definition, len(samples[mask, present[0]].subjects))
-        for metric in METRICS:
+        for metric in definition.metrics:
             for first, second in combinations(present, 2):
                 a, b = samples[mask, first], samples[mask, second]
                 sums = _subtract(a.sums[metric], b.sums[metric])
@@ -231,8 +230,8 @@ def compare_with_best(
     records = []
     for mask in definition.masks:
         present = [row.method for row in definition.rows if (mask, row.method) in samples]
-        for metric in METRICS:
-            sign = 1 if RISING[metric] else -1
+        for metric in definition.metrics:
+            sign = 1 if rises(metric) else -1
             # The first of equals.
             best = max(present, key=lambda m: sign * samples[mask, m].mean(metric), default="")
             for row in definition.rows:

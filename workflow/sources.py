@@ -5,11 +5,13 @@ declares them as inputs.
 """
 
 import ast
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
 from data_prep.masks import families, parse_mask
 from methods.registry import installed_methods
+from workflow.further_metric import discover as further_metrics
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data_prep", "methods", "workflow")
@@ -70,6 +72,12 @@ def mask_sources(mask: str) -> list[str]:
 def drawn_mask_sources(mask: str) -> list[str]:
     """Return the files of a mask's family if training draws from it; a frozen mask's file tells all."""
     return mask_sources(mask) if parse_mask(mask)[0].drawn else []
+
+
+def metric_sources(names: Iterable[str]) -> list[str]:
+    """Return the files of further metrics and what they import."""
+    found = further_metrics()
+    return sorted({path for name in names for path in module_sources(found[name][0])})
 
 
 def portable_name(source: str) -> str:

@@ -20,19 +20,18 @@ from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.masks import label, parse_mask
 from workflow.convergence import RULE
+from workflow.further_metric import further_metric
 from workflow.provenance import footer, read_json
 from workflow.scores import (
     ALPHA,
     DATASET_NAMES,
-    METRICS,
     MODALITIES,
-    RISING,
     Cell,
     Definition,
-    Row,
     read_definition,
     read_metrics,
     realised_acceleration,
+    rises,
     summarise,
 )
 
@@ -59,8 +58,22 @@ SUBJECTS = {
     "IV": "Order of channel (C) and spatial (S) attention in MANet",
 }
 DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
+IN_PAPER = ("ssim", "psnr")
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑", "nmse": "NMSE ↓"}
+
+
+def digits_of(metric: str) -> int:
+    """Return the decimals in which a metric is printed."""
+    return DIGITS[metric] if metric in DIGITS else further_metric(metric).digits
+
+
+def header(metric: str) -> str:
+    """Return a metric's name with an arrow that says which way is better."""
+    if metric in HEADERS:
+        return HEADERS[metric]
+    found = further_metric(metric)
+    return f"{found.label} {'↑' if found.rising else '↓'}"
 
 
 # ---- numbers --------------------------------------------------------------------------------------
@@ -108,8 +121,8 @@ def tidy_table(
     for mask in definition.masks:
         column = [cells[mask, row.method] for row in definition.rows]
         placed = {
-            metric: ranks([cell.mean.get(metric) for cell in column], DIGITS[metric], RISING[metric])
-            for metric in METRICS
+            metric: ranks([cell.mean.get(metric) for cell in column], digits_of(metric), rises(metric))
+            for metric in definition.metrics
         }
         for index, (row, cell) in enumerate(zip(definition.rows, column, strict=True)):
             records.append(
@@ -127,24 +140,24 @@ def tidy_table(
                     "seeds": " ".join(map(str, cell.seeds)),
                     "volumes": cell.volumes,
                     "units": cell.units,
-                    **_numbers(cell, paper.get((mask, row.method), {})),
-                    **{f"{metric}_rank": placed[metric][index] for metric in METRICS},
+                    **_numbers(cell, paper.get((mask, row.method), {}), definition.metrics),
+                    **{f"{metric}_rank": placed[metric][index] for metric in definition.metrics},
                     **{
                         f"{metric}_verdict": verdicts.get((mask, metric, row.method), "")
-                        for metric in METRICS
+                        for metric in definition.metrics
                     },
                 }
             )
     table = pd.DataFrame.from_records(records)
-    return table.astype({f"{metric}_rank": "Int64" for metric in METRICS})
+    return table.astype({f"{metric}_rank": "Int64" for metric in definition.metrics})
 
 
-def _numbers(cell: Cell, paper: dict[str, str]) -> dict[str, Any]:
+def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
-    for metric in METRICS:
+    for metric in metrics:
         numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
         numbers[f"{metric}_std"] = cell.std.get(metric, np.nan)
-        if metric == "nmse":  # the paper prints none
+        if metric not in IN_PAPER:
             continue
         printed = paper.get(f"{metric}_mean", "")
         numbers[f"{metric}_paper_mean"] = printed
@@ -186,11 +199,13 @@ class Page:
     footer: str
 
 
-COMPARISON = (
-    *(HEADERS["ssim"], "paper", "Δ"),
-    *(HEADERS["psnr"], "paper", "Δ"),
-    HEADERS["nmse"],
-)
+def comparison_headers(metrics: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns under a mask: the metrics, those of the paper with its value and the difference."""
+    return tuple(
+        text
+        for metric in metrics
+        for text in ((header(metric), "paper", "Δ") if metric in IN_PAPER else (header(metric),))
+    )
 
 
 def lay_out(
@@ -208,10 +223,10 @@ def lay_out(
     records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
     masks, size = definition.masks, 1 if narrow else 2
     if definition.numeral == "IV" and not narrow:
-        blocks = [_variants_block(definition.rows, mask, records) for mask in masks]
+        blocks = [_variants_block(definition, mask, records) for mask in masks]
     else:
         groups = [masks[start : start + size] for start in range(0, len(masks), size)]
-        blocks = [_methods_block(definition.rows, group, records) for group in groups]
+        blocks = [_methods_block(definition, group, records) for group in groups]
     return Page(
         number=definition.number,
         name=f"Table {definition.numeral}",
@@ -230,29 +245,35 @@ def _mask_title(row: dict[Any, Any]) -> str:
     return f"{label(row['mask'])} (realised {row['realised_acceleration']:.2f}×)"
 
 
-def _comparison(row: dict[Any, Any]) -> tuple[Text, ...]:
+def _comparison(row: dict[Any, Any], metrics: tuple[str, ...]) -> tuple[Text, ...]:
     cells = []
-    for metric in METRICS:
+    for metric in metrics:
         cells.append(_ours(row, metric))
-        if metric != "nmse":
+        if metric in IN_PAPER:
             cells += [Text(_paper(row, metric), "muted"), Text(_difference(row, metric), "muted")]
     return tuple(cells)
 
 
-def _methods_block(rows: tuple[Row, ...], masks: tuple[str, ...], records: _Records) -> Block:
+def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Records) -> Block:
     """Tables I to III: one group of columns per mask, one row per method."""
+    rows, metrics = definition.rows, definition.metrics
+    headers = comparison_headers(metrics)
     return Block(
         stub="Method",
-        groups=tuple((_mask_title(records[mask, rows[0].method]), COMPARISON) for mask in masks),
+        groups=tuple((_mask_title(records[mask, rows[0].method]), headers) for mask in masks),
         rows=tuple(
-            (row.label, tuple(cell for mask in masks for cell in _comparison(records[mask, row.method])))
+            (
+                row.label,
+                tuple(cell for mask in masks for cell in _comparison(records[mask, row.method], metrics)),
+            )
             for row in rows
         ),
     )
 
 
-def _variants_block(rows: tuple[Row, ...], mask: str, records: _Records) -> Block:
+def _variants_block(definition: Definition, mask: str, records: _Records) -> Block:
     """Table IV: one group of columns per variant, one row each for ours, the paper's and the difference."""
+    rows, metrics = definition.rows, definition.metrics
     of_row = [records[mask, row.method] for row in rows]
     lines: tuple[tuple[str, Callable[[dict[Any, Any], str], Text]], ...] = (
         ("This run", _ours),
@@ -261,9 +282,9 @@ def _variants_block(rows: tuple[Row, ...], mask: str, records: _Records) -> Bloc
     )
     return Block(
         stub=_mask_title(of_row[0]),
-        groups=tuple((row.label, tuple(HEADERS.values())) for row in rows),
+        groups=tuple((row.label, tuple(map(header, metrics))) for row in rows),
         rows=tuple(
-            (name, tuple(write(row, metric) for row in of_row for metric in METRICS)) for name, write in lines
+            (name, tuple(write(row, metric) for row in of_row for metric in metrics)) for name, write in lines
         ),
     )
 
@@ -275,7 +296,7 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
         return Text("—")
     marks = {1: "best", 2: "second"}
     rank = row[f"{metric}_rank"]
-    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], DIGITS[metric]
+    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], digits_of(metric)
     if np.isinf(mean):
         return Text("∞", "best")
     alike = f" {ALIKE}" if row[f"{metric}_verdict"] == "not distinguishable" else ""
@@ -337,6 +358,7 @@ def _caption(definition: Definition, table: pd.DataFrame, statistics: pd.DataFra
     return (
         data,
         _CONVENTIONS[definition.convention],
+        *(f"{further_metric(m).label}: {further_metric(m).meaning}." for m in definition.further),
         f"Mean ± population standard deviation over {counted}; {seeds}.",
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),

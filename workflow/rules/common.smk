@@ -14,6 +14,7 @@ from workflow.sources import (
     drawn_mask_sources,
     folder_sources,
     mask_sources,
+    metric_sources,
     module_sources,
 )
 
@@ -26,6 +27,8 @@ except BadInput as error:
 
 ROOT = PLAN.root
 DATASETS = PLAN.config["datasets"]
+# Of the further metrics: computed by evaluations, named and ranked by tables.
+FURTHER_SOURCES = metric_sources(PLAN.metrics)
 
 
 def any_of(names):

@@ -11,5 +11,7 @@ rule gather:
         f"{ROOT}/logs/gather.log",
     conda:
         "../../environment.yml"
+    params:
+        further=f"--further {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
     shell:
-        "python -m workflow.gather {input.metrics:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.gather {input.metrics:q} {params.further} --output {output:q} > {log:q} 2>&1"

@@ -4,6 +4,7 @@
 rule significance:
     input:
         metrics=f"{ROOT}/metrics.parquet",
+        further=FURTHER_SOURCES,
         source=module_sources("workflow.significance"),
     output:
         expand(

@@ -1,0 +1,164 @@
+r"""Check that further metrics keep their contract: ``python -m workflow.check_metric ID``.
+
+ID is that of a file of ``workflow/further_metrics/``, such as ``hfen``; without one every metric is checked.
+Each scores small head-like volumes of known error. A failure says what is wrong, with which volume and, if
+the metric's own code stopped, in which line. The exit status is 0 only if everything holds.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.contract_check import conclude, report, require
+from data_prep.errors import run_command
+from workflow.further_metric import FurtherMetric, discover, further_metric
+
+SHAPES = ((1, 32, 32), (3, 45, 37), (2, 40, 64))
+# Noise as shares of the volume's maximum.
+NOISE = (0.01, 0.03, 0.1)
+SCALES = (1e-3, 1e4)
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-9
+Image = NDArray[np.float64]
+
+
+def head(shape: tuple[int, int, int]) -> Image:
+    """Return a head-like volume (slice, height, width): skull, tissue with texture, a dark centre."""
+    slices, height, width = shape
+    z, y, x = np.meshgrid(
+        np.linspace(-0.3, 0.3, slices), *(np.linspace(-1, 1, n) for n in (height, width)), indexing="ij"
+    )
+    radius = np.sqrt((y / 0.9) ** 2 + (x / 0.75) ** 2 + z**2)
+    tissue = 0.5 + 0.1 * np.sin(9 * x + 4 * z) * np.cos(7 * y)
+    volume = np.select([radius < 0.25, radius < 0.85, radius < 0.95], [0.15, tissue, 1.0], 0.0)
+    return np.asarray(400 * volume, dtype=np.float64)
+
+
+def noisy(volume: Image, share: float) -> Image:
+    """Return the volume with noise as a reconstruction has it: magnitude, the same draw at every share."""
+    draw = np.random.default_rng(3).standard_normal(volume.shape)
+    return np.asarray(np.abs(volume + share * volume.max() * draw), dtype=np.float64)
+
+
+def where(shape: tuple[int, int, int], *details: str) -> str:
+    """Name an input."""
+    return ", ".join(["x".join(map(str, shape)), *details])
+
+
+def close(a: float, b: float) -> bool:
+    """Tell whether two values are equal but for rounding; infinities equal themselves."""
+    return a == b or math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+
+
+# ---- the checks -----------------------------------------------------------------------------------
+
+
+def form(metric: FurtherMetric) -> None:
+    """The value is one finite number, for one slice and many, even and odd sides."""
+    for shape in SHAPES:
+        volume = head(shape)
+        value = metric.score(volume, noisy(volume, NOISE[1]))
+        place = where(shape, f"noise {NOISE[1]}")
+        require(isinstance(value, float), f"the value is {type(value).__name__}, no float ({place})")
+        require(math.isfinite(value), f"the value is {value} ({place})")
+
+
+def perfection(metric: FurtherMetric) -> None:
+    """A reconstruction that equals the truth has the stated value."""
+    for shape in SHAPES:
+        found = metric.score(head(shape), head(shape))
+        require(
+            close(found, metric.perfect), f"it has {found}, but perfect is {metric.perfect} ({where(shape)})"
+        )
+
+
+def direction(metric: FurtherMetric) -> None:
+    """More noise is worse, in the stated direction."""
+    sign = 1 if metric.rising else -1
+    for shape in SHAPES:
+        volume = head(shape)
+        values = [metric.perfect, *(metric.score(volume, noisy(volume, share)) for share in NOISE)]
+        falling = all(sign * a > sign * b for a, b in pairwise(values))
+        shown = ", ".join(f"{value:.4g}" for value in values)
+        require(
+            falling,
+            f"rising is {str(metric.rising).lower()}, but under noise of 0, "
+            f"{', '.join(map(str, NOISE))} the values are {shown} ({where(shape)})",
+        )
+
+
+def unit(metric: FurtherMetric) -> None:
+    """The unit of the images does not matter."""
+    for shape in SHAPES:
+        volume = head(shape)
+        image = noisy(volume, NOISE[1])
+        value = metric.score(volume, image)
+        for scale in SCALES:
+            other = metric.score(scale * volume, scale * image)
+            require(
+                close(value, other),
+                f"{value:.6g} becomes {other:.6g} where both images are multiplied by {scale:g} "
+                f"({where(shape)}); scanners' units are arbitrary",
+            )
+
+
+def purity(metric: FurtherMetric) -> None:
+    """Images are left as they are, and the same images have the same value to the bit."""
+    for shape in SHAPES:
+        volume = head(shape)
+        image = noisy(volume, NOISE[1])
+        kept = volume.copy(), image.copy()
+        first = metric.score(volume, image)
+        same = bool((volume == kept[0]).all() and (image == kept[1]).all())
+        require(same, f"an image is changed ({where(shape)}); work on a copy")
+        second = metric.score(volume, image)
+        require(first == second, f"{first!r} becomes {second!r} at the second call ({where(shape)})")
+
+
+def silence(metric: FurtherMetric) -> None:
+    """A truth without signal has no value: NaN, and no error or warning."""
+    for shape in SHAPES:
+        with np.errstate(divide="raise", over="raise", invalid="raise"):
+            value = metric.score(np.zeros(shape), noisy(head(shape), NOISE[0]))
+        require(math.isnan(value), f"the value is {value}, not NaN ({where(shape, 'truth of zeros')})")
+
+
+CHECKS: dict[str, Callable[[FurtherMetric], None]] = {
+    check.__name__: check for check in (form, perfection, direction, unit, purity, silence)
+}
+
+
+def runs_of(name: str) -> tuple[dict[str, Callable[[], None]], Path]:
+    """Return the checks of a metric, ready to run, by name, and its file.
+
+    Raises:
+        BadInput: there is no such metric.
+    """
+    metric = further_metric(name)
+    path = Path(__file__).parent.parent / f"{discover()[name][0].replace('.', '/')}.py"
+    return {check: partial(run, metric) for check, run in CHECKS.items()}, path
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.check_metric",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("id", nargs="*", help="further metric, e.g. hfen; default: all")
+    counts = []
+    for name in parser.parse_args().id or discover():
+        runs, path = runs_of(name)
+        titled = {(CHECKS[check].__doc__ or check).rstrip("."): run for check, run in runs.items()}
+        counts.append(report(f"{name}: {further_metric(name).label}", titled, path))
+    conclude(counts)
+
+
+if __name__ == "__main__":
+    run_command(main)
