@@ -17,6 +17,7 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/raw.smk"
 include: "workflow/rules/align.smk"
+include: "workflow/rules/further.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/masks.smk"
 include: "workflow/rules/train.smk"
@@ -36,7 +37,7 @@ rule everything:
         rules.paper_figures.input,
         rules.quality.input,
         rules.significance.output,
-        rules.claims.output,
+        [] if PLAN.beside_paper else rules.claims.output,
         rules.trust.input,
         PLAN.pair_lists(),
 

@@ -13,15 +13,14 @@ from rich.console import Console
 from data_prep import check_report
 from data_prep.check_report import Finding
 from data_prep.errors import BadInput, run_command
-
-DATASETS = ("ixi", "fastmri")
+from data_prep.further_dataset import dataset_name, datasets, further
 
 
 def recognise(folder: Path) -> str:
     """Return which dataset a folder holds.
 
     Raises:
-        BadInput: there is no such folder, or it holds neither, or both.
+        BadInput: there is no such folder, or it holds none, or several.
     """
     from data_prep.ixi import find_scans
 
@@ -31,10 +30,15 @@ def recognise(folder: Path) -> str:
     held = {
         "ixi": bool(find_scans(folder)),
         "fastmri": any(place.is_dir() and next(place.glob("file*.h5"), None) for place in places),
+        **{name: bool(dataset.find(folder)) for name, (_, dataset) in further().items()},
     }
-    names = [name for name in DATASETS if held[name]]
+    names = [name for name in datasets() if held[name]]
     if len(names) != 1:
-        what = "both IXI's and fastMRI's scans" if names else "neither IXI's nor fastMRI's scans"
+        what = (
+            f"scans of {' and '.join(map(dataset_name, names))}"
+            if names
+            else f"no scans of {' or '.join(map(dataset_name, datasets()))}"
+        )
         raise BadInput(f"{folder}: holds {what}; give another folder, or name one with --dataset")
     return names[0]
 
@@ -48,6 +52,11 @@ def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, st
 
         found = check_ixi.findings(options.folder, options.slices, options.deep)
         return dataset, found, check_ixi.summary(options.folder, found)
+    if dataset != "fastmri":
+        from data_prep import check_further
+
+        found = check_further.findings(dataset, options.folder, options.slices, options.deep)
+        return dataset, found, check_further.summary(dataset, options.folder, found)
     from data_prep import check_fastmri
 
     found = check_fastmri.findings(options.folder, options.train_pairs, options.val_pairs, options.deep)
@@ -58,8 +67,10 @@ def main() -> None:
     """Print the findings and leave with the verdict as exit code."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.check", description=__doc__)
     parser.add_argument("folder", type=Path, help="what datasets.<name>.root names")
-    parser.add_argument("--dataset", choices=DATASETS, help="default: by content")
-    parser.add_argument("--slices", type=int, default=100, help="IXI: slices wanted (default: %(default)s)")
+    parser.add_argument("--dataset", choices=datasets(), help="default: by content")
+    parser.add_argument(
+        "--slices", type=int, default=100, help="slices wanted, but for fastMRI (default: %(default)s)"
+    )
     for split in ("train", "val"):
         parser.add_argument(
             f"--{split}-pairs", type=Path, help="fastMRI: pair list (default: in the folder, by its name)"
@@ -68,8 +79,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write every subject with status and reason here")
     options = parser.parse_args()
     dataset, found, summary = check(options)
-    name = {"ixi": "IXI", "fastmri": "fastMRI"}[dataset]
-    check_report.print_report(Console(), f"{name} in {options.folder}", found, summary)
+    check_report.print_report(Console(), f"{dataset_name(dataset)} in {options.folder}", found, summary)
     if options.csv:
         check_report.write_csv(options.csv, dataset, found)
     sys.exit(check_report.exit_code(found))

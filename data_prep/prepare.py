@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from data_prep import hdf5
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from data_prep.further_dataset import datasets
 from data_prep.seeds import seed_for
 
 SPLITS = ("train", "val", "test")
@@ -53,10 +54,8 @@ MANIFEST_COLUMNS = (
     "score_after",
 )
 # Published split of a pool of subjects -> the splits that it fills, in this order.
-_POOLS: dict[str, dict[str, tuple[str, ...]]] = {
-    "ixi": {"": ("test", "val", "train")},
-    "fastmri": {"val": ("test",), "train": ("val", "train")},
-}
+_ONE_POOL: dict[str, tuple[str, ...]] = {"": ("test", "val", "train")}
+_FASTMRI_POOLS: dict[str, tuple[str, ...]] = {"val": ("test",), "train": ("val", "train")}
 # Pool -> subjects and slices in the published data: IXI with 100 slices each (paper, V.A), fastMRI by the
 # published pair lists, slice by slice up to the shorter volume of each pair.
 PUBLISHED: dict[str, dict[str, tuple[int, int]]] = {
@@ -77,7 +76,6 @@ COUNT_COLUMNS = (
     "published_slices",
     "explanation",
 )
-_TARGET_DTYPE = {"ixi": np.dtype(np.float32), "fastmri": np.dtype(np.complex64)}
 _AGAIN = "delete it and run the step `align` for this subject again"
 _UNITS = "arbitrary scanner units"
 # Of the subject and slice lists, and of the file's own structures; generous.
@@ -130,6 +128,15 @@ class Record:
         return self.slices if self.usable else None
 
 
+def _pools(dataset: str) -> Mapping[str, tuple[str, ...]]:
+    return _FASTMRI_POOLS if dataset == "fastmri" else _ONE_POOL
+
+
+def _target_dtype(dataset: str) -> np.dtype[Any]:
+    """Return complex numbers for measured k-space, magnitudes for all else."""
+    return np.dtype(np.complex64 if dataset == "fastmri" else np.float32)
+
+
 def read_record(folder: Path, dataset: str, subject: str) -> Record:
     """Read ``<folder>/<subject>.json``.
 
@@ -155,7 +162,7 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
         "subject": (subject,),
         "dataset": (dataset,),
         "status": ("ok", "excluded"),
-        "split_hint": tuple(_POOLS[dataset]),
+        "split_hint": tuple(_pools(dataset)),
     }
     for name, values in expected.items():
         if getattr(record, name) not in values:
@@ -179,7 +186,7 @@ def choose_splits(
 
     Args:
         records: all subjects of the dataset, excluded ones too, in any order.
-        dataset: ``ixi`` or ``fastmri``.
+        dataset: ``ixi``, ``fastmri`` or a further one.
         wanted: number of subjects of each split.
         seed: base seed of the experiment.
 
@@ -190,7 +197,7 @@ def choose_splits(
         BadInput: fewer subjects than the excluded ones explain, a split without any, or leakage.
     """
     chosen: dict[str, str] = {}
-    for hint, splits in _POOLS[dataset].items():
+    for hint, splits in _pools(dataset).items():
         groups = _groups([record for record in records if record.usable and record.split_hint == hint])
         ranked = sorted(
             groups, key=lambda name: seed_for(use="split", dataset=dataset, group=name, seed=seed)
@@ -284,9 +291,9 @@ def write_split(
     total = sum(record.slices for record in records)
     digest = hashlib.sha256()
     voxels = total * shape[0] * shape[1]
-    size = voxels * (_TARGET_DTYPE[dataset].itemsize + 4) + total * _BYTES_PER_SLICE + _HEADER_BYTES
+    size = voxels * (_target_dtype(dataset).itemsize + 4) + total * _BYTES_PER_SLICE + _HEADER_BYTES
     with replacing(path, size) as temporary, h5py.File(temporary, "w") as output:
-        output.create_dataset("target", (total, *shape), _TARGET_DTYPE[dataset])
+        output.create_dataset("target", (total, *shape), _target_dtype(dataset))
         output.create_dataset("auxiliary", (total, *shape), np.float32)
         output["subject"] = [record.subject for record in records for _ in range(record.slices)]
         output["slice"] = np.concatenate([np.arange(record.slices, dtype=np.int32) for record in records])
@@ -314,7 +321,7 @@ def write_split(
 def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) -> NDArray[Any]:
     with _opened(path) as stored:
         data = _dataset(stored, path, name)
-        dtype = _TARGET_DTYPE[record.dataset] if name == "target" else np.dtype(np.float32)
+        dtype = _target_dtype(record.dataset) if name == "target" else np.dtype(np.float32)
         if data.dtype != dtype:
             raise _broken(path, f"dataset `{name}` is {data.dtype}, not {dtype}")
         if data.shape[1:] != shape:
@@ -384,7 +391,7 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
         One row of counts.csv for each published split of the dataset.
     """
     rows = []
-    for hint, splits in _POOLS[dataset].items():
+    for hint, splits in _pools(dataset).items():
         members = [record for record in records if record.split_hint == hint]
         used = [record for record in members if record.subject in chosen]
         row = {
@@ -398,7 +405,7 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
             "used": len(used),
             "slices": sum(record.slices for record in used),
         }
-        if records[0].source == "published":
+        if records[0].source == "published" and dataset in PUBLISHED:
             row["published_subjects"], row["published_slices"] = PUBLISHED[dataset][hint]
             row["explanation"] = _explained(members, chosen, *PUBLISHED[dataset][hint])
         rows.append(row)
@@ -504,7 +511,7 @@ def _parse_json(option: str, text: str) -> Any:
 def main() -> None:
     """Gather the aligned subjects of a dataset into its train, val and test files."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.prepare", description=main.__doc__)
-    parser.add_argument("--dataset", required=True, choices=tuple(_POOLS), help="name of the dataset")
+    parser.add_argument("--dataset", required=True, choices=datasets(), help="name of the dataset")
     parser.add_argument(
         "--aligned", type=Path, required=True, help="folder of <subject>.h5 and <subject>.json"
     )

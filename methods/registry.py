@@ -37,7 +37,7 @@ class Method:
     Attributes:
         id: the run's method id, e.g. ``manet``, ``manet-no_kspace`` or ``manet-a0.2-b0.6``.
         folder: name of the method's folder, e.g. ``manet``.
-        label: the name that tables print, by dataset.
+        label: the name that tables print, by dataset; ``other`` for all further ones.
         parameters: what ``build`` gets.
         changes: those of them that define a variant or sweep point; empty for the default.
         collection: enters a configuration only where this is asked for; None: enters every one.
@@ -63,6 +63,10 @@ class Method:
     collection: str | None = None
     tune: Mapping[str, list[Any]] = field(default_factory=dict)
     small: Mapping[str, Any] = field(default_factory=dict)
+
+    def label_on(self, dataset: str) -> str:
+        """Return the name that tables of a dataset print."""
+        return self.label.get(dataset) or self.label.get("other", self.id)
 
 
 @dataclass(frozen=True)
@@ -233,7 +237,7 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
     default = Method(
         id=content["id"],
         folder=name,
-        label=label if isinstance(label, dict) else {"ixi": label, "fastmri": label},
+        label=label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label),
         order=content["order"],
         trainable=content["trainable"],
         needs_auxiliary=content["needs_auxiliary"],

@@ -17,6 +17,7 @@ from tabulate import tabulate
 
 from data_prep.errors import run_command
 from data_prep.files import replacing
+from data_prep.further_dataset import dataset_name
 from data_prep.masks import label, parse_mask
 from workflow.agreement import (
     PRINTED,
@@ -28,7 +29,7 @@ from workflow.agreement import (
     paper_scores,
     printed_parts,
 )
-from workflow.scores import DATASET_NAMES, RISING, Definition, read_definition, read_definitions
+from workflow.scores import RISING, Definition, read_definition, read_definitions
 from workflow.tables import DIGITS, markdown, template
 
 NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
@@ -427,7 +428,7 @@ def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Def
 
 
 def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
-    embedded = sorted({DATASET_NAMES[one.dataset] for one in definitions if one.source == "embedded"})
+    embedded = sorted({dataset_name(one.dataset) for one in definitions if one.source == "embedded"})
     sentences = [
         "Each claim of the paper's text is first checked against the paper's own tables, then against this "
         "experiment. It holds if all of its comparisons do, in part if some do.",

@@ -7,6 +7,7 @@
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,30 @@ import yaml
 from data_prep.embedded_brain import Settings
 from data_prep.embedded_knee import check_size
 from data_prep.errors import BadInput, run_command
+from data_prep.further_dataset import Size, further, further_dataset
 from data_prep.masks import masks_of
 from data_prep.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
 from workflow.further_metric import discover as further_metrics
 from workflow.runs import OPTIMISERS
 
-SCHEMA = yaml.safe_load((Path(__file__).parent / "schemas" / "config.schema.yaml").read_text())
+_SCHEMA_FILE = Path(__file__).parent / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
 
 # Published numbers of usable subjects (paper, V.A) and of pairs (the published pair lists).
 PUBLISHED_SUBJECTS = {"ixi": 577, "fastmri": 227 + 45}
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the schema of configurations, with every further dataset in the places of the paper's."""
+    content: dict[str, Any] = yaml.safe_load(_SCHEMA_FILE.read_text(encoding="utf-8"))
+    properties = content["properties"]
+    for name in further():
+        properties["datasets"]["properties"][name] = {"$ref": "#/$defs/further_dataset"}
+        properties["trust"]["properties"]["masks"]["properties"][name] = {"$ref": "#/$defs/masks"}
+        properties["training"]["properties"]["epochs"]["oneOf"][1]["propertyNames"]["enum"].append(name)
+    return content
 
 
 def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]) -> Config:
@@ -37,11 +51,11 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     """
     # Plain copies: Snakemake hands over its own dict classes.
     config: Config = yaml.safe_load(yaml.safe_dump(_plain(content), sort_keys=False))
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(SCHEMA).iter_errors(config))
+    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(config))
     if problem is not None:
         place = problem.json_path.removeprefix("$").lstrip(".") or "the top level"
         raise BadInput(f"config: {place}: {problem.message}; config/README.md lists every key")
-    _fill_defaults(config, SCHEMA)
+    _fill_defaults(config, schema())
     for name, dataset in config["datasets"].items():
         _check_dataset(name, dataset)
         epochs = config["training"]["epochs"]
@@ -83,13 +97,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _resolve(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = schema.get("$ref")
-    return SCHEMA["$defs"][reference.rsplit("/", 1)[-1]] if reference else schema
+def _resolve(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = entry.get("$ref")
+    return schema()["$defs"][reference.rsplit("/", 1)[-1]] if reference else entry
 
 
-def _fill_defaults(value: dict[str, Any], schema: Mapping[str, Any]) -> None:
-    for key, entry in schema.get("properties", {}).items():
+def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
+    for key, entry in part.get("properties", {}).items():
         entry = _resolve(entry)
         if key not in value and "default" in entry:
             value[key] = _plain(entry["default"])
@@ -113,6 +127,11 @@ def _check_dataset(name: str, dataset: Config) -> None:
             "folder to download into"
         )
     if dataset["source"] == "embedded":
+        if name in further() and further_dataset(name).embed is None:
+            raise BadInput(
+                f"config: datasets.{name}.source: {name} has no embedded form; set it to published and root "
+                "to your copy"
+            )
         acquired = dataset.setdefault("acquired_slices", dataset["slices"])
         if acquired is None or acquired < (dataset["slices"] or 1):
             raise BadInput(
@@ -122,7 +141,7 @@ def _check_dataset(name: str, dataset: Config) -> None:
         _check_embedded(name, dataset)
         return
     total = sum(dataset["splits"].values())
-    if total > PUBLISHED_SUBJECTS[name]:
+    if name in PUBLISHED_SUBJECTS and total > PUBLISHED_SUBJECTS[name]:
         raise BadInput(
             f"config: datasets.{name}.splits: add up to {total}, more than the "
             f"{PUBLISHED_SUBJECTS[name]} of the published data; lower them"
@@ -130,12 +149,15 @@ def _check_dataset(name: str, dataset: Config) -> None:
 
 
 def _check_embedded(name: str, dataset: Config) -> None:
-    """Refuse sizes that the donors cannot fill, before anything is fetched."""
+    """Refuse sizes that embedded scans cannot have, before anything is fetched."""
     try:
         if name == "ixi":
             Settings(dataset["matrix"], dataset["acquired_slices"], dataset["slice_spacing"])
-        else:
+        elif name == "fastmri":
             check_size(dataset["matrix"], dataset["acquired_slices"])
+        else:
+            size = Size(dataset["matrix"], dataset["acquired_slices"], dataset["slice_spacing"])
+            further_dataset(name).check_size(size)
     except BadInput as error:
         raise BadInput(f"config: datasets.{name}: {str(error).removeprefix('--')}") from error
 
@@ -220,11 +242,11 @@ def _check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
         raise BadInput(f"{place}.lr: is {rate!r}; give a number above 0 such as 0.001")
 
 
-def _document(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, entry in schema.get("properties", {}).items():
+def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, entry in part.get("properties", {}).items():
         entry = _resolve(entry)
         description = " ".join(str(entry.get("description", "")).split())
-        if key in schema.get("required", []):
+        if key in part.get("required", []):
             default = "required"
         elif "default" in entry:
             shown = yaml.safe_dump(entry["default"], default_flow_style=True).splitlines()[0]
@@ -241,7 +263,7 @@ def _document(schema: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def _datasets() -> list[str]:
-    return list(SCHEMA["properties"]["datasets"]["properties"])
+    return list(schema()["properties"]["datasets"]["properties"])
 
 
 def document() -> str:
@@ -261,7 +283,7 @@ def document() -> str:
         "",
         "| key | default | meaning |",
         "|---|---|---|",
-        *_document(SCHEMA),
+        *_document(schema()),
         "",
         "Masks: "
         + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from data_prep.errors import BadInput, run_command
-from workflow.scores import DATASET_NAMES
+from data_prep.further_dataset import dataset_name
 from workflow.tables import Block, Page, Text
 from workflow.trust_scores import FLOOR, Definition, Row, read_definition
 from workflow.trust_tables import number, origin, write_page
@@ -103,7 +103,7 @@ def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
     headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", "hours", "PSNR ↑")
-    heading = f"{DATASET_NAMES[definition.dataset]}, {definition.matrix} × {definition.matrix}"
+    heading = f"{dataset_name(definition.dataset)}, {definition.matrix} × {definition.matrix}"
     devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
     caption = (
         f"Data: {definition.data_note}.",

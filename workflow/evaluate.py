@@ -126,8 +126,10 @@ def _score(
         from workflow import device_metrics
 
         slices, volume = device_metrics.metrics_of(target, images)
-    more_slices, more_volume = further_scores(further, target.cpu().numpy(), images.cpu().numpy())
-    return slices | more_slices, volume | more_volume
+    if further:
+        more_slices, more_volume = further_scores(further, target.cpu().numpy(), images.cpu().numpy())
+        slices, volume = slices | more_slices, volume | more_volume
+    return slices, volume
 
 
 def reconstruct_volume(

@@ -25,9 +25,10 @@ from matplotlib.textpath import TextPath
 from numpy.typing import NDArray
 
 from data_prep.errors import BadInput, run_command
+from data_prep.further_dataset import contrasts
 from data_prep.masks import label
 from workflow import style
-from workflow.scores import MODALITIES, Cell, Definition, Row, read_definition, read_metrics, summarise
+from workflow.scores import Cell, Definition, Row, read_definition, read_metrics, summarise
 
 Image = NDArray[np.floating]
 
@@ -268,7 +269,7 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
     """Fig. 1: auxiliary, target, and the zero-filled target side by side."""
     mask = definition.masks[0]
     example = read_block(results, definition, mask).reference
-    target, auxiliary = MODALITIES[definition.dataset]
+    target, auxiliary = contrasts(definition.dataset)
     height, width = example.target.shape
     panel = (style.COLUMN_WIDTH - 2 * GAP) / 3
     tall = panel * height / width
@@ -381,7 +382,7 @@ def draw_comparison(definition: Definition, results: Path) -> Figure:
 def _draw_block(
     canvas: Canvas, definition: Definition, block: Block, grid: Grid, x: float, y: float, limit: float
 ) -> None:
-    target_name, auxiliary_name = MODALITIES[definition.dataset]
+    target_name, auxiliary_name = contrasts(definition.dataset)
     reference = block.reference
     size = 6 if grid.panel > 0.75 else 5.5
 

@@ -22,6 +22,7 @@ from typing import Any
 from data_prep.embedded_knee import pair_files
 from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import check_splits, read_pair_list
+from data_prep.further_dataset import OWN, further_dataset
 from data_prep.ixi import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
 from data_prep.masks import all_masks, label, masks_of
 from methods.registry import Method, MethodFolder, discover
@@ -94,8 +95,20 @@ class Plan:
     @cached_property
     def subjects(self) -> dict[str, dict[str, Scans]]:
         """Per dataset: subject id -> scans; placeholders where published scans are not there yet."""
-        listers = {"ixi": self._ixi_subjects, "fastmri": self._fastmri_subjects}
-        return {name: listers[name](dataset) for name, dataset in self.config["datasets"].items()}
+        found = {}
+        for name, dataset in self.config["datasets"].items():
+            if name == "ixi":
+                found[name] = self._ixi_subjects(dataset)
+            elif name == "fastmri":
+                found[name] = self._fastmri_subjects(dataset)
+            else:
+                found[name] = self._further_subjects(name, dataset)
+        return found
+
+    @property
+    def further(self) -> list[str]:
+        """Ids of the configured datasets that are not the paper's."""
+        return [name for name in self.config["datasets"] if name not in OWN]
 
     def scans(self, dataset: str, subject: str) -> Scans:
         """Return the scans of one subject."""
@@ -140,13 +153,15 @@ class Plan:
     def fetched(self) -> list[str]:
         """Return what downloading leaves: donors of the embedded datasets, IXI if it is to be downloaded."""
         maps = {"ixi": ("brain_asym", "brain_sym"), "fastmri": ("knee",)}
+        maps |= {name: further_dataset(name).maps for name in self.further}
         datasets = self.config["datasets"]
-        found = [
-            f"donors/{name}.json"
+        needed = {
+            name
             for dataset, names in maps.items()
             for name in names
             if datasets.get(dataset, {}).get("source") == "embedded"
-        ]
+        }
+        found = [f"donors/{name}.json" for name in sorted(needed)]
         if datasets.get("ixi", {}).get("download"):
             found.append("fetched_ixi.json")
         return [f"{self.root}/raw/{name}" for name in found]
@@ -162,7 +177,7 @@ class Plan:
                     "target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
                     "--configfile FILE"
                 )
-            keys = ["root"] if name == "ixi" else ["root", "train_pairs", "val_pairs"]
+            keys = ["root", "train_pairs", "val_pairs"] if name == "fastmri" else ["root"]
             for key in keys:
                 value = dataset[key]
                 if value is None or not Path(value).exists():
@@ -252,6 +267,22 @@ class Plan:
                 split_hint=hint,
             )
             for hint, pd, pdfs in pairs
+        }
+
+    def _further_subjects(self, name: str, dataset: Config) -> dict[str, Scans]:
+        found = further_dataset(name)
+        count = sum(dataset["splits"].values())
+        if dataset["source"] == "embedded" and found.embedded_id is not None:
+            root = Path(f"{self.root}/raw/{name}")
+            subjects = [found.embedded_id(index, self.config["seed"]) for index in range(count)]
+        elif dataset["root"] is None or not Path(dataset["root"]).is_dir():
+            return _placeholders(name, count)
+        else:
+            # A subject without one of the scans is a bad scan like any other, not one to pass over.
+            root = Path(dataset["root"])
+            subjects = found.find(root)
+        return {
+            subject: Scans(*(path.as_posix() for path in found.files(root, subject))) for subject in subjects
         }
 
     # ---- runs ---------------------------------------------------------------------------------
@@ -358,7 +389,18 @@ class Plan:
                     **self._definition(f"table {numeral}", number, dataset, masks, rows),
                     "numeral": numeral,
                 }
+        # Beyond the paper: each further dataset has a comparison of all methods.
+        for number, dataset in enumerate(self.further, max(TABLES) + 1):
+            found[number] = {
+                **self._definition(f"table {number}", number, dataset, None, None),
+                "numeral": str(number),
+            }
         return found
+
+    @property
+    def beside_paper(self) -> bool:
+        """Whether there are tables, and none that the paper has."""
+        return bool(self.table_definitions) and not set(self.table_definitions) & set(TABLES)
 
     def table_runs(self, number: int) -> list[Run]:
         """Return the runs that a table is made from."""
@@ -416,7 +458,7 @@ class Plan:
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
             )
         if rows is None:
-            rows = tuple((name, self.method(name).label[dataset]) for name in self.compared)
+            rows = tuple((name, self.method(name).label_on(dataset)) for name in self.compared)
         return {
             "number": number,
             "dataset": dataset,
@@ -448,7 +490,7 @@ class Plan:
     def curve_definition(self, dataset: str) -> list[list[str]]:
         """Return mask, method and label of every training of a dataset, for the training curves."""
         return [
-            [run.mask, run.method, self.method(run.method).label[dataset], str(run.seed)]
+            [run.mask, run.method, self.method(run.method).label_on(dataset), str(run.seed)]
             for run in self.runs
             if run.dataset == dataset and self.trained(run.method)
         ]

@@ -82,7 +82,7 @@ def footer(
     Args:
         results: folder of the experiment, with ``runs/``, ``masks/`` and ``data/``.
         experiment: its name.
-        dataset: ``ixi`` or ``fastmri``.
+        dataset: such as ``ixi``.
         masks: mask -> the name to print.
         runs: paths of the table's runs below ``runs/``; those that are not there are passed over.
         configuration: what ``config_sha256`` returns.

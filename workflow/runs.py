@@ -33,13 +33,7 @@ OPTIMISERS: dict[str, frozenset[str]] = {
 }
 PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
 # Imported by the training loop, but what they say of a training stands in its spec.
-_WITHOUT_EFFECT = {
-    "workflow/runs.py",
-    "workflow/sources.py",
-    "workflow/energy.py",
-    "workflow/further_metric.py",
-    "data_prep/files.py",
-}
+_WITHOUT_EFFECT = {"workflow/runs.py", "workflow/sources.py", "workflow/energy.py", "data_prep/files.py"}
 # Of the training's part of a spec, what changes no weight.
 _WITHOUT_WEIGHT = ("resident_gigabytes", "logger")
 
@@ -253,8 +247,8 @@ def training_sources(folder: str, mask: str) -> list[str]:
 
     Evaluation and what only reads specs and writes files are left out: editing them repeats no training.
     """
-    found = {*module_sources("workflow.learning"), *folder_sources(folder), *drawn_mask_sources(mask)}
-    return sorted(found - _WITHOUT_EFFECT)
+    loop = module_sources("workflow.learning", without=_WITHOUT_EFFECT)
+    return sorted({*loop, *folder_sources(folder), *drawn_mask_sources(mask)} - _WITHOUT_EFFECT)
 
 
 def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> dict[str, Any]:

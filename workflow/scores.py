@@ -13,13 +13,12 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import BadInput
+from data_prep.further_dataset import dataset_name, datasets
 from workflow.further_metric import further_metric
 
 METRICS = ("ssim", "psnr", "nmse")
 RISING = {"ssim": True, "psnr": True, "nmse": False}  # whether higher is better
 ALPHA = 0.05  # level of significance
-DATASET_NAMES = {"ixi": "IXI", "fastmri": "fastMRI"}
-MODALITIES = {"ixi": ("T2", "T1"), "fastmri": ("PDFS", "PD")}  # target, auxiliary
 _COLUMNS = ("dataset", "mask", "method", "seed", "subject", "slice", "level", *METRICS)
 
 
@@ -67,7 +66,7 @@ class Definition:
     @property
     def data_note(self) -> str:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        name = DATASET_NAMES[self.dataset]
+        name = dataset_name(self.dataset)
         return f"embedded data, not {name}" if self.source == "embedded" else name
 
 
@@ -104,7 +103,7 @@ def read_definition(text: str) -> Definition:
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"--definition: field {error} is missing or malformed; add it") from error
     choices = {
-        "dataset": (definition.dataset, tuple(DATASET_NAMES)),
+        "dataset": (definition.dataset, datasets()),
         "source": (definition.source, ("embedded", "published")),
         "convention": (definition.convention, ("volume", "slice")),
     }

@@ -5,10 +5,11 @@ declares them as inputs.
 """
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import cache
 from pathlib import Path
 
+from data_prep.further_dataset import further
 from data_prep.masks import families, parse_mask
 from methods.registry import installed_methods
 from workflow.further_metric import discover as further_metrics
@@ -24,8 +25,12 @@ _WITHOUT_EFFECT = {
 }
 
 
-def module_sources(module: str) -> list[str]:
+def module_sources(module: str, without: Set[str] = frozenset()) -> list[str]:
     """Return the files of ``module`` and of all first-party modules it imports, relative to the root.
+
+    Args:
+        module: dotted name.
+        without: files that are left out, with what only they import.
 
     Raises:
         ModuleNotFoundError: there is no such module; a rule without its sources would give stale results.
@@ -36,7 +41,7 @@ def module_sources(module: str) -> list[str]:
     waiting = [module]
     while waiting:
         path = _path_of(waiting.pop())
-        if path is None or path in found or path in _WITHOUT_EFFECT:
+        if path is None or path in found or path in _WITHOUT_EFFECT | without:
             continue
         found.add(path)
         waiting.extend(_imports(path))
@@ -78,6 +83,11 @@ def metric_sources(names: Iterable[str]) -> list[str]:
     """Return the files of further metrics and what they import."""
     found = further_metrics()
     return sorted({path for name in names for path in module_sources(found[name][0])})
+
+
+def dataset_sources(names: Iterable[str]) -> list[str]:
+    """Return the files of further datasets and what they import."""
+    return sorted({path for name in names for path in module_sources(further()[name][0])})
 
 
 def portable_name(source: str) -> str:

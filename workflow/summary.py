@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.errors import BadInput, run_command
+from data_prep.further_dataset import dataset_name
 from data_prep.masks import label
-from workflow.scores import DATASET_NAMES
 
 WIDTH = 100  # columns
 _FILES = (
@@ -55,7 +55,7 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
 def show(table: pd.DataFrame, console: Console) -> None:
     """Print a table's SSIM and PSNR beside the paper's, two masks side by side as the paper does."""
     first = table.iloc[0]
-    name = DATASET_NAMES[first["dataset"]]
+    name = dataset_name(first["dataset"])
     embedded = first["source"] == "embedded"
     data = f"embedded data, not {name}" if embedded else name
     volumes = int(table["volumes"].max())

@@ -18,14 +18,13 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from data_prep.further_dataset import contrasts, dataset_name, further_dataset
 from data_prep.masks import label, parse_mask
 from workflow.convergence import RULE
 from workflow.further_metric import further_metric
 from workflow.provenance import footer, read_json
 from workflow.scores import (
     ALPHA,
-    DATASET_NAMES,
-    MODALITIES,
     Cell,
     Definition,
     read_definition,
@@ -57,6 +56,7 @@ SUBJECTS = {
     "III": "Ablation of MANet",
     "IV": "Order of channel (C) and spatial (S) attention in MANet",
 }
+FURTHER_SUBJECT = "Comparison of methods"  # of tables that the paper does not have
 DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
 IN_PAPER = ("ssim", "psnr")
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
@@ -199,12 +199,17 @@ class Page:
     footer: str
 
 
-def comparison_headers(metrics: Iterable[str]) -> tuple[str, ...]:
+def in_print(definition: Definition) -> tuple[str, ...]:
+    """Return the metrics of which the paper prints values in this table."""
+    return IN_PAPER if definition.numeral in SUBJECTS else ()
+
+
+def comparison_headers(metrics: Iterable[str], in_paper: Iterable[str]) -> tuple[str, ...]:
     """Return the columns under a mask: the metrics, those of the paper with its value and the difference."""
     return tuple(
         text
         for metric in metrics
-        for text in ((header(metric), "paper", "Δ") if metric in IN_PAPER else (header(metric),))
+        for text in ((header(metric), "paper", "Δ") if metric in in_paper else (header(metric),))
     )
 
 
@@ -245,26 +250,26 @@ def _mask_title(row: dict[Any, Any]) -> str:
     return f"{label(row['mask'])} (realised {row['realised_acceleration']:.2f}×)"
 
 
-def _comparison(row: dict[Any, Any], metrics: tuple[str, ...]) -> tuple[Text, ...]:
+def _comparison(row: dict[Any, Any], definition: Definition) -> tuple[Text, ...]:
     cells = []
-    for metric in metrics:
+    for metric in definition.metrics:
         cells.append(_ours(row, metric))
-        if metric in IN_PAPER:
+        if metric in in_print(definition):
             cells += [Text(_paper(row, metric), "muted"), Text(_difference(row, metric), "muted")]
     return tuple(cells)
 
 
 def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Records) -> Block:
     """Tables I to III: one group of columns per mask, one row per method."""
-    rows, metrics = definition.rows, definition.metrics
-    headers = comparison_headers(metrics)
+    rows = definition.rows
+    headers = comparison_headers(definition.metrics, in_print(definition))
     return Block(
         stub="Method",
         groups=tuple((_mask_title(records[mask, rows[0].method]), headers) for mask in masks),
         rows=tuple(
             (
                 row.label,
-                tuple(cell for mask in masks for cell in _comparison(records[mask, row.method], metrics)),
+                tuple(cell for mask in masks for cell in _comparison(records[mask, row.method], definition)),
             )
             for row in rows
         ),
@@ -327,19 +332,25 @@ _DESCENT = {
 }
 
 
+def descent(dataset: str) -> str:
+    """Say what the embedded subjects of a dataset have in common."""
+    return _DESCENT.get(dataset) or further_dataset(dataset).descent
+
+
 def _title(definition: Definition) -> str:
-    target, auxiliary = MODALITIES[definition.dataset]
-    return f"{SUBJECTS[definition.numeral]}, {target} guided by {auxiliary} ({definition.data_note})"
+    target, auxiliary = contrasts(definition.dataset)
+    subject = SUBJECTS.get(definition.numeral, FURTHER_SUBJECT)
+    return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
 def _caption(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
-    name = DATASET_NAMES[definition.dataset]
+    name = dataset_name(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {name}: {_DESCENT[definition.dataset]}, so a split by "
+            f"Data: embedded semi-synthetic scans, not {name}: {descent(definition.dataset)}, so a split by "
             "subject does not separate anatomies."
         )
         difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
@@ -362,7 +373,7 @@ def _caption(definition: Definition, table: pd.DataFrame, statistics: pd.DataFra
         f"Mean ± population standard deviation over {counted}; {seeds}.",
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),
-        difference,
+        *((difference,) if in_print(definition) else ()),
         "Realised acceleration, ACS included: "
         + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
         + ".",
@@ -575,8 +586,11 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    if definition.numeral not in SUBJECTS:
-        raise BadInput(f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}")
+    if definition.numeral not in (*SUBJECTS, str(definition.number)):
+        raise BadInput(
+            f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}, or the "
+            "number of a table that the paper does not have"
+        )
     folder = results / "masks" / definition.dataset
     accelerations = {mask: realised_acceleration(folder, mask) for mask in definition.masks}
     statistics = read_statistics(results / "statistics" / f"table_{definition.number}.csv")

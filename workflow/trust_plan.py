@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
+from data_prep.further_dataset import datasets
 from methods.registry import discover
 from workflow.config import read_config
 from workflow.plan import Plan, Run, canonical
@@ -108,7 +109,7 @@ class TrustPlan:
             rows.append(
                 {
                     "method": name,
-                    "label": method.label[dataset],
+                    "label": method.label_on(dataset),
                     "auxiliary": method.needs_auxiliary,
                     "trained": method.trainable,
                 }
@@ -146,8 +147,8 @@ def main() -> None:
     """Command line entry point: list the probed runs and their options, or print a definition."""
     parser = argparse.ArgumentParser(prog="python -m workflow.trust_plan", description=__doc__)
     parser.add_argument("file", type=Path, help="configuration, such as config/trust.yaml")
-    parser.add_argument("--definition", choices=("ixi", "fastmri"), help="print a dataset's --definition")
-    parser.add_argument("--cost", choices=("ixi", "fastmri"), help="print the cost table's --definition")
+    parser.add_argument("--definition", choices=datasets(), help="print a dataset's --definition")
+    parser.add_argument("--cost", choices=datasets(), help="print the cost table's --definition")
     arguments = parser.parse_args()
     trust = TrustPlan(Plan(read_config(arguments.file), discover()))
     for dataset, define in (

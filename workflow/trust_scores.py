@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
-from workflow.scores import DATASET_NAMES
+from data_prep.further_dataset import dataset_name
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
@@ -60,7 +60,7 @@ class Definition:
     @property
     def data_note(self) -> str:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        name = DATASET_NAMES[self.dataset]
+        name = dataset_name(self.dataset)
         return f"embedded data, not {name}" if self.source == "embedded" else name
 
 

@@ -15,10 +15,10 @@ import pandas as pd
 
 from data_prep.errors import run_command
 from data_prep.files import replacing
+from data_prep.further_dataset import dataset_name
 from data_prep.masks import label
 from workflow.audit import CONVENTIONS
 from workflow.provenance import footer
-from workflow.scores import DATASET_NAMES
 from workflow.tables import Block, Page, Text, to_html, to_latex, to_markdown
 from workflow.trust_scores import (
     GROUND_TRUTH,
@@ -250,7 +250,7 @@ def _lesion_cells(record: dict[str, object], diverged: bool) -> tuple[Text, ...]
 
 
 def _data(definition: Definition) -> str:
-    name = DATASET_NAMES[definition.dataset]
+    name = dataset_name(definition.dataset)
     if definition.source == "embedded":
         return f"Data: embedded semi-synthetic scans, not {name}."
     return f"Data: {name}, published scans."

@@ -173,12 +173,12 @@ def test_the_dataset_is_recognised_by_content(root: Path, tmp_path: Path) -> Non
     assert check.recognise(root) == "ixi"
     knees = tmp_path / "fastmri" / "singlecoil_train"
     knees.mkdir(parents=True)
-    with pytest.raises(BadInput, match="neither"):
+    with pytest.raises(BadInput, match="holds no scans of IXI or fastMRI"):
         check.recognise(knees.parent)
     (knees / "file1000000.h5").touch()
     assert check.recognise(knees.parent) == "fastmri"
     (root / "file1000000.h5").touch()
-    with pytest.raises(BadInput, match="both"):
+    with pytest.raises(BadInput, match="holds scans of IXI and fastMRI"):
         check.recognise(root)
 
 

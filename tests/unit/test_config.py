@@ -115,7 +115,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
     [
         ({"colour": "red"}, "'colour'"),
         ({"datasets__ixi__maskz": []}, "'maskz'"),
-        ({"datasets__brats": {}}, "'brats'"),
+        ({"datasets__oasis": {}}, "'oasis'"),
         ({"training__epoch": 3}, "'epoch'"),
         ({"training__epochs": 0}, "training.epochs"),
         ({"training__epochs": {"ixi": 3, "knee": 3}}, "training.epochs"),

@@ -10,7 +10,6 @@ import nibabel
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from toy_head import toy_donor
 
 from data_prep import brain_anatomy as anatomy
 from data_prep import brain_scanner as scanner
@@ -18,6 +17,7 @@ from data_prep import embedded_brain
 from data_prep.embedded_brain import Settings, Subject, simulate, write_subject
 from data_prep.errors import BadInput
 from data_prep.ixi import Volume, embedded_subject_id, list_scans, load_volume
+from data_prep.made_up_donors import toy_donor
 from data_prep.random_fields import Grid, flow, resize, rotation, smooth_noise
 from data_prep.registration import head_mask, score
 

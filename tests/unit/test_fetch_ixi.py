@@ -17,7 +17,7 @@ from data_prep import fetch_ixi
 from data_prep.errors import BadInput
 from data_prep.fetch_ixi import ARCHIVES, Patience, fetch, parse_archives, unpack
 from tests.flaky_server import Server, serving
-from workflow.config import SCHEMA
+from workflow.config import schema
 
 NAMES = {modality: f"/IXI-{modality}.tar" for modality in ("T1", "T2")}
 QUICK = Patience(timeout=2.0, window=60.0, least=1, attempts=4, pause=0.0)
@@ -295,7 +295,9 @@ def test_folders_in_the_archive_and_other_files_do_not_matter(tmp_path: Path) ->
 
 
 def test_the_defaults_of_config_and_command_are_the_same() -> None:
-    documented = SCHEMA["properties"]["datasets"]["properties"]["ixi"]["properties"]["archives"]["properties"]
+    documented = schema()["properties"]["datasets"]["properties"]["ixi"]["properties"]["archives"][
+        "properties"
+    ]
     defaults = {
         modality: {key: entry["properties"][key]["default"] for key in ("url", "md5")}
         for modality, entry in documented.items()

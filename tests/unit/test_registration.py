@@ -15,7 +15,6 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
-from toy_head import toy_donor
 
 from data_prep import align_ixi, registration_report
 from data_prep.donors import cache_folder, write_donor
@@ -30,6 +29,7 @@ from data_prep.embedded_brain import (
 )
 from data_prep.errors import BadInput
 from data_prep.ixi import Volume, load_volume, save_volume, to_axial
+from data_prep.made_up_donors import toy_donor
 from data_prep.random_fields import Grid, rotation, smooth_noise
 from data_prep.registration import (
     Registration,

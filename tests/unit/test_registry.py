@@ -74,7 +74,10 @@ def test_a_label_may_differ_by_dataset(tmp_path):
     write(tmp_path, description(id="plain", label="Plain"), "plain")
     found = discover(tmp_path)
     assert found["new"].default.label == {"ixi": "New-T2", "fastmri": "New-PDFS"}
-    assert found["plain"].default.label == {"ixi": "Plain", "fastmri": "Plain"}
+    assert [found["plain"].default.label_on(name) for name in ("ixi", "fastmri", "brats")] == ["Plain"] * 3
+    assert [found["new"].default.label_on(name) for name in ("ixi", "brats")] == ["New-T2", "new"]
+    write(tmp_path, description(id="third", label={"ixi": "A", "fastmri": "B", "other": "C"}), "third")
+    assert discover(tmp_path)["third"].default.label_on("brats") == "C"
 
 
 def test_variants_and_sweep_points_are_methods(tmp_path):

@@ -14,6 +14,8 @@ docutils = pytest.importorskip("docutils.core")
 FOLDER = Path(__file__).parents[2] / "workflow" / "report"
 CASES = [
     *(("table.rst", {"number": n}, "", "fastmri" if n == "2" else "ixi") for n in "1234"),
+    ("table.rst", {"number": "5"}, "", "brats"),
+    ("pair.rst", {"dataset": "brats", "subject": "BraTS2021_90000"}, "align_further", ""),
     *(("figure.rst", {"number": n}, "", "fastmri" if n in "79" else "ixi") for n in "156789"),
     *(("mask.rst", {"dataset": d, "mask": m}, "", "") for d, masks in MASKS.items() for m in masks[:1]),
     ("registration.rst", {}, "", "ixi"),
@@ -43,11 +45,11 @@ def render(name, wildcards, rule, sources):
 
 @pytest.mark.parametrize(("name", "wildcards", "rule", "dataset"), CASES)
 def test_captions_render_and_name_the_source(name, wildcards, rule, dataset):
-    embedded = render(name, wildcards, rule, dict.fromkeys(MASKS, "embedded"))
-    published = render(name, wildcards, rule, dict.fromkeys(MASKS, "published"))
+    embedded = render(name, wildcards, rule, dict.fromkeys((*MASKS, "brats"), "embedded"))
+    published = render(name, wildcards, rule, dict.fromkeys((*MASKS, "brats"), "published"))
     assert "mbedded" not in published
     if dataset:
-        other = {"ixi": "IXI", "fastmri": "fastMRI"}[dataset]
+        other = {"ixi": "IXI", "fastmri": "fastMRI"}.get(dataset, dataset)
         assert f"not {other}" in embedded.replace("\n", " ")
     for value in wildcards.values():
         assert name != "overlay.rst" or value in embedded

@@ -11,6 +11,7 @@ from workflow.plan import Plan, canonical
 from workflow.provenance import config_sha256
 from data_prep.masks import parse_mask
 from workflow.sources import (
+    dataset_sources,
     drawn_mask_sources,
     folder_sources,
     mask_sources,
@@ -27,8 +28,9 @@ except BadInput as error:
 
 ROOT = PLAN.root
 DATASETS = PLAN.config["datasets"]
-# Of the further metrics: computed by evaluations, named and ranked by tables.
-FURTHER_SOURCES = metric_sources(PLAN.metrics)
+# Of the further metrics: computed by evaluations, named and ranked by tables, which name datasets too.
+METRIC_SOURCES = metric_sources(PLAN.metrics)
+NAMING_SOURCES = METRIC_SOURCES + dataset_sources(PLAN.further)
 
 
 def any_of(names):
@@ -45,7 +47,7 @@ def stop_without_scans():
 
 
 wildcard_constraints:
-    dataset="ixi|fastmri",
+    dataset=any_of(DATASETS),
     mask="[a-z0-9_]+",
     method="[a-z0-9_.-]+",
     seed="[0-9]+",

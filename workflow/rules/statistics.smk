@@ -4,7 +4,7 @@
 rule significance:
     input:
         metrics=f"{ROOT}/metrics.parquet",
-        further=FURTHER_SOURCES,
+        further=NAMING_SOURCES,
         source=module_sources("workflow.significance"),
     output:
         expand(

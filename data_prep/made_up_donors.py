@@ -1,12 +1,31 @@
-"""A made-up head on the template's grid, so that embedded brains can be tested without the donors."""
+"""A made-up head on the template's grid, to check and test embedded brains without the donors."""
 
+from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.brain_anatomy import CSF, GM, TEMPLATE, WM
+from data_prep.errors import BadInput
 from data_prep.random_fields import smooth_noise
+
+
+def write_toy_donors(folder: Path, names: Iterable[str]) -> None:
+    """Write made-up maps in the place of the donors'; only those of brains.
+
+    Raises:
+        BadInput: there is no made-up form of a map.
+    """
+    for seed, name in enumerate(sorted(names)):
+        if not name.startswith("brain_"):
+            raise BadInput(
+                f"there is no made-up donor {name!r}; give the folder of the real ones with --donors"
+            )
+        arrays: dict[str, Any] = {**toy_donor(seed)}
+        np.savez(folder / f"{name}.npz", **arrays)
 
 
 @cache

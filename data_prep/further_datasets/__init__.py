@@ -1,0 +1,1 @@
+"""One file per further dataset, found by existing; docs/adding_a_dataset.md."""
