@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from data_prep.errors import BadInput
 from data_prep.files import replacing
 from methods.registry import folder_path
-from workflow.further_metric import discover as further_metrics
 from workflow.sources import ROOT, drawn_mask_sources, folder_sources, module_sources, portable_name
 
 SCHEDULES = ("constant", "cosine")
@@ -209,9 +208,12 @@ def _valid(spec: RunSpec) -> RunSpec:
     if spec.trainable:
         _check_optimiser(spec.optimiser)
     _check_tune(spec)
-    for name in spec.metrics:
-        if name not in further_metrics():
-            raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(further_metrics())}")
+    if spec.metrics:
+        from workflow.further_metric import discover
+
+        for name in spec.metrics:
+            if name not in discover():
+                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(discover())}")
     return spec
 
 

@@ -9,10 +9,7 @@ from collections.abc import Iterable, Set
 from functools import cache
 from pathlib import Path
 
-from data_prep.further_dataset import further
-from data_prep.masks import families, parse_mask
 from methods.registry import installed_methods
-from workflow.further_metric import discover as further_metrics
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("data_prep", "methods", "workflow")
@@ -68,25 +65,35 @@ def folder_sources(folder: str) -> list[str]:
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
 
 
+# The registries below are loaded where they are needed: checking results (workflow.verify) loads no numpy.
+
+
 def mask_sources(mask: str) -> list[str]:
     """Return the files of a mask's family, which the step ``mask`` depends on beside its own."""
+    from data_prep.masks import families, parse_mask
+
     module, _ = families()[parse_mask(mask)[0].pattern]
     return module_sources(module)
 
 
 def drawn_mask_sources(mask: str) -> list[str]:
     """Return the files of a mask's family if training draws from it; a frozen mask's file tells all."""
+    from data_prep.masks import parse_mask
+
     return mask_sources(mask) if parse_mask(mask)[0].drawn else []
 
 
 def metric_sources(names: Iterable[str]) -> list[str]:
     """Return the files of further metrics and what they import."""
-    found = further_metrics()
-    return sorted({path for name in names for path in module_sources(found[name][0])})
+    from workflow.further_metric import discover
+
+    return sorted({path for name in names for path in module_sources(discover()[name][0])})
 
 
 def dataset_sources(names: Iterable[str]) -> list[str]:
     """Return the files of further datasets and what they import."""
+    from data_prep.further_dataset import further
+
     return sorted({path for name in names for path in module_sources(further()[name][0])})
 
 
