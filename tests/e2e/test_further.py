@@ -98,6 +98,7 @@ def test_every_run_is_scored_with_the_further_metric_and_the_table_shows_it(
     assert record["realised_acceleration"] == pytest.approx(6, rel=0.02)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "rules"),
     [
