@@ -59,6 +59,7 @@ def configured(workspace: Workspace, server: Server) -> Path:
     return workspace.configure(change)
 
 
+@pytest.mark.long
 def test_scans_come_through_all_faults_of_the_network_and_are_prepared(
     fresh: Workspace, finished: Workspace, server: Server
 ) -> None:

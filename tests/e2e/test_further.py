@@ -55,12 +55,14 @@ def ran(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.rmtree(workspace.folder)
 
 
+@pytest.mark.long
 def test_the_further_datasets_jobs_run_and_no_others(ran: Ran) -> None:
     workspace, config, outcome = ran
     assert outcome.rules == RULES
     assert NOTHING in workspace.dry(config=config).output
 
 
+@pytest.mark.long
 def test_its_scans_have_the_published_form_and_reach_the_splits(ran: Ran) -> None:
     results = ran[0].path(str(RESULTS))
     manifest = pd.read_csv(results / "data/brats/manifest.csv")
@@ -73,6 +75,7 @@ def test_its_scans_have_the_published_form_and_reach_the_splits(ran: Ran) -> Non
         assert (results / f"aligned/brats/{subject}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_every_run_is_scored_with_the_further_metric_and_the_table_shows_it(
     ran: Ran,
 ) -> None:

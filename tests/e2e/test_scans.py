@@ -151,6 +151,7 @@ def test_a_bad_scan_stops_the_run_with_a_sentence_and_costs_nothing_else(publish
         assert set(published.manifest(dataset)["source"]) == {"published"}
 
 
+@pytest.mark.long
 def test_bad_scans_are_excluded_by_name_and_the_run_goes_on(published: Published) -> None:
     broken = {"IXI990-HH-0001": "truncated or not NIfTI", "IXI991-HH-0001": "voxels are NaN"}
     for subject in broken:

@@ -26,6 +26,7 @@ def restore(workspace: Workspace) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.long
 def test_a_copy_without_times_is_valid_again_and_can_be_added_to(clone: Workspace) -> None:
     # Times alone made them look out of date.
     assert clone.dry().jobs != set()

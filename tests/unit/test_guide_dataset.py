@@ -18,15 +18,18 @@ def test_one_file_makes_a_dataset():
     assert files == ["data_prep/further_datasets/phantom.py", "config/mine.yaml"]
 
 
+@pytest.mark.long
 def test_the_checks_output_is_the_one_shown(transcript):
     found = output_of(transcript, "python -m data_prep.check_dataset")
     assert without_seconds(found) == shown(GUIDE, "phantom: ")
 
 
+@pytest.mark.long
 def test_the_new_dataset_is_tested_by_existing(transcript):
     assert re.search(r"^1 passed", output_of(transcript, "pytest"), flags=re.MULTILINE)
 
 
+@pytest.mark.long
 def test_a_configuration_may_name_it_and_the_workflow_plans_it(transcript):
     assert output_of(transcript, "python -m workflow.plan") == shown(GUIDE, "phantom/1d_uniform_6x/unet")
     listed = output_of(transcript, "snakemake -n")

@@ -25,15 +25,18 @@ def test_one_file_makes_a_family():
     assert files == ["data_prep/mask_families/random_points.py", "config/mine.yaml"]
 
 
+@pytest.mark.long
 def test_the_checks_output_is_the_one_shown(transcript):
     found = output_of(transcript, "python -m data_prep.check_mask")
     assert without_seconds(found) == shown(GUIDE, "2d_random: ")
 
 
+@pytest.mark.long
 def test_the_new_family_is_tested_by_existing(transcript):
     assert re.search(r"^6 passed", output_of(transcript, "pytest"), flags=re.MULTILINE)
 
 
+@pytest.mark.long
 def test_the_mask_is_frozen_with_its_record_and_picture(transcript, folder):
     record = json.loads((folder / "masks/2d_random_4x.json").read_text())
     assert record["realised_acceleration"] == pytest.approx(4, rel=1e-3)
@@ -42,6 +45,7 @@ def test_the_mask_is_frozen_with_its_record_and_picture(transcript, folder):
     assert (folder / "masks/2d_random_4x.png").is_file()
 
 
+@pytest.mark.long
 def test_a_configuration_may_name_it_and_the_workflow_plans_it(transcript):
     assert output_of(transcript, "python -m workflow.plan") == shown(GUIDE, "ixi/1d_uniform_6x/unet")
     listed = output_of(transcript, "snakemake -n")
