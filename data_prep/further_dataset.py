@@ -4,7 +4,6 @@ A further dataset has a target and an auxiliary image of each subject on one gri
 measured as IXI is: with frozen masks and simulated noise.
 """
 
-import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep import further_datasets
+from data_prep.discovery import entries_of
 from data_prep.errors import BadInput
 from data_prep.ixi import Volume, load_volume, to_axial
 
@@ -158,20 +158,7 @@ def further() -> dict[str, tuple[str, FurtherDataset]]:
     Raises:
         BadInput: a file defines no dataset, or one whose id another has; the message names the file.
     """
-    found: dict[str, tuple[str, FurtherDataset]] = {}
-    places = [Path(place) for place in further_datasets.__path__]
-    for path in sorted((path for place in places for path in place.glob("[!_]*.py")), key=lambda p: p.name):
-        module = f"{further_datasets.__name__}.{path.stem}"
-        try:
-            dataset = getattr(importlib.import_module(module), "DATASET", None)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
-        if not isinstance(dataset, FurtherDataset):
-            raise BadInput(f"{path}: DATASET is no FurtherDataset; define one (docs/adding_a_dataset.md)")
-        if dataset.id in found:
-            raise BadInput(f"{path}: {found[dataset.id][0]} has the id {dataset.id!r} too; rename one")
-        found[dataset.id] = module, dataset
-    return dict(sorted(found.items()))
+    return entries_of(further_datasets, "DATASET", FurtherDataset, "id", "docs/adding_a_dataset.md")
 
 
 def further_dataset(name: str) -> FurtherDataset:

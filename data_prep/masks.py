@@ -8,7 +8,6 @@ patterns are the files of ``data_prep/mask_families/``, found by existing.
 import argparse
 import csv
 import hashlib
-import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from data_prep import mask_families
+from data_prep.discovery import entries_of
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.mask_family import Mask, MaskFamily
@@ -35,20 +35,7 @@ def families() -> dict[str, tuple[str, MaskFamily]]:
     Raises:
         BadInput: a file defines no family, or one whose pattern another has; the message names the file.
     """
-    found: dict[str, tuple[str, MaskFamily]] = {}
-    places = [Path(place) for place in mask_families.__path__]
-    for path in sorted((path for place in places for path in place.glob("[!_]*.py")), key=lambda p: p.name):
-        module = f"{mask_families.__name__}.{path.stem}"
-        try:
-            family = getattr(importlib.import_module(module), "FAMILY", None)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
-        if not isinstance(family, MaskFamily):
-            raise BadInput(f"{path}: FAMILY is no MaskFamily; define one (docs/adding_a_mask.md)")
-        if family.pattern in found:
-            other = found[family.pattern][0]
-            raise BadInput(f"{path}: {other} has the pattern {family.pattern!r} too; rename one")
-        found[family.pattern] = module, family
+    found = entries_of(mask_families, "FAMILY", MaskFamily, "pattern", "docs/adding_a_mask.md")
     return dict(sorted(found.items(), key=lambda entry: (entry[1][1].order, entry[0])))
 
 

@@ -3,16 +3,15 @@
 A configuration chooses among them (``metrics``). They are computed in double precision on the CPU.
 """
 
-import importlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.discovery import entries_of
 from data_prep.errors import BadInput
 from workflow import further_metrics
 
@@ -67,20 +66,7 @@ def discover() -> dict[str, tuple[str, FurtherMetric]]:
     Raises:
         BadInput: a file defines no metric, or one whose id another has; the message names the file.
     """
-    found: dict[str, tuple[str, FurtherMetric]] = {}
-    places = [Path(place) for place in further_metrics.__path__]
-    for path in sorted((path for place in places for path in place.glob("[!_]*.py")), key=lambda p: p.name):
-        module = f"{further_metrics.__name__}.{path.stem}"
-        try:
-            metric = getattr(importlib.import_module(module), "METRIC", None)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
-        if not isinstance(metric, FurtherMetric):
-            raise BadInput(f"{path}: METRIC is no FurtherMetric; define one (docs/adding_a_metric.md)")
-        if metric.id in found:
-            raise BadInput(f"{path}: {found[metric.id][0]} has the id {metric.id!r} too; rename one")
-        found[metric.id] = module, metric
-    return dict(sorted(found.items()))
+    return entries_of(further_metrics, "METRIC", FurtherMetric, "id", "docs/adding_a_metric.md")
 
 
 def further_metric(name: str) -> FurtherMetric:
