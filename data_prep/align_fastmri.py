@@ -9,7 +9,6 @@ random.
 """
 
 import argparse
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,6 +33,7 @@ from data_prep.fastmri import (
     signal_in_padding,
 )
 from data_prep.files import replacing
+from data_prep.hashes import sha256_of
 from data_prep.registration import mutual_information
 
 Volume = NDArray[np.float32]
@@ -325,14 +325,6 @@ def draw_overlay(aligned: Aligned, path: Path) -> None:
     plt.close(figure)
 
 
-def _sha256(path: Path) -> str:
-    """Hash a file; a missing one, which opening reports, has none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def main() -> None:
     """Align one pair and write its three files."""
     parser = argparse.ArgumentParser(prog="python -m data_prep.align_fastmri", description=__doc__)
@@ -373,8 +365,8 @@ def main() -> None:
         split_hint=arguments.split_hint,
         target_file=arguments.pdfs.name,
         auxiliary_file=arguments.pd.name,
-        target_sha256=_sha256(arguments.pdfs),
-        auxiliary_sha256=_sha256(arguments.pd),
+        target_sha256=sha256_of(arguments.pdfs),
+        auxiliary_sha256=sha256_of(arguments.pd),
     )
     try:
         pdfs, pd = open_scan(arguments.pdfs), open_scan(arguments.pd)

@@ -6,7 +6,6 @@ and ``.png``. Nothing is interpolated: the dataset's file reads both scans onto 
 """
 
 import argparse
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +14,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.align_ixi import central
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import FurtherDataset, further_dataset
-from data_prep.ixi import Volume
+from data_prep.hashes import sha256_of
+from data_prep.ixi import Volume, central
 from data_prep.prepare import Record
 
 
@@ -51,8 +50,8 @@ def begin(dataset: FurtherDataset, subject: str, source: str, target: Path, auxi
         # With their folders: names alone may be the same for every subject.
         target_file=dataset.target_file.format(subject=subject),
         auxiliary_file=dataset.auxiliary_file.format(subject=subject),
-        target_sha256=_sha256(target),
-        auxiliary_sha256=_sha256(auxiliary),
+        target_sha256=sha256_of(target),
+        auxiliary_sha256=sha256_of(auxiliary),
         score_before=None,
         score_after=None,
         split_hint="",
@@ -147,14 +146,6 @@ def shown(image: NDArray[np.float32]) -> NDArray[np.float32]:
     signal = image[image > 0]
     bright = float(np.percentile(signal, 99.5)) if signal.size else 1.0
     return np.asarray(np.clip(image / bright, 0, 1), dtype=np.float32)
-
-
-def _sha256(path: Path) -> str:
-    """Hash a file; a missing one, which reading reports, has none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> None:

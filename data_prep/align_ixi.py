@@ -7,7 +7,6 @@ cubic B-splines.
 """
 
 import argparse
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
-from data_prep.ixi import Volume, check_single, load_volume, parse_scan_name, to_axial
+from data_prep.hashes import sha256_of
+from data_prep.ixi import Volume, central, check_single, load_volume, parse_scan_name, to_axial
 from data_prep.registration import (
     Registration,
     RegistrationFailed,
@@ -186,23 +186,6 @@ def check_transform(
     return turn, shift
 
 
-def central(volume: Volume, shape: tuple[int, int, int]) -> Volume:
-    """Crop to the central ``shape``, or pad with zeros about the centre, axis by axis."""
-    data, origin = volume.data, np.zeros(3)
-    for axis, (have, want) in enumerate(zip(volume.data.shape, shape, strict=True)):
-        start = (have - want) // 2
-        origin[axis] = start
-        if start >= 0:
-            data = np.take(data, np.arange(start, start + want), axis)
-        else:
-            width = [(0, 0)] * 3
-            width[axis] = (-start, want - have + start)
-            data = np.pad(data, width)
-    affine = volume.affine.copy()
-    affine[:3, 3] += volume.affine[:3, :3] @ origin
-    return Volume(data, affine)
-
-
 def excluded(record: Record, reason: str, matrix: int) -> Aligned:
     """Return the empty result of a subject that cannot be used."""
     nothing = np.zeros((matrix, matrix, 0), np.float32)
@@ -310,14 +293,6 @@ def _draw_plane(
 # ---- command line -----------------------------------------------------------------------------
 
 
-def _sha256(path: Path) -> str:
-    """Hash a file; a missing one, which loading reports, has none."""
-    if not path.is_file():
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def main() -> None:
     """Align one subject and write its three files."""
     parser = argparse.ArgumentParser(
@@ -348,8 +323,8 @@ def main() -> None:
         group=name.group,
         target_file=options.t2.name,
         auxiliary_file=options.t1.name,
-        target_sha256=_sha256(options.t2),
-        auxiliary_sha256=_sha256(options.t1),
+        target_sha256=sha256_of(options.t2),
+        auxiliary_sha256=sha256_of(options.t1),
     )
     try:
         for path in (options.t1, options.t2):

@@ -90,6 +90,23 @@ class Volume:
         return np.asarray(np.linalg.norm(self.affine[:3, :3], axis=0))
 
 
+def central(volume: Volume, shape: tuple[int, int, int]) -> Volume:
+    """Crop to the central ``shape``, or pad with zeros about the centre, axis by axis."""
+    data, origin = volume.data, np.zeros(3)
+    for axis, (have, want) in enumerate(zip(volume.data.shape, shape, strict=True)):
+        start = (have - want) // 2
+        origin[axis] = start
+        if start >= 0:
+            data = np.take(data, np.arange(start, start + want), axis)
+        else:
+            width = [(0, 0)] * 3
+            width[axis] = (-start, want - have + start)
+            data = np.pad(data, width)
+    affine = volume.affine.copy()
+    affine[:3, 3] += volume.affine[:3, :3] @ origin
+    return Volume(data, affine)
+
+
 def parse_scan_name(path: Path | str) -> ScanName:
     """Read subject, site and modality from a file name.
 

@@ -14,10 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.align_ixi import central
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
-from data_prep.ixi import Volume, load_volume, to_axial
+from data_prep.ixi import Volume, central, load_volume, to_axial
 from data_prep.prepare import parse_subjects, read_record
 
 

@@ -7,9 +7,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from data_prep.align_ixi import central
 from data_prep.errors import BadInput
-from data_prep.ixi import load_volume, save_volume, to_axial
+from data_prep.ixi import central, load_volume, save_volume, to_axial
 from data_prep.lesion_labels import lesion_labels
 from workflow.lesions import false_spots, known_lesions, recovered, score_lesions
 
