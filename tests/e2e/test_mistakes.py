@@ -1,7 +1,6 @@
 """Mistakes and mishaps end the run with one sentence; once mended, the next run loses nothing."""
 
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -124,11 +123,7 @@ SPLITS = "results/tiny/data/ixi"
 def test_a_file_size_limit_is_told_and_the_next_run_goes_on(copy: Workspace) -> None:
     largest = copy.path(f"{SPLITS}/train.h5").stat().st_size
     shutil.rmtree(copy.path(SPLITS))
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (largest // 2, resource.RLIM_INFINITY))
-
-    outcome = copy.run(f"{SPLITS}/manifest.csv", preexec_fn=limit)
+    outcome = copy.run(f"{SPLITS}/manifest.csv", largest_file=largest // 2)
     assert outcome.status != 0
     assert outcome.sentence.startswith(f"{SPLITS}/train.h5: File too large; check ")
     assert "free disk space, then run again" in outcome.sentence
@@ -164,11 +159,7 @@ def test_a_disk_that_fills_during_a_training_is_told_and_the_next_run_goes_on(co
     # Wide enough that its state is larger than any file that Snakemake itself writes.
     changed = copy.configure(lambda content: content["methods"]["unet"]["parameters"].update(channels=16))
     target = "results/tiny/runs/ixi/1d_uniform_6x/unet/seed0/metrics.csv"
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))
-
-    outcome = copy.run(target, config=changed, preexec_fn=limit)
+    outcome = copy.run(target, config=changed, largest_file=300_000)
     assert outcome.status != 0
     assert outcome.sentence.startswith(f"{Path(target).parent}/resume/state.pt: File too large; check ")
     outcome = copy.complete(target, config=changed)

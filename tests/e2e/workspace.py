@@ -137,10 +137,22 @@ class Workspace:
         return Path(name)
 
     def start(
-        self, *arguments: str, config: Path = CONFIG, cores: int = 2, **options: Any
+        self,
+        *arguments: str,
+        config: Path = CONFIG,
+        cores: int = 2,
+        largest_file: int | None = None,
+        **options: Any,
     ) -> subprocess.Popen[str]:
-        """Start Snakemake in a process group of its own, as a shell does."""
+        """Start Snakemake in a process group of its own, as a shell does.
+
+        Args:
+            largest_file: bytes (in steps of 1024) that a file may grow to, in place of a disk that fills.
+        """
         command = ["snakemake", *arguments, "--cores", str(cores), "--configfile", str(config), "--nocolor"]
+        if largest_file is not None:
+            limit = f'ulimit -S -f {largest_file // 1024}; exec "$@"'
+            command = ["bash", "-c", limit, "bash", *command]
         return subprocess.Popen(
             command,
             cwd=self.folder,

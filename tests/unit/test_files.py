@@ -1,7 +1,6 @@
 """A result stands under its name whole or not at all."""
 
 import errno
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -55,21 +54,17 @@ WRITERS = {
 def test_a_full_disk_is_told_by_name_in_one_sentence_and_leaves_nothing(tmp_path: Path, writer: str) -> None:
     path = tmp_path / "data.h5"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom data_prep.errors import run_command\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom data_prep.errors import run_command\n"
         "from data_prep.files import replacing\n"
-        f"path, FULL = Path(sys.argv[1]), {FULL}\n"
+        f"path, FULL, limit = Path(sys.argv[1]), {FULL}, int(sys.argv[2])\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))\n"
         "def main():\n" + "".join(f"    {line}\n" for line in writer.splitlines()) + "run_command(main)"
     )
 
     def run(limit: int) -> subprocess.CompletedProcess[str]:
-        def limited() -> None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-        command = [sys.executable, "-c", code, str(path)]
+        command = [sys.executable, "-c", code, str(path), str(limit)]
         root = Path(__file__).parents[2]
-        return subprocess.run(
-            command, cwd=root, preexec_fn=limited, capture_output=True, text=True, check=False
-        )
+        return subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
 
     done = run(FULL // 2)
     assert done.returncode == 1

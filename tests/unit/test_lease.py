@@ -15,6 +15,8 @@ from data_prep.errors import BadInput
 from workflow import lease
 from workflow.lease import Device
 
+ROOT = Path(__file__).parents[2]
+
 LISTING = """\
 GPU 0: NVIDIA H200 (UUID: GPU-aaaa1111-0000)
 GPU 1: NVIDIA H200 (UUID: GPU-bbbb2222-0000)
@@ -219,17 +221,14 @@ def test_two_users_share_the_locks():
 def _two_users_share_the_locks(folder: Path) -> None:
     mine = lease._try_lock(folder, Device("0", "0"))
     assert mine is not None
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            os.setuid(65534)
-            taken = lease._try_lock(folder, Device("0", "0")) is not None
-            free = lease._try_lock(folder, Device("1", "1")) is not None
-            status = 0 if free and not taken else 1
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    # A program of its own: a fork of this one would have its locks, but not the threads that release them.
+    other_user = (
+        "import os, sys\nfrom pathlib import Path\nfrom workflow.lease import Device, _try_lock\n"
+        "os.setuid(65534)\n"
+        "taken, free = (_try_lock(Path(sys.argv[1]), Device(name, name)) for name in '01')\n"
+        "sys.exit(0 if taken is None and free is not None else 1)\n"
+    )
+    subprocess.run([sys.executable, "-c", other_user, str(folder)], cwd=ROOT, check=True)
     # And the other way round: a file made by the other user.
     assert lease._try_lock(folder, Device("1", "1")) is not None
 
