@@ -35,7 +35,7 @@ from methods.contract import ReconstructionModel
 from workflow.acquisition import Acquisition, epoch_order
 from workflow.energy import EnergyMeter
 from workflow.execution import TERMINATED, Termination, prefer_deterministic, save_atomically
-from workflow.runs import RunSpec, differences, identity_hash
+from workflow.runs import RunSpec, TrainingSpec, differences, identity_hash
 
 # How many steps a GPU may run ahead before the host waits for it, to see whether the loss is still a number.
 LOOK_EVERY = 20
@@ -85,9 +85,15 @@ class Progress:
     energy_joules: float | None = 0.0
 
 
-def learning_rate(base: float, schedule: str, step: int, steps: int) -> float:
-    """Return the rate of one step (of ``steps``, from 0); ``cosine`` falls from ``base`` towards zero."""
-    return base if schedule == "constant" else base * (1 + math.cos(math.pi * step / steps)) / 2
+def learning_rate(base: float, training: TrainingSpec, step: int, steps: int) -> float:
+    """Return the rate of one step (of ``steps``, from 0).
+
+    ``cosine`` falls from ``base`` towards zero. Over the first ``warm_up`` of the steps it rises to that.
+    """
+    rising = training.warm_up * steps
+    if step + 1 < rising:
+        base *= (step + 1) / rising
+    return base if training.schedule == "constant" else base * (1 + math.cos(math.pi * step / steps)) / 2
 
 
 def make_optimiser(parameters: Iterator[nn.Parameter], settings: Mapping[str, Any]) -> Optimizer:
@@ -348,17 +354,17 @@ class Training:
         else:
             progress.energy_joules += joules - joules_before
 
+    def _rate(self, step: int, steps_per_epoch: int) -> float:
+        """Return the learning rate of a step of the current epoch."""
+        training = self.spec.training
+        done, steps = self.progress.epoch * steps_per_epoch, training.epochs * steps_per_epoch
+        return learning_rate(self.spec.optimiser["lr"], training, done + step, steps)
+
     def _step(self, positions: list[int], step: int, steps_per_epoch: int) -> Tensor:
         """Take one optimiser step and return its loss, of several processes this one's share of it."""
         spec, epoch = self.spec, self.progress.epoch
-        rate = learning_rate(
-            spec.optimiser["lr"],
-            spec.training.schedule,
-            epoch * steps_per_epoch + step,
-            spec.training.epochs * steps_per_epoch,
-        )
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate(step, steps_per_epoch)
         # Measured whole in every process: all draw the same noise, each for its own slices.
         batch = Batch(*self.acquisition.fresh(self.stores["train"], positions, spec.seed, epoch, step))
         # For dropout, and whatever else a method draws from torch's own generators.
@@ -423,8 +429,8 @@ class Training:
     def _close_epoch(self, val_loss: float, val_psnr: float) -> None:
         """Add the epoch to the history, keep its weights if they are the best, and open the next."""
         progress, training = self.progress, self.spec.training
-        train_loss = progress.loss_sum / len(self.stores["train"])
-        rate = learning_rate(self.spec.optimiser["lr"], training.schedule, progress.epoch, training.epochs)
+        slices = len(self.stores["train"])
+        train_loss = progress.loss_sum / slices
         # NaN is never below anything, but min() would keep it.
         earlier = [row["val_loss"] for row in progress.history if math.isfinite(row["val_loss"])]
         best = min(earlier, default=math.inf)
@@ -434,7 +440,7 @@ class Training:
                 "train_loss": train_loss,
                 "val_loss": val_loss,
                 "val_psnr": val_psnr,
-                "learning_rate": rate,
+                "learning_rate": self._rate(0, math.ceil(slices / training.batch_size)),
                 "seconds": progress.seconds,
             }
         )

@@ -337,7 +337,7 @@ class Plan:
             training["epochs"] = training["epochs"][run.dataset]
         if not method.trainable:
             # Nothing that only training reads may repeat an evaluation.
-            training |= {"epochs": 1, "schedule": "constant", "gradient_clip": None}
+            training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
             training |= {"channels_last": False, "devices": 1, "logger": "csv"}
         return canonical(
             {

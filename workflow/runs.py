@@ -46,6 +46,7 @@ class TrainingSpec:
         batch_size: slices per optimiser step, and per forward pass of validation and evaluation.
         threads: torch threads on the CPU; another number may change the last bits.
         schedule: of the learning rate, ``constant`` or ``cosine``.
+        warm_up: share of the steps over which the learning rate rises from zero.
         precision: ``32-true`` or ``bf16-mixed``.
         resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
         gradient_clip: largest norm of the gradient; None does not clip.
@@ -60,6 +61,7 @@ class TrainingSpec:
     schedule: str
     precision: str
     resident_gigabytes: float
+    warm_up: float = 0.0
     gradient_clip: float | None = None
     channels_last: bool = False
     devices: int = 1
@@ -192,6 +194,7 @@ def _valid(spec: RunSpec) -> RunSpec:
         ("training.batch_size", training.batch_size >= 1, "at least 1"),
         ("training.threads", training.threads >= 1, "at least 1"),
         ("training.schedule", training.schedule in SCHEDULES, " or ".join(SCHEDULES)),
+        ("training.warm_up", 0 <= training.warm_up < 1, "at least 0 and below 1"),
         ("training.precision", training.precision in PRECISIONS, " or ".join(PRECISIONS)),
         ("training.resident_gigabytes", training.resident_gigabytes >= 0, "at least 0"),
         ("training.gradient_clip", clip is None or clip > 0, "null or above 0"),

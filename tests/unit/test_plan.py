@@ -193,6 +193,7 @@ def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
         "epochs": {"ixi": 7, "fastmri": 9},
         "batch_size": 2,
         "schedule": "cosine",
+        "warm_up": 0.1,
         "gradient_clip": 1.0,
         "channels_last": True,
     }

@@ -101,6 +101,7 @@ def test_an_untrained_method_needs_no_optimiser():
         {"optimiser__lr": 0.02},
         {"training__epochs": 4},
         {"training__threads": 2},
+        {"training__warm_up": 0.1},
         {"training__gradient_clip": 1.0},
         {"training__channels_last": True},
         {"training__devices": 2},

@@ -198,19 +198,28 @@ def test_every_optimiser_takes_its_options_and_learns(ixi, tmp_path, optimiser):
 
 
 def test_the_rate_follows_the_schedule():
-    assert [learning_rate(2.0, "constant", step, 4) for step in range(4)] == [2.0] * 4
-    cosine = [learning_rate(2.0, "cosine", step, 4) for step in range(5)]
+    def rates(steps: range, **changes: Any) -> list[float]:
+        training = tiny_spec(**{f"training__{name}": value for name, value in changes.items()}).training
+        return [learning_rate(2.0, training, step, 4) for step in steps]
+
+    assert rates(range(4), schedule="constant") == [2.0] * 4
+    cosine = rates(range(5), schedule="cosine")
     assert cosine == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0, 1 - math.sqrt(0.5), 0.0])
+    assert rates(range(4), schedule="constant", warm_up=0.75) == pytest.approx([2 / 3, 4 / 3, 2.0, 2.0])
+    warm = rates(range(5), schedule="cosine", warm_up=0.5)
+    assert warm == pytest.approx([cosine[0] / 2, *cosine[1:]])
 
 
-def test_the_optimiser_gets_the_scheduled_rate_at_every_step(ixi, tmp_path):
-    spec = tiny_spec(training__epochs=2, training__batch_size=6)
+@pytest.mark.parametrize("warm_up", [0.0, 0.8])
+def test_the_optimiser_gets_the_scheduled_rate_at_every_step(ixi, tmp_path, warm_up):
+    spec = tiny_spec(training__epochs=2, training__batch_size=6, training__warm_up=warm_up)
     training = training_of(ixi, spec, Toy(), tmp_path / "state.pt")
     rates = []
     step = training.optimiser.step
     training.optimiser.step = lambda: (rates.append(training.optimiser.param_groups[0]["lr"]), step())
     training.fit()
-    assert rates == [learning_rate(0.01, "cosine", i, 4) for i in range(4)]
+    assert rates == [learning_rate(0.01, spec.training, i, 4) for i in range(4)]
+    assert [row["learning_rate"] for row in training.progress.history] == rates[::2]
 
 
 def test_clipping_bounds_the_gradient(ixi, tmp_path):
