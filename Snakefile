@@ -28,6 +28,7 @@ include: "workflow/rules/figures.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/trust.smk"
+include: "workflow/rules/index.smk"
 
 
 # Everything that provenance.json lists; a new target belongs here.
@@ -39,6 +40,7 @@ rule everything:
         rules.significance.output,
         [] if PLAN.beside_paper else rules.claims.output,
         rules.trust.input,
+        rules.index.output,
         PLAN.pair_lists(),
 
 

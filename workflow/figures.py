@@ -6,9 +6,8 @@ is cut, whatever the number of methods.
 """
 
 import argparse
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -28,9 +27,8 @@ from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import contrasts
 from data_prep.masks import label
 from workflow import style
-from workflow.scores import Cell, Definition, Row, read_definition, read_metrics, summarise
-
-Image = NDArray[np.floating]
+from workflow.examples import Block, Example, Image, error_limit, read_blocks, window
+from workflow.scores import Cell, Definition, read_definition, read_metrics, summarise
 
 GAP = 0.035  # inches between panels
 TITLE = 0.15  # height of a line above a panel
@@ -42,102 +40,6 @@ BLOCK_SPACING = 0.16  # beside a block
 METHODS_PER_BAND = 6
 LARGEST_PANEL = 1.45
 PAPER_CHOICE = (0.4, 0.6)  # alpha, beta of the paper
-
-
-@dataclass(frozen=True)
-class Example:
-    """One example slice of a run, in scanner units.
-
-    Attributes:
-        subject: whose slice it is.
-        index: number of the slice in its volume.
-        target: ground truth (height, width).
-        auxiliary: fully sampled auxiliary (height, width).
-        zero_filled: |F^-1 k_u| (height, width).
-        reconstruction: (height, width); NaN where the training diverged.
-        mask: sampled positions, bool (height or 1, width).
-        psnr: of the reconstruction in decibels, slice convention.
-        ssim: of the reconstruction, slice convention.
-        zero_filled_psnr: of the zero-filled image.
-        zero_filled_ssim: of the zero-filled image.
-    """
-
-    subject: str
-    index: int
-    target: Image
-    auxiliary: Image
-    zero_filled: Image
-    reconstruction: Image
-    mask: NDArray[np.bool_]
-    psnr: float
-    ssim: float
-    zero_filled_psnr: float
-    zero_filled_ssim: float
-
-    @property
-    def diverged(self) -> bool:
-        """Whether there is no reconstruction to show."""
-        return not bool(np.isfinite(self.reconstruction).all())
-
-    @property
-    def error(self) -> Image:
-        """|reconstruction - target| as a fraction of the slice's maximum (height, width)."""
-        error: Image = np.abs(self.reconstruction - self.target) / self.target.max()
-        return error
-
-
-_ARRAYS = [field for field in fields(Example) if field.name != "index"]
-
-
-def read_example(results: Path, definition: Definition, mask: str, method: str) -> Example | None:
-    """Return a run's first example slice (first seed), or None where there is no run.
-
-    Raises:
-        BadInput: the file is damaged or lacks an array.
-    """
-    seed = f"seed{definition.seeds[0]}"
-    path = results / "runs" / definition.dataset / mask / method / seed / "examples.npz"
-    if not path.exists():
-        return None
-    try:
-        with np.load(path) as arrays:
-            first: dict[str, Any] = {field.name: arrays[field.name][0] for field in _ARRAYS}
-            return Example(subject=str(first.pop("subject")), index=int(arrays["slice"][0]), **first)
-    except (KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path}: not a complete examples file ({error}); evaluate this run again") from error
-
-
-@dataclass(frozen=True)
-class Block:
-    """All that one mask's part of a comparison shows."""
-
-    mask: str
-    reference: Example
-    columns: tuple[tuple[Row, Example | None], ...]
-
-
-def read_block(results: Path, definition: Definition, mask: str) -> Block:
-    """Gather one mask's examples.
-
-    Raises:
-        BadInput: no method has an example, or methods were evaluated on different slices.
-    """
-    columns = [(row, read_example(results, definition, mask, row.method)) for row in definition.rows]
-    found = [(row, example) for row, example in columns if example is not None]
-    if not found:
-        raise BadInput(
-            f"{results}/runs/{definition.dataset}/{mask}: no run has examples.npz; "
-            "evaluate a method under this mask"
-        )
-    reference = found[0][1]
-    for row, example in found:
-        same = (example.subject, example.index) == (reference.subject, reference.index)
-        if not same or not np.array_equal(example.target, reference.target):
-            raise BadInput(
-                f"{results}/runs/{definition.dataset}/{mask}/{row.method}: examples.npz shows another "
-                f"slice than {found[0][0].method}'s; evaluate both on the same test split"
-            )
-    return Block(mask, reference, tuple(columns))
 
 
 # ---- pieces ---------------------------------------------------------------------------------------
@@ -169,30 +71,6 @@ class Canvas:
         axes = self.axes(x, y, width, height)
         axes.set_axis_off()
         return axes
-
-
-def window(target: Image) -> tuple[float, float]:
-    """Return the display window of a target and all its reconstructions: 0 to its 99.7th percentile."""
-    return 0.0, max(float(np.percentile(target, 99.7)), float(np.finfo(np.float32).tiny))
-
-
-def error_limit(blocks: Sequence[Block]) -> float:
-    """Return the one end of the error scale of a figure: two digits or fewer, rarely exceeded.
-
-    It is the 98th percentile over the pixels of the anatomy of all methods and masks, rounded up to
-    0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5 or 1, so that one zero-filled edge does not darken the rest.
-    """
-    steps = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 1.0)
-    pixels = [
-        example.error[example.target > 0.05 * example.target.max()]
-        for block in blocks
-        for _, example in block.columns
-        if example is not None and not example.diverged
-    ]
-    if not pixels:
-        return steps[-1]
-    high = float(np.percentile(np.concatenate(pixels), 98))
-    return next((step for step in steps if high <= step), steps[-1])
 
 
 def _show(axes: Axes, image: Image, limits: tuple[float, float], colours: str = "gray") -> None:
@@ -268,7 +146,7 @@ def fitted(text: str, width: float, size: float = 7) -> tuple[list[str], float]:
 def draw_modalities(definition: Definition, results: Path) -> Figure:
     """Fig. 1: auxiliary, target, and the zero-filled target side by side."""
     mask = definition.masks[0]
-    example = read_block(results, definition, mask).reference
+    example = read_blocks(results, definition, mask)[0].reference
     target, auxiliary = contrasts(definition.dataset)
     height, width = example.target.shape
     panel = (style.COLUMN_WIDTH - 2 * GAP) / 3
@@ -359,7 +237,7 @@ def _grid(labels: Sequence[str], across: int, down: int, aspect: float) -> Grid:
 
 def draw_comparison(definition: Definition, results: Path) -> Figure:
     """Figs. 5 to 8: per mask a block of reconstructions, and below each its error on one shared scale."""
-    blocks = [read_block(results, definition, mask) for mask in definition.masks]
+    blocks = [read_blocks(results, definition, mask)[0] for mask in definition.masks]
     labels = [row.label for row in definition.rows]
     across = 2 if len(labels) <= 3 and len(blocks) > 2 else 1
     down = ceil(len(blocks) / across)

@@ -63,6 +63,19 @@ def test_every_figure_is_drawn(finished: Workspace, plan: Plan) -> None:
         assert (folder / f"figure_{number}.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_one_page_shows_all_of_it_and_is_listed(finished: Workspace, plan: Plan) -> None:
+    page = (finished.results / "index.html").read_bytes()
+    assert len(page) < 15_000_000
+    text = page.decode()
+    for number in plan.table_definitions:
+        assert f'id="table_{number}"' in text
+        assert f'id="significance_{number}"' in text
+    assert text.count('class="enlarge"') == len(plan.figure_definitions) + len(plan.table_definitions) + 2
+    assert str(finished.folder) not in text
+    listed = json.loads((finished.results / "provenance.json").read_text(encoding="utf-8"))["outputs"]
+    assert "index.html" in listed
+
+
 def test_data_and_masks_carry_their_records(finished: Workspace, plan: Plan) -> None:
     for dataset, subjects in plan.subjects.items():
         manifest = pd.read_csv(finished.results / "data" / dataset / "manifest.csv")

@@ -25,6 +25,7 @@ RULES = {
     "significance": 1,
     "table": 1,
     "training_curves": 1,
+    "index": 1,
     "provenance": 1,
 }
 

@@ -29,6 +29,7 @@ def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) 
         "significance": 1,
         "table": 4,
         "claims": 1,
+        "index": 1,
         "provenance": 1,
         "figure": 6,
         "training_curves": 2,

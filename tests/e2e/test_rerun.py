@@ -11,8 +11,8 @@ from workspace import Job, Outcome, Workspace
 # The tiny configuration's tables and figures; all tables and Fig. 9 read metrics.parquet.
 TABLES, FIGURES = {"1", "2", "3", "4"}, {"5", "7", "8", "9"}
 GATHERED = Job("gather", ())
-# What is made from metrics.parquet, and the list of all files.
-FOLLOWING = {"significance", "table", "claims", "provenance"}
+# What is made from metrics.parquet, the page that shows all of it, and the list of all files.
+FOLLOWING = {"significance", "table", "claims", "index", "provenance"}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> 
         for name in presents:
             stack.enter_context(workspace.edited(name))
         outcome = workspace.dry()
-    assert dict(outcome.rules) == dict(presents.values()) | {"claims": 1, "provenance": 1}
+    assert dict(outcome.rules) == dict(presents.values()) | {"claims": 1, "index": 1, "provenance": 1}
     # Each for its own reason, so that each alone would repeat no more.
     for name, (rule, _) in presents.items():
         reasons = {outcome.reasons[job] for job in outcome.jobs if job.rule == rule}

@@ -217,7 +217,7 @@ def test_the_error_scale_grows_with_the_error(tmp_path):
         root = tmp_path / str(share)
         write_examples(root, "ixi", ONE_D[0], "manet", error=share)
         wanted = read_definition(definition(5, "ixi", ONE_D[:1], {"manet": "MANet"}))
-        limits.append(figures.error_limit([figures.read_block(root, wanted, ONE_D[0])]))
+        limits.append(figures.error_limit([figures.read_blocks(root, wanted, ONE_D[0])[0]]))
     assert limits == sorted(set(limits))
 
 

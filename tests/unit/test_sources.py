@@ -42,6 +42,7 @@ STEPS = (
     "workflow.trust_tables",
     "workflow.trust_figures",
     "workflow.costs",
+    "workflow.index",
 )
 
 
@@ -115,6 +116,14 @@ def test_drawing_and_tabulating_do_not_depend_on_each_other():
     assert "workflow/figures.py" not in module_sources("workflow.training_curves")
     assert "workflow/tables.py" not in module_sources("workflow.figures")
     assert not {"workflow/figures.py", "workflow/tables.py"} & set(module_sources("workflow.train"))
+
+
+def test_the_page_depends_on_no_drawing_and_no_plan_and_nothing_on_the_page():
+    page = set(module_sources("workflow.index"))
+    assert {"workflow/viewer.py", "workflow/printed.py", "workflow/index_files.py"} <= page
+    assert not {"workflow/figures.py", "workflow/plan.py", "workflow/config.py"} & page
+    others = {name for step in STEPS if step != "workflow.index" for name in module_sources(step)}
+    assert not {"workflow/index.py", "workflow/viewer.py", "workflow/printed.py"} & others
 
 
 @pytest.mark.parametrize("step", STEPS)

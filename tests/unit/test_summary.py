@@ -69,6 +69,10 @@ def test_paths_are_relative_and_only_of_files_that_exist(results):
     assert "  results/demo/statistics/table_1.csv\n" in text
     assert "Figures" not in text
     assert "index.html" not in text
+    (results / "index.html").write_text("")
+    assert printed(results).splitlines()[-3:] == [
+        *("Report", "  results/demo/index.html", "  results/demo/report.html")
+    ]
 
 
 def test_an_experiment_without_the_table_says_so(results):
