@@ -98,8 +98,8 @@ def _shown(plan: Plan, dataset: str) -> dict[str, Any] | None:
 def _full_label(plan: Plan, method: str, dataset: str) -> str:
     """Return a method's label; before that of a variant, which the paper prints alone, its method's."""
     folder = method.partition("-")[0]
-    own = plan.method(method).label[dataset]
-    return own if folder == method else f"{plan.method(folder).label[dataset]} {own}"
+    own = plan.method(method).label_on(dataset)
+    return own if folder == method else f"{plan.method(folder).label_on(dataset)} {own}"
 
 
 def main() -> None:

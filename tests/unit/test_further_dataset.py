@@ -21,8 +21,11 @@ from data_prep.made_up_donors import write_toy_donors
 from methods.registry import discover
 from workflow import runs
 from workflow.config import check_config
+from workflow.index_files import index_files
+from workflow.index_plan import index_definition
 from workflow.plan import Plan
 from workflow.sources import dataset_sources, module_sources
+from workflow.trust_plan import TrustPlan
 
 SIZE = Size(matrix=64, slices=8, slice_spacing=6.0)
 
@@ -258,6 +261,10 @@ def test_a_configuration_of_it_alone_has_one_table_of_all_methods():
     assert Counter(run.method for run in plan.runs) == {"zf": 2, "unet": 2}
     assert json.loads(plan.spec(plan.runs[0]))["noise"] == 0.1
     assert plan.figure_definitions == {}
+    page = index_definition(TrustPlan(plan))
+    assert [row["label"] for row in page["viewer"][0]["rows"]] == ["ZF", "UNet"]
+    assert page["tables"]["tables"] == ["tables/table_5"]
+    assert not [file for file in index_files(page) if file.startswith("claims/")]
     assert plan.fetched() == [f"results/mine/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym")]
 
 
