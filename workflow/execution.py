@@ -73,6 +73,7 @@ def prefer_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Would fill every new tensor, which guards against reading it before it is written: not done here.
+    # The module sets its attributes through a class that the type checker cannot look into.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

@@ -26,17 +26,17 @@ COLUMNS = {
 _ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
 
 
-def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the rows of all ``metrics.csv`` files in one fixed order, whatever the order of the files.
+def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataFrame:
+    """Return the rows of all CSV files, sorted by their key, whatever the order of the files.
 
     Args:
         paths: the files.
-        further: ids of the further metrics that every file has.
+        columns: what each must have, with the types; others are left out.
+        key: columns that tell any two rows apart.
 
     Raises:
-        BadInput: a file lacks a column, or two files hold the same row.
+        BadInput: a file lacks a column, or the same row stands twice.
     """
-    columns = COLUMNS | dict.fromkeys(further, "float64")
     tables = []
     for path in paths:
         table = pd.read_csv(path)
@@ -45,13 +45,21 @@ def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:
             raise BadInput(f"{path}: no column {missing[0]!r}; delete the file and run the workflow again")
         tables.append(table[list(columns)].astype(columns))
     joined = pd.concat(tables, ignore_index=True)
-    repeated = joined.duplicated(_ORDER)
+    repeated = joined.duplicated(key)
     if repeated.any():
-        row = joined.loc[repeated, _ORDER].iloc[0].to_dict()
-        raise BadInput(
-            f"{paths[0].name}: two runs hold the row {row}; delete one of the folders and run again"
-        )
-    return joined.sort_values(_ORDER, kind="stable", ignore_index=True)
+        row = joined.loc[repeated, key].iloc[0].to_dict()
+        raise BadInput(f"{paths[0].name}: two files hold the row {row}; delete one of them and run again")
+    return joined.sort_values(key, kind="stable", ignore_index=True)
+
+
+def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the rows of all ``metrics.csv`` files, see ``join``.
+
+    Args:
+        paths: the files.
+        further: ids of the further metrics that every file has.
+    """
+    return join(paths, COLUMNS | dict.fromkeys(further, "float64"), _ORDER)
 
 
 def main() -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import run_command
 from data_prep.files import replacing
+from workflow.gather import join
 
 COLUMNS = {
     "dataset": "string",
@@ -24,25 +25,8 @@ COLUMNS = {
 
 
 def gather(paths: list[Path]) -> pd.DataFrame:
-    """Return the rows of all files in one fixed order, whatever the order of the files.
-
-    Raises:
-        BadInput: a file lacks a column, or two files hold the same row.
-    """
-    tables = []
-    for path in paths:
-        table = pd.read_csv(path)
-        missing = sorted(set(COLUMNS) - set(table.columns))
-        if missing:
-            raise BadInput(f"{path}: no column {missing[0]!r}; delete the file and run the workflow again")
-        tables.append(table[list(COLUMNS)].astype(COLUMNS))
-    joined = pd.concat(tables, ignore_index=True)
-    key = [name for name in COLUMNS if name != "value"]
-    repeated = joined.duplicated(key)
-    if repeated.any():
-        row = joined.loc[repeated, key].iloc[0].to_dict()
-        raise BadInput(f"{paths[0].name}: two files hold the row {row}; delete one of them and run again")
-    return joined.sort_values(key, kind="stable", ignore_index=True)
+    """Return the rows of all files, see ``workflow.gather.join``."""
+    return join(paths, COLUMNS, [name for name in COLUMNS if name != "value"])
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -174,11 +175,11 @@ def test_an_unusable_pair_stops_or_is_recorded(tmp_path: Path, monkeypatch: pyte
     assert (tmp_path / "excluded" / f"{subject}.png").is_file()
 
 
-def small_pair(folder: Path, **changes: object) -> tuple[Path, Path]:
+def small_pair(folder: Path, **changes: Any) -> tuple[Path, Path]:
     """A pair of the published form; PD gets the changes."""
     pd, pdfs = (folder / "singlecoil_train" / f"{stem}.h5" for stem in pair_files(0))
     write_published(pdfs, fastmri.PDFS, slices=5)
-    write_published(pd, **{"acquisition": fastmri.PD, **changes})  # type: ignore[arg-type]
+    write_published(pd, **{"acquisition": fastmri.PD, **changes})
     return pd, pdfs
 
 

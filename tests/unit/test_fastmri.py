@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -282,9 +283,9 @@ def test_data_damaged_within_the_file_end_in_one_sentence(tmp_path: Path) -> Non
 # ---- pairs of files -------------------------------------------------------------------------------
 
 
-def pair(folder: Path, **changes: object) -> tuple[Path, Path]:
+def pair(folder: Path, **changes: Any) -> tuple[Path, Path]:
     write_published(folder / "pd.h5", PD)
-    write_published(folder / "pdfs.h5", PDFS, **changes)  # type: ignore[arg-type]
+    write_published(folder / "pdfs.h5", PDFS, **changes)
     return folder / "pd.h5", folder / "pdfs.h5"
 
 

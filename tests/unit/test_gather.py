@@ -80,7 +80,7 @@ def test_the_same_row_twice_is_refused(tmp_path):
     first, second = write(tmp_path / "a.csv", "unet"), write(tmp_path / "b.csv", "unet", seed=1)
     assert len(gather([first, second])) == 12
     write(second, "unet")
-    with pytest.raises(BadInput, match=r"two runs hold the row .*'method': 'unet'"):
+    with pytest.raises(BadInput, match=r"two files hold the row .*'method': 'unet'"):
         gather([first, second])
 
 

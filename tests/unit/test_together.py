@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -148,8 +149,8 @@ def _short_of_memory(process: int, *arguments: Any) -> None:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(learner, batch)
 
-    learning.Learner.forward = forward  # type: ignore[method-assign]
-    together._take_part(process, *arguments)
+    with mock.patch.object(learning.Learner, "forward", forward):
+        together._take_part(process, *arguments)
 
 
 @pytest.mark.long

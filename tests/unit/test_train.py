@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -521,8 +522,8 @@ def _train_until_killed_while_writing(folder: Path, output: Path, spec: RunSpec,
             os.kill(os.getpid(), signal.SIGKILL)
         real(descriptor)
 
-    execution.os.fsync = fsync  # type: ignore[assignment]
-    run(folder, output, spec)
+    with mock.patch.object(execution.os, "fsync", fsync):
+        run(folder, output, spec)
 
 
 def kill_at_random(folder: Path, output: Path, spec: RunSpec, kills: int, longest: float) -> int:
