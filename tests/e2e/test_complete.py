@@ -153,6 +153,16 @@ def test_progress_is_told(first_run: tuple[Workspace, Outcome]) -> None:
     assert f"{total} of {total} steps (100%) done" in outcome.output
 
 
+def test_work_is_looked_for_only_when_a_job_has_ended(fresh: Workspace) -> None:
+    masks = ["1d_uniform_6x", "1d_uniform_9x", "1d_random_3x", "1d_random_6x"]
+    config = fresh.configure(lambda content: content["datasets"]["ixi"].update(masks=masks))
+    files = [f"results/tiny/masks/ixi/{mask}.npz" for mask in masks]
+    outcome = fresh.run(*files, "--verbose", config=config, cores=1)
+    assert outcome.status == 0
+    # By itself Snakemake would look again every second, and once more for each job that has ended.
+    assert outcome.output.count("Ready jobs: ") == len(masks)
+
+
 def test_a_second_run_has_nothing_to_do(finished: Workspace) -> None:
     outcome = finished.dry()
     assert outcome.jobs == set()
