@@ -127,7 +127,7 @@ def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
 def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
     """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
     from workflow.trust_figures import Sheet, looks, plain
 
@@ -159,8 +159,11 @@ def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
             elif cost > 0:
                 axes.plot([cost], [psnr], markersize=4.5, clip_on=False, **_dot(styles, row))
         axes.margins(x=0.15, y=0.12)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        least, most = axes.get_xlim()
+        few = LogLocator(subs=(1,), numticks=5)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if most < 50 * least else few)
+        plain_number = FuncFormatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if name == "parameters" else plain_number)
         axes.xaxis.set_minor_formatter(NullFormatter())
         plain(axes, "", xlabel, "PSNR (dB)" if column == 0 else "")
         axes.tick_params(labelleft=column == 0)

@@ -1,5 +1,6 @@
 """What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -354,6 +355,36 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     assert "| ZF " in to_markdown(cost_page(asked, costs))
     with style.printed():
         draw_costs(asked, costs).canvas.draw()
+
+
+@pytest.mark.parametrize("orders", [0.5, 1.5, 3, 6])
+def test_the_ticks_of_costs_do_not_overlap(orders):
+    rows = [
+        {"method": name, "label": name, "auxiliary": False, "trained": name != "zf"}
+        for name in ("zf", "unet", "manet")
+    ]
+    least = {"gflops": 0.03, "latency_ms": 2.0, "parameters": 3000}
+    costs = pd.DataFrame(
+        [
+            {"method": row["method"], "psnr": 20.0 + i}
+            | {name: value * 10 ** (orders * max(i - 1, 0)) for name, value in least.items()}
+            for i, row in enumerate(rows)
+        ]
+    )
+    with style.printed():
+        figure = draw_costs(definition(matrix=64, rows=rows), costs)
+        figure.canvas.draw()
+        for axes in figure.axes[:3]:
+            labels = [
+                label for label in axes.get_xticklabels() if axes.bbox.x0 <= _left(label) <= axes.bbox.x1
+            ]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert len(boxes) >= 2 or orders < 1
+            assert all(one.x1 + 1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def _left(label):
+    return label.get_transform().transform(label.get_position())[0]
 
 
 def test_the_cost_definition_names_the_runs_of_every_compared_method():
