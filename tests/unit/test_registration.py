@@ -147,6 +147,7 @@ def test_motions_up_to_10_degrees_and_15_mm_are_found_in_embedded_subjects(
 RECORD = align_ixi.Record("IXI900-HH-0001", "embedded", "HH", "IXI900", "t2", "t1", "", "")
 
 
+@pytest.mark.long
 def test_what_no_first_start_is_near_is_found_by_the_second_search(
     subject: Subject, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -474,6 +474,7 @@ def count_steps(monkeypatch) -> list[int]:
     return steps
 
 
+@pytest.mark.long
 def test_sigterm_ends_the_program_with_143_and_it_goes_on_from_there(ixi, tmp_path):
     content = spec_content(training__epochs=60)
     arguments = ["--spec", json.dumps(content), "--data", str(ixi / "data" / "ixi"), "--device", "cpu"]
