@@ -18,9 +18,9 @@ import pandas as pd
 
 from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import dataset_name
-from workflow.tables import Block, Page, Text
+from workflow.tables import Block, Page, Text, number
 from workflow.trust_scores import FLOOR, Definition, Row, read_definition
-from workflow.trust_tables import number, origin, write_page
+from workflow.trust_tables import origin, write_page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

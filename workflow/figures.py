@@ -28,7 +28,7 @@ from data_prep.further_dataset import contrasts
 from data_prep.masks import label
 from workflow import style
 from workflow.examples import Block, Example, Image, error_limit, read_blocks, window
-from workflow.scores import Cell, Definition, read_definition, read_metrics, summarise
+from workflow.scores import Definition, MaskScores, read_definition, read_metrics, summarise
 
 GAP = 0.035  # inches between panels
 TITLE = 0.15  # height of a line above a panel
@@ -339,7 +339,7 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
 
 
 def _heat_map(
-    axes: Axes, definition: Definition, cells: dict[tuple[str, str], Cell], metric: str, digits: int
+    axes: Axes, definition: Definition, cells: dict[tuple[str, str], MaskScores], metric: str, digits: int
 ) -> None:
     import seaborn  # costs a CPU second, which the other figures need not spend
 

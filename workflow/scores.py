@@ -131,7 +131,7 @@ def read_definitions(text: str) -> list[Definition]:
 
 
 @dataclass(frozen=True)
-class Cell:
+class MaskScores:
     """One method under one mask.
 
     Attributes:
@@ -172,8 +172,8 @@ class Units:
     """The scores behind a cell.
 
     Attributes:
-        status: as ``Cell.status``.
-        seeds: as ``Cell.seeds``.
+        status: as ``MaskScores.status``.
+        seeds: as ``MaskScores.seeds``.
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
             unless the status is "ok".
     """
@@ -219,8 +219,8 @@ def unit_scores(
 
 def summarise(
     metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
-) -> dict[tuple[str, str], Cell]:
-    """Return (mask, method) -> Cell; each unit is averaged over seeds before mean and spread are taken.
+) -> dict[tuple[str, str], MaskScores]:
+    """Return (mask, method) -> MaskScores; each unit is averaged over seeds before mean and spread are taken.
 
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes.
@@ -249,11 +249,11 @@ def _units(runs: pd.DataFrame, definition: Definition) -> Units:
     return Units("ok", seeds, runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean())
 
 
-def _cell(units: Units) -> Cell:
+def _cell(units: Units) -> MaskScores:
     if units.status != "ok":
-        return Cell(units.status, units.seeds)
+        return MaskScores(units.status, units.seeds)
     values = {str(metric): scores.to_numpy(dtype=np.float64) for metric, scores in units.scores.items()}
-    return Cell(
+    return MaskScores(
         status="ok",
         seeds=units.seeds,
         mean={metric: float(value.mean()) for metric, value in values.items()},

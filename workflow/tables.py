@@ -6,6 +6,7 @@ not tell apart stands in ``statistics/`` (``workflow.significance``).
 """
 
 import argparse
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,8 +26,8 @@ from workflow.further_metric import further_metric
 from workflow.provenance import footer, read_json
 from workflow.scores import (
     ALPHA,
-    Cell,
     Definition,
+    MaskScores,
     read_definition,
     read_metrics,
     realised_acceleration,
@@ -152,7 +153,7 @@ def tidy_table(
     return table.astype({f"{metric}_rank": "Int64" for metric in definition.metrics})
 
 
-def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
+def _numbers(cell: MaskScores, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for metric in metrics:
         numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
@@ -164,6 +165,18 @@ def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dic
         numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
         numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
     return numbers
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """Write a score as tables print it; NaN is a diverged training."""
+    if math.isnan(value):
+        return "diverged"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if not float(text):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")
 
 
 # ---- layout ---------------------------------------------------------------------------------------
@@ -299,13 +312,13 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
         return Text("diverged")
     if row["status"] == "missing":
         return Text("—")
-    marks = {1: "best", 2: "second"}
     rank = row[f"{metric}_rank"]
+    mark = "" if pd.isna(rank) else {1: "best", 2: "second"}.get(rank, "")
     mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], digits_of(metric)
     if np.isinf(mean):
-        return Text("∞", "best")
+        return Text(number(mean, digits), mark)
     alike = f" {ALIKE}" if row[f"{metric}_verdict"] == "not distinguishable" else ""
-    return Text(f"{mean:.{digits}f} ± {std:.{digits}f}{alike}", "" if pd.isna(rank) else marks.get(rank, ""))
+    return Text(f"{number(mean, digits)} ± {std:.{digits}f}{alike}", mark)
 
 
 def _paper(row: dict[Any, Any], metric: str) -> str:
@@ -319,9 +332,7 @@ def _difference(row: dict[Any, Any], metric: str) -> str:
         return ""
     # No more digits than the paper prints.
     digits = min(DIGITS[metric], len(row[f"{metric}_paper_mean"].partition(".")[2]))
-    text = f"{value:+.{digits}f}"
-    # "-0.000" says no more than "0.000".
-    return text.replace("-", "−") if float(text) else text[1:]
+    return number(value, digits, signed=True)
 
 
 # ---- words ----------------------------------------------------------------------------------------

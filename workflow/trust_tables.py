@@ -19,7 +19,7 @@ from data_prep.further_dataset import dataset_name
 from data_prep.masks import label
 from workflow.audit import CONVENTIONS
 from workflow.provenance import footer
-from workflow.tables import Block, Page, Text, to_html, to_latex, to_markdown
+from workflow.tables import Block, Page, Text, number, to_html, to_latex, to_markdown
 from workflow.trust_scores import (
     GROUND_TRUTH,
     LARGE_LESION_MM,
@@ -46,18 +46,6 @@ _SHORT = {
     "gaussian_window": "Gaussian",
     "body": "body",
 }
-
-
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """Write a score as tables print it; NaN is a diverged training."""
-    if math.isnan(value):
-        return "diverged"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if not float(text):
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
 
 
 # ---- the auxiliary --------------------------------------------------------------------------------

@@ -314,6 +314,13 @@ def test_a_difference_has_no_more_digits_than_the_paper(tmp_path):
     assert cells[5] == "0.0"  # 32.86 - 32.9: not "−0.0"
 
 
+def test_a_mean_below_zero_has_a_minus_sign(tmp_path):
+    metrics = metric_rows("ixi", TWO[:1], ["manet"])
+    metrics["psnr"] = -1.254
+    texts, _ = write(tmp_path, metrics, definition(1, "ixi", TWO[:1], {"manet": "MANet"}, numeral="I"))
+    assert "−1.25 ± 0.00 (best)" in Cells(texts["html"]).cells
+
+
 def test_a_dropped_in_method_has_an_empty_paper_column(tmp_path):
     rows = {**FIVE, "my_net": "My net"}
     texts, table = write(
