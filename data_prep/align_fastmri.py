@@ -9,17 +9,16 @@ random.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
+from data_prep.aligned_files import add_options, write_subject
 from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import (
     Scan,
@@ -280,15 +279,13 @@ def excluded(record: Record, reason: str, matrix: int) -> Aligned:
 
 def write_aligned(aligned: Aligned, output: Path) -> None:
     """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
-    stem = aligned.record.subject
-    size = aligned.target.nbytes + aligned.auxiliary.nbytes + 4096
-    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
-        file["target"] = aligned.target
-        file["auxiliary"] = aligned.auxiliary
-    draw_overlay(aligned, output / f"{stem}.png")
-    with replacing(output / f"{stem}.json") as temporary:
-        text = json.dumps(vars(aligned.record), indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_subject(
+        output,
+        vars(aligned.record),
+        aligned.target,
+        aligned.auxiliary,
+        lambda path: draw_overlay(aligned, path),
+    )
 
 
 def draw_overlay(aligned: Aligned, path: Path) -> None:
@@ -333,9 +330,6 @@ def main() -> None:
         "--pdfs", type=Path, required=True, help="PDFS file, the target; it names the subject"
     )
     parser.add_argument(
-        "--source", choices=("embedded", "published"), required=True, help="where the files come from"
-    )
-    parser.add_argument(
         "--matrix", type=int, default=320, help="side of the central crop (default: %(default)s)"
     )
     parser.add_argument(
@@ -348,16 +342,7 @@ def main() -> None:
         help="register PD to PDFS (default: --register)",
     )
     parser.add_argument("--split-hint", choices=("train", "val"), required=True, help="published split")
-    parser.add_argument(
-        "--bad-scans",
-        choices=("stop", "exclude"),
-        default="stop",
-        help="what a pair that cannot be used does: end with an error, or be recorded as excluded "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder, e.g. results/demo/aligned/fastmri"
-    )
+    add_options(parser, "pair", "results/demo/aligned/fastmri")
     arguments = parser.parse_args()
     record = Record(
         subject=arguments.pdfs.stem,

@@ -6,14 +6,13 @@ and ``.png``. Nothing is interpolated: the dataset's file reads both scans onto 
 """
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.aligned_files import add_options, add_size_options, write_subject
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import FurtherDataset, further_dataset
@@ -98,16 +97,9 @@ def excluded(record: Record, reason: str, matrix: int) -> Pair:
 
 def write(pair: Pair, dataset: FurtherDataset, output: Path) -> None:
     """Write ``<subject>.h5``, ``.png`` and ``.json``."""
-    stem = pair.record.subject
-    size = pair.target.data.nbytes + pair.auxiliary.data.nbytes + 4096
-    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
-        # (width, height, slice) transposed is (slice, height, width).
-        file["target"] = np.ascontiguousarray(pair.target.data.T)
-        file["auxiliary"] = np.ascontiguousarray(pair.auxiliary.data.T)
-    draw(pair, dataset, output / f"{stem}.png")
-    with replacing(output / f"{stem}.json") as temporary:
-        text = json.dumps(vars(pair.record), indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    # (width, height, slice) transposed is (slice, height, width).
+    target, auxiliary = (np.ascontiguousarray(scan.data.T) for scan in (pair.target, pair.auxiliary))
+    write_subject(output, vars(pair.record), target, auxiliary, lambda path: draw(pair, dataset, path))
 
 
 def draw(pair: Pair, dataset: FurtherDataset, path: Path) -> None:
@@ -157,19 +149,8 @@ def main() -> None:
     parser.add_argument("--target", type=Path, required=True, help="scan that is reconstructed")
     parser.add_argument("--auxiliary", type=Path, required=True, help="scan that guides")
     parser.add_argument("--subject", required=True, help="subject id")
-    parser.add_argument(
-        "--source", choices=("embedded", "published"), required=True, help="where the scans come from"
-    )
-    parser.add_argument("--matrix", type=int, required=True, help="height and width of the slices to write")
-    parser.add_argument("--slices", type=int, required=True, help="number of central slices to write")
-    parser.add_argument(
-        "--bad-scans",
-        choices=("stop", "exclude"),
-        default="stop",
-        help="what a scan that cannot be used does: end with an error, or be recorded as excluded "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/mine/aligned/brats")
+    add_size_options(parser)
+    add_options(parser, "scan", "results/mine/aligned/brats")
     options = parser.parse_args()
     dataset = further_dataset(options.dataset)
     record = begin(dataset, options.subject, options.source, options.target, options.auxiliary)

@@ -7,15 +7,14 @@ cubic B-splines.
 """
 
 import argparse
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.aligned_files import add_options, add_size_options, write_subject
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.hashes import sha256_of
@@ -196,16 +195,9 @@ def excluded(record: Record, reason: str, matrix: int) -> Aligned:
 
 def write_aligned(aligned: Aligned, output: Path) -> None:
     """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
-    stem = aligned.record.subject
-    size = aligned.target.data.nbytes + aligned.auxiliary.nbytes + 4096
-    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
-        # (width, height, slice) transposed is (slice, height, width).
-        file["target"] = np.ascontiguousarray(aligned.target.data.T)
-        file["auxiliary"] = np.ascontiguousarray(aligned.auxiliary.T)
-    draw_overlay(aligned, output / f"{stem}.png")
-    with replacing(output / f"{stem}.json") as temporary:
-        text = json.dumps(vars(aligned.record), indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    # (width, height, slice) transposed is (slice, height, width).
+    target, auxiliary = (np.ascontiguousarray(data.T) for data in (aligned.target.data, aligned.auxiliary))
+    write_subject(output, vars(aligned.record), target, auxiliary, lambda path: draw_overlay(aligned, path))
 
 
 # ---- picture ----------------------------------------------------------------------------------
@@ -301,19 +293,8 @@ def main() -> None:
     parser.add_argument("--t1", type=Path, required=True, help="T1 scan, NIfTI")
     parser.add_argument("--t2", type=Path, required=True, help="T2 scan, NIfTI")
     parser.add_argument("--subject", required=True, help="subject id, e.g. IXI012-HH-1211")
-    parser.add_argument(
-        "--source", choices=("embedded", "published"), required=True, help="where the scans come from"
-    )
-    parser.add_argument("--matrix", type=int, required=True, help="height and width of the slices to write")
-    parser.add_argument("--slices", type=int, required=True, help="number of central slices to write")
-    parser.add_argument(
-        "--bad-scans",
-        choices=("stop", "exclude"),
-        default="stop",
-        help="what a scan that cannot be used does: end with an error, or be recorded as excluded "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/demo/aligned/ixi")
+    add_size_options(parser)
+    add_options(parser, "scan", "results/demo/aligned/ixi")
     options = parser.parse_args()
     name = parse_scan_name(f"{options.subject}-T2.nii")
     record = Record(

@@ -164,14 +164,20 @@ class Workspace:
             **options,
         )
 
-    def run(self, *arguments: str, **options: Any) -> Outcome:
-        """Run Snakemake to its end."""
+    @contextmanager
+    def running(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+        """Start Snakemake, and kill it with all its children if the test does not come to its end."""
         with self.start(*arguments, **options) as process:
             try:
-                output, _ = process.communicate(timeout=LIMIT)
+                yield process
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
+
+    def run(self, *arguments: str, **options: Any) -> Outcome:
+        """Run Snakemake to its end."""
+        with self.running(*arguments, **options) as process:
+            output, _ = process.communicate(timeout=LIMIT)
         return Outcome(process.returncode, output)
 
     def complete(self, *arguments: str, **options: Any) -> Outcome:
@@ -190,18 +196,14 @@ class Workspace:
         self, sent: signal.Signals, when: Callable[[], bool], *arguments: str, **options: Any
     ) -> Outcome:
         """Start Snakemake and send a signal to it and all its children as soon as ``when`` holds."""
-        with self.start(*arguments, **options) as process:
-            try:
-                end = time.monotonic() + LIMIT
-                while not when():
-                    assert process.poll() is None, process.communicate()[0]
-                    assert time.monotonic() < end, "the moment to interrupt never came"
-                    time.sleep(0.02)
-                os.killpg(process.pid, sent)
-                output, _ = process.communicate(timeout=LIMIT)
-            except BaseException:
-                os.killpg(process.pid, signal.SIGKILL)
-                raise
+        with self.running(*arguments, **options) as process:
+            end = time.monotonic() + LIMIT
+            while not when():
+                assert process.poll() is None, process.communicate()[0]
+                assert time.monotonic() < end, "the moment to interrupt never came"
+                time.sleep(0.02)
+            os.killpg(process.pid, sent)
+            output, _ = process.communicate(timeout=LIMIT)
         return Outcome(process.returncode, output)
 
 
