@@ -35,8 +35,10 @@ class Scores:
         means: (numeral, mask, method) -> metric -> mean; what is not printed or diverged is absent.
         labels: method -> name in print.
         digits: metric -> decimals in print.
-        grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist.
+        grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
+            has no mean.
         tested: (numeral, mask, metric, two methods) -> how the paired test tells the methods apart.
+        diverged: what has no means because a training diverged.
     """
 
     means: Mapping[Key, Mapping[str, float]]
@@ -44,6 +46,7 @@ class Scores:
     digits: Mapping[str, int]
     grid: Grid = field(default_factory=dict)
     tested: Mapping[tuple[str, str, str, frozenset[str]], str] = field(default_factory=dict)
+    diverged: frozenset[Key] = frozenset()
 
     def get(self, numeral: str, mask: str, method: str, metric: str) -> float | None:
         """Return a mean, or None where there is none."""
@@ -52,7 +55,7 @@ class Scores:
 
     def masks(self, numeral: str) -> list[str]:
         """Return the masks that a table has, in the suite's order."""
-        present = {mask for of, mask, _ in self.means if of == numeral}
+        present = {mask for of, mask, _ in (*self.means, *self.diverged) if of == numeral}
         return [mask for mask in all_masks() if mask in present]
 
 
@@ -96,19 +99,24 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     means: dict[Key, dict[str, float]] = {}
     tested: dict[tuple[str, str, str, frozenset[str]], str] = {}
     labels: dict[str, str] = {}
+    diverged: set[Key] = set()
     for definition in definitions:
         numeral = definition.numeral
         needed = ("mask", "method", "status", *(f"{metric}_mean" for metric in DIGITS))
         for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
+            key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
-                means[numeral, row["mask"], row["method"]] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
+                means[key] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
+            elif row["status"] == "diverged" and row["mask"] in definition.masks:
+                diverged.add(key)
         needed = ("mask", "metric", "method_a", "method_b", "verdict")
         for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):
             pair = frozenset((row["method_a"], row["method_b"]))
             tested[numeral, row["mask"], row["metric"], pair] = row["verdict"]
         # Tables I to III name MANet itself; Table IV calls it by its attention.
         labels = {row.method: row.label for row in definition.rows} | labels
-    return Scores(means, labels | {"unet": UNET}, DIGITS, _grid(results, figure), tested)
+    grid = _grid(results, figure)
+    return Scores(means, labels | {"unet": UNET}, DIGITS, grid, tested, frozenset(diverged))
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[Any, Any]]:
@@ -127,7 +135,11 @@ def _grid(results: Path, figure: Definition | None) -> dict[tuple[float, float],
         return {}
     cells = summarise(read_metrics(results / "metrics.parquet"), figure, tuple(figure.grid.values()))
     (mask,) = figure.masks
-    return {point: dict(cells[mask, method].mean) for point, method in figure.grid.items()}
+    return {
+        point: dict(cells[mask, method].mean)
+        for point, method in figure.grid.items()
+        if cells[mask, method].status != "missing"
+    }
 
 
 # ---- values ---------------------------------------------------------------------------------------

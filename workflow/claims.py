@@ -81,11 +81,12 @@ class Claim:
 def _better(
     scores: Scores, numeral: str, mask: str, metric: str, first: str, second: str, strictly: bool = True
 ) -> Iterator[Comparison]:
-    """Compare two methods in one column: is the first better?"""
+    """Compare two methods in one column: is the first better? One that diverged is not."""
     a, b = (scores.get(numeral, mask, method, metric) for method in (first, second))
-    if a is None or b is None:
+    lost = (numeral, mask, first) in scores.diverged
+    if b is None or (a is None and not lost):
         return
-    better = a > b if RISING[metric] else a < b
+    better = a is not None and (a > b if RISING[metric] else a < b)
     yield Comparison(
         f"{label(mask)}, {NAMES[metric]}",
         better or (a == b and not strictly),
@@ -95,7 +96,9 @@ def _better(
     )
 
 
-def _printed(scores: Scores, value: float, metric: str) -> str:
+def _printed(scores: Scores, value: float | None, metric: str) -> str:
+    if value is None:
+        return "diverged"
     return f"{value:.{scores.digits[metric]}f}".replace("-", "−")
 
 
@@ -189,14 +192,15 @@ def _falls_below(scores: Scores) -> Iterator[Comparison]:
 
 
 def _points(scores: Scores, better: tuple[float, float], worse: tuple[float, float]) -> Iterator[Comparison]:
+    """Compare two points of the grid; one that is there without a mean diverged, and is not better."""
     for metric in PRINTED:
         a, b = (scores.grid.get(point, {}).get(metric) for point in (better, worse))
-        if a is not None and b is not None:
+        if better in scores.grid and b is not None:
             names = [f"α {alpha:g}, β {beta:g}" for alpha, beta in (better, worse)]
             values = (
                 f"{_printed(scores, a, metric)} at {names[0]}, {_printed(scores, b, metric)} at {names[1]}"
             )
-            yield Comparison(f"{NAMES[metric]}", a > b, values)
+            yield Comparison(f"{NAMES[metric]}", a is not None and a > b, values)
 
 
 _PLOT = "Fig. 9 is a plot: the paper prints no numbers."

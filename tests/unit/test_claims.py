@@ -1,6 +1,7 @@
 """The paper against ours: verdicts on values and claims, of the paper's own tables and of made-up results."""
 
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -186,6 +187,52 @@ def test_what_was_not_run_is_not_judged():
     row = judged(replace(paper_scores(), means={}), "kspace_helps")
     assert (row["here"], row["here_comparisons"]) == ("not judged", 0)
     assert "none of the runs" in row["here_evidence"]
+
+
+def test_a_method_that_diverged_is_not_better_than_one_that_did_not():
+    """Without its worst setting, a claim would hold for the method that failed there."""
+    paper = paper_scores()
+    lost = ("III", "2d_radial_9x", "manet")
+    means = {key: value for key, value in paper.means.items() if key != lost}
+    row = judged(replace(paper, means=means, diverged=frozenset({lost})), "kspace_helps")
+    assert (row["here"], row["here_held"], row["here_comparisons"]) == ("in part", 14, 16)
+    assert "2D-Radial-9×, PSNR: MANet diverged, w/o k-space 30.8" in row["here_evidence"]
+    # Nor does it show anything to be better than what diverged.
+    other = ("III", "2d_radial_9x", "manet-no_kspace")
+    means = {key: value for key, value in paper.means.items() if key != other}
+    row = judged(replace(paper, means=means, diverged=frozenset({other})), "kspace_helps")
+    assert (row["here"], row["here_comparisons"]) == ("holds", 14)
+
+
+def test_manet_is_not_best_where_it_diverged_under_every_mask():
+    paper = paper_scores()
+    lost = frozenset(key for key in paper.means if key[0] in ("I", "II") and key[2] == "manet")
+    means = {key: value for key, value in paper.means.items() if key not in lost}
+    row = judged(replace(paper, means=means, diverged=lost), "manet_best")
+    assert (row["here"], row["here_held"], row["here_comparisons"]) == ("does not hold", 0, 24)
+
+
+def test_a_point_of_the_grid_that_diverged_is_not_the_best():
+    grid = {point: {"ssim": sum(point), "psnr": sum(point)} for point in GRID} | {(0.4, 0.6): {}}
+    row = judged(replace(paper_scores(), grid=grid), "loss_weights")
+    assert (row["here"], row["here_comparisons"]) == ("does not hold", 6)
+    assert "diverged at α 0.4, β 0.6" in row["here_evidence"]
+
+
+def test_ours_that_diverged_are_told_from_those_that_were_not_run(results, tmp_path):
+    shutil.copytree(results, tmp_path / "copy")
+    metrics = pd.read_parquet(results / "metrics.parquet")
+    of_mask = (metrics["dataset"] == "fastmri") & (metrics["mask"] == "equispaced_4x")
+    metrics.loc[of_mask & (metrics["method"] == "manet"), ["ssim", "psnr", "nmse"]] = np.nan
+    metrics = metrics[~(of_mask & (metrics["method"] == "manet-a0.2-b0.4"))]
+    metrics.to_parquet(tmp_path / "copy" / "metrics.parquet")
+    wanted = definitions()[1]
+    write_statistics(tmp_path / "copy", wanted, metrics)
+    tables.write_table(wanted, tmp_path / "copy", sha256("configuration"), tmp_path / "copy" / "tables")
+    found = our_scores(tmp_path / "copy", definitions(), figure_nine())
+    assert found.diverged == {("II", "equispaced_4x", "manet")}
+    assert sorted(found.grid) == GRID[1:]
+    assert found.grid[0.4, 0.6] == {}
 
 
 def test_evidence_says_how_much_is_beyond_chance():
