@@ -81,13 +81,18 @@ def known_lesions(target: Image, labels: NDArray[np.uint8], radii: Sequence[floa
         if not around.any():
             continue
         height = contrast(target, inside, around)
-        visible = height >= VISIBLE * float(np.median(target[around]))
+        visible = height > 0 and height >= VISIBLE * float(np.median(target[around]))
         found.append(Lesion(number, radii[number - 1], inside, around, height, visible))
     return found
 
 
 def recovered(lesion: Lesion, reconstruction: Image) -> float:
-    """Contrast of the lesion in the reconstruction over its contrast in the truth: 1 is right, 0 is gone."""
+    """Contrast of the lesion in the reconstruction over its contrast in the truth: 1 is right, 0 is gone.
+
+    NaN where the truth has none, as whole numbers of the scanner's unit may have it; it is not visible then.
+    """
+    if lesion.contrast == 0:
+        return float("nan")
     return contrast(reconstruction, lesion.inside, lesion.around) / lesion.contrast
 
 
@@ -121,9 +126,9 @@ def score_lesions(
     """Score one volume.
 
     Returns:
-        Each lesion with its recovered contrast (NaN if the reconstruction holds NaN), and per share the false
-        spots per slice that exceed this share of the median true contrast of the volume's visible lesions;
-        none where the volume has no visible lesion.
+        Each lesion with its recovered contrast (NaN if the reconstruction holds NaN or the truth has no
+        contrast), and per share the false spots per slice that exceed this share of the median true contrast
+        of the volume's visible lesions; none where the volume has no visible lesion.
     """
     lesions = known_lesions(target, labels, radii)
     heights = [lesion.contrast for lesion in lesions if lesion.visible]

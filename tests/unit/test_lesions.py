@@ -66,6 +66,15 @@ def test_a_lesion_that_the_truth_hardly_shows_is_not_visible():
     assert [lesion.visible for lesion in known_lesions(faint, LABELS, RADII)] == [True, False]
 
 
+def test_a_lesion_without_any_contrast_in_the_truth_does_not_stop_the_others():
+    flat = np.where(LABELS == 2, 100.0, TRUTH)
+    scored, spots = score_lesions(flat, flat + 1, LABELS, RADII, BODY)
+    (first, kept), (second, share) = scored
+    assert (first.visible, kept, second.visible) == (True, 1.0, False)
+    assert np.isnan(share)
+    assert spots
+
+
 def test_a_broken_reconstruction_has_no_numbers():
     scored, spots = score_lesions(TRUTH, np.full_like(TRUTH, np.nan), LABELS, RADII, BODY)
     assert all(np.isnan(share) for _, share in scored)
