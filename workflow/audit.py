@@ -55,7 +55,10 @@ def audit(target: Image, reconstruction: Image) -> list[tuple[str, str, float]]:
     scores += [("self_normalised", metric, _mean(normalised[metric])) for metric in ("ssim", "psnr")]
     scores.append(("gaussian_window", "ssim", gaussian_ssim(target, reconstruction)))
     inside = inside_body(target, reconstruction, body_mask(target))
-    return scores + [("body", metric, value) for metric, value in inside.items()]
+    scores += [("body", metric, value) for metric, value in inside.items()]
+    # A slice that failed has NaN like one without signal, but must not be left out of its volume's mean.
+    sound = bool(np.isfinite(reconstruction).all())
+    return [(convention, metric, value if sound else float("nan")) for convention, metric, value in scores]
 
 
 def gaussian_ssim(target: Image, reconstruction: Image) -> float:

@@ -27,6 +27,7 @@ from workflow.trust_scores import (
     FLOOR,
     GROUND_TRUTH,
     Definition,
+    LesionScores,
     Row,
     audit_scores,
     auxiliary_scores,
@@ -391,7 +392,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         axes = sheet.axes(row_number, 0)
         rows = [truth, *definition.rows]
         for place, row in enumerate(rows):
-            _lesion_strip(axes, place, lesion_scores(probes, mask, row.method).lesions)
+            _lesion_strip(axes, place, lesion_scores(probes, mask, row.method))
         axes.axhline(1, color="0.6", linewidth=0.6, zorder=0)
         axes.axhline(0.5, color="0.6", linewidth=0.6, linestyle=(0, (2, 2)), zorder=0)
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
@@ -417,8 +418,9 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
     )
 
 
-def _lesion_strip(axes: Axes, place: int, lesions: pd.DataFrame) -> None:
-    if not len(lesions) or lesions["recovered"].isna().any():
+def _lesion_strip(axes: Axes, place: int, scores: LesionScores) -> None:
+    lesions = scores.lesions
+    if not len(lesions) or scores.diverged:
         axes.text(
             place, 0.5, "diverged" if len(lesions) else "no lesion", ha="center", fontsize=5, rotation=90
         )

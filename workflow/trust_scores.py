@@ -291,12 +291,19 @@ class LesionScores:
     """What a method makes of the known lesions under one mask.
 
     Attributes:
-        lesions: per visible lesion: ``radius_mm`` and ``recovered`` (averaged over seeds), sorted by radius.
-        rates: share of the true contrast -> (detection rate, false bright spots per slice).
+        lesions: per visible lesion: ``radius_mm`` and ``recovered`` (averaged over seeds; NaN if one
+            diverged), sorted by radius.
+        rates: share of the true contrast -> (detection rate, false bright spots per slice); empty if a seed
+            diverged.
     """
 
     lesions: pd.DataFrame
     rates: Mapping[float, tuple[float, float]]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a seed diverged: the others alone would flatter the method."""
+        return bool(self.lesions["recovered"].isna().any())
 
     @property
     def detected(self) -> int:
@@ -314,12 +321,16 @@ def lesion_scores(probes: pd.DataFrame, mask: str, method: str) -> LesionScores:
     lesions = by_lesion.unstack("metric")
     visible = lesions[lesions["visible"] == 1].reset_index().rename(columns={"amount": "radius_mm"})
     visible = visible.sort_values(["radius_mm", "subject", "item"], ignore_index=True)
+    visible = visible[["subject", "item", "radius_mm", "recovered"]]
+    if visible["recovered"].isna().any():
+        # Its false spots were not counted, so that those of the other seeds would stand for it.
+        return LesionScores(visible, {})
     spots = own[own["condition"] == "false_spots"].groupby("amount")["value"].mean(skipna=False)
     rates = {
         share: (float((visible["recovered"] >= share).mean()), count)
         for share, count in zip(spots.index.tolist(), spots.tolist(), strict=True)
     }
-    return LesionScores(visible[["subject", "item", "radius_mm", "recovered"]], rates)
+    return LesionScores(visible, rates)
 
 
 def rate_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -166,17 +166,17 @@ def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataF
             large = lesions["radius_mm"] >= LARGE_LESION_MM
             parts = {"all": lesions, "small": lesions[~large], "large": lesions[large]}
             spots = scores.rates.get(0.5, (math.nan, math.nan))[1]
-            interval = rate_interval(scores.detected, len(lesions))
+            diverged = scores.diverged
+            low, high = (math.nan,) * 2 if diverged else rate_interval(scores.detected, len(lesions))
             counts.append((len(lesions), int(large.sum())))
-            diverged = bool(lesions["recovered"].isna().any())
             record = {
                 "mask": mask,
                 "method": method,
                 "label": name,
                 "lesions": len(lesions),
                 "detected": math.nan if diverged else scores.detected,
-                "detection_low": interval[0],
-                "detection_high": interval[1],
+                "detection_low": low,
+                "detection_high": high,
                 "false_spots_per_slice": spots,
             }
             for part, chosen in parts.items():

@@ -97,5 +97,14 @@ def test_a_perfect_reconstruction_is_perfect_and_a_broken_one_has_no_numbers(pai
     best = {"ssim": 1.0, "psnr": np.inf, "nmse": 0.0, "hfen": 0.0}
     for (_, metric), value in scores(target, target).items():
         assert value == pytest.approx(best[metric], abs=1e-12)
-    image[1, 5, 5] = np.nan
-    assert all(np.isnan(value) for (c, _), value in scores(target, image).items() if c in ("volume", "body"))
+    for broken in (np.nan, np.inf):
+        image[1, 5, 5] = broken
+        assert np.isnan(list(scores(target, image).values())).all()
+
+
+def test_a_slice_without_signal_is_left_out_of_the_means_over_slices(pair):
+    target, image = pair
+    empty = np.zeros_like(target[:1])
+    found = scores(np.concatenate([target, empty]), np.concatenate([image, empty + 1]))
+    for metric in ("ssim", "psnr"):
+        assert found["slice", metric] == scores(target, image)["slice", metric]

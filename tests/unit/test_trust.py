@@ -143,8 +143,17 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     scores = auxiliary_scores(both, definition(seeds=[0, 1]))
     assert scores[scores["method"] == "manet"]["psnr"].isna().all()
     assert is_used(scores, MASK, Row("manet", "MANet", True, True)) == "diverged"
-    _, page = lesion_table(definition(seeds=[0, 1]), both)
+    # No false spots are counted in what diverged; those of the other seed must not stand for both.
+    both = both[~((both["seed"] == 1) & (both["condition"] == "false_spots"))]
+    table, page = lesion_table(definition(seeds=[0, 1]), both)
     assert "diverged" in to_markdown(page)
+    numbers = ["detected", "detection_low", "detection_high", "recovered_all", "false_spots_per_slice"]
+    assert table.loc[table["method"] == "manet", numbers].isna().all(axis=None)
+    assert table.loc[table["method"] == "unet", numbers].notna().all(axis=None)
+    with style.printed():
+        strip, rates = draw_lesions(definition(seeds=[0, 1]), both).axes
+    assert [text.get_text() for text in strip.texts] == ["diverged"]
+    assert len(rates.lines) == 3
 
 
 def test_rankings_agree_or_are_reversed(probes):
