@@ -33,7 +33,7 @@ from workflow.claims import SIGNS
 from workflow.index_files import index_files
 from workflow.printed import Cell, Grid, make_grid, placed, read_printed
 from workflow.scores import Definition, read_definition
-from workflow.tables import RESOURCES, digits_of, header, template
+from workflow.tables import RESOURCES, UNDEFINED, digits_of, header, template
 from workflow.viewer import PLOTS, plots, viewer_data
 
 LIMIT = 15_000_000  # bytes of the page
@@ -104,6 +104,7 @@ def significance_grid(path: Path) -> Grid:
     for row in table.to_dict("records"):
         digits = digits_of(row["metric"])
         verdict = row["verdict"] if isinstance(row["verdict"], str) else row["status"]
+        verdict = UNDEFINED if verdict == "ok" else verdict
         rows.append(
             [
                 placed(row["label"], methods),

@@ -13,7 +13,7 @@ from data_prep.errors import BadInput
 
 # A number at the start of a cell, thousands set apart by spaces.
 _NUMBER = re.compile(r"[+−-]?(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+−-]?\d+)?")
-_NO_NUMBER = {"", "—", "·", "diverged"}
+_NO_NUMBER = {"", "—", "·", "diverged", "undefined"}
 _INFINITE = "1e308"  # of a perfect reconstruction's PSNR; as large as a column can be sorted by
 _BESIDE = ("paper", "Δ")  # headers that belong to the metric before them
 

@@ -175,7 +175,7 @@ class Units:
         status: as ``MaskScores.status``.
         seeds: as ``MaskScores.seeds``.
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
-            unless the status is "ok".
+            unless the status is "ok". A further metric is NaN where it is undefined.
     """
 
     status: str
@@ -246,7 +246,9 @@ def _units(runs: pd.DataFrame, definition: Definition) -> Units:
     if len(broken):
         # The surviving seeds alone would flatter the method: no average is given.
         return Units("diverged", tuple(sorted(set(broken.tolist()))))
-    return Units("ok", seeds, runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean())
+    # A further metric may be undefined for a seed; the others alone would stand for it.
+    scores = runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean(skipna=False)
+    return Units("ok", seeds, scores)
 
 
 def _cell(units: Units) -> MaskScores:

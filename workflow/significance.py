@@ -125,7 +125,7 @@ class Sample:
     Attributes:
         subjects: ids in order.
         counts: units per subject, (subjects,); 1 in the volume convention.
-        sums: metric -> sum of each subject's units, (subjects,).
+        sums: metric -> sum of each subject's units, (subjects,); NaN where the metric is undefined.
     """
 
     subjects: tuple[str, ...]
@@ -136,7 +136,7 @@ class Sample:
     def of(cls, units: Units) -> "Sample":
         """Sum units within subjects: slices of one subject are no independent observations."""
         by_subject = units.scores.groupby(level="subject", sort=True)
-        sums = by_subject.sum()
+        sums = by_subject.sum(skipna=False)
         return cls(
             tuple(map(str, sums.index)),
             by_subject.size().to_numpy().astype(np.float64),
@@ -146,6 +146,10 @@ class Sample:
     def mean(self, metric: str) -> float:
         """Return the mean over units, as the table prints it."""
         return float(self.sums[metric].sum() / self.counts.sum())
+
+    def has(self, metric: str) -> bool:
+        """Tell whether the metric is defined for every unit: only then it can be compared."""
+        return not bool(np.isnan(self.sums[metric]).any())
 
 
 def _subtract(first: Array, second: Array) -> Array:
@@ -169,7 +173,8 @@ def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Samp
             continue
         weights = _weights(definition, len(samples[mask, present[0]].subjects))
         for metric in definition.metrics:
-            for first, second in combinations(present, 2):
+            defined = [method for method in present if samples[mask, method].has(metric)]
+            for first, second in combinations(defined, 2):
                 a, b = samples[mask, first], samples[mask, second]
                 sums = _subtract(a.sums[metric], b.sums[metric])
                 low, high = interval(sums, a.counts, weights)
@@ -232,8 +237,9 @@ def compare_with_best(
         present = [row.method for row in definition.rows if (mask, row.method) in samples]
         for metric in definition.metrics:
             sign = 1 if rises(metric) else -1
+            defined = [method for method in present if samples[mask, method].has(metric)]
             # The first of equals.
-            best = max(present, key=lambda m: sign * samples[mask, m].mean(metric), default="")
+            best = max(defined, key=lambda m: sign * samples[mask, m].mean(metric), default="")
             for row in definition.rows:
                 record: dict[str, Any] = {
                     "table": definition.numeral,
@@ -246,7 +252,7 @@ def compare_with_best(
                     "label": row.label,
                     "status": units[mask, row.method].status,
                 }
-                if row.method in present:
+                if row.method in defined:
                     record |= _interval_of(definition, samples[mask, row.method], metric)
                     record |= {
                         "best": best,
@@ -322,7 +328,7 @@ def differences_to_best(
 ) -> dict[tuple[str, str, str], Array]:
     """Return (mask, metric, method) -> each subject's difference to the column's best, method minus best."""
     found = {}
-    for row in table[table["status"] == "ok"].to_dict("records"):
+    for row in table[table["best"].notna()].to_dict("records"):
         own, best = samples[row["mask"], row["method"]], samples[row["mask"], row["best"]]
         difference = _subtract(own.sums[row["metric"]], best.sums[row["metric"]]) / own.counts
         found[row["mask"], row["metric"], row["method"]] = difference

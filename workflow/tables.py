@@ -61,6 +61,7 @@ FURTHER_SUBJECT = "Comparison of methods"  # of tables that the paper does not h
 DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
 IN_PAPER = ("ssim", "psnr")
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
+UNDEFINED = "undefined"  # a further metric that has no value for some volume or slice
 HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑", "nmse": "NMSE ↓"}
 
 
@@ -315,6 +316,8 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
     rank = row[f"{metric}_rank"]
     mark = "" if pd.isna(rank) else {1: "best", 2: "second"}.get(rank, "")
     mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], digits_of(metric)
+    if np.isnan(mean):
+        return Text(UNDEFINED)
     if np.isinf(mean):
         return Text(number(mean, digits), mark)
     alike = f" {ALIKE}" if row[f"{metric}_verdict"] == "not distinguishable" else ""

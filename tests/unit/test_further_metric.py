@@ -174,6 +174,38 @@ def test_every_table_has_it_tested_ranked_and_explained(tmp_path):
     assert set(statistics["tests"].dropna()) == {80}
 
 
+def test_a_value_that_is_undefined_for_one_seed_is_not_averaged_away(tmp_path):
+    masks = MASKS["ixi"][:1]
+    metrics = metric_rows("ixi", masks, LABELS["ixi"], seeds=(0, 1), volumes=8).assign(hfen=0.5)
+    metrics["hfen"] += 0.01 * np.arange(len(metrics)) / len(metrics)
+    lost = (metrics["method"] == "manet") & (metrics["seed"] == 1) & (metrics["subject"] == "IXI903")
+    metrics.loc[lost, "hfen"] = np.nan
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    text = definition(1, "ixi", masks, LABELS["ixi"], numeral="I", metrics=["hfen"], seeds=[0, 1])
+    wanted = read_definition(text)
+    write_mask_json(tmp_path, "ixi", wanted.masks)
+    write_records(tmp_path, wanted)
+    write_statistics(tmp_path, wanted, metrics)
+    tables.write_table(wanted, tmp_path, "0" * 64, tmp_path / "tables")
+    table = pd.read_csv(tmp_path / "tables/table_1.csv").set_index("method")
+    assert np.isnan(table.loc["manet", "hfen_mean"])
+    assert np.isfinite(table.loc["manet", "ssim_mean"])
+    assert sorted(table["hfen_rank"].dropna()) == [1, 2, 3, 4]
+    page = (tmp_path / "tables/table_1.md").read_text()
+    assert "undefined" in page
+    assert "diverged" not in page
+    pairs = pd.read_csv(tmp_path / "statistics/pairs_1.csv")
+    assert "manet" not in set(pairs.loc[pairs["metric"] == "hfen", ["method_a", "method_b"]].stack())
+    # Ten pairs under each of three metrics, six under the one that MANet lacks.
+    assert set(pairs["tests"]) == {36}
+    (row,) = (
+        pd.read_csv(tmp_path / "statistics/table_1.csv")
+        .query("metric == 'hfen' and method == 'manet'")
+        .to_dict("records")
+    )
+    assert pd.isna([row["mean"], row["best"], row["verdict"]]).all()
+
+
 def test_a_missing_column_and_an_unknown_metric_are_named(tmp_path):
     text = definition(1, "ixi", MASKS["ixi"][:1], LABELS["ixi"], numeral="I", metrics=["hfen"])
     wanted = read_definition(text)
