@@ -467,8 +467,12 @@ class Plan:
             "convention": self.config["metric_convention"],
             "seeds": self.config["seeds"],
             "masks": chosen,
-            "rows": [{"method": method, "label": text} for method, text in rows],
+            "rows": [self._row(method, text, chosen) for method, text in rows],
         } | ({"metrics": self.metrics} if self.metrics else {})
+
+    def _row(self, method: str, text: str, masks: list[str]) -> dict[str, Any]:
+        declines = {mask: why for mask, why in self.method(method).declines.items() if mask in masks}
+        return {"method": method, "label": text} | ({"declines": declines} if declines else {})
 
     def figure_inputs(self, number: int) -> list[str]:
         """Return the files that a figure is drawn from."""

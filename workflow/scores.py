@@ -24,10 +24,17 @@ _COLUMNS = ("dataset", "mask", "method", "seed", "subject", "slice", "level", *M
 
 @dataclass(frozen=True)
 class Row:
-    """A method, and the name that the paper or its own ``method.yaml`` gives it."""
+    """A method, and the name that the paper or its own ``method.yaml`` gives it.
+
+    Attributes:
+        method: id.
+        label: name.
+        declines: masks that it does not take, with the reason.
+    """
 
     method: str
     label: str
+    declines: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,9 @@ def read_definition(text: str) -> Definition:
             dataset=raw["dataset"],
             source=raw["source"],
             masks=tuple(raw["masks"]),
-            rows=tuple(Row(row["method"], row["label"]) for row in raw.get("rows", [])),
+            rows=tuple(
+                Row(row["method"], row["label"], row.get("declines", {})) for row in raw.get("rows", [])
+            ),
             seeds=tuple(raw.get("seeds", [0])),
             convention=raw.get("convention", "volume"),
             experiment=raw.get("experiment", ""),

@@ -430,12 +430,15 @@ def _count(number: int, noun: str) -> str:
 
 def _notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     notes = []
+    declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):
         seeds = row["seeds"].split()
         which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
         where = f"{row['label']} under {label(row['mask'])}"
         if row["status"] == "diverged":
             notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
+        elif row["mask"] in declines[row["method"]]:
+            notes.append(f"{where}: the method declines this mask ({declines[row['method']][row['mask']]}).")
         else:
             notes.append(f"{where}: no run ({which}), shown as —.")
     return tuple(notes)

@@ -181,13 +181,13 @@ def draw_misalignment(definition: Definition, probes: pd.DataFrame) -> Figure:
         own = scores[scores["mask"] == mask]
         for column, (condition, xlabel) in enumerate(kinds):
             axes = sheet.axes(row_number, column)
-            for row in definition.rows:
+            for row in definition.rows_under(mask):
                 _misaligned_line(axes, own[own["method"] == row.method], condition, styles[row.method])
             plain(axes, label(mask) if column == 0 else "", xlabel, "PSNR (dB)" if column == 0 else "")
             panels.append(axes)
         if swaps:
             axes = sheet.axes(row_number, len(kinds))
-            _swap_panel(axes, own, ["unchanged", *swaps], definition.rows, styles)
+            _swap_panel(axes, own, ["unchanged", *swaps], definition.rows_under(mask), styles)
             plain(axes, "", "auxiliary", "PSNR (dB)" if not kinds else "")
             panels.append(axes)
         _common_limits(panels)
@@ -239,7 +239,7 @@ def draw_noise(definition: Definition, probes: pd.DataFrame) -> Figure:
     for number, mask in enumerate(definition.masks):
         axes = sheet.axes(number // across, number % across)
         axes.axvline(100 * definition.noise, color="0.6", linewidth=0.7)
-        for row in definition.rows:
+        for row in definition.rows_under(mask):
             own = {level: _noise_score(probes, mask, row.method, level) for level in levels}
             own.setdefault(definition.noise, mean(unchanged(probes, mask, row.method, "psnr")))
             points = sorted(own.items())
@@ -358,7 +358,7 @@ def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
             axes = sheet.axes(row_number, column)
             own = scores[(scores["mask"] == mask) & (scores["metric"] == metric)]
             order = [c for c in CONVENTIONS if (own["convention"] == c).any()]
-            for row in definition.rows:
+            for row in definition.rows_under(mask):
                 values = own[own["method"] == row.method].set_index("convention")["value"]
                 points = [float(values[c]) for c in order]
                 axes.plot(range(len(order)), points, markersize=3.2, clip_on=False, **styles[row.method])
@@ -390,7 +390,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
     )
     for row_number, mask in enumerate(definition.masks):
         axes = sheet.axes(row_number, 0)
-        rows = [truth, *definition.rows]
+        rows = [truth, *definition.rows_under(mask)]
         for place, row in enumerate(rows):
             _lesion_strip(axes, place, lesion_scores(probes, mask, row.method))
         axes.axhline(1, color="0.6", linewidth=0.6, zorder=0)

@@ -67,10 +67,14 @@ class TrustPlan:
         return {"checkpoint": f"{folder}/model.ckpt", "record": f"{folder}/run.json"}
 
     def other_masks(self, run: Run) -> list[str]:
-        """Return the masks that a run is tested under: all of its dataset, its own for the diagonal."""
+        """Return the masks that a run is tested under: all of its dataset, its own for the diagonal.
+
+        But for those that its method declines.
+        """
         if not self.config["transfer"] or not self.plan.trained(run.method):
             return []
-        masks = self.plan.config["datasets"][run.dataset]["masks"]
+        declined = self.plan.method(run.method).declines
+        masks = [mask for mask in self.plan.config["datasets"][run.dataset]["masks"] if mask not in declined]
         return [f"{self.plan.root}/masks/{run.dataset}/{mask}.npz" for mask in masks]
 
     def lesion_file(self, run: Run) -> list[str]:
@@ -113,6 +117,7 @@ class TrustPlan:
                     "auxiliary": method.needs_auxiliary,
                     "trained": method.trainable,
                 }
+                | ({"declines": sorted(method.declines)} if method.declines else {})
             )
         chosen = self.config["masks"].get(dataset, [])
         return {

@@ -34,12 +34,14 @@ class Row:
         label: the name that the tables print.
         auxiliary: whether it reads the auxiliary.
         trained: whether it has weights.
+        declines: masks that it does not take.
     """
 
     method: str
     label: str
     auxiliary: bool
     trained: bool
+    declines: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class Definition:
         name = dataset_name(self.dataset)
         return f"embedded data, not {name}" if self.source == "embedded" else name
 
+    def rows_under(self, mask: str) -> tuple[Row, ...]:
+        """Return the methods that take a mask."""
+        return tuple(row for row in self.rows if mask not in row.declines)
+
 
 def read_definition(text: str) -> Definition:
     """Parse the JSON of ``--definition``.
@@ -80,7 +86,7 @@ def read_definition(text: str) -> Definition:
             masks=tuple(raw["masks"]),
             all_masks=tuple(raw["all_masks"]),
             noise=float(raw["noise"]),
-            rows=tuple(Row(**row) for row in raw["rows"]),
+            rows=tuple(Row(**row | {"declines": tuple(row.get("declines", ()))}) for row in raw["rows"]),
             matrix=int(raw.get("matrix", 0)),
             runs={name: tuple(paths) for name, paths in raw.get("runs", {}).items()},
         )
@@ -103,7 +109,7 @@ def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
     probes = probes[probes["dataset"] == definition.dataset]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:
-        for row in definition.rows:
+        for row in definition.rows_under(mask):
             if (mask, row.method) not in found:
                 raise BadInput(f"{path}: holds nothing of {row.method} under {mask}; probe this run")
     return probes
@@ -166,7 +172,7 @@ def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFra
     """
     records = []
     for mask in definition.masks:
-        for row in definition.rows:
+        for row in definition.rows_under(mask):
             own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
             conditions = auxiliary_conditions(probes) if row.auxiliary else []
             for condition, amount in [("unchanged", 0.0), *conditions]:

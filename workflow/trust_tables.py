@@ -66,7 +66,7 @@ def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.Da
     blocks = []
     for mask in definition.masks:
         rows = []
-        for row in definition.rows:
+        for row in definition.rows_under(mask):
             own = float(at[mask, row.method, "unchanged", 0.0]["psnr"])
             cells = [Text(number(own, 2))]
             for condition, amount in conditions:

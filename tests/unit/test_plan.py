@@ -218,7 +218,9 @@ def test_a_method_is_not_run_under_a_mask_that_it_declines(tmp_path):
     found = Plan(plan().config, methods)
     masks = {run.mask for run in found.runs if run.method == "shy"}
     assert masks == {*MASKS["ixi"], *MASKS["fastmri"]} - {"2d_spiral_6x"}
-    assert "shy" in [row["method"] for row in found.table_definitions[1]["rows"]]
+    (row,) = [row for row in found.table_definitions[1]["rows"] if row["method"] == "shy"]
+    assert row["declines"] == {"2d_spiral_6x": "needs lines"}
+    assert all("declines" not in row for row in plan().table_definitions[1]["rows"])
 
 
 def with_collections(tmp_path: Path) -> Mapping[str, MethodFolder]:

@@ -180,6 +180,17 @@ def test_a_diverged_seed_is_shown_and_never_averaged(tmp_path):
     assert found["psnr_paper_mean"] == 32.9
 
 
+def test_a_mask_that_a_method_declines_is_a_dash_with_the_methods_reason(tmp_path):
+    metrics = metric_rows("ixi", TWO, FIVE)
+    metrics = metrics[~((metrics["mask"] == TWO[1]) & (metrics["method"] == "xiang"))]
+    content = json.loads(definition(1, "ixi", TWO, FIVE, numeral="I"))
+    content["rows"][2]["declines"] = {TWO[1]: "needs points"}
+    texts, table = write(tmp_path, metrics, json.dumps(content))
+    assert cell(table, TWO[1], "xiang")["status"] == "missing"
+    assert "Xiang et al. under 1D-Uniform-9×: the method declines this mask (needs points)." in texts["md"]
+    assert "no run" not in texts["md"]
+
+
 def test_a_missing_run_is_a_dash_with_a_note(tmp_path):
     metrics = metric_rows("ixi", TWO, FIVE, seeds=(0, 1))
     gone = (metrics["mask"] == TWO[1]) & (metrics["method"] == "xiang") & (metrics["seed"] == 0)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,40 @@ def test_a_run_that_was_not_probed_is_named(probes, tmp_path):
     probes[probes["method"] != "xiang"].to_parquet(path)
     with pytest.raises(BadInput, match=f"nothing of xiang under {MASK}; probe this run"):
         read_probes(path, definition())
+
+
+def test_a_method_is_not_asked_for_under_a_mask_that_it_declines(probes, tmp_path):
+    """Where a run can never be, neither tables nor figures may wait for it or call it diverged."""
+    under_other = probes[probes["method"] != "manet"].assign(mask=OTHER)
+    both = pd.concat([probes, under_other], ignore_index=True)
+    rows = json.loads(json.dumps([vars(row) for row in definition().rows]))
+    asked = [row | ({"declines": [OTHER]} if row["method"] == "manet" else {}) for row in rows]
+    both.to_parquet(tmp_path / "probes.parquet")
+    wanted = definition(rows=asked, masks=[MASK, OTHER])
+    found = read_probes(tmp_path / "probes.parquet", wanted)
+    with pytest.raises(BadInput, match=f"nothing of manet under {OTHER}"):
+        read_probes(tmp_path / "probes.parquet", definition(masks=[MASK, OTHER]))
+    for table in (auxiliary_table, audit_table, lesion_table):
+        text = to_markdown(table(wanted, found)[1])
+        assert text.count("| MANet") == 1
+        assert text.count("| UNet-T2") == 2
+        assert "diverged" not in text
+    with style.printed():
+        for draw in (draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions):
+            figure = draw(wanted, found)
+            texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+            assert not {"diverged", "no lesion"} & set(texts)
+
+
+def test_a_run_is_not_tested_under_a_mask_that_its_method_declines():
+    folder = METHODS["unet"]
+    shy = replace(folder, default=replace(folder.default, declines={"2d_spiral_6x": "needs lines"}))
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "trust.yaml"), METHODS | {"unet": shy}))
+    tested = trust.other_masks(Run("ixi", MASK, "unet", 0))
+    assert len(tested) == 7
+    assert not [path for path in tested if "2d_spiral_6x" in path]
+    (row,) = [row for row in trust.definition("ixi")["rows"] if "declines" in row]
+    assert (row["method"], row["declines"]) == ("unet", ["2d_spiral_6x"])
 
 
 # ---- pages and pictures ---------------------------------------------------------------------------
