@@ -18,6 +18,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import dataset_name
+from workflow.scores import read_parquet
 from workflow.tables import Block, Page, Text, number
 from workflow.trust_scores import FLOOR, Definition, Row, read_definition
 from workflow.trust_tables import origin, write_page
@@ -52,7 +53,7 @@ def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
     """
     from workflow.flops import count
 
-    metrics = pd.read_parquet(results / "metrics.parquet")
+    metrics = read_parquet(results / "metrics.parquet", "workflow.gather")
     metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
     rows = []
     for row in definition.rows:

@@ -35,21 +35,36 @@ def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataF
         key: columns that tell any two rows apart.
 
     Raises:
-        BadInput: a file lacks a column, or the same row stands twice.
+        BadInput: a file is damaged or lacks a column, or the same row stands twice.
     """
-    tables = []
-    for path in paths:
+    tables = [_read(path, columns) for path in paths]
+    joined = pd.concat(tables, ignore_index=True)
+    repeated = joined.duplicated(key, keep=False)
+    if repeated.any():
+        row = joined.loc[repeated, key].iloc[0]
+        places = [
+            str(path)
+            for path, table in zip(paths, tables, strict=True)
+            if (table[key] == row).all(axis=1).any()
+        ]
+        raise BadInput(
+            f"{' and '.join(dict.fromkeys(places))}: the row {row.to_dict()} is there twice; delete one of "
+            "the files and run again"
+        )
+    return joined.sort_values(key, kind="stable", ignore_index=True)
+
+
+def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    again = "delete the file and run the workflow again"
+    try:
         table = pd.read_csv(path)
         missing = sorted(set(columns) - set(table.columns))
         if missing:
-            raise BadInput(f"{path}: no column {missing[0]!r}; delete the file and run the workflow again")
-        tables.append(table[list(columns)].astype(columns))
-    joined = pd.concat(tables, ignore_index=True)
-    repeated = joined.duplicated(key)
-    if repeated.any():
-        row = joined.loc[repeated, key].iloc[0].to_dict()
-        raise BadInput(f"{paths[0].name}: two files hold the row {row}; delete one of them and run again")
-    return joined.sort_values(key, kind="stable", ignore_index=True)
+            raise BadInput(f"{path}: no column {missing[0]!r}; {again}")
+        return table[list(columns)].astype(columns)
+    except ValueError as error:
+        # Of pandas too: an empty file, lines of other lengths, no text, no numbers.
+        raise BadInput(f"{path}: not a table of scores ({' '.join(str(error).split())}); {again}") from error
 
 
 def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:

@@ -160,16 +160,31 @@ class MaskScores:
     volumes: int = 0
 
 
+def read_parquet(path: Path, writer: str) -> pd.DataFrame:
+    """Read a table that ``writer``, a module of this package, has written.
+
+    Raises:
+        BadInput: the file is missing or damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file; run {writer} first") from error
+    except (ValueError, OSError) as error:
+        # pyarrow's own errors are ValueErrors; OSErrors with a number are the system's.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path}: not a Parquet file ({said}); delete it and run {writer} again") from error
+
+
 def read_metrics(path: Path) -> pd.DataFrame:
     """Read ``metrics.parquet``.
 
     Raises:
-        BadInput: the file is missing or lacks a column.
+        BadInput: the file is missing or damaged, or lacks a column.
     """
-    try:
-        metrics = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run workflow.gather first") from error
+    metrics = read_parquet(path, "workflow.gather")
     for column in _COLUMNS:
         if column not in metrics.columns:
             raise BadInput(f"{path}: column {column} is missing; write the file with workflow.gather")

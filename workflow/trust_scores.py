@@ -17,6 +17,7 @@ from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
 from data_prep.further_dataset import dataset_name
+from workflow.scores import read_parquet
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
@@ -100,12 +101,9 @@ def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
     """Read the rows of a dataset from ``probes.parquet``.
 
     Raises:
-        BadInput: the file is missing, or holds no row of a method and mask of the definition.
+        BadInput: the file is missing or damaged, or holds no row of a method and mask of the definition.
     """
-    try:
-        probes = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run workflow.gather_probes first") from error
+    probes = read_parquet(path, "workflow.gather_probes")
     probes = probes[probes["dataset"] == definition.dataset]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:

@@ -80,7 +80,7 @@ def test_the_same_row_twice_is_refused(tmp_path):
     first, second = write(tmp_path / "a.csv", "unet"), write(tmp_path / "b.csv", "unet", seed=1)
     assert len(gather([first, second])) == 12
     write(second, "unet")
-    with pytest.raises(BadInput, match=r"two files hold the row .*'method': 'unet'"):
+    with pytest.raises(BadInput, match=r"a\.csv and \S*b\.csv: the row .*'method': 'unet'.* is there twice"):
         gather([first, second])
 
 
@@ -88,6 +88,21 @@ def test_a_file_without_a_column_is_refused_by_name(tmp_path):
     path = write(tmp_path / "metrics.csv", "unet")
     pd.read_csv(path).drop(columns="psnr").to_csv(path, index=False)
     with pytest.raises(BadInput, match=r"metrics\.csv: no column 'psnr'; delete the file"):
+        gather([path])
+
+
+@pytest.mark.parametrize("damage", [b"", b'dataset,mask\n"', b"\xff\xfe\x00"])
+def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
+    good, path = write(tmp_path / "good.csv", "zf"), tmp_path / "metrics.csv"
+    path.write_bytes(damage)
+    with pytest.raises(BadInput, match=r"/metrics\.csv: .*; delete the file and run the workflow again"):
+        gather([good, path])
+
+
+def test_a_score_that_is_no_number_is_refused_by_file(tmp_path):
+    path = write(tmp_path / "metrics.csv", "unet")
+    path.write_text(path.read_text().replace("unet,0,", "unet,zero,", 1))
+    with pytest.raises(BadInput, match=r"metrics\.csv: not a table of scores \(.*zero.*\); delete the file"):
         gather([path])
 
 

@@ -168,5 +168,5 @@ def test_gathering_refuses_what_stands_twice_and_ignores_the_order_of_files(tmp_
         pd.DataFrame([{**row, "subject": subject}]).to_csv(tmp_path / f"{name}.csv", index=False)
     one, two, three = (tmp_path / f"{name}.csv" for name in ("one", "two", "three"))
     pd.testing.assert_frame_equal(gather([one, two]), gather([two, one]))
-    with pytest.raises(BadInput, match="two files hold the row"):
+    with pytest.raises(BadInput, match=r"two\.csv and \S*three\.csv: the row .* is there twice"):
         gather([two, three])

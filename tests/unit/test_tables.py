@@ -27,7 +27,7 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from data_prep.masks import label
 from workflow import tables
-from workflow.scores import read_definition, summarise
+from workflow.scores import read_definition, read_metrics, summarise
 from workflow.tables import PUBLISHED, PUBLISHED_METHODS, ranks, tex_escape
 
 METRICS = ["ssim", "psnr", "nmse"]
@@ -470,6 +470,17 @@ def test_a_wrong_definition_is_named(change, message):
         read_definition(json.dumps(content))
     with pytest.raises(BadInput, match="not JSON"):
         read_definition("{")
+
+
+def test_damaged_metrics_are_named(tmp_path):
+    path = tmp_path / "metrics.parquet"
+    metric_rows("ixi", TWO, FIVE).to_parquet(path)
+    for content in (path.read_bytes()[:-20], b"", b"no table"):
+        path.write_bytes(content)
+        with pytest.raises(
+            BadInput, match=r"metrics\.parquet: not a Parquet file .*run workflow\.gather again"
+        ):
+            read_metrics(path)
 
 
 def test_missing_inputs_are_named(tmp_path):
