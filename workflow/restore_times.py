@@ -51,13 +51,19 @@ def restore(results: Path, records: Path, root: Path) -> int:
         root: of the repository, to which the records' names are relative.
 
     Raises:
-        BadInput: a file was changed, the list or the records are missing or damaged, or no record fits.
+        BadInput: a file was changed, the list or the records are missing or damaged, the folder is elsewhere,
+            or no record fits.
     """
     differences = compare(results)
     if differences.changed:
         raise BadInput(
             f"{results}: {len(differences.changed)} files are not as {FILE} lists them, such as "
             f"{differences.changed[0]}; python -m workflow.verify {results} names all, copy them again"
+        )
+    if not results.resolve().is_relative_to(root.resolve()):
+        raise BadInput(
+            f"{results}: not below {root.resolve()}, whose records name its files; copy it there, or run "
+            "this in the root of the repository that holds it"
         )
     place = results.resolve().relative_to(root.resolve())
     times = recorded_times(records)

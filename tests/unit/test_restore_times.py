@@ -93,3 +93,11 @@ def test_records_that_are_missing_damaged_or_of_another_place_are_told(root: Pat
     os.truncate(next(path for path in records.iterdir()), 3)
     with pytest.raises(BadInput, match="not JSON"):
         restore(results, records, root)
+
+
+def test_results_outside_the_repository_are_told_where_to_go(root: Path) -> None:
+    results = root / "results" / "tiny"
+    before = times(results)
+    with pytest.raises(BadInput, match=r"tiny: not below .*elsewhere.*; copy it there"):
+        restore(results, root / "records", root / "elsewhere")
+    assert times(results) == before
