@@ -5,6 +5,7 @@
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -211,6 +212,13 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
                 f"config: methods.{name}.parameters: unknown parameter {unknown[0]!r}; "
                 f"methods/{name}/method.yaml declares {', '.join(default.parameters) or 'none'}"
             )
+        for key, value in changes.get("parameters", {}).items():
+            if not _same_kind(value, default.parameters[key]):
+                own = default.parameters[key]
+                raise BadInput(
+                    f"config: methods.{name}.parameters.{key}: is {value!r}; give {_kind(own)} such as the "
+                    f"default, {own!r}"
+                )
         if "optimiser" in changes and not default.trainable:
             raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
     for name, entry in methods.items():
@@ -218,6 +226,20 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
         place = f"config: methods.{name}.optimiser" if changes else f"methods/{name}/method.yaml: optimiser"
         if entry.default.trainable:
             _check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    """Tell whether a value can stand where the default stands; a whole number may, where a fraction does."""
+    if default is None:
+        return True
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, int | float if isinstance(default, float) else type(default))
+
+
+def _kind(default: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+    return kinds.get(type(default), "a value")
 
 
 def merged_optimiser(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -236,10 +258,32 @@ def _check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
             raise BadInput(
                 f"{place}.{key}: no option of {name}; its options: {', '.join(sorted(OPTIMISERS[name]))}"
             )
+        if key not in ("name", "lr") and not _suits(key, settings[key]):
+            raise BadInput(
+                f"{place}.{key}: is {settings[key]!r}; give {_OPTIONS.get(key, 'a number from 0')}"
+            )
     rate = settings.get("lr")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
         # YAML reads 1e-3, without a point, as text.
         raise BadInput(f"{place}.lr: is {rate!r}; give a number above 0 such as 0.001")
+
+
+_OPTIONS = {"betas": "two numbers from 0 and below 1, such as [0.9, 0.999]", "nesterov": "true or false"}
+
+
+def _suits(option: str, value: Any) -> bool:
+    """Tell whether an optimiser can be made with this option; torch's own complaint names no field."""
+    if option == "nesterov":
+        return isinstance(value, bool)
+    if option == "betas":
+        return isinstance(value, list) and len(value) == 2 and all(_fraction(beta) < 1 for beta in value)
+    return _fraction(value) < math.inf
+
+
+def _fraction(value: Any) -> float:
+    """Return a number from 0 as it is, and infinity for anything else."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+    return float(value) if number else math.inf
 
 
 def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
