@@ -34,6 +34,12 @@ rule probe:
     input:
         unpack(lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards))),
         data=f"{ROOT}/data/{{dataset}}/test.h5",
+        # As in the rule evaluate: parameters that are not learnt are chosen again.
+        val=lambda wildcards: (
+            f"{ROOT}/data/{wildcards.dataset}/val.h5"
+            if PLAN.tuned(wildcards.method)
+            else []
+        ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         others=lambda wildcards: TRUST.other_masks(TRUST.run_of(wildcards)),
         lesions=lambda wildcards: TRUST.lesion_file(TRUST.run_of(wildcards)),
