@@ -1,5 +1,7 @@
 """Links between the pages lead somewhere, the site has every page, and its pictures stay small."""
 
+import ast
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,52 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert target.is_relative_to(ROOT), link
         if anchor:
             assert anchor in anchors(target), link
+
+
+def programs(page: Path) -> Iterator[str]:
+    yield from re.findall(
+        r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(programs(page))],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_programs_on_a_page_import_what_is_there(page: Path) -> None:
+    for program in programs(page):
+        for node in ast.walk(ast.parse(program)):
+            if isinstance(node, ast.ImportFrom):
+                assert node.module is not None
+                module = importlib.import_module(node.module)
+                for alias in node.names:
+                    assert hasattr(module, alias.name), f"{node.module} has no {alias.name}"
+            elif isinstance(node, ast.Import):
+                for alias in node.names:
+                    importlib.import_module(alias.name)
+
+
+MODULE = re.compile(r"`((?:data_prep|methods|workflow|tests|config|profiles)/[A-Za-z0-9_./-]+\.[a-z0-9]+)`")
+
+
+# The guides name files that their reader makes; those are followed word for word by tests of their own.
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if not page.name.startswith("adding_a_")],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_files_that_a_page_names_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    missing = [name for name in MODULE.findall(text) if not (ROOT / name).exists()]
+    assert not missing
+    commands = re.findall(r"python -m ((?:data_prep|methods|workflow|tests)(?:\.\w+)*)", text)
+    assert not [name for name in commands if not _runs(name)]
+
+
+def _runs(module: str) -> bool:
+    path = ROOT / module.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
 
 
 def named(entry: Any) -> Iterator[str]:
