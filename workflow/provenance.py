@@ -1,6 +1,6 @@
 """Where an experiment's results come from: the footer of every table, and ``provenance.json``.
 
-``python -m workflow.provenance --results results/X --experiment X --config JSON`` lists everything in the
+``python -m workflow.provenance --results results/X --config JSON`` lists everything in the
 folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that list.
 Light: no torch here, and no path in the list but relative ones.
 """
@@ -178,14 +178,20 @@ def inputs(results: Path) -> list[dict[str, str]]:
                     {"dataset": row["dataset"], "file": row[f"{kind}_file"], "sha256": row[f"{kind}_sha256"]}
                     for kind in ("target", "auxiliary")
                 ]
-    donors = results / "raw" / "donors" / "donors.json"
-    if donors.is_file():
-        found += _donors(json.loads(donors.read_text(encoding="utf-8")))
-    return found
+    return found + _donors(results / "raw" / "donors")
 
 
-def _donors(records: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    return [{key: str(record[key]) for key in ("package", "archive", "sha256")} for record in records]
+def _donors(folder: Path) -> list[dict[str, str]]:
+    """Return the packages that maps were made from, each once: two files of maps may share one."""
+    records = [
+        record
+        for path in sorted(folder.glob("[!.]*.json"))
+        for record in json.loads(path.read_text(encoding="utf-8"))
+    ]
+    by_package = {record["package"]: record for record in records}
+    return [
+        {key: str(record[key]) for key in ("package", "archive", "sha256")} for record in by_package.values()
+    ]
 
 
 def runs(results: Path) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.donors import MAPS
 from data_prep.errors import BadInput
 from workflow.provenance import config_sha256, inputs, listed, record, source_files
 from workflow.runs import write_json
@@ -131,12 +132,18 @@ def test_published_scans_and_donors_are_inputs(results):
         "fastmri,published,file1.h5,file0.h5,aa,bb\n"
     )
     (results / "raw" / "donors").mkdir(parents=True)
-    donor = {"package": "p", "archive": "p.whl", "sha256": "cc", "licence": "MIT"}
-    (results / "raw" / "donors" / "donors.json").write_text(json.dumps([donor]))
+    packages = [
+        {"package": name, "archive": f"{name}.whl", "sha256": sha256, "licence": "MIT"}
+        for name, sha256 in (("p", "cc"), ("q", "dd"))
+    ]
+    # As data_prep.donors writes them: a record beside each file of maps, and one package in two of them.
+    for maps, made_from in zip(MAPS, (packages, packages[1:], []), strict=True):
+        (results / "raw" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
     assert inputs(results) == [
         {"dataset": "fastmri", "file": "file1.h5", "sha256": "aa"},
         {"dataset": "fastmri", "file": "file0.h5", "sha256": "bb"},
         {"package": "p", "archive": "p.whl", "sha256": "cc"},
+        {"package": "q", "archive": "q.whl", "sha256": "dd"},
     ]
 
 
