@@ -143,5 +143,5 @@ def _copies(subject: str, scans: dict[str, Path], first: dict[tuple[int, ...], s
         if path.suffix == ".gz":
             other = first.setdefault((path.stat().st_size, *_trailer(path)), f"{subject} {modality}")
             if other != f"{subject} {modality}":
-                found.append(f"{modality} has the content of {other}; the run stops if both are used")
+                found.append(f"{modality} has the content of {other}; the run stops if two splits hold them")
     return found

@@ -132,8 +132,8 @@ def run_seconds(
         measured = steps.get(run.method) or steps.get(folder)
         if measured is None:
             raise BadInput(
-                f"--steps: no measurement of {folder}, which the configuration trains; measure it by "
-                "`python -m tests.bench --only networks --steps FILE`"
+                f"--steps: no measurement of {folder}, which the configuration trains; add its line to a "
+                "file of measured steps (docs/cost.md)"
             )
         dataset = plan.config["datasets"][run.dataset]
         epochs = plan.config["training"]["epochs"]

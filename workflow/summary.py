@@ -139,7 +139,7 @@ def summarise(results: Path, number: int, stream: TextIO) -> None:
     console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
     table = read_table(results, number)
     if table is None:
-        console.print(f"No table {number} in {os.path.relpath(results)}; snakemake paper_tables makes it.")
+        console.print(f"No table {number} in {os.path.relpath(results)}; the target paper_tables makes it.")
     else:
         show(table, console)
     for heading, paths in result_paths(results):

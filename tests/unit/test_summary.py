@@ -76,7 +76,7 @@ def test_paths_are_relative_and_only_of_files_that_exist(results):
 
 
 def test_an_experiment_without_the_table_says_so(results):
-    assert "No table 2 in results/demo; snakemake paper_tables makes it." in printed(results, 2)
+    assert "No table 2 in results/demo; the target paper_tables makes it." in printed(results, 2)
     with pytest.raises(BadInput, match="no such folder"):
         printed(results / "nowhere")
     (results / "tables" / "table_1.csv").write_text("a,b\n1,2\n")
