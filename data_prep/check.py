@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what datasets.<name>.root names")
     parser.add_argument("--dataset", choices=datasets(), help="default: by content")
     parser.add_argument(
-        "--slices", type=int, default=100, help="slices wanted, but for fastMRI (default: %(default)s)"
+        "--slices", type=int, default=100, help="axial slices wanted; not for fastMRI (default: %(default)s)"
     )
     for split in ("train", "val"):
         parser.add_argument(

@@ -548,7 +548,9 @@ def _placeholders(prefix: str, count: int) -> dict[str, Scans]:
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.plan", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.plan", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("file", type=Path, help="configuration, such as config/demo.yaml")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--run", help="print a run's --spec, e.g. ixi/1d_uniform_6x/manet/seed0")
