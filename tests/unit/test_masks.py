@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -344,3 +345,22 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     manifest.write_text("subject,status\nfile9000001,excluded\n")
     with pytest.raises(BadInput, match="no `ok`"):
         masks.files_of(manifest)
+
+
+def test_the_physics_page_prints_the_numbers_of_its_own_tables(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "physics.md").read_text(encoding="utf-8")
+    exec(re.search(r"^```python\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)[1], {})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [words[0] for words in printed] == [*FROZEN, *DRAWN]
+    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", page, flags=re.MULTILINE)
+    for name, *numbers in printed:
+        row = next(cells for shown, cells in rows if shown == name and re.search(r"\b(of|320)\b", cells))
+        cells = row.replace(",", "").split(" | ")
+        if name in FROZEN:
+            samples = int(numbers[0]) // (256 if name in ONE_D else 1)
+            assert cells[1].split()[0] == str(samples)
+            assert cells[2] == f"{float(numbers[1]):.3f}"
+        else:
+            least, mean, most, realised = numbers
+            assert cells[2] == f"{least} - {float(mean):.1f} - {most}"
+            assert cells[3] == f"{float(realised):.3f}"
