@@ -8,7 +8,7 @@ RUN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/installed
 DOCS_STAMP := $(VENV)/installed-docs
-export PATH := $(CURDIR)/$(RUN):$(PATH)
+export PATH := $(abspath $(RUN)):$(PATH)
 # With our display of progress (workflow/plugins); without it Snakemake's own output says the same at length.
 SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow/plugins snakemake --logger progress
 
@@ -75,6 +75,11 @@ lock: ## Pin anew what the packages named in requirements.txt bring
 		| grep -vE '^(nvidia|cuda|triton)[a-z0-9_-]*==' | sed -E 's/\+.*//' > .cache/lock/brought.txt
 	cat .cache/lock/kept.txt .cache/lock/brought.txt > requirements.txt
 	rm -rf .cache/lock
+	$(MAKE) --always-make environment.yml
+
+environment.yml: requirements.txt
+	{ sed '/- pip:$$/q' $@; sed -nE 's/^([^# ]+).*/      - \1/p' $<; } > $@.new
+	mv $@.new $@
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .snakemake

@@ -49,6 +49,7 @@ FIGURES: dict[int, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...] | Non
     8: ("ixi", ("1d_uniform_6x", "1d_random_3x", "2d_radial_6x", "2d_spiral_6x"), ABLATION_ROWS),
     9: ("fastmri", ("equispaced_4x",), ()),
 }
+ENVIRONMENT = Path(__file__).parent.parent / "environment.yml"
 SWEEP_METHOD, SWEEP_NAME = "manet", "alpha_beta"
 
 
@@ -295,6 +296,11 @@ class Plan:
             taken = {None, *self.config["collections"]}
             chosen = [name for name, entry in self.methods.items() if entry.default.collection in taken]
         return [method for name, entry in self.methods.items() if name in chosen for method in entry.compared]
+
+    def environment(self, method_id: str) -> str:
+        """Return the file of the conda environment of a method's jobs: its folder's own, if it has one."""
+        own = self.methods[self.method(method_id).folder].path / "environment.yml"
+        return str(own if own.is_file() else ENVIRONMENT)
 
     def method(self, method_id: str) -> Method:
         """Return a method with the configuration's changes applied."""

@@ -31,7 +31,7 @@ rule train:
     wildcard_constraints:
         method=any_of(TRAINED),
     conda:
-        "../../environment.yml"
+        lambda wildcards: PLAN.environment(wildcards.method)
     threads: PLAN.config["training"]["threads"] * PLAN.config["training"]["devices"]
     resources:
         gpu=PLAN.config["training"]["devices"],
@@ -70,7 +70,7 @@ rule evaluate:
     wildcard_constraints:
         method=any_of(UNTRAINED),
     conda:
-        "../../environment.yml"
+        lambda wildcards: PLAN.environment(wildcards.method)
     threads: PLAN.config["training"]["threads"]
     resources:
         # What iterates is worth a GPU; zero filling is not.

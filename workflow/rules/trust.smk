@@ -52,7 +52,7 @@ rule probe:
     benchmark:
         f"{ROOT}/benchmarks/probe/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.tsv"
     conda:
-        "../../environment.yml"
+        lambda wildcards: PLAN.environment(wildcards.method)
     threads: PLAN.config["training"]["threads"]
     resources:
         gpu=lambda wildcards: 1 if PLAN.trained(wildcards.method) else 0,
