@@ -53,42 +53,51 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
 
 
 def show(table: pd.DataFrame, console: Console) -> None:
-    """Print a table's SSIM and PSNR beside the paper's, two masks side by side as the paper does."""
+    """Print a table's SSIM and PSNR beside the paper's, two masks side by side as the paper does.
+
+    A table that the paper does not have, of a further dataset, has no columns for its values.
+    """
     first = table.iloc[0]
     name = dataset_name(first["dataset"])
     embedded = first["source"] == "embedded"
     data = f"embedded data, not {name}" if embedded else name
     volumes = int(table["volumes"].max())
     console.print(Text(f"Table {first['table']}: {data}, {volumes} test volumes", style="bold"))
+    in_paper = bool(table[["ssim_paper_mean", "psnr_paper_mean"]].notna().any(axis=None))
     masks = list(dict.fromkeys(table["mask"]))
     across = 2 if console.width >= WIDTH else 1
     for start in range(0, len(masks), across):
         beside = Table.grid(padding=(0, 3, 0, 0))
         beside.add_row(
-            *(_grid(table, mask, start == i) for i, mask in enumerate(masks[start:][:across], start))
+            *(
+                _grid(table, mask, start == i, in_paper)
+                for i, mask in enumerate(masks[start:][:across], start)
+            )
         )
         console.print()
         console.print(beside)
     spread = "volumes" if first["convention"] == "volume" else "slices"
     note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
-    note += f"; paper: on the real {name}." if embedded else "."
+    note += f"; paper: on the real {name}." if embedded and in_paper else "."
     console.print(Text(note, style="dim"))
 
 
-def _grid(table: pd.DataFrame, mask: str, with_names: bool) -> Table:
+def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> Table:
     grid = Table(
         title=label(mask), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     grid.pad_edge, grid.show_edge, grid.header_style = False, False, ""
     if with_names:
         grid.add_column("Method", no_wrap=True, max_width=16, overflow="ellipsis")
-    for heading in ("SSIM", "paper", "PSNR (dB)", "paper"):
+    for heading in ("SSIM", "paper", "PSNR (dB)", "paper") if in_paper else ("SSIM", "PSNR (dB)"):
         style = "dim" if heading == "paper" else ""
         grid.add_column(heading, justify="right", no_wrap=True, style=style, header_style=style)
     for row in table[table["mask"] == mask].to_dict("records"):
         cells = [Text(str(row["label"]))] if with_names else []
         for metric, digits in (("ssim", 3), ("psnr", 2)):
-            cells += [_score(row, metric, digits), _printed(row[f"{metric}_paper_mean"])]
+            cells.append(_score(row, metric, digits))
+            if in_paper:
+                cells.append(_printed(row[f"{metric}_paper_mean"]))
         grid.add_row(*cells)
     return grid
 
@@ -153,7 +162,7 @@ def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m workflow.summary", description=__doc__)
     parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
-    parser.add_argument("--table", type=int, choices=(1, 2, 3, 4), default=1, help="which table; default 1")
+    parser.add_argument("--table", type=int, default=1, help="number of the table; default 1")
     arguments = parser.parse_args()
     summarise(arguments.results, arguments.table, sys.stdout)
 

@@ -3,6 +3,7 @@
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_up_results import (
     LABELS,
@@ -58,6 +59,15 @@ def test_table_one_fits_a_hundred_columns_and_says_whose_data_it_is(results):
     metrics = metric_rows("ixi", MASKS["ixi"], {**LABELS["ixi"], "mine": LABEL})
     own = metrics.query("mask == '1d_random_3x' and method == 'manet' and level == 'volume'")["psnr"]
     assert f"{own.mean():.2f}±{own.std(ddof=0):.2f}" in text
+
+
+def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
+    table = pd.read_csv(results / "tables/table_1.csv")
+    table[[*table.filter(like="_paper_")]] = np.nan
+    table.to_csv(results / "tables/table_5.csv", index=False)
+    text = printed(results, 5)
+    assert "paper" not in text[: text.index("\nTables\n")]
+    assert "MANet" in text
 
 
 def test_paths_are_relative_and_only_of_files_that_exist(results):
