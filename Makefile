@@ -8,6 +8,7 @@ RUN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/installed
 DOCS_STAMP := $(VENV)/installed-docs
+SLURM_STAMP := $(VENV)/installed-slurm
 export PATH := $(abspath $(RUN)):$(PATH)
 # With our display of progress (workflow/plugins); without it Snakemake's own output says the same at length.
 SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow/plugins snakemake --logger progress
@@ -28,6 +29,10 @@ $(STAMP): requirements.txt
 
 $(DOCS_STAMP): $(STAMP) docs/requirements.txt
 	pip install --disable-pip-version-check --progress-bar off -c requirements.txt -r docs/requirements.txt
+	@touch $@
+
+$(SLURM_STAMP): $(STAMP) profiles/slurm/requirements.txt
+	pip install --disable-pip-version-check --progress-bar off -c requirements.txt -r profiles/slurm/requirements.txt
 	@touch $@
 
 demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
@@ -56,7 +61,7 @@ test: lint ## Lint, then contract, unit and end-to-end tests
 	$(QUICK) -m "not long"
 	$(WORKFLOW) -m "not long"
 
-test-all: lint docs ## The same with the long proofs and the documentation
+test-all: lint docs $(SLURM_STAMP) ## The same with the long proofs and the documentation
 	$(QUICK)
 	$(WORKFLOW)
 
