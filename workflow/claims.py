@@ -30,7 +30,7 @@ from workflow.agreement import (
     printed_parts,
 )
 from workflow.scores import RISING, Definition, read_definition, read_definitions
-from workflow.tables import DIGITS, markdown, template
+from workflow.tables import DIGITS, markdown, number, template
 
 NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF
@@ -97,9 +97,7 @@ def _better(
 
 
 def _printed(scores: Scores, value: float | None, metric: str) -> str:
-    if value is None:
-        return "diverged"
-    return f"{value:.{scores.digits[metric]}f}".replace("-", "−")
+    return number(np.nan if value is None else value, scores.digits[metric])
 
 
 def _best(scores: Scores, numerals: Sequence[str], metrics: Sequence[str]) -> Iterator[Comparison]:
