@@ -71,29 +71,34 @@ def _attempt(job: Job, termination: Termination, halve: bool) -> bool:
     return True
 
 
+def _train(job: Job, termination: Termination, process: int, halve: bool) -> None:
+    """Train from where the stored state ends, as one of the processes that have met."""
+    training = open_training(job, termination, job.spec.training.devices, process)
+    training.resume()
+    if halve:
+        training.halve()
+    try:
+        training.fit()
+    except torch.OutOfMemoryError:
+        # Not by sys.exit, which waits for others that wait for this one.
+        os._exit(OUT_OF_MEMORY)
+
+
 def _take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
     """Train as one of several processes, until the training ends or this one is told to leave."""
 
     def work() -> None:
-        processes = job.spec.training.devices
         termination = Termination()
         termination.listen()
         os.environ["LOCAL_RANK"] = str(process)
         # All processes are on this machine, whose name need not be known to any network.
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo0" if sys.platform == "darwin" else "lo")
         on_gpu = job.device != "cpu" and torch.cuda.is_available()
-        torch.distributed.init_process_group(
-            "nccl" if on_gpu else "gloo", f"file://{meeting}", rank=process, world_size=processes
-        )
-        training = open_training(job, termination, processes, process)
-        training.resume()
-        if halve:
-            training.halve()
-        try:
-            training.fit()
-        except torch.OutOfMemoryError:
-            # Not by sys.exit, which waits for others that wait for this one.
-            os._exit(OUT_OF_MEMORY)
+        backend, processes = "nccl" if on_gpu else "gloo", job.spec.training.devices
+        torch.distributed.init_process_group(backend, f"file://{meeting}", rank=process, world_size=processes)
+        _train(job, termination, process, halve)
+        # The training, and with it DDP's reducer, must be gone. Were the reducer the last to hold the group,
+        # its destructor would wait, with the interpreter locked, for a thread that may need the interpreter.
         torch.distributed.destroy_process_group()
 
     try:

@@ -1,6 +1,7 @@
 """Several processes that share each batch train as one would, and can be interrupted as one can."""
 
 import csv
+import gc
 import json
 import math
 import signal
@@ -14,6 +15,7 @@ from unittest import mock
 import pytest
 import torch
 from tiny_runs import MASKS, spec_content, tiny_spec, write_mask, write_splits
+from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.errors import BadInput
 from workflow import together
@@ -63,6 +65,26 @@ def same_curve(one: Path, other: Path) -> None:
     assert [row["epoch"] for row in mine] == [row["epoch"] for row in theirs]
     for name in ("train_loss", "val_loss", "val_psnr"):
         assert [row[name] for row in mine] == pytest.approx([row[name] for row in theirs], rel=2e-5)
+
+
+def take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
+    """Take part, and write how many networks still hold the processes' group when it is left."""
+    leave = torch.distributed.destroy_process_group
+
+    def counting_leave() -> None:
+        held = sum(type(thing) is DistributedDataParallel for thing in gc.get_objects())
+        (job.output / f"held_by_{process}").write_text(str(held))
+        leave()
+
+    with mock.patch.object(torch.distributed, "destroy_process_group", counting_leave):
+        together._take_part(process, job, meeting, halve)
+
+
+def test_nothing_holds_the_group_of_processes_when_it_is_left(ixi, tmp_path):
+    # What holds it then ends it later, and waited for ever after about one training of thirty.
+    with mock.patch.object(together, "_take_part", take_part):
+        finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
+    assert [(tmp_path / "two" / f"held_by_{process}").read_text() for process in (0, 1)] == ["0", "0"]
 
 
 def test_two_processes_learn_as_one_does(ixi, tmp_path):
