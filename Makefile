@@ -53,8 +53,9 @@ lint: $(STAMP) ## Style, types and workflow lint
 	snakemake --lint
 
 # One thread per test worker: more would fight over two cores. A file stays with one worker, which makes its fixtures
-# once. The workflow takes both cores by itself.
-QUICK := OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile tests/contract tests/unit
+# once. A test that ends its worker, as one that hangs does, is not tried again. The workflow takes both cores by itself.
+QUICK := OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=900 \
+	tests/contract tests/unit
 WORKFLOW := pytest tests/e2e
 
 test: lint ## Lint, then contract, unit and end-to-end tests
