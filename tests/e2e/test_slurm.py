@@ -1,15 +1,17 @@
-"""On a real Slurm: every job in its partition, and the same bits."""
+"""On a real Slurm: every job in its partition, and the same bits, whatever ends a job before its time."""
 
 import os
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
-from slurm_cluster import Cluster, cluster, missing
-from workspace import Outcome, Workspace
+from slurm_cluster import Cluster, cluster, missing, wait_for
+from workspace import LIMIT, RESULTS, Outcome, Workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -59,3 +61,54 @@ def test_the_whole_workflow_ends_with_the_same_bits(
     pd.testing.assert_frame_equal(one, two, check_exact=True)
     assert workspace.dry().jobs == set()
     assert not (tmp_path / "leases").exists()
+
+
+def train_longer(content: dict[str, Any]) -> None:
+    # Long enough to be met in the middle.
+    content["training"]["epochs"] = 600
+
+
+def kill_training(folder: Path) -> None:
+    """Kill the process that trains into a folder, without notice, as a node's lack of memory does."""
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "workflow.train" in (words := process.info["cmdline"] or []) and str(folder) in words
+    ]
+    assert len(found) == 1
+    found[0].kill()
+
+
+def test_killed_and_requeued_trainings_go_on_where_they_were_and_wait_for_a_drained_node(
+    slurm: Cluster, finished: Workspace, tmp_path: Path
+) -> None:
+    undisturbed, disturbed = (finished.copy(tmp_path / name) for name in ("undisturbed", "disturbed"))
+    killed, requeued = (f"runs/ixi/1d_uniform_6x/{method}/seed0" for method in ("unet", "xiang"))
+    targets = [f"{RESULTS}/{run}/metrics.csv" for run in (killed, requeued)]
+    for workspace in (undisturbed, disturbed):
+        shutil.rmtree(workspace.results / "runs")
+        config = workspace.configure(train_longer)
+    undisturbed.complete(*targets, config=config)
+
+    def pending() -> bool:
+        return [state for state, _ in slurm.jobs().values()] == ["PENDING", "PENDING"]
+
+    environment = submission(slurm, tmp_path)
+    options = [*targets, *OPTIONS, *QUICK]
+    with disturbed.running(*options, config=config, env=environment) as snakemake:
+        states = [disturbed.results / run / "resume" / "state.pt" for run in (killed, requeued)]
+        wait_for(lambda: all(state.exists() for state in states), "the first epoch of both")
+        numbers = {number for number, (_, comment) in slurm.jobs().items() if "xiang" in comment}
+        slurm.command("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
+        kill_training(RESULTS / killed)
+        slurm.command("scontrol", "requeue", *numbers)
+        wait_for(lambda: slurm.node_state() == "drained" and pending(), "the drained node")
+        assert not (disturbed.results / killed / "run.json").exists()
+        slurm.command("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
+        output, _ = snakemake.communicate(timeout=LIMIT)
+    assert snakemake.returncode == 0, output
+    for run in (killed, requeued):
+        log = disturbed.results / "logs" / "train" / f"{run.removeprefix('runs/')}.log"
+        assert "resuming in epoch" in log.read_text()
+        one, two = (pd.read_csv(w.results / run / "metrics.csv") for w in (undisturbed, disturbed))
+        pd.testing.assert_frame_equal(one, two, check_exact=True)
