@@ -5,6 +5,7 @@ They end when the kernel sees this process end, however it ends.
 """
 
 import os
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -88,6 +89,8 @@ def _take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
     """Train as one of several processes, until the training ends or this one is told to leave."""
 
     def work() -> None:
+        # At the end of the first process the kernel sends SIGINT, for torch. The background ignores that.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         termination = Termination()
         termination.listen()
         os.environ["LOCAL_RANK"] = str(process)

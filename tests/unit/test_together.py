@@ -138,7 +138,9 @@ def test_two_processes_go_on_with_the_same_bits(ixi, tmp_path, sent):
     spec = RunSpec.from_json(json.dumps(content))
     finish(ixi, tmp_path / "whole", spec)
     output = tmp_path / "broken"
-    process = subprocess.Popen(command(ixi, output, content), stderr=subprocess.PIPE, text=True)
+    # Where Ctrl-C is ignored, as in the background.
+    background = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command(ixi, output, content)]
+    process = subprocess.Popen(background, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if line.startswith("epoch 3/"):
             break
