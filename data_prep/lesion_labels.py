@@ -7,7 +7,6 @@ from 1. Methods never see it: only the probing of finished runs reads it.
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import h5py
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.ixi import Volume, central, load_volume, to_axial
+from data_prep.json_files import read_json
 from data_prep.prepare import parse_subjects, read_record
 
 
@@ -56,7 +56,7 @@ def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.
         )
     # Not load_volume, which refuses a volume of zeros: a subject may have no lesion on the grid.
     numbers = np.asanyarray(nibabel.Nifti1Image.from_filename(labels).dataobj).astype(np.float32)
-    lesions = json.loads(truth.read_text(encoding="utf-8"))["lesions"]
+    lesions = read_json(truth, damaged="generate the subject again", fields=["lesions"])["lesions"]
     return (
         cropped(Volume(numbers, volume.affine), shape).astype(np.uint8),
         [float(lesion["radius_mm"]) for lesion in lesions],

@@ -29,6 +29,7 @@ from data_prep import hdf5
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import datasets
+from data_prep.json_files import read_json
 from data_prep.seeds import seed_for
 
 SPLITS = ("train", "val", "test")
@@ -144,19 +145,8 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
         BadInput: the file is missing, or a field is missing or wrong.
     """
     path = folder / f"{subject}.json"
-    if not path.is_file():
-        raise BadInput(f"{path}: the file is missing; run the step `align` for this subject")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise _broken(path, "it is not JSON") from error
-    if not isinstance(stored, dict):
-        raise _broken(path, "it is no JSON object")
-    missing = [
-        field.name for field in fields(Record) if field.default is MISSING and field.name not in stored
-    ]
-    if missing:
-        raise _broken(path, f"field `{missing[0]}` is missing")
+    needed = [field.name for field in fields(Record) if field.default is MISSING]
+    stored = read_json(path, "run the step `align` for this subject", _AGAIN, needed)
     record = Record(**{field.name: stored[field.name] for field in fields(Record) if field.name in stored})
     expected: dict[str, tuple[str, ...]] = {
         "subject": (subject,),

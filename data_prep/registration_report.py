@@ -7,7 +7,6 @@ and the true transform send points of the brain, averaged over the points.
 
 import argparse
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from data_prep.json_files import read_json
 
 WANTED_MM = 0.5
 _BEFORE, _AFTER = "#d1731c", "#12897b"
@@ -41,7 +41,7 @@ def read_rows(aligned: Path, truth: Path | None) -> list[Row]:
     Raises:
         BadInput: no record, or one that is broken, or a truth file that is missing or broken.
     """
-    records = [_read_json(path) for path in sorted(aligned.glob("*.json"))]
+    records = [read_json(path) for path in sorted(aligned.glob("*.json"))]
     if not records:
         raise BadInput(f"{aligned}: no records of aligned subjects; run the step `align` first")
     return [_row(record, aligned, truth) for record in records]
@@ -202,26 +202,17 @@ def _row(record: dict[str, Any], aligned: Path, truth: Path | None) -> Row:
     from data_prep.registration import point_errors
 
     path = truth / f"{subject}.truth.json"
-    known = _read_json(path)
-    if not {"t2_to_t1", "brain_points_t2_mm"} <= known.keys():
-        raise BadInput(
-            f"{path}: no transform or no brain points in it; delete it and generate the subject again"
-        )
+    known = read_json(
+        path,
+        "generate the subject again, or leave --truth out",
+        "delete it and generate the subject again",
+        ("t2_to_t1", "brain_points_t2_mm"),
+    )
     true, points = np.array(known["t2_to_t1"]), np.array(known["brain_points_t2_mm"])
     before = point_errors(np.eye(4), true, points)
     after = point_errors(np.array(estimate), true, points)
     errors = (round(float(value), 3) for value in (before.mean(), after.mean(), after.max()))
     return Row(row.subject, row.status, row.score_before, row.score_after, *errors)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; generate the subject again, or leave --truth out")
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path}: not JSON; delete it and run the step that writes it again") from error
-    return content
 
 
 def main() -> None:

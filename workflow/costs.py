@@ -7,7 +7,6 @@ the runs' own sizes.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import dataset_name
+from data_prep.json_files import read_json
 from workflow.scores import read_parquet
 from workflow.tables import Block, Page, Text, number
 from workflow.trust_scores import FLOOR, Definition, Row, read_definition
@@ -33,15 +33,8 @@ def read_records(results: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         BadInput: a file is missing or damaged.
     """
-    records = []
-    for path in (results / "runs" / name / "run.json" for name in paths):
-        try:
-            records.append(json.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
-            raise BadInput(f"{path}: no such file; finish this run first") from error
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}: not JSON ({error}); delete it and make this run again") from error
-    return records
+    files = [results / "runs" / name / "run.json" for name in paths]
+    return [read_json(path, "finish this run first", "delete it and make this run again") for path in files]
 
 
 def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import check_splits, read_pair_list
 from data_prep.further_dataset import OWN, further_dataset
 from data_prep.ixi import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
+from data_prep.json_files import read_json
 from data_prep.masks import all_masks, label, masks_of
 from methods.registry import Method, MethodFolder, discover
 from workflow.config import PUBLISHED_SUBJECTS, Config, merged_optimiser, read_config
@@ -215,7 +216,7 @@ class Plan:
                     )
             record = Path(f"{self.root}/aligned/{dataset}/{subject}.json")
             if record.is_file():
-                aligned = json.loads(record.read_text(encoding="utf-8"))
+                aligned = read_json(record, fields=("status", "reason"))
                 if aligned["status"] == "excluded":
                     return (
                         f"{record}: the subject was excluded ({aligned['reason']}), but bad_scans is stop; "
@@ -519,7 +520,7 @@ class Plan:
         record = Path(f"{self.root}/runs/{run.path}/run.json")
         if not record.is_file():
             return False
-        spec: Any = json.loads(record.read_text(encoding="utf-8"))["spec"]
+        spec = read_json(record, damaged="delete it and make this run again").get("spec")
         return bool(spec == json.loads(RunSpec.from_json(self.spec(run)).canonical()))
 
     def _command(self, run: Run) -> str:

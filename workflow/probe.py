@@ -12,7 +12,6 @@ The unchanged condition is always evaluated; its scores are the run's own volume
 
 import argparse
 import csv
-import json
 import math
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from data_prep.json_files import read_json
 from workflow.runs import RunSpec
 
 if TYPE_CHECKING:
@@ -211,14 +211,10 @@ def say(text: str) -> None:
 
 def _finished(checkpoint: Path) -> bool:
     """Tell from the run's record whether its training came to an end that can be evaluated."""
-    record = checkpoint.with_name("run.json")
-    try:
-        status = json.loads(record.read_text(encoding="utf-8"))["status"]
-    except FileNotFoundError as error:
-        raise BadInput(f"{record}: no such file; train the method first") from error
-    except (KeyError, json.JSONDecodeError) as error:
-        raise BadInput(f"{record}: field status is missing or damaged; train this run again") from error
-    return bool(status == "finished")
+    record = read_json(
+        checkpoint.with_name("run.json"), "train the method first", "train this run again", ["status"]
+    )
+    return bool(record["status"] == "finished")
 
 
 def main() -> None:

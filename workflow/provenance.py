@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data_prep.errors import BadInput, run_command
+from data_prep.json_files import read_json
 from workflow.runs import code_version, package_versions, write_json
 from workflow.sources import ROOT
 
@@ -105,23 +106,6 @@ def footer(
         f"configuration {configuration[:SHORT]}; data manifest {manifest[:SHORT]}; "
         f"masks {', '.join(sampled)}."
     )
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        BadInput: there is no such file, or it holds something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run the workflow to its end first") from error
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BadInput(f"{path}: not JSON ({error}); make the file again") from error
-    if not isinstance(content, dict):
-        raise BadInput(f"{path}: not a JSON object; make the file again")
-    return content
 
 
 def _field(record: Mapping[str, Any], name: str, path: Path) -> Any:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput
 from data_prep.further_dataset import dataset_name, datasets
+from data_prep.json_files import read_json
 from workflow.further_metric import further_metric
 
 METRICS = ("ssim", "psnr", "nmse")
@@ -296,11 +297,12 @@ def realised_acceleration(folder: Path, mask: str) -> float:
         BadInput: the file or the field is missing.
     """
     path = folder / f"{mask}.json"
+    record = read_json(
+        path, "make the sampling masks first", "make the mask again", ["realised_acceleration"]
+    )
     try:
-        return float(json.loads(path.read_text(encoding="utf-8"))["realised_acceleration"])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; make the sampling masks first") from error
-    except (KeyError, ValueError, TypeError) as error:
+        return float(record["realised_acceleration"])
+    except (ValueError, TypeError) as error:
         raise BadInput(
             f"{path}: realised_acceleration is missing or unreadable; make the mask again"
         ) from error

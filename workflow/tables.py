@@ -20,10 +20,11 @@ from tabulate import tabulate
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import contrasts, dataset_name, further_dataset
+from data_prep.json_files import read_json
 from data_prep.masks import label, parse_mask
 from workflow.convergence import RULE
 from workflow.further_metric import further_metric
-from workflow.provenance import footer, read_json
+from workflow.provenance import footer
 from workflow.scores import (
     ALPHA,
     Definition,

@@ -23,6 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from data_prep.errors import BadInput, run_command
+from data_prep.json_files import read_json
 from data_prep.masks import all_masks, label
 from workflow import style
 from workflow.convergence import RULE, converged
@@ -99,13 +100,11 @@ def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
     curves = []
     for folder in folders:
         path = folder / "run.json"
+        record = read_json(path, "name the folder of a finished run", "train this run again", ["spec"])
         try:
-            spec = json.loads(path.read_text(encoding="utf-8"))["spec"]
-            mask, method, seed = spec["mask"], spec["method"], spec["seed"]
-        except FileNotFoundError as error:
-            raise BadInput(f"{path}: no such file; name the folder of a finished run") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise BadInput(f"{path}: field spec is missing or damaged; train this run again") from error
+            mask, method, seed = (record["spec"][name] for name in ("mask", "method", "seed"))
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"{path}: field spec is damaged; train this run again") from error
         curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}", str(seed)))
     return curves
 

@@ -486,3 +486,6 @@ def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_pa
         record.write_text(json.dumps({"spec": spec}))
     # A run of another spec is not finished.
     assert asked.commands() == [command for command in commands if f"{done.path} " not in command]
+    record.write_text("{")
+    with pytest.raises(BadInput, match=r"run\.json: not JSON .*; delete it and make this run again"):
+        asked.commands()

@@ -554,12 +554,12 @@ def test_missing_and_unreadable_records_are_named(
 ) -> None:
     values = fields("IXI901")
     del values["site"]
-    for text, message in ((json.dumps(values), "field `site` is missing"), ("{", "it is not JSON")):
+    for text, message in ((json.dumps(values), "field site is missing"), ("{", "not JSON")):
         (aligned / "IXI901.json").write_text(text)
         with pytest.raises(BadInput, match=rf"IXI901\.json: {message}"):
             run(monkeypatch, aligned, tmp_path / "out")
     (aligned / "IXI901.json").unlink()
-    with pytest.raises(BadInput, match=r"IXI901\.json: the file is missing"):
+    with pytest.raises(BadInput, match=r"IXI901\.json: no such file; run the step `align`"):
         run(monkeypatch, aligned, tmp_path / "out")
 
 
