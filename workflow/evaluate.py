@@ -13,7 +13,7 @@ import csv
 import json
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -271,7 +271,7 @@ def main() -> None:
             f"--checkpoint: {spec.method} {'has' if spec.trainable else 'has no'} weights; {remedy}"
         )
     from workflow.acquisition import open_acquisition, open_split
-    from workflow.execution import build_model, load_checkpoint, reconstructor, set_up_torch
+    from workflow.execution import build_model, load_checkpoint, not_a_number, reconstructor, set_up_torch
 
     started = time.perf_counter()
     training = spec.training
@@ -289,13 +289,16 @@ def main() -> None:
         arguments.data, "test", acquisition, device, training.resident_gigabytes
     )
     model = build_model(chosen, (store.height, store.width))
-    trained = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
+    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
+    diverged = origin is not None and origin.status == "diverged"
     model.to(device)
-    evaluation = evaluate(reconstructor(model, training.precision, device), spec, store, acquisition)
+    reconstruct = not_a_number if diverged else reconstructor(model, training.precision, device)
+    evaluation = evaluate(reconstruct, spec, store, acquisition)
     runs.remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)
     record = run_record(spec, model, device, stores, acquisition, evaluation)
-    record["training_hash"] = trained
+    if origin is not None:
+        record |= asdict(origin)
     record["tuning"] = tuning
     record["seconds"]["total"] = time.perf_counter() - started
     runs.write_json(arguments.output / "run.json", record)

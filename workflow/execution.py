@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,31 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def save_checkpoint(model: ReconstructionModel, spec: RunSpec, training_hash: str, path: Path) -> None:
+@dataclass(frozen=True)
+class Origin:
+    """What the weights of a checkpoint come from.
+
+    Attributes:
+        training_hash: of the training.
+        status: how it ended: ``finished`` or ``diverged``.
+    """
+
+    training_hash: str
+    status: str
+
+
+def save_checkpoint(model: ReconstructionModel, spec: RunSpec, origin: Origin, path: Path) -> None:
     """Write model.ckpt: the weights and what they come from. Equal trainings give equal bytes."""
     content = {
         "state_dict": {name: value.cpu() for name, value in model.state_dict().items()},
         "spec": spec.training_part(),
-        "training_hash": training_hash,
+        **asdict(origin),
     }
     save_atomically(content, path)
 
 
-def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> str:
-    """Load weights into a model built from ``spec`` and return the hash of their training.
+def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Origin:
+    """Load weights into a model built from ``spec`` and return what they come from.
 
     Raises:
         BadInput: no checkpoint of this method with these parameters.
@@ -149,7 +163,7 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> st
                 "give the spec it was trained with"
             )
     model.load_state_dict(stored["state_dict"])
-    return str(stored["training_hash"])
+    return Origin(stored["training_hash"], stored["status"])
 
 
 class Termination:

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
-from data_prep.json_files import read_json
 from workflow.runs import RunSpec
 
 if TYPE_CHECKING:
@@ -209,14 +208,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _finished(checkpoint: Path) -> bool:
-    """Tell from the run's record whether its training came to an end that can be evaluated."""
-    record = read_json(
-        checkpoint.with_name("run.json"), "train the method first", "train this run again", ["status"]
-    )
-    return bool(record["status"] == "finished")
-
-
 def main() -> None:
     """Command line entry point."""
     from workflow.evaluate import add_run_arguments
@@ -225,7 +216,7 @@ def main() -> None:
         prog="python -m workflow.probe", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     add_run_arguments(parser)
-    parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method, run.json beside it")
+    parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
     parser.add_argument("--swaps", nargs="*", choices=SWAPS, default=[], help="exchange the auxiliary for")
     parser.add_argument("--shifts", nargs="*", type=int, default=[], help="shift the auxiliary, pixels")
     parser.add_argument("--rotations", nargs="*", type=float, default=[], help="rotate it, degrees")
@@ -269,12 +260,10 @@ def main() -> None:
         spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
     model = build_model(spec, (store.height, store.width))
-    finished = True
-    if arguments.checkpoint is not None:
-        load_checkpoint(model, spec, arguments.checkpoint)
-        finished = _finished(arguments.checkpoint)
+    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
+    diverged = origin is not None and origin.status == "diverged"
     model.to(device)
-    reconstruct = reconstructor(model, training.precision, device) if finished else not_a_number
+    reconstruct = not_a_number if diverged else reconstructor(model, training.precision, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
     write_rows(rows, arguments.output)
     say(f"{spec.method}: {len(rows)} rows")

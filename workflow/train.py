@@ -71,7 +71,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
         Where the training ended.
     """
     from workflow.acquisition import open_split
-    from workflow.execution import not_a_number, reconstructor, save_checkpoint
+    from workflow.execution import Origin, not_a_number, reconstructor, save_checkpoint
 
     started = time.perf_counter()
     spec, output = job.spec, job.output
@@ -93,7 +93,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
     evaluation = evaluate(reconstruct, spec, stores["test"], acquisition)
 
     training_hash = runs.identity_hash(training.identity)
-    save_checkpoint(model, spec, training_hash, output / "model.ckpt")
+    save_checkpoint(model, spec, Origin(training_hash, progress.status), output / "model.ckpt")
     write_history(progress.history, output / "history.csv")
     write_evaluation(evaluation, output)
     record = run_record(spec, model, device, stores, acquisition, evaluation)

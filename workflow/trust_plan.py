@@ -59,12 +59,10 @@ class TrustPlan:
         """Return the run that a rule's wildcards name."""
         return Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed))
 
-    def checkpoint(self, run: Run) -> dict[str, str]:
-        """Return the files of a trained run's weights and record; none for untrained methods."""
-        if not self.plan.trained(run.method):
-            return {}
-        folder = f"{self.plan.root}/runs/{run.path}"
-        return {"checkpoint": f"{folder}/model.ckpt", "record": f"{folder}/run.json"}
+    def checkpoint(self, run: Run) -> list[str]:
+        """Return the file of a trained run's weights; none for untrained methods."""
+        trained = self.plan.trained(run.method)
+        return [f"{self.plan.root}/runs/{run.path}/model.ckpt"] if trained else []
 
     def other_masks(self, run: Run) -> list[str]:
         """Return the masks that a run is tested under: all of its dataset, its own for the diagonal.

@@ -26,6 +26,7 @@ from workflow import evaluate as evaluation_module
 from workflow.acquisition import Acquisition, open_acquisition, open_split
 from workflow.evaluate import Evaluation, evaluate, main, write_evaluation
 from workflow.execution import (
+    Origin,
     Reconstruct,
     build_model,
     load_checkpoint,
@@ -263,23 +264,38 @@ def test_a_checkpoint_is_evaluated_with_its_own_weights(tmp_path, monkeypatch):
     write_mask(tmp_path)
     spec = tiny_spec(parameters__dropout=0.5)
     model = build_model(tiny_spec(seed=5), (SIDE, SIDE))
-    save_checkpoint(model, spec, "hash of its training", tmp_path / "model.ckpt")
+    save_checkpoint(model, spec, Origin("hash of its training", "finished"), tmp_path / "model.ckpt")
     expected = score(tmp_path, spec, reconstructor(model, "32-true", CPU))
     content = spec_content(parameters__dropout=0.5)
     checkpoint = ("--checkpoint", str(tmp_path / "model.ckpt"))
     record = run_cli(monkeypatch, tmp_path, content, tmp_path / "out", *checkpoint)
     assert record["training_hash"] == "hash of its training"
+    assert record["status"] == "finished"
     write_evaluation(expected, tmp_path / "expected")
     for name in ("metrics.csv", "examples.npz"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "expected" / name).read_bytes()
 
 
+def test_a_checkpoint_of_a_diverged_training_has_no_scores(tmp_path, monkeypatch):
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+    model = build_model(tiny_spec(), (SIDE, SIDE))
+    save_checkpoint(model, tiny_spec(), Origin("hash", "diverged"), tmp_path / "model.ckpt")
+    checkpoint = ("--checkpoint", str(tmp_path / "model.ckpt"))
+    record = run_cli(monkeypatch, tmp_path, spec_content(), tmp_path / "out", *checkpoint)
+    assert record["status"] == "diverged"
+    with (tmp_path / "out" / "metrics.csv").open(newline="") as file:
+        scores = {row[metric] for row in csv.DictReader(file) for metric in ("ssim", "psnr", "nmse")}
+    assert scores == {"nan"}
+
+
 def test_equal_weights_make_equal_checkpoints(tmp_path):
+    origin = Origin("hash", "finished")
     for name in ("a", "b"):
-        save_checkpoint(build_model(tiny_spec(), (SIDE, SIDE)), tiny_spec(), "hash", tmp_path / name)
+        save_checkpoint(build_model(tiny_spec(), (SIDE, SIDE)), tiny_spec(), origin, tmp_path / name)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     other = build_model(tiny_spec(seed=1), (SIDE, SIDE))
-    save_checkpoint(other, tiny_spec(), "hash", tmp_path / "c")
+    save_checkpoint(other, tiny_spec(), origin, tmp_path / "c")
     assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
 
 
@@ -288,7 +304,7 @@ def test_equal_weights_make_equal_checkpoints(tmp_path):
 
 def test_a_checkpoint_of_other_parameters_is_refused(tmp_path):
     model = build_model(tiny_spec(), (SIDE, SIDE))
-    save_checkpoint(model, tiny_spec(), "hash", tmp_path / "model.ckpt")
+    save_checkpoint(model, tiny_spec(), Origin("hash", "finished"), tmp_path / "model.ckpt")
     wider = tiny_spec(parameters__channels=4)
     with pytest.raises(BadInput, match="parameters"):
         load_checkpoint(build_model(wider, (SIDE, SIDE)), wider, tmp_path / "model.ckpt")

@@ -298,7 +298,7 @@ def test_a_run_is_probed_as_far_as_it_applies():
     assert "--shifts 1 2 4" in trust.options(manet)
     assert "--shifts" not in trust.options(unet)
     assert "--ceiling" in trust.options(zf)
-    assert trust.checkpoint(zf) == {}
+    assert trust.checkpoint(zf) == []
     assert trust.other_masks(zf) == []
     assert len(trust.other_masks(unet)) == 8
     knee = Run("fastmri", "equispaced_4x", "manet", 0)

@@ -32,7 +32,7 @@ rule lesion_labels:
 
 rule probe:
     input:
-        unpack(lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards))),
+        checkpoint=lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards)),
         data=f"{ROOT}/data/{{dataset}}/test.h5",
         # As in the rule evaluate: parameters that are not learnt are chosen again.
         val=lambda wildcards: (
@@ -63,9 +63,7 @@ rule probe:
         data=subpath(input.data, parent=True),
         options=lambda wildcards: TRUST.options(TRUST.run_of(wildcards)),
         checkpoint=lambda wildcards, input: (
-            f"--checkpoint {input.checkpoint}"
-            if PLAN.trained(wildcards.method)
-            else ""
+            f"--checkpoint {input.checkpoint}" if input.checkpoint else ""
         ),
         others=lambda wildcards, input: (
             f"--masks {' '.join(input.others)}" if input.others else ""
