@@ -361,7 +361,9 @@ def _brain_points(anatomy: Anatomy, grid: ScanGrid, motion: NDArray[np.float64],
 
 def main() -> None:
     """Command line: write one embedded subject."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.embedded_brain", description=(__doc__ or "").split("\n\n")[0]
+    )
     parser.add_argument(
         "--donors", type=Path, required=True, help="folder of brain_asym.npz and brain_sym.npz"
     )

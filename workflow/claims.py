@@ -130,12 +130,13 @@ def _pairs(
 
 
 def _across_masks(scores: Scores, method: str, metric: str, better: str, worse: str) -> Iterator[Comparison]:
-    """Compare one method of Table I under two masks."""
+    """Compare one method of Table I under two masks; where it diverged under the first, it is not better."""
     a, b = (scores.get("I", mask, method, metric) for mask in (better, worse))
-    if a is not None and b is not None:
+    lost = ("I", better, method) in scores.diverged
+    if b is not None and (a is not None or lost):
         yield Comparison(
             f"{scores.labels[method]}, {NAMES[metric]}",
-            a > b,
+            a is not None and a > b,
             f"{label(better)} {_printed(scores, a, metric)}, {label(worse)} {_printed(scores, b, metric)}",
         )
 

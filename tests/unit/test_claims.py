@@ -204,6 +204,16 @@ def test_a_method_that_diverged_is_not_better_than_one_that_did_not():
     assert (row["here"], row["here_comparisons"]) == ("holds", 14)
 
 
+def test_a_mask_under_which_a_method_diverged_is_not_the_easier():
+    paper = paper_scores()
+    lost = ("I", "2d_radial_6x", "manet")
+    means = {key: value for key, value in paper.means.items() if key != lost}
+    whole = judged(paper, "planes_easier")
+    row = judged(replace(paper, means=means, diverged=frozenset({lost})), "planes_easier")
+    assert row["here_comparisons"] == whole["here_comparisons"] == 60
+    assert (whole["here_held"], row["here_held"]) == (36, 33)
+
+
 def test_manet_is_not_best_where_it_diverged_under_every_mask():
     paper = paper_scores()
     lost = frozenset(key for key in paper.means if key[0] in ("I", "II") and key[2] == "manet")
