@@ -64,7 +64,7 @@ class Claim:
     Attributes:
         name: short id.
         text: what is claimed.
-        section: where the paper says so.
+        section: where the paper says so; empty if it does not.
         judged_by: the comparisons that decide.
         compare: yields them from one side's scores.
         silent: why the paper's own tables say nothing of it; empty if they do.
@@ -300,6 +300,35 @@ CLAIMS = (
     ),
 )
 
+_NOT_ASKED = "The paper does not ask."
+# What its readers ask first. The further methods of this benchmark answer, where they were run.
+QUESTIONS = (
+    Claim(
+        "beats_unrolled",
+        "MANet is better than unrolled, data-consistent networks that see both contrasts.",
+        "",
+        "Tables I and II: MANet against VarNet and against MC-VarNet",
+        _pairs(("I", "II"), [("manet", "varnet"), ("manet", "mcvarnet")]),
+        _NOT_ASKED,
+    ),
+    Claim(
+        "beats_plain_network",
+        "MANet is better than a plain U-Net that sees both contrasts: its architecture helps.",
+        "",
+        "Tables I and II: MANet against the U-Net of both contrasts",
+        _pairs(("I", "II"), [("manet", "unet2")]),
+        _NOT_ASKED,
+    ),
+    Claim(
+        "second_contrast_helps",
+        "A plain U-Net is better when it sees the auxiliary too: the second contrast helps.",
+        "",
+        "Tables I and II: the U-Net of both contrasts against U-Net",
+        _pairs(("I", "II"), [("unet2", "unet")]),
+        _NOT_ASKED,
+    ),
+)
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -352,16 +381,22 @@ def _chance(held: Sequence[Comparison]) -> list[str]:
 
 
 def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
-    """Return one row per claim: whether it holds in the paper's own tables and here, with the evidence."""
+    """Return one row per claim: whether it holds in the paper's own tables and here, with the evidence.
+
+    Questions that the paper does not ask follow, where this experiment answers them.
+    """
     records = []
-    for claim in CLAIMS:
+    for claim in (*CLAIMS, *QUESTIONS):
+        comparisons = list(claim.compare(ours))
+        if claim in QUESTIONS and not comparisons:
+            continue
         theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
-        own = judge(list(claim.compare(ours)), "This experiment has none of the runs that it needs.")
+        own = judge(comparisons, "This experiment has none of the runs that it needs.")
         records.append(
             {
                 "claim": claim.name,
                 "text": claim.text,
-                "section": claim.section,
+                "section": f"section {claim.section}" if claim.section else "not in the paper",
                 "judged_by": claim.judged_by,
                 "paper": theirs.answer,
                 "paper_held": theirs.held,
@@ -497,7 +532,7 @@ def to_markdown(page: Page) -> str:
     parts = [f"**{page.title}**", "", *(f"{markdown(sentence)}\n" for sentence in page.introduction)]
     body = [
         [
-            f"{markdown(row['text'])} (section {row['section']})",
+            f"{markdown(row['text'])} ({row['section']})",
             *(
                 f"{SIGNS[row[side]]} {row[side]}: {markdown(row[f'{side}_evidence'])}"
                 for side in ("paper", "here")

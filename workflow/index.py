@@ -146,7 +146,7 @@ def claims_grid(path: Path) -> Grid:
     """Return the claims of the paper's text with the verdicts, from ``claims/claims.csv``."""
     rows = [
         [
-            Cell(f"{row['text']} (section {row['section']})"),
+            Cell(f"{row['text']} ({row['section']})"),
             _verdict(row["paper"]),
             Cell(row["paper_evidence"]),
             _verdict(row["here"]),

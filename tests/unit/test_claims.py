@@ -30,7 +30,7 @@ from workflow.agreement import (
     paper_scores,
     printed_parts,
 )
-from workflow.claims import CLAIMS, Comparison, judge, judge_claims, write_claims
+from workflow.claims import CLAIMS, QUESTIONS, Comparison, judge, judge_claims, write_claims
 from workflow.scores import read_definition
 
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
@@ -169,6 +169,24 @@ def test_every_claim_can_hold_and_can_fail(claim):
 
     assert judged(side(1), claim)["here"] == "holds"
     assert judged(side(-1), claim)["here"] == "does not hold"
+
+
+@pytest.mark.parametrize("claim", [claim.name for claim in QUESTIONS])
+def test_a_question_is_answered_where_its_runs_are_there_and_else_left_out(claim):
+    paper, order = paper_scores(), ["unet", "mcvarnet", "varnet", "unet2", "manet"]
+
+    def side(sign):
+        means = {
+            ("I", "2d_radial_6x", method): {"ssim": sign * place, "psnr": sign * place}
+            for place, method in enumerate(order)
+        }
+        labels = {**paper.labels, "unet2": "U-Net 2", "varnet": "VarNet", "mcvarnet": "MC-VarNet"}
+        return replace(paper, means=means, labels=labels, digits=tables.DIGITS)
+
+    better = judged(side(1), claim)
+    assert (better["paper"], better["here"]) == ("not judged", "holds")
+    assert judged(side(-1), claim)["here"] == "does not hold"
+    assert claim not in set(judge_claims(paper, paper)["claim"])
 
 
 def test_one_contrary_comparison_makes_a_claim_hold_in_part():
