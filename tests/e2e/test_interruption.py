@@ -57,8 +57,10 @@ def story(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iter
     after_interrupt = times(results, "aligned/*/*.json")
 
     def in_a_training() -> bool:
-        ended = len(list(results.glob("runs/*/*/*/*/run.json")))
-        return ended >= 1 and len(list(results.glob("logs/train/*/*/*/*.log"))) > ended
+        logs = (results / "logs" / "train").glob("*/*/*/*.log")
+        runs = [path.relative_to(results / "logs" / "train").with_suffix("") for path in logs]
+        ended = [(results / "runs" / run / "run.json").is_file() for run in runs]
+        return any(ended) and not all(ended)
 
     killed = workspace.broken_off(signal.SIGKILL, in_a_training, cores=1)
     after_kill = times(results, "runs/*/*/*/*/run.json", "aligned/*/*.json", "data/*/*")

@@ -11,7 +11,7 @@ import pandas as pd
 import psutil
 import pytest
 from slurm_cluster import Cluster, cluster, missing, wait_for
-from workspace import LIMIT, RESULTS, Outcome, Workspace
+from workspace import RESULTS, Outcome, Workspace
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
@@ -95,8 +95,8 @@ def test_killed_and_requeued_trainings_go_on_where_they_were_and_wait_for_a_drai
 
     environment = submission(slurm, tmp_path)
     options = [*targets, *OPTIONS, *QUICK]
-    with disturbed.running(*options, config=config, env=environment) as snakemake:
-        states = [disturbed.results / run / "resume" / "state.pt" for run in (killed, requeued)]
+    with disturbed.running(*options, config=config, env=environment) as run:
+        states = [disturbed.results / folder / "resume" / "state.pt" for folder in (killed, requeued)]
         wait_for(lambda: all(state.exists() for state in states), "the first epoch of both")
         numbers = {number for number, (_, comment) in slurm.jobs().items() if "xiang" in comment}
         slurm.command("scontrol", "update", f"NodeName={slurm.node}", "State=DRAIN", "Reason=test")
@@ -105,10 +105,10 @@ def test_killed_and_requeued_trainings_go_on_where_they_were_and_wait_for_a_drai
         wait_for(lambda: slurm.node_state() == "drained" and pending(), "the drained node")
         assert not (disturbed.results / killed / "run.json").exists()
         slurm.command("scontrol", "update", f"NodeName={slurm.node}", "State=RESUME")
-        output, _ = snakemake.communicate(timeout=LIMIT)
-    assert snakemake.returncode == 0, output
-    for run in (killed, requeued):
-        log = disturbed.results / "logs" / "train" / f"{run.removeprefix('runs/')}.log"
+        outcome = run.end()
+    assert outcome.status == 0, outcome.output
+    for folder in (killed, requeued):
+        log = disturbed.results / "logs" / "train" / f"{folder.removeprefix('runs/')}.log"
         assert "resuming in epoch" in log.read_text()
-        one, two = (pd.read_csv(w.results / run / "metrics.csv") for w in (undisturbed, disturbed))
+        one, two = (pd.read_csv(w.results / folder / "metrics.csv") for w in (undisturbed, disturbed))
         pd.testing.assert_frame_equal(one, two, check_exact=True)

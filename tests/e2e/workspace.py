@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,6 +78,19 @@ class Outcome:
     def sentences(self) -> list[str]:
         """Every error that the logs of failed jobs show, each once."""
         return sorted(set(re.findall(r"^\s*error: (.*)$", self.output, flags=re.MULTILINE)))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A Snakemake that runs, and all that it will have said."""
+
+    process: subprocess.Popen[str]
+    output: Future[str]
+
+    def end(self) -> Outcome:
+        """Wait until it has ended, and all that hold its output."""
+        output = self.output.result(timeout=LIMIT)
+        return Outcome(self.process.wait(timeout=LIMIT), output)
 
 
 class Workspace:
@@ -165,20 +179,22 @@ class Workspace:
         )
 
     @contextmanager
-    def running(self, *arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    def running(self, *arguments: str, **options: Any) -> Iterator["Run"]:
         """Start Snakemake, and kill it with all its children if the test does not come to its end."""
-        with self.start(*arguments, **options) as process:
+        with self.start(*arguments, **options) as process, ThreadPoolExecutor(1) as reader:
+            assert process.stdout is not None
+            # Read at once: while a test waits for something else, Snakemake would wait for its reader.
+            run = Run(process, reader.submit(process.stdout.read))
             try:
-                yield process
+                yield run
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
 
     def run(self, *arguments: str, **options: Any) -> Outcome:
         """Run Snakemake to its end."""
-        with self.running(*arguments, **options) as process:
-            output, _ = process.communicate(timeout=LIMIT)
-        return Outcome(process.returncode, output)
+        with self.running(*arguments, **options) as run:
+            return run.end()
 
     def complete(self, *arguments: str, **options: Any) -> Outcome:
         """Run Snakemake and insist that it succeeds."""
@@ -196,15 +212,14 @@ class Workspace:
         self, sent: signal.Signals, when: Callable[[], bool], *arguments: str, **options: Any
     ) -> Outcome:
         """Start Snakemake and send a signal to it and all its children as soon as ``when`` holds."""
-        with self.running(*arguments, **options) as process:
+        with self.running(*arguments, **options) as run:
             end = time.monotonic() + LIMIT
             while not when():
-                assert process.poll() is None, process.communicate()[0]
+                assert run.process.poll() is None, run.end().output
                 assert time.monotonic() < end, "the moment to interrupt never came"
                 time.sleep(0.02)
-            os.killpg(process.pid, sent)
-            output, _ = process.communicate(timeout=LIMIT)
-        return Outcome(process.returncode, output)
+            os.killpg(run.process.pid, sent)
+            return run.end()
 
 
 def environment() -> Mapping[str, str]:
