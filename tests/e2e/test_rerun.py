@@ -151,3 +151,13 @@ def test_a_method_is_added_by_its_folder_alone(copy: Workspace) -> None:
         pd.testing.assert_frame_equal(rest[kept], before[number][kept], check_exact=True)
     pd.testing.assert_frame_equal(pd.read_csv(copy.results / "tables/table_3.csv"), before[3])
     assert copy.dry().jobs == set()
+
+
+def test_an_experiment_without_figures_is_judged_without_them(copy: Workspace) -> None:
+    config = copy.configure(lambda content: content.update(figures=[]))
+    outcome = copy.complete(config=config)
+    # Without the points of Fig. 9, the curves of all trainings are of fewer.
+    assert set(outcome.rules) == {"gather", "training_curves", *FOLLOWING}
+    claims = pd.read_csv(copy.results / "claims" / "claims.csv").set_index("claim")["here"]
+    assert claims["loss_weights"] == "not judged"
+    assert claims["kspace_helps"] != "not judged"

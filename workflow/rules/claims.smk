@@ -29,12 +29,12 @@ rule claims:
     params:
         definitions=canonical(list(PLAN.table_definitions.values())),
         figure=(
-            canonical(PLAN.figure_definitions[9])
+            ["--figure", canonical(PLAN.figure_definitions[9])]
             if 9 in PLAN.figure_definitions
-            else ""
+            else []
         ),
         results=subpath(input.metrics, parent=True),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m workflow.claims --definitions {params.definitions:q} --figure {params.figure:q} "
+        "python -m workflow.claims --definitions {params.definitions:q} {params.figure:q} "
         "--results {params.results:q} --output {params.folder:q} > {log:q} 2>&1"
