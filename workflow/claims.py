@@ -35,6 +35,7 @@ from workflow.tables import DIGITS, markdown, number, template
 NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF
 PAPER_CHOICE = (0.4, 0.6)  # alpha and beta
+NOT_IN_PAPER = "not in the paper"
 
 
 # ---- claims ---------------------------------------------------------------------------------------
@@ -396,7 +397,7 @@ def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
             {
                 "claim": claim.name,
                 "text": claim.text,
-                "section": f"section {claim.section}" if claim.section else "not in the paper",
+                "section": f"section {claim.section}" if claim.section else NOT_IN_PAPER,
                 "judged_by": claim.judged_by,
                 "paper": theirs.answer,
                 "paper_held": theirs.held,

@@ -29,7 +29,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import contrasts, dataset_name
 from data_prep.masks import label
-from workflow.claims import SIGNS
+from workflow.claims import NOT_IN_PAPER, SIGNS
 from workflow.index_files import index_files
 from workflow.printed import Cell, Grid, make_grid, placed, read_printed
 from workflow.scores import Definition, read_definition
@@ -334,7 +334,7 @@ def facts(definition: Mapping[str, Any], claims: Grid | None) -> list[tuple[str,
         seeds = shown.seeds
     found.append(("Training seeds", ", ".join(map(str, seeds)) or "none"))
     if claims is not None:
-        answers = [row[3].text for row in claims.rows]
+        answers = [row[3].text for row in claims.rows if NOT_IN_PAPER not in row[0].text]
         counts = [f"{name[2:]}: {answers.count(name)}" for name in _VERDICTS if name in answers]
         found.append(("Claims of the paper here", ", ".join(counts)))
     return [

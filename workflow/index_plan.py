@@ -96,10 +96,11 @@ def _shown(plan: Plan, dataset: str) -> dict[str, Any] | None:
 
 
 def _full_label(plan: Plan, method: str, dataset: str) -> str:
-    """Return a method's label; before that of a variant, which the paper prints alone, its method's."""
+    """Return a method's label; before that of an ablation, which its own table prints alone, its method's."""
     folder = method.partition("-")[0]
     own = plan.method(method).label_on(dataset)
-    return own if folder == method else f"{plan.method(folder).label_on(dataset)} {own}"
+    alone = folder == method or method in plan.compared
+    return own if alone else f"{plan.method(folder).label_on(dataset)} {own}"
 
 
 def main() -> None:

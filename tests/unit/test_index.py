@@ -19,7 +19,7 @@ from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow import index
 from workflow.config import read_config
-from workflow.index import REDUCTIONS, Reduction, embedded_json, write_index
+from workflow.index import REDUCTIONS, Reduction, claims_grid, embedded_json, facts, write_index
 from workflow.index_files import index_files
 from workflow.index_plan import index_definition
 from workflow.plan import Plan
@@ -312,6 +312,26 @@ def test_every_configuration_has_a_page(name):
         assert len(labels) == len(set(labels))
         assert dataset["masks"] == plan.config["datasets"][dataset["dataset"]]["masks"]
     assert ("tables/cost_ixi" in definition["tables"]["cost"]) == plan.config["trust"]["cost"]
+
+
+def test_methods_are_called_as_in_their_tables_but_for_ablations():
+    labels: dict[str, str] = {}
+    for name in ("demo", "extended"):
+        plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
+        rows = index_definition(TrustPlan(plan))["viewer"][0]["rows"]
+        labels |= {row["method"]: row["label"] for row in rows}
+    assert labels["cs-wavelet"] == "CS-wavelet"
+    assert labels["manet-no_kspace"] == "MANet w/o k-space"
+
+
+def test_questions_beyond_the_paper_are_no_claims_of_the_paper(results, tmp_path):
+    root, definition = results
+    claims = pd.read_csv(root / "claims" / "claims.csv", keep_default_na=False)
+    question = claims.iloc[0].to_dict() | {"section": "not in the paper", "text": "Does it win?"}
+    pd.concat([claims, pd.DataFrame([question])]).to_csv(tmp_path / "claims.csv", index=False)
+    one, other = (claims_grid(folder / "claims.csv") for folder in (root / "claims", tmp_path))
+    assert other.rows[-1][0].text == "Does it win? (not in the paper)"
+    assert facts(definition, one) == facts(definition, other)
 
 
 def test_carried_scripts_are_those_that_are_credited():
