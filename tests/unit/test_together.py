@@ -81,7 +81,7 @@ def take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
 
 
 def test_nothing_holds_the_group_of_processes_when_it_is_left(ixi, tmp_path):
-    # What holds it then ends it later, and waited for ever after about one training of thirty.
+    # What holds it then ends it later, and some trainings waited for ever there.
     with mock.patch.object(together, "_take_part", take_part):
         finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
     assert [(tmp_path / "two" / f"held_by_{process}").read_text() for process in (0, 1)] == ["0", "0"]
