@@ -256,6 +256,15 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def check_checkpoint(spec: RunSpec, checkpoint: Path | None) -> None:
+    """Refuse a trained method without ``--checkpoint``, and an untrained one with it."""
+    if spec.trainable != (checkpoint is not None):
+        remedy = "give --checkpoint" if spec.trainable else "leave --checkpoint out"
+        raise BadInput(
+            f"--checkpoint: {spec.method} {'has' if spec.trainable else 'has no'} weights; {remedy}"
+        )
+
+
 def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(
@@ -265,13 +274,16 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
     arguments = parser.parse_args()
     spec = RunSpec.from_json(arguments.spec)
-    if spec.trainable != (arguments.checkpoint is not None):
-        remedy = "give --checkpoint" if spec.trainable else "leave --checkpoint out"
-        raise BadInput(
-            f"--checkpoint: {spec.method} {'has' if spec.trainable else 'has no'} weights; {remedy}"
-        )
+    check_checkpoint(spec, arguments.checkpoint)
     from workflow.acquisition import open_acquisition, open_split
-    from workflow.execution import build_model, load_checkpoint, not_a_number, reconstructor, set_up_torch
+    from workflow.execution import (
+        Origin,
+        build_model,
+        load_checkpoint,
+        not_a_number,
+        reconstructor,
+        set_up_torch,
+    )
 
     started = time.perf_counter()
     training = spec.training
@@ -289,16 +301,15 @@ def main() -> None:
         arguments.data, "test", acquisition, device, training.resident_gigabytes
     )
     model = build_model(chosen, (store.height, store.width))
-    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
-    diverged = origin is not None and origin.status == "diverged"
+    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else Origin()
     model.to(device)
-    reconstruct = not_a_number if diverged else reconstructor(model, training.precision, device)
+    finished = origin.status == "finished"
+    reconstruct = reconstructor(model, training.precision, device) if finished else not_a_number
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     runs.remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)
     record = run_record(spec, model, device, stores, acquisition, evaluation)
-    if origin is not None:
-        record |= asdict(origin)
+    record |= asdict(origin)
     record["tuning"] = tuning
     record["seconds"]["total"] = time.perf_counter() - started
     runs.write_json(arguments.output / "run.json", record)

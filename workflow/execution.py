@@ -125,15 +125,15 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
 
 @dataclass(frozen=True)
 class Origin:
-    """What the weights of a checkpoint come from.
+    """What a network's weights come from; by default from no training.
 
     Attributes:
         training_hash: of the training.
         status: how it ended: ``finished`` or ``diverged``.
     """
 
-    training_hash: str
-    status: str
+    training_hash: str | None = None
+    status: str = "finished"
 
 
 def save_checkpoint(model: ReconstructionModel, spec: RunSpec, origin: Origin, path: Path) -> None:

@@ -520,7 +520,7 @@ class Plan:
         record = Path(f"{self.root}/runs/{run.path}/run.json")
         if not record.is_file():
             return False
-        spec = read_json(record, damaged="delete it and make this run again").get("spec")
+        spec = read_json(record, damaged="delete it and make this run again", fields=["spec"])["spec"]
         return bool(spec == json.loads(RunSpec.from_json(self.spec(run)).canonical()))
 
     def _command(self, run: Run) -> str:

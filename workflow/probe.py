@@ -210,7 +210,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     """Command line entry point."""
-    from workflow.evaluate import add_run_arguments
+    from workflow.evaluate import add_run_arguments, check_checkpoint
 
     parser = argparse.ArgumentParser(
         prog="python -m workflow.probe", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -227,11 +227,7 @@ def main() -> None:
     parser.add_argument("--ceiling", action="store_true", help="score the ground truth as a method, too")
     arguments = parser.parse_args()
     spec = RunSpec.from_json(arguments.spec)
-    if spec.trainable != (arguments.checkpoint is not None):
-        remedy = "give --checkpoint" if spec.trainable else "leave --checkpoint out"
-        raise BadInput(
-            f"--checkpoint: {spec.method} {'has' if spec.trainable else 'has no'} weights; {remedy}"
-        )
+    check_checkpoint(spec, arguments.checkpoint)
     if any(pixels < 0 for pixels in arguments.shifts):
         raise BadInput("--shifts: must not be negative; give pixels to the right")
     if any(level < 0 or not math.isfinite(level) for level in arguments.noise):
@@ -247,7 +243,14 @@ def main() -> None:
         ceiling=arguments.ceiling,
     )
     from workflow.acquisition import open_acquisition, open_split
-    from workflow.execution import build_model, load_checkpoint, not_a_number, reconstructor, set_up_torch
+    from workflow.execution import (
+        Origin,
+        build_model,
+        load_checkpoint,
+        not_a_number,
+        reconstructor,
+        set_up_torch,
+    )
 
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
@@ -260,10 +263,10 @@ def main() -> None:
         spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
     model = build_model(spec, (store.height, store.width))
-    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else None
-    diverged = origin is not None and origin.status == "diverged"
+    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else Origin()
     model.to(device)
-    reconstruct = not_a_number if diverged else reconstructor(model, training.precision, device)
+    finished = origin.status == "finished"
+    reconstruct = reconstructor(model, training.precision, device) if finished else not_a_number
     rows = probe(reconstruct, spec, store, acquisition, probes)
     write_rows(rows, arguments.output)
     say(f"{spec.method}: {len(rows)} rows")
