@@ -29,8 +29,8 @@ from workflow.agreement import (
     paper_scores,
     printed_parts,
 )
-from workflow.scores import RISING, Definition, read_definition, read_definitions
-from workflow.tables import DIGITS, markdown, number, template
+from workflow.scores import RISING, Definition, number, read_definition, read_definitions
+from workflow.tables import DIGITS, markdown, template
 
 NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF

@@ -18,8 +18,8 @@ import pandas as pd
 from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import dataset_name
 from data_prep.json_files import read_json
-from workflow.scores import read_parquet
-from workflow.tables import Block, Page, Text, number
+from workflow.scores import number, read_parquet
+from workflow.tables import Block, Page, Text
 from workflow.trust_scores import FLOOR, Definition, Row, read_definition
 from workflow.trust_tables import origin, write_page
 

@@ -28,7 +28,7 @@ from data_prep.further_dataset import contrasts
 from data_prep.masks import label
 from workflow import style
 from workflow.examples import Block, Example, Image, error_limit, read_blocks, window
-from workflow.scores import Definition, MaskScores, read_definition, read_metrics, summarise
+from workflow.scores import Definition, MaskScores, number, read_definition, read_metrics, summarise
 
 GAP = 0.035  # inches between panels
 TITLE = 0.15  # height of a line above a panel
@@ -164,7 +164,9 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
         axes = canvas.panel(x, TITLE, panel, tall)
         _show(axes, image, shown)
         if index == 2:
-            _caption(axes, f"{example.zero_filled_psnr:.2f} / {example.zero_filled_ssim:.3f}", 6)
+            _caption(
+                axes, f"{number(example.zero_filled_psnr, 2)} / {number(example.zero_filled_ssim, 3)}", 6
+            )
     _footer(canvas, definition, f"{_slice_name(example)}; PSNR (dB) / SSIM of the slice")
     return canvas.figure
 
@@ -289,7 +291,7 @@ def _draw_block(
             _empty(error, "—")
             continue
         _show(image, example.reconstruction, limits)
-        _caption(image, f"{example.psnr:.2f} / {example.ssim:.3f}", size)
+        _caption(image, f"{number(example.psnr, 2)} / {number(example.ssim, 3)}", size)
         _show(error, example.error, (0, limit), style.ERROR_COLOURS)
 
 
@@ -355,7 +357,7 @@ def _heat_map(
         cmap=style.SCORE_COLOURS,
         vmin=low,
         vmax=high if high > low else low + 1,
-        annot=np.vectorize(lambda value: f"{value:.{digits}f}")(values),
+        annot=np.vectorize(lambda value: number(value, digits))(values),
         fmt="",
         annot_kws={"fontsize": 6},
         cbar=False,
@@ -365,12 +367,12 @@ def _heat_map(
     axes.spines[:].set_visible(True)
     axes.tick_params(length=0)
     # Where there is a value; seaborn chose a colour that the cell's own lets stand out.
-    numbers = {(int(x), int(y)): text for text in axes.texts for x, y in [text.get_position()]}
+    printed = {(int(x), int(y)): text for text in axes.texts for x, y in [text.get_position()]}
     best = np.nanmax(np.round(values, digits)) if np.isfinite(values).any() else np.nan
     for (alpha, beta), method in definition.grid.items():
         row, column = definition.alphas.index(alpha), definition.betas.index(beta)
-        number = numbers.get((column, row))
-        if number is None:
+        shown = printed.get((column, row))
+        if shown is None:
             # Hatched, because in grey print any flat tone would pass for a score.
             axes.add_patch(
                 Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
@@ -378,9 +380,9 @@ def _heat_map(
             text = {"diverged": "div.", "missing": "—"}[cells[mask, method].status]
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
-        colour = "black" if number is None else number.get_color()
-        if number is not None and round(values[row, column], digits) == best:
-            number.set_fontweight("bold")
+        colour = "black" if shown is None else shown.get_color()
+        if shown is not None and round(values[row, column], digits) == best:
+            shown.set_fontweight("bold")
             _frame(axes, column, row, 0.02, "-", colour)
         if (alpha, beta) == PAPER_CHOICE:
             _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)

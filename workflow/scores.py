@@ -4,6 +4,7 @@ Shared by ``workflow.tables`` and ``workflow.figures``; it knows neither layout 
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -306,3 +307,15 @@ def realised_acceleration(folder: Path, mask: str) -> float:
         raise BadInput(
             f"{path}: realised_acceleration is missing or unreadable; make the mask again"
         ) from error
+
+
+def number(value: float, digits: int, signed: bool = False) -> str:
+    """Write a score as tables and figures print it; NaN is a diverged training."""
+    if math.isnan(value):
+        return "diverged"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
+    if not float(text):
+        text = text.lstrip("+-")
+    return text.replace("-", "−")

@@ -6,7 +6,6 @@ not tell apart stands in ``statistics/`` (``workflow.significance``).
 """
 
 import argparse
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from workflow.scores import (
     ALPHA,
     Definition,
     MaskScores,
+    number,
     read_definition,
     read_metrics,
     realised_acceleration,
@@ -167,18 +167,6 @@ def _numbers(cell: MaskScores, paper: dict[str, str], metrics: tuple[str, ...]) 
         numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
         numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
     return numbers
-
-
-def number(value: float, digits: int, signed: bool = False) -> str:
-    """Write a score as tables print it; NaN is a diverged training."""
-    if math.isnan(value):
-        return "diverged"
-    if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    text = f"{value:+.{digits}f}" if signed else f"{value:.{digits}f}"
-    if not float(text):
-        text = text.lstrip("+-")
-    return text.replace("-", "−")
 
 
 # ---- layout ---------------------------------------------------------------------------------------

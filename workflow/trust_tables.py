@@ -19,7 +19,8 @@ from data_prep.further_dataset import dataset_name
 from data_prep.masks import label
 from workflow.audit import CONVENTIONS
 from workflow.provenance import footer
-from workflow.tables import Block, Page, Text, number, to_html, to_latex, to_markdown
+from workflow.scores import number
+from workflow.tables import Block, Page, Text, to_html, to_latex, to_markdown
 from workflow.trust_scores import (
     GROUND_TRUTH,
     LARGE_LESION_MM,
