@@ -27,7 +27,7 @@ FILE = "provenance.json"
 SHORT = 12  # digits of a hash in print
 # Differ from run to run, can be deleted, or are made from the results afterwards.
 _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
-_LEFT_OUT_FILES = {FILE, "report.html", "report.zip"}
+_LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
 _SOURCE_FOLDERS = ("data_prep", "methods", "workflow")
 _SOURCE_FILES = ("Snakefile", "requirements.txt", "environment.yml")
 # Where scans lie differs from machine to machine; what they hold stands in the manifest.

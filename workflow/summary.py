@@ -26,7 +26,7 @@ _FILES = (
     ("Significance", "statistics", ("table_*.csv", "table_*.pdf", "table_*.png")),
     ("Paper against ours", "claims", ("claims.html", "claims.md", "claims.csv", "cells.csv")),
     ("Metrics", ".", ("metrics.parquet",)),
-    ("Report", ".", ("index.html", "report.html", "report.zip")),
+    ("Report", ".", ("index.html", "report.html", "report.zip", "ro-crate-metadata.json")),
 )
 _MARKS = {1: "bold", 2: "underline"}
 

@@ -1,0 +1,50 @@
+"""A finished run as an RO-Crate: from a result back to the scans, by the crate alone."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+from workspace import RESULTS, Workspace, environment
+
+FILE = "ro-crate-metadata.json"
+
+
+def written(workspace: Workspace) -> list[dict[str, Any]]:
+    """Have the crate written as results/README.md says, and return its entities."""
+    reporter = ["--reporter", "fairscape", "--report-fairscape-path", str(RESULTS / FILE)]
+    workspace.complete(*reporter, "--report-fairscape-author", "A. Reader")
+    graph: list[dict[str, Any]] = json.loads((workspace.results / FILE).read_text(encoding="utf-8"))["@graph"]
+    return graph
+
+
+def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(copy: Workspace) -> None:
+    entities = {entity["@id"]: entity for entity in written(copy)}
+    files = {entity["contentUrl"]: entity for entity in entities.values() if "contentUrl" in entity}
+
+    def sources(path: str) -> set[str]:
+        """Files that the job read which wrote ``path``, by their place in the results."""
+        (job,) = files[path]["generatedBy"]
+        read = [entities[link["@id"]] for link in entities[job["@id"]]["usedDataset"]]
+        return {entity["contentUrl"] for entity in read if "contentUrl" in entity}
+
+    run = "runs/ixi/1d_uniform_6x/unet/seed0"
+    assert f"{run}/metrics.csv" in sources("metrics.parquet")
+    assert {"data/ixi/train.h5", "masks/ixi/1d_uniform_6x.npz"} <= sources(f"{run}/metrics.csv")
+    aligned = {path for path in sources("data/ixi/train.h5") if path.startswith("aligned/ixi/")}
+    assert aligned
+    assert all(any("raw/ixi" in source for source in sources(path)) for path in aligned)
+
+    inside = {path for path in files if not path.startswith(("/", "http"))}
+    assert {path for path in inside if not (copy.results / path).exists()} == set()
+    assert {files[path]["author"] for path in inside} == {"A. Reader"}
+
+
+def test_a_crate_is_no_stranger_among_the_results(copy: Workspace) -> None:
+    written(copy)
+    command = [sys.executable, "-m", "workflow.verify", str(RESULTS)]
+    done = subprocess.run(
+        command, cwd=copy.folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert copy.dry().jobs == set()
