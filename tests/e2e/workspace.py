@@ -87,10 +87,10 @@ class Run:
     process: subprocess.Popen[str]
     output: Future[str]
 
-    def end(self) -> Outcome:
-        """Wait until it has ended, and all that hold its output."""
-        output = self.output.result(timeout=LIMIT)
-        return Outcome(self.process.wait(timeout=LIMIT), output)
+    def end(self, limit: float = LIMIT) -> Outcome:
+        """Wait until it has ended, and all that hold its output, for ``limit`` seconds at most."""
+        output = self.output.result(timeout=limit)
+        return Outcome(self.process.wait(timeout=limit), output)
 
 
 class Workspace:
@@ -191,10 +191,10 @@ class Workspace:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
 
-    def run(self, *arguments: str, **options: Any) -> Outcome:
-        """Run Snakemake to its end."""
+    def run(self, *arguments: str, limit: float = LIMIT, **options: Any) -> Outcome:
+        """Run Snakemake to its end, which comes within ``limit`` seconds."""
         with self.running(*arguments, **options) as run:
-            return run.end()
+            return run.end(limit)
 
     def complete(self, *arguments: str, **options: Any) -> Outcome:
         """Run Snakemake and insist that it succeeds."""
