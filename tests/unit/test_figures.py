@@ -347,6 +347,15 @@ def test_loss_weights_show_holes_as_holes(tmp_path):
         assert np.ma.getmaskarray(scores(axes)).tolist() == [[True, True], [False, False]]
 
 
+def test_loss_weights_below_zero_carry_a_minus_sign_as_in_tables(tmp_path):
+    methods = [point["method"] for point in points((0.2, 0.4), (0.4, 0.6))]
+    metrics = metric_rows("fastmri", ["equispaced_4x"], methods)
+    metrics["ssim"] = -0.125
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    _, ssim = drawn(CASES["9 small"], tmp_path).axes
+    assert [text.get_text() for text in ssim.texts] == 4 * ["\N{MINUS SIGN}0.125"]
+
+
 # ---- style ----------------------------------------------------------------------------------------
 
 
