@@ -6,7 +6,7 @@ and both as ``claims.md`` and ``claims.html``. How verdicts are reached: docs/st
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -430,6 +430,7 @@ class Page:
 
     title: str
     introduction: tuple[str, ...]
+    heading: str
     claims: tuple[dict[Any, Any], ...]
     sections: tuple[Section, ...]
 
@@ -458,12 +459,19 @@ def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Def
     return Page(
         f"Paper against ours: experiment {experiment}",
         _introduction(definitions),
+        claims_heading(claims["section"]),
         tuple(claims.to_dict("records")),
         tuple(
             _section(definition, cells[cells["table"] == definition.numeral], agreement)
             for definition in definitions
         ),
     )
+
+
+def claims_heading(sections: Iterable[str]) -> str:
+    """Return what stands above claims and questions that are made in ``sections``."""
+    beyond = ", and questions beyond it" if NOT_IN_PAPER in set(sections) else ""
+    return f"Claims of the paper's text{beyond}"
 
 
 def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:

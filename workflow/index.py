@@ -29,7 +29,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import contrasts, dataset_name
 from data_prep.masks import label
-from workflow.claims import NOT_IN_PAPER, SIGNS
+from workflow.claims import NOT_IN_PAPER, SIGNS, claims_heading
 from workflow.index_files import index_files
 from workflow.printed import Cell, Grid, make_grid, placed, read_printed
 from workflow.scores import Definition, read_definition
@@ -144,6 +144,7 @@ def _interval(row: Mapping[Any, Any], name: str, low: str, high: str, digits: in
 
 def claims_grid(path: Path) -> Grid:
     """Return the claims of the paper's text with the verdicts, from ``claims/claims.csv``."""
+    claims = pd.read_csv(path, keep_default_na=False)
     rows = [
         [
             Cell(f"{row['text']} ({row['section']})"),
@@ -152,10 +153,10 @@ def claims_grid(path: Path) -> Grid:
             _verdict(row["here"]),
             Cell(row["here_evidence"]),
         ]
-        for row in pd.read_csv(path, keep_default_na=False).to_dict("records")
+        for row in claims.to_dict("records")
     ]
     headers = ("Claim", "In the paper's own tables", "Evidence there", "Here", "Evidence here")
-    return make_grid("Claims of the paper's text", headers, rows)
+    return make_grid(claims_heading(claims["section"]), headers, rows)
 
 
 def _verdict(name: str) -> Cell:

@@ -381,6 +381,7 @@ def test_the_page_holds_every_claim_and_value_and_needs_no_network(results, tmp_
     assert page.open == []
     assert not {"script", "img", "link", "iframe"} & set(page.tags)
     assert "http" not in html
+    assert "questions beyond it" not in page.text
     for claim in CLAIMS:
         assert claim.text in page.text
         assert claim.text in text
