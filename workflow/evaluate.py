@@ -276,14 +276,7 @@ def main() -> None:
     spec = RunSpec.from_json(arguments.spec)
     check_checkpoint(spec, arguments.checkpoint)
     from workflow.acquisition import open_acquisition, open_split
-    from workflow.execution import (
-        Origin,
-        build_model,
-        load_checkpoint,
-        not_a_number,
-        reconstructor,
-        set_up_torch,
-    )
+    from workflow.execution import restore, set_up_torch
 
     started = time.perf_counter()
     training = spec.training
@@ -300,11 +293,8 @@ def main() -> None:
     store = stores["test"] = open_split(
         arguments.data, "test", acquisition, device, training.resident_gigabytes
     )
-    model = build_model(chosen, (store.height, store.width))
-    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else Origin()
-    model.to(device)
-    finished = origin.status == "finished"
-    reconstruct = reconstructor(model, training.precision, device) if finished else not_a_number
+    shape = (store.height, store.width)
+    model, reconstruct, origin = restore(chosen, shape, arguments.checkpoint, device)
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     runs.remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)

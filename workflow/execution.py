@@ -92,8 +92,19 @@ def build_model(spec: RunSpec, image_shape: tuple[int, int]) -> ReconstructionMo
     return model
 
 
-def reconstructor(model: ReconstructionModel, precision: str, device: torch.device) -> Reconstruct:
-    """Return the model as a function from measurement to image, in evaluation mode and without gradients."""
+def reconstructor(
+    model: ReconstructionModel, precision: str, device: torch.device, status: str = "finished"
+) -> Reconstruct:
+    """Return the model as a function from measurement to image, in evaluation mode and without gradients.
+
+    Args:
+        model: on the device.
+        precision: as in the training's spec.
+        device: where to reconstruct.
+        status: how its training ended; one that diverged reconstructs nothing.
+    """
+    if status == "diverged":
+        return not_a_number
     model.eval()
 
     def reconstruct(measurement: Measurement) -> Tensor:
@@ -164,6 +175,26 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Or
             )
     model.load_state_dict(stored["state_dict"])
     return Origin(stored["training_hash"], stored["status"])
+
+
+def restore(
+    spec: RunSpec, image_shape: tuple[int, int], checkpoint: Path | None, device: torch.device
+) -> tuple[ReconstructionModel, Reconstruct, Origin]:
+    """Return a run's model on a device, with the weights of its checkpoint, as a function, and their origin.
+
+    Args:
+        spec: the run.
+        image_shape: (height, width).
+        checkpoint: model.ckpt; None for a method without weights.
+        device: where to reconstruct.
+
+    Raises:
+        BadInput: see ``load_checkpoint``.
+    """
+    model = build_model(spec, image_shape)
+    origin = Origin() if checkpoint is None else load_checkpoint(model, spec, checkpoint)
+    model.to(device)
+    return model, reconstructor(model, spec.training.precision, device, origin.status), origin
 
 
 class Termination:

@@ -243,14 +243,7 @@ def main() -> None:
         ceiling=arguments.ceiling,
     )
     from workflow.acquisition import open_acquisition, open_split
-    from workflow.execution import (
-        Origin,
-        build_model,
-        load_checkpoint,
-        not_a_number,
-        reconstructor,
-        set_up_torch,
-    )
+    from workflow.execution import restore, set_up_torch
 
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
@@ -262,11 +255,7 @@ def main() -> None:
         validation = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
         spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
-    model = build_model(spec, (store.height, store.width))
-    origin = load_checkpoint(model, spec, arguments.checkpoint) if arguments.checkpoint else Origin()
-    model.to(device)
-    finished = origin.status == "finished"
-    reconstruct = reconstructor(model, training.precision, device) if finished else not_a_number
+    _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
     write_rows(rows, arguments.output)
     say(f"{spec.method}: {len(rows)} rows")

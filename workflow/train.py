@@ -71,7 +71,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
         Where the training ended.
     """
     from workflow.acquisition import open_split
-    from workflow.execution import Origin, not_a_number, reconstructor, save_checkpoint
+    from workflow.execution import Origin, reconstructor, save_checkpoint
 
     started = time.perf_counter()
     spec, output = job.spec, job.output
@@ -89,7 +89,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
     model.load_state_dict(progress.weights)
     stores["test"] = open_split(job.data, "test", acquisition, device, settings.resident_gigabytes)
     finished = progress.status == "finished"
-    reconstruct = reconstructor(model, settings.precision, device) if finished else not_a_number
+    reconstruct = reconstructor(model, settings.precision, device, progress.status)
     evaluation = evaluate(reconstruct, spec, stores["test"], acquisition)
 
     training_hash = runs.identity_hash(training.identity)
