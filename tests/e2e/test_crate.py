@@ -1,19 +1,25 @@
 """A finished run as an RO-Crate: from a result back to the scans, by the crate alone."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
 from typing import Any
 
-from workspace import RESULTS, Workspace, environment
+from workspace import RESULTS, ROOT, Workspace, environment
 
 FILE = "ro-crate-metadata.json"
 
 
 def written(workspace: Workspace) -> list[dict[str, Any]]:
-    """Have the crate written as results/README.md says, and return its entities."""
-    reporter = ["--reporter", "fairscape", "--report-fairscape-path", str(RESULTS / FILE)]
-    workspace.complete(*reporter, "--report-fairscape-author", "A. Reader")
+    """Have the crate written by the command of results/README.md, and return its entities."""
+    page = (ROOT / "results/README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^snakemake --configfile \S+ (--reporter .*?)^```$", page, re.MULTILINE | re.DOTALL
+    )
+    command = command.replace("results/demo", str(RESULTS)).replace("Your Name", "A. Reader")
+    workspace.complete(*shlex.split(command.replace("\\\n", "")))
     graph: list[dict[str, Any]] = json.loads((workspace.results / FILE).read_text(encoding="utf-8"))["@graph"]
     return graph
 
