@@ -235,8 +235,7 @@ class Training:
             devices=processes,
             # Buffers are batch statistics, which are joined already.
             strategy=DDPStrategy(forward_sync_buffers=False) if processes > 1 else "auto",
-            # A closed list of literals for the type checker; runs.PRECISIONS are among them.
-            precision=spec.training.precision,  # type: ignore[arg-type]
+            precision=spec.training.precision,
             # No other processes than ours, also inside a cluster's job that Fabric would recognise by itself.
             plugins=LightningEnvironment(),
         )

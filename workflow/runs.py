@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from data_prep.errors import BadInput
 from data_prep.files import replacing
@@ -22,7 +22,8 @@ from workflow.sources import ROOT, drawn_mask_sources, folder_sources, module_so
 
 SCHEDULES = ("constant", "cosine")
 # No 16-mixed: its gradient scaler would be further state to resume.
-PRECISIONS = ("32-true", "bf16-mixed")
+Precision = Literal["32-true", "bf16-mixed"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 LOGGERS = ("csv", "tensorboard")
 OPTIMISERS: dict[str, frozenset[str]] = {
     "adam": frozenset({"lr", "betas", "eps", "weight_decay"}),
@@ -59,7 +60,7 @@ class TrainingSpec:
     batch_size: int
     threads: int
     schedule: str
-    precision: str
+    precision: Precision
     resident_gigabytes: float
     warm_up: float = 0.0
     gradient_clip: float | None = None
@@ -175,12 +176,14 @@ def _has_type(value: Any, expected: Any) -> bool:
         return value is None or isinstance(value, int | float)
     if expected is float:
         return isinstance(value, int | float)
+    if get_origin(expected) is Literal:
+        return isinstance(value, str)
     return isinstance(value, expected)
 
 
 def _described(expected: Any) -> str:
-    names = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-    names[list[str]] = "a list of texts"
+    names: dict[Any, str] = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+    names |= {list[str]: "a list of texts", Precision: "a text"}
     return names.get(expected, "a number or null" if expected == float | None else "an object")
 
 
