@@ -501,7 +501,7 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
     orders = [
         f"{NAMES[row['metric']]}: all ranks agree under {row['same_order']} of {row['columns']} masks"
-        + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {row['tau']:.2f}".replace("-", "−"))
+        + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {number(row['tau'], 2)}")
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
         if row["columns"]
     ]
@@ -526,11 +526,10 @@ def _texts(row: Mapping[Any, Any]) -> tuple[str, ...]:
     verdict = f"{SIGNS[row['verdict']]} {row['verdict']}"
     if np.isnan(row["difference"]):
         return row["paper"], "—", "", "", verdict
-    difference = f"{row['difference']:+.{digits}f}".replace("-", "−")
     return (
         row["paper"],
-        f"{row['ours']:.{digits}f}".replace("-", "−"),
-        difference,
+        number(row["ours"], digits),
+        number(row["difference"], digits, signed=True),
         f"{row['paper_rank']} → {row['rank']}",
         verdict,
     )

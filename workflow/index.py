@@ -32,7 +32,7 @@ from data_prep.masks import label
 from workflow.claims import NOT_IN_PAPER, SIGNS, claims_heading
 from workflow.index_files import index_files
 from workflow.printed import Cell, Grid, make_grid, placed, read_printed
-from workflow.scores import Definition, read_definition
+from workflow.scores import Definition, number, read_definition
 from workflow.tables import RESOURCES, UNDEFINED, digits_of, header, template
 from workflow.viewer import PLOTS, plots, viewer_data
 
@@ -112,7 +112,7 @@ def significance_grid(path: Path) -> Grid:
                 placed(_name(row["metric"]), metrics),
                 _interval(row, "mean", "low", "high", digits),
                 Cell(labels.get(row["best"], "—")),
-                _interval(row, "difference", "difference_low", "difference_high", digits, sign="+"),
+                _interval(row, "difference", "difference_low", "difference_high", digits, signed=True),
                 _number(row["effect"], "+.2f"),
                 _number(row["p"], ".3g"),
                 _number(row["p_holm"], ".3g"),
@@ -135,11 +135,13 @@ def _number(value: float, digits: str) -> Cell:
     return Cell("" if pd.isna(value) else f"{value:{digits}}".replace("-", "−"))
 
 
-def _interval(row: Mapping[Any, Any], name: str, low: str, high: str, digits: int, sign: str = "") -> Cell:
+def _interval(
+    row: Mapping[Any, Any], name: str, low: str, high: str, digits: int, signed: bool = False
+) -> Cell:
     if pd.isna(row[name]):
         return Cell("")
-    ends = ", ".join(f"{row[end]:{sign}.{digits}f}" for end in (low, high))
-    return Cell(f"{row[name]:{sign}.{digits}f} [{ends}]".replace("-", "−"))
+    middle, *ends = (number(row[value], digits, signed) for value in (name, low, high))
+    return Cell(f"{middle} [{', '.join(ends)}]")
 
 
 def claims_grid(path: Path) -> Grid:

@@ -30,7 +30,7 @@ from data_prep.errors import BadInput
 from data_prep.further_dataset import contrasts, dataset_name
 from data_prep.masks import label
 from workflow.examples import ERROR_LIMITS, Block, Image, error_limit, read_blocks, window
-from workflow.scores import Definition
+from workflow.scores import Definition, number
 
 # What lies further from the anatomy saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
@@ -171,7 +171,7 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
 
 
 def _scores(psnr: float, ssim: float) -> dict[str, str]:
-    return {"psnr": f"{psnr:.2f}" if np.isfinite(psnr) else "∞", "ssim": f"{ssim:.3f}".replace("-", "−")}
+    return {"psnr": number(psnr, 2), "ssim": number(ssim, 3)}
 
 
 # ---- plots ----------------------------------------------------------------------------------------
