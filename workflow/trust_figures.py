@@ -43,6 +43,7 @@ from workflow.trust_scores import (
 _LEFT, _RIGHT, _GAP = 0.45, 0.08, 0.22  # inches
 _PANEL = 1.35  # height of a panel
 _TITLE, _AXIS, _FOOT = 0.2, 0.34, 0.16
+_BETWEEN = 0.08  # below a panel whose scale stands under the last one of its column
 _LEGEND_ROW = 0.13
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
 
@@ -63,44 +64,62 @@ class Sheet:
         gap: float = _GAP,
         axis: float = _AXIS,
         left: float = _LEFT,
+        shared: bool = False,
     ) -> None:
-        """Lay out a page-wide sheet.
+        """Lay out a page-wide sheet. Many rows make their panels lower, so that it stays one page.
 
         Args:
             definition: whose data it shows.
             widths: shares of the page's width, one for each panel of a row.
             rows: of panels.
             legend: its entries.
-            panel: height of a panel.
+            panel: height of a panel, where there is room for it.
             gap: between the panels of a row.
             axis: room below a panel.
             left: room beside the first panel.
+            shared: whether the panels of a column share their horizontal scale, which then stands below the
+                last one.
         """
         self.definition = definition
         self.columns = min(len(legend), 6) or 1
         self.legend = list(legend)
         lines = math.ceil(len(legend) / self.columns)
         below = _FOOT + lines * _LEGEND_ROW + 0.06
-        self.width, self.height = style.PAGE_WIDTH, rows * (_TITLE + panel + axis) + below
+        between = _BETWEEN if shared else axis
+        rest = rows * _TITLE + (rows - 1) * between + axis + below
+        panel = min(panel, (style.PAGE_HEIGHT - rest) / rows)
+        self.width, self.height = style.PAGE_WIDTH, rows * panel + rest
         room = self.width - left - _RIGHT - gap * (len(widths) - 1)
         self.wide = [room * share / sum(widths) for share in widths]
-        self.panel, self.gap, self.axis, self.left = panel, gap, axis, left
+        self.panel, self.gap, self.left = panel, gap, left
+        self.pitch = _TITLE + panel + between
+        self.shared = shared
+        self.placed: dict[int, list[Axes]] = {}
         self.figure: Figure = style.new_figure(self.width, self.height)
 
     def axes(self, row: int, column: int) -> Axes:
         """Add the panel in a row and column."""
         x = self.left + sum(self.wide[:column]) + self.gap * column
-        y = row * (_TITLE + self.panel + self.axis) + _TITLE
+        y = row * self.pitch + _TITLE
         box = (
             x / self.width,
             1 - (y + self.panel) / self.height,
             self.wide[column] / self.width,
             self.panel / self.height,
         )
-        return self.figure.add_axes(box)
+        axes = self.figure.add_axes(box)
+        self.placed.setdefault(column, []).append(axes)
+        return axes
 
     def finish(self, note: str) -> Figure:
-        """Add legend and small print."""
+        """Add legend and small print, and leave one horizontal scale where it is shared."""
+        for column in self.placed.values() if self.shared else ():
+            low, high = zip(*(axes.get_xlim() for axes in column), strict=True)
+            for axes in column:
+                axes.set_xlim(min(low), max(high))
+            for axes in column[:-1]:
+                axes.tick_params(labelbottom=False)
+                axes.set_xlabel("")
         if self.legend:
             self.figure.legend(
                 handles=self.legend,
@@ -175,7 +194,7 @@ def draw_misalignment(definition: Definition, probes: pd.DataFrame) -> Figure:
     swaps = [name for name in ("zeroed", "other_subject") if (scores["condition"] == name).any()]
     styles = looks(definition.rows)
     widths = [1.0] * len(kinds) + ([0.9] if swaps else [])
-    sheet = Sheet(definition, widths, len(definition.masks), _legend(definition.rows, styles))
+    sheet = Sheet(definition, widths, len(definition.masks), _legend(definition.rows, styles), shared=True)
     for row_number, mask in enumerate(definition.masks):
         panels = []
         own = scores[scores["mask"] == mask]
@@ -344,6 +363,7 @@ def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
         _legend(definition.rows, styles),
         axis=0.4,
         gap=0.42,
+        shared=True,
     )
     words = {
         "volume": "volume",
@@ -385,8 +405,10 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         len(definition.masks),
         _legend(definition.rows, styles),
         panel=1.6,
-        gap=0.45,
+        gap=0.55,
         axis=0.44,
+        left=0.55,
+        shared=True,
     )
     for row_number, mask in enumerate(definition.masks):
         axes = sheet.axes(row_number, 0)
@@ -396,7 +418,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         axes.axhline(1, color="0.6", linewidth=0.6, zorder=0)
         axes.axhline(0.5, color="0.6", linewidth=0.6, linestyle=(0, (2, 2)), zorder=0)
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
-        plain(axes, label(mask), "", "contrast recovered")
+        plain(axes, label(mask), "", "contrast\nrecovered")
         crowded = len(rows) > 8
         names = [row.label if crowded else row.label.replace(" ", "\n", 1) for row in rows]
         turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
@@ -406,7 +428,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         for row in definition.rows:
             _detection_line(axes, probes, mask, row, styles[row.method])
         axes.set_ylim(-0.03, 1.03)
-        plain(axes, "", "false bright spots per slice", "lesions detected")
+        plain(axes, "", "false bright spots per slice", "lesions\ndetected")
     count = len(lesion_scores(probes, definition.masks[0], definition.rows[0].method).lesions)
     low, high = rate_interval(round(count / 2), count)
     return sheet.finish(

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from published_masks import MASKS
 
 from data_prep.errors import BadInput
 from methods.registry import discover
@@ -262,6 +263,51 @@ def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     assert "embedded data, not IXI" in shown
     for row in definition().rows:
         assert row.label in shown or (draw is draw_transfer and not row.trained)
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
+def test_a_figure_of_every_mask_is_one_page_on_which_no_text_hides_another(probes, draw):
+    masks = MASKS["ixi"]
+    everywhere = pd.concat([probes.assign(mask=mask) for mask in masks])
+    with style.printed():
+        figure = draw(definition(masks=masks, all_masks=[MASK, OTHER]), everywhere)
+        figure.canvas.draw()
+    width, height = figure.get_size_inches()
+    assert width <= style.PAGE_WIDTH
+    assert height <= style.PAGE_HEIGHT + 1e-6
+    boxes = [
+        (text.get_text(), text.get_window_extent())
+        for axes in figure.axes
+        for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label)
+        if text.get_text()
+    ]
+    for (one, box), (other, second) in itertools.combinations(boxes, 2):
+        assert not box.overlaps(second), (one, other)
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_audit, draw_lesions])
+def test_a_column_of_panels_has_one_horizontal_scale_named_once(probes, draw):
+    masks = [MASK, OTHER]
+    both = pd.concat([probes.assign(mask=mask) for mask in masks])
+    with style.printed():
+        figure = draw(definition(masks=masks), both)
+    half = len(figure.axes) // 2
+    for upper, lower in zip(figure.axes[:half], figure.axes[half:], strict=True):
+        assert upper.get_xlim() == lower.get_xlim()
+        assert upper.get_xlabel() == ""
+        assert not any(tick.label1.get_visible() for tick in upper.xaxis.get_major_ticks())
+        assert all(tick.label1.get_visible() for tick in lower.xaxis.get_major_ticks())
+
+
+def test_a_method_has_one_look_in_controls_and_training_curves():
+    for name in ("demo", "trust", "extended"):
+        plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
+        for dataset in ("ixi", "fastmri"):
+            wanted = read_definition(canonical(TrustPlan(plan).definition(dataset)))
+            trained = {row.method for row in wanted.rows if row.trained}
+            controls = [method for method in looks(wanted.rows) if method in trained]
+            curves = list(dict.fromkeys(method for _, method, _, _ in plan.curve_definition(dataset)))
+            assert curves[: len(controls)] == controls
 
 
 def test_only_zero_filling_is_drawn_as_the_floor():
