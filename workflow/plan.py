@@ -499,11 +499,15 @@ class Plan:
         ]
 
     def curve_definition(self, dataset: str) -> list[list[str]]:
-        """Return mask, method and label of every training of a dataset, for the training curves."""
+        """Return mask, method, label and seed of every training of a dataset, for the training curves.
+
+        Methods come in the order of the tables, by which all figures give them their looks; then variants.
+        """
+        order = {method: place for place, method in enumerate(self.compared)}
+        runs = [run for run in self.runs if run.dataset == dataset and self.trained(run.method)]
         return [
             [run.mask, run.method, self.method(run.method).label_on(dataset), str(run.seed)]
-            for run in self.runs
-            if run.dataset == dataset and self.trained(run.method)
+            for run in sorted(runs, key=lambda run: order.get(run.method, len(order)))
         ]
 
     # ---- by hand ------------------------------------------------------------------------------

@@ -41,16 +41,23 @@ class Curve:
     Attributes:
         mask: name of the mask.
         method: id of the run's method.
-        name: what the legend says.
+        line: name of its look in the legend, one for all trainings that differ by their seed only.
         seed: of the training.
+        one_of_several: whether there are trainings with other seeds beside it.
         history: epoch (from 1), train_loss, val_loss (the method's own loss), val_psnr in decibels.
     """
 
     mask: str
     method: str
-    name: str
+    line: str
     seed: str
+    one_of_several: bool
     history: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other trainings of its mask."""
+        return f"{self.line}, seed {self.seed}" if self.one_of_several else self.line
 
     @property
     def diverged(self) -> bool:
@@ -70,7 +77,9 @@ class Curve:
         return converged(self.history["val_loss"].tolist())
 
 
-def read_curve(folder: Path, mask: str, method: str, name: str, seed: str) -> Curve:
+def read_curve(
+    folder: Path, mask: str, method: str, line: str, seed: str, one_of_several: bool = False
+) -> Curve:
     """Read ``history.csv`` of a run folder.
 
     Raises:
@@ -88,7 +97,7 @@ def read_curve(folder: Path, mask: str, method: str, name: str, seed: str) -> Cu
         raise BadInput(f"{path}: column {missing[0]} is missing; train this run again")
     if history.empty:
         raise BadInput(f"{path}: no epoch was finished; train this run again")
-    return Curve(mask, method, name, seed, history)
+    return Curve(mask, method, line, seed, one_of_several, history)
 
 
 def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
@@ -132,8 +141,7 @@ def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
         numbered = several_seeds or len(chosen) > 1
         for path in chosen:
             of_run = path.name.removeprefix("seed")
-            shown = f"{name}, seed {of_run}" if numbered else name
-            curves.append(read_curve(path, mask, method, shown, of_run))
+            curves.append(read_curve(path, mask, method, name, of_run, numbered))
     return curves
 
 
@@ -150,7 +158,7 @@ def panels(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
         chosen = [curve for curve in curves if curve.mask == mask]
         variants = [curve for curve in chosen if "-" in curve.method]
         compared = [curve for curve in chosen if "-" not in curve.method]
-        if len(chosen) <= MOST_LINES or not variants or not compared:
+        if len(_lines(chosen)) <= MOST_LINES or not variants or not compared:
             found.append((label(mask), chosen))
         else:
             found += [(label(mask), compared), (f"{label(mask)}, variants", variants)]
@@ -159,7 +167,12 @@ def panels(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
 
 def crowded(curves: Sequence[Curve]) -> bool:
     """Whether a panel holds too many lines to tell apart; then only the best and the worst stand out."""
-    return len(curves) > MOST_LINES and all("-" in curve.method for curve in curves)
+    return len(_lines(curves)) > MOST_LINES and all("-" in curve.method for curve in curves)
+
+
+def _lines(curves: Sequence[Curve]) -> list[str]:
+    """Return the different looks of some curves, in their order."""
+    return list(dict.fromkeys(curve.line for curve in curves))
 
 
 LEFT, RIGHT, TOP, GAP, BETWEEN = 0.48, 0.05, 0.2, 0.12, 0.34  # inches
@@ -169,6 +182,7 @@ NOTES = (
     "Marker: best epoch (lowest validation loss); ×: diverged.",
     "Losses relative to the first validation loss of the same training.",
 )
+SEEDS_NOTE = "Lines of one look: its seeds."
 OPEN_MARKER = "Open marker: not converged"
 
 
@@ -178,10 +192,12 @@ def draw(curves: Sequence[Curve]) -> Figure:
     down = ceil(len(chosen) / PANELS_ACROSS)
     across = ceil(len(chosen) / down)
     shown = [curve for _, of_panel in chosen if not crowded(of_panel) for curve in of_panel]
-    names = list(dict.fromkeys(curve.name for curve in shown))
-    styles = {name: style.line_style(index) for index, name in enumerate(names)}
+    names = _lines(shown)
+    by_line = {name: style.line_style(index) for index, name in enumerate(names)}
+    styles = {curve.name: by_line[curve.line] for curve in shown}
     width = {1: style.COLUMN_WIDTH, 2: 5.2}.get(across, style.PAGE_WIDTH)
-    notes = [" ".join(NOTES)] if width == style.PAGE_WIDTH else list(NOTES)
+    said = [*NOTES, SEEDS_NOTE] if any(curve.one_of_several for curve in curves) else list(NOTES)
+    notes = textwrap.wrap(" ".join(said), _letters(width)) if width == style.PAGE_WIDTH else said
     notes += _convergence_notes(curves, width)
     entries = max(1, int(width / 1.4))
     footer = 0.04 + 0.1 * len(notes)
@@ -204,7 +220,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
         upper.set_title(title, fontweight="bold", pad=4)
         _finish(upper, lower, of_panel, outer=index % across == 0, panel=panel)
     figure.legend(
-        handles=[Line2D([], [], markersize=3.5, label=name, **styles[name]) for name in names],
+        handles=[Line2D([], [], markersize=3.5, label=name, **by_line[name]) for name in names],
         loc="lower center",
         bbox_to_anchor=(0.5, (footer + 0.06) / height),
         ncols=min(entries, max(len(names), 1)),
@@ -236,8 +252,12 @@ def _convergence_notes(curves: Sequence[Curve], width: float) -> list[str]:
     if not count:
         return []
     text = f"{OPEN_MARKER}, {count} of {len(ended)} trainings: {RULE}."
-    # Letters of the notes' size to an inch.
-    return textwrap.wrap(text, int(23 * width))
+    return textwrap.wrap(text, _letters(width))
+
+
+def _letters(width: float) -> int:
+    """Return how many letters of the notes' size go into a line of ``width`` inches."""
+    return int(23 * width)
 
 
 def _finish(upper: Axes, lower: Axes, curves: Sequence[Curve], outer: bool, panel: float) -> None:

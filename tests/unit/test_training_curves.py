@@ -128,6 +128,22 @@ def test_seeds_are_told_apart_where_there_are_several(tmp_path):
     assert one.name == "MANet"
 
 
+def test_seeds_of_a_method_share_one_look_and_one_word_in_the_legend(tmp_path):
+    plan = []
+    for number in range(8):
+        for seed in range(3):
+            write_history(tmp_path, MASK, f"method{number}", seed=seed)
+            plan.append([MASK, f"method{number}", f"Method {number}", str(seed)])
+    curves = curves_of_plan(tmp_path, "ixi", json.dumps(plan))
+    figure = drawn(curves)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"Method {number}" for number in range(8)]
+    assert "its seeds" in " ".join(shown(figure))
+    lines = [line for line in figure.axes[0].lines if len(line.get_xdata()) > 1]
+    assert len(lines) == 24
+    assert len({line.get_color() + repr(line.get_linestyle()) for line in lines}) == 8
+
+
 def test_run_folders_are_known_by_their_record_not_their_path(tmp_path):
     folder = write_history(tmp_path, "2d_spiral_9x", "dudornet", seed=3)
     moved = tmp_path / "elsewhere"
