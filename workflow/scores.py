@@ -75,8 +75,13 @@ class Definition:
     @property
     def data_note(self) -> str:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        name = dataset_name(self.dataset)
-        return f"embedded data, not {name}" if self.source == "embedded" else name
+        return data_note(self.dataset, self.source)
+
+
+def data_note(dataset: str, source: str) -> str:
+    """Say whose data it is: "embedded data, not IXI", or "IXI"."""
+    name = dataset_name(dataset)
+    return f"embedded data, not {name}" if source == "embedded" else name
 
 
 def rises(metric: str) -> bool:

@@ -27,6 +27,7 @@ from data_prep.json_files import read_json
 from data_prep.masks import all_masks, label
 from workflow import style
 from workflow.convergence import RULE, converged
+from workflow.scores import data_note
 
 _COLUMNS = ("epoch", "train_loss", "val_loss", "val_psnr")
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
@@ -186,8 +187,13 @@ SEEDS_NOTE = "Lines of one look: its seeds."
 OPEN_MARKER = "Open marker: not converged"
 
 
-def draw(curves: Sequence[Curve]) -> Figure:
-    """Draw small multiples: PSNR above, losses below, one column per mask."""
+def draw(curves: Sequence[Curve], data: str = "") -> Figure:
+    """Draw small multiples: PSNR above, losses below, one column per mask.
+
+    Args:
+        curves: what to draw.
+        data: whose data it is, if that is to be said.
+    """
     chosen = panels(curves)
     down = ceil(len(chosen) / PANELS_ACROSS)
     across = ceil(len(chosen) / down)
@@ -200,7 +206,7 @@ def draw(curves: Sequence[Curve]) -> Figure:
     notes = textwrap.wrap(" ".join(said), _letters(width)) if width == style.PAGE_WIDTH else said
     notes += _convergence_notes(curves, width)
     entries = max(1, int(width / 1.4))
-    footer = 0.04 + 0.1 * len(notes)
+    footer = 0.04 + 0.1 * (len(notes) + bool(data))
     group = TOP + PSNR_HEIGHT + GAP + LOSS_HEIGHT + BETWEEN
     height = down * group + 0.14 * ceil(len(names) / entries) + footer + 0.1
     figure = style.new_figure(width, height)
@@ -230,16 +236,18 @@ def draw(curves: Sequence[Curve]) -> Figure:
         borderaxespad=0,
         borderpad=0,
     )
-    for index, note in enumerate(reversed(notes)):
-        y = (0.045 + 0.1 * index) / height
-        figure.text(0.02 / width, y, note, fontsize=6, color="0.3", va="baseline")
+    grey: dict[str, Any] = {"fontsize": 6, "color": "0.3", "va": "baseline"}
+    if data:
+        figure.text((width - 0.02) / width, 0.045 / height, data, ha="right", style="italic", **grey)
+    for index, note in enumerate(reversed(notes), start=bool(data)):
+        figure.text(0.02 / width, (0.045 + 0.1 * index) / height, note, **grey)
     return figure
 
 
-def save_each(curves: Sequence[Curve], folder: Path) -> None:
+def save_each(curves: Sequence[Curve], folder: Path, data: str = "") -> None:
     """Write each training's own figure, ``<folder>/<mask>/<method>/seed<seed>.png``."""
     for curve in curves:
-        figure = draw([curve])
+        figure = draw([curve], data)
         stem = folder / curve.mask / curve.method / f"seed{curve.seed}"
         stem.parent.mkdir(parents=True, exist_ok=True)
         style.save_as(figure, stem, "png", SCREEN_DPI)
@@ -391,9 +399,13 @@ def main() -> None:
     source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
     parser.add_argument("--dataset", help="with --results: whose trainings, e.g. ixi")
     parser.add_argument("--plan", help="with --results: JSON list of [mask, method, label, seed]")
+    parser.add_argument(
+        "--embedded", action="store_true", help="with --results: say that the data is embedded"
+    )
     parser.add_argument("--output", required=True, type=Path, help="the PNG to write; a PDF goes beside it")
     parser.add_argument("--each", type=Path, help="folder to write a PNG of each training into")
     arguments = parser.parse_args()
+    data = ""
     if arguments.output.suffix != ".png":
         parser.error("--output must end in .png")
     if arguments.runs:
@@ -402,12 +414,14 @@ def main() -> None:
         parser.error("--results needs --dataset and --plan")
     else:
         curves = curves_of_plan(arguments.results, arguments.dataset, arguments.plan)
+        if arguments.embedded:
+            data = data_note(arguments.dataset, "embedded")
     if not curves:
         raise BadInput("--plan: lists no training; add one, or leave the training curves out")
     with style.printed():
-        style.save(draw(curves), arguments.output.with_suffix(""))
+        style.save(draw(curves, data), arguments.output.with_suffix(""))
         if arguments.each is not None:
-            save_each(curves, arguments.each)
+            save_each(curves, arguments.each, data)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
-from data_prep.further_dataset import dataset_name
-from workflow.scores import read_parquet
+from workflow.scores import data_note, read_parquet
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
@@ -63,8 +62,7 @@ class Definition:
     @property
     def data_note(self) -> str:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        name = dataset_name(self.dataset)
-        return f"embedded data, not {name}" if self.source == "embedded" else name
+        return data_note(self.dataset, self.source)
 
     def rows_under(self, mask: str) -> tuple[Row, ...]:
         """Return the methods that take a mask."""

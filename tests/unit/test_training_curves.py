@@ -144,6 +144,18 @@ def test_seeds_of_a_method_share_one_look_and_one_word_in_the_legend(tmp_path):
     assert len({line.get_color() + repr(line.get_linestyle()) for line in lines}) == 8
 
 
+def test_embedded_data_is_labelled(tmp_path):
+    write_history(tmp_path, MASK, "manet")
+    curves = curves_of_plan(tmp_path, "ixi", json.dumps([[MASK, "manet", "MANet"]]))
+    with style.printed():
+        figure = draw(curves, "embedded data, not IXI")
+    (note,) = [text for text in figure.texts if text.get_text() == "embedded data, not IXI"]
+    figure.canvas.draw()
+    others = [text.get_window_extent() for text in figure.texts if text is not note]
+    assert not any(note.get_window_extent().overlaps(box) for box in others)
+    assert not any("embedded" in word for word in shown(drawn(curves)))
+
+
 def test_run_folders_are_known_by_their_record_not_their_path(tmp_path):
     folder = write_history(tmp_path, "2d_spiral_9x", "dudornet", seed=3)
     moved = tmp_path / "elsewhere"

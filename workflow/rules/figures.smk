@@ -66,10 +66,13 @@ rule training_curves:
         "../../environment.yml"
     params:
         plan=lambda wildcards: canonical(PLAN.curve_definition(wildcards.dataset)),
+        embedded=lambda wildcards: (
+            "--embedded" if DATASETS[wildcards.dataset]["source"] == "embedded" else ""
+        ),
         results=subpath(output.together, ancestor=2),
     shell:
         "python -m workflow.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
-        "--plan {params.plan:q} --output {output.together:q} --each {output.each:q} > {log:q} 2>&1"
+        "--plan {params.plan:q} {params.embedded} --output {output.together:q} --each {output.each:q} > {log:q} 2>&1"
 
 
 rule paper_figures:
