@@ -6,7 +6,8 @@ import subprocess
 import yaml
 from workspace import LIMIT, ROOT, Outcome, Workspace, environment
 
-LOCKS = ".snakemake/locks"
+BEGUN = ".snakemake/incomplete"
+"""Holds a file for every output of a job that has begun, for which Snakemake has locked the folder before."""
 
 
 def run_pod(workspace: Workspace, *further: str) -> Outcome:
@@ -37,8 +38,9 @@ def test_the_job_plans_the_whole_demo_in_an_empty_clone(fresh: Workspace) -> Non
 def test_a_pod_goes_on_where_one_that_was_killed_left_the_folder_locked(copy: Workspace) -> None:
     for table in (copy.results / "tables").iterdir():
         table.unlink()
-    locks = copy.path(LOCKS)
-    copy.broken_off(signal.SIGKILL, lambda: locks.is_dir() and any(locks.iterdir()))
+    begun = copy.path(BEGUN)
+    assert not any(begun.iterdir())
+    copy.broken_off(signal.SIGKILL, lambda: any(begun.iterdir()))
     assert "--unlock" in copy.run().output
 
     tiny = ("--configfile", "tests/e2e/tiny.yaml")
