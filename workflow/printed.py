@@ -46,7 +46,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A whole table: title, columns, rows, and the sentences below it."""
+    """A whole table: title, columns, rows, and the sentences below it.
+
+    The rows of ``foot`` tell of the whole columns; they are neither sorted nor filtered.
+    """
 
     title: str
     columns: tuple[Column, ...]
@@ -54,6 +57,7 @@ class Grid:
     caption: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     footer: str = ""
+    foot: tuple[tuple[Cell, ...], ...] = ()
 
 
 def make_grid(
@@ -63,6 +67,7 @@ def make_grid(
     caption: Sequence[str] = (),
     notes: Sequence[str] = (),
     footer: str = "",
+    foot: Iterable[Sequence[Cell]] = (),
 ) -> Grid:
     """Build a grid and find out what its columns are sorted by.
 
@@ -85,7 +90,8 @@ def make_grid(
                 line[index] = Cell(line[index].text, line[index].mark, order)
         columns.append(Column(header, by_place or numeric, numeric, "↑" in header))
     shown = tuple(tuple(line) for line in lines)
-    return Grid(title, tuple(columns), shown, tuple(caption), tuple(notes), footer)
+    below = tuple(tuple(line) for line in foot)
+    return Grid(title, tuple(columns), shown, tuple(caption), tuple(notes), footer, below)
 
 
 def _order(text: str) -> str:
@@ -108,6 +114,10 @@ class _Table:
     caption: str = ""
     headers: list[str] = field(default_factory=list)
     rows: list[list[Cell]] = field(default_factory=list)
+    foot: list[list[Cell]] = field(default_factory=list)
+
+    def lines(self) -> list[list[Cell]]:
+        return [*self.rows, *self.foot]
 
 
 class _Reader(HTMLParser):
@@ -122,7 +132,7 @@ class _Reader(HTMLParser):
         self.tables: list[_Table] = []
         self._text: list[str] = []
         self._mark = ""
-        self._hidden = self._head = False
+        self._hidden = self._head = self._foot = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         classes = dict(attrs).get("class") or ""
@@ -132,8 +142,10 @@ class _Reader(HTMLParser):
             self.tables.append(_Table())
         elif tag == "thead":
             self._head = True
+        elif tag == "tfoot":
+            self._foot = True
         elif tag == "tr" and not self._head:
-            self.tables[-1].rows.append([])
+            self._lines().append([])
         elif tag in ("strong", "u"):
             self._mark = "best" if tag == "strong" else "second"
         elif tag == "span" and classes == "hidden":
@@ -147,6 +159,8 @@ class _Reader(HTMLParser):
         text = " ".join("".join(self._text).split())
         if tag == "thead":
             self._head = False
+        elif tag == "tfoot":
+            self._foot = False
         elif tag == "span":
             self._hidden = False
         elif tag == "h1":
@@ -162,7 +176,10 @@ class _Reader(HTMLParser):
         elif tag == "th" and self._head:
             self.tables[-1].headers.append(text)
         elif tag in ("th", "td"):
-            self.tables[-1].rows[-1].append(Cell(text, self._mark))
+            self._lines()[-1].append(Cell(text, self._mark))
+
+    def _lines(self) -> list[list[Cell]]:
+        return self.tables[-1].foot if self._foot else self.tables[-1].rows
 
 
 def read_printed(path: Path) -> Grid:
@@ -179,7 +196,7 @@ def read_printed(path: Path) -> Grid:
     tables = reader.tables
     headers = tables[0].headers if tables else []
     if not headers or any(
-        table.headers != headers or any(len(row) != len(headers) for row in table.rows) for table in tables
+        table.headers != headers or any(len(row) != len(headers) for row in table.lines()) for table in tables
     ):
         raise BadInput(f"{path}: not a table as the workflow prints it; delete the file and run the workflow")
     several = len(tables) > 1
@@ -190,9 +207,14 @@ def read_printed(path: Path) -> Grid:
         for table in tables
         for row in table.rows
     ]
+    foot = [
+        [row[0], *([Cell(table.caption)] if several else []), *row[1:]]
+        for table in tables
+        for row in table.foot
+    ]
     named = [headers[0], *(["Mask"] if several else []), *_full(headers)[1:]]
     title = reader.title if several else f"{reader.title}: {parts[0]}"
-    return make_grid(title, named, rows, reader.paragraphs, reader.notes, reader.footer)
+    return make_grid(title, named, rows, reader.paragraphs, reader.notes, reader.footer, foot)
 
 
 def _full(headers: Sequence[str]) -> list[str]:

@@ -182,11 +182,15 @@ class Text:
 
 @dataclass(frozen=True)
 class Block:
-    """A sub-table: groups of columns under a title each, and rows of cells that run through all groups."""
+    """A sub-table: groups of columns under a title each, and rows of cells that run through all groups.
+
+    The rows of ``foot`` tell of the whole columns, so that sorting leaves them where they are.
+    """
 
     stub: str
     groups: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[tuple[str, tuple[Text, ...]], ...]
+    foot: tuple[tuple[str, tuple[Text, ...]], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -467,7 +471,7 @@ def to_markdown(page: Page) -> str:
         ((heading, headers),) = block.groups
         body = [
             [markdown(name), *(marks.get(cell.mark, "{}").format(markdown(cell.text)) for cell in cells)]
-            for name, cells in block.rows
+            for name, cells in (*block.rows, *block.foot)
         ]
         align = ["left", *["right"] * len(headers)]
         grid = tabulate(body, [block.stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)

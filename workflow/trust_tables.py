@@ -124,11 +124,10 @@ def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFr
                 cells.append(Text(number(float(entry["value"]), _DIGITS[metric]), mark))
             rows.append((name, tuple(cells)))
         agreement = [ranking_agreement(scores, mask, *column) for column in columns]
-        rows.append(
-            ("Ranking: τ", tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement))
-        )
+        taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
         headers = tuple("HFEN ↓" if m == "hfen" else f"{_NAMES[m]} {_SHORT[c]}" for c, m in columns)
-        blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
+        groups = ((label(mask), headers),)
+        blocks.append(Block("Method", groups, tuple(rows), foot=(("Ranking: τ", taus),)))
     caption = (
         _data(definition),
         "The same reconstructions, scored under the conventions in use; PSNR in dB. The conventions: "

@@ -1,5 +1,7 @@
 """Printed tables read back as one grid, and what its columns are sorted by."""
 
+from dataclasses import replace
+
 import pytest
 
 from data_prep.errors import BadInput
@@ -68,6 +70,19 @@ def test_masks_and_methods_are_sorted_as_printed_and_scores_by_their_means(grid)
     assert [cell.order for cell in errors] == ["0.0100", "", "0.0100", ""]
     assert [column.numeric for column in grid.columns] == [False, False, True, True, True, True]
     assert [column.falling for column in grid.columns] == [False, False, True, False, False, False]
+
+
+def test_a_row_about_whole_columns_is_no_row_to_sort(tmp_path):
+    tau = ("Ranking: τ", (Text("1.00"), Text("·"), Text("·"), Text("−0.33")))
+    blocks = [replace(block(mask, (ZF, MANET)), foot=(tau,)) for mask in ("2D-Radial-6×", "1D-Uniform-9×")]
+    path = tmp_path / "audit.html"
+    path.write_text(to_html(page(blocks)), encoding="utf-8")
+    grid = read_printed(path)
+    assert [row[0].text for row in grid.rows] == ["ZF", "MANet <v2>"] * 2
+    assert [[cell.text for cell in row] for row in grid.foot] == [
+        ["Ranking: τ", "2D-Radial-6×", "1.00", "·", "·", "−0.33"],
+        ["Ranking: τ", "1D-Uniform-9×", "1.00", "·", "·", "−0.33"],
+    ]
 
 
 def test_a_single_block_needs_no_column_of_masks(tmp_path):

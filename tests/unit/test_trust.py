@@ -250,6 +250,17 @@ def test_the_auxiliary_table_prints_the_losses(probes):
     assert cells == ["MANet", "27.10", "−6.00", "−4.00", "−0.50", "−2.00", "−1.50", "yes"]
 
 
+def test_the_audit_table_ends_with_the_agreement_of_each_column(probes):
+    page = audit_table(definition(), probes)[1]
+    (block,) = page.blocks
+    ((name, cells),) = block.foot
+    taus = {header: cell.text for header, cell in zip(block.groups[0][1], cells, strict=True)}
+    assert name == "Ranking: τ"
+    assert {header: tau for header, tau in taus.items() if tau != "1.00"} == {"PSNR self-norm.": "−1.00"}
+    for write, tau in ((to_markdown, "−1.00"), (to_latex, "$-$1.00"), (to_html, "−1.00")):
+        assert write(page).count(tau) == 1
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
 def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     with style.printed():
