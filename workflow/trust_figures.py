@@ -112,7 +112,7 @@ class Sheet:
         return axes
 
     def finish(self, note: str) -> Figure:
-        """Add legend and small print, and leave one horizontal scale where it is shared."""
+        """Add legend and small print, align the scales' names, and leave one shared horizontal scale."""
         for column in self.placed.values() if self.shared else ():
             low, high = zip(*(axes.get_xlim() for axes in column), strict=True)
             for axes in column:
@@ -120,6 +120,7 @@ class Sheet:
             for axes in column[:-1]:
                 axes.tick_params(labelbottom=False)
                 axes.set_xlabel("")
+        self._align()
         if self.legend:
             self.figure.legend(
                 handles=self.legend,
@@ -138,6 +139,17 @@ class Sheet:
             source = self.definition.data_note
             self.figure.text(right, 0.045 / self.height, source, ha="right", style="italic", **grey)
         return self.figure
+
+    def _align(self) -> None:
+        """Put the names of a column's vertical scales below each other; numbers differ in width."""
+        # Matplotlib's align_ylabels leaves out axes that were placed by hand. Labels move when drawn.
+        self.figure.draw_without_rendering()
+        for column in self.placed.values():
+            named = [axes for axes in column if axes.get_ylabel()]
+            edges = [axes.yaxis.label.get_window_extent().x1 for axes in named]
+            for axes in named:
+                place, _ = axes.transAxes.inverted().transform((min(edges), 0))
+                axes.yaxis.set_label_coords(place, 0.5)
 
 
 def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
@@ -176,7 +188,7 @@ def _common_limits(panels: Sequence[Axes]) -> None:
 
 
 def _note(definition: Definition, text: str) -> str:
-    seeds = "" if len(definition.seeds) == 1 else f", {len(definition.seeds)} seeds"
+    seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
     return f"{text}{seeds}"
 
 
@@ -424,6 +436,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         turned: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
         axes.set_xticks(range(len(rows)), names, **turned)
         axes.set_xlim(-0.5, len(rows) - 0.5)
+        axes.margins(y=0.1)  # so that no mark is cut
         axes = sheet.axes(row_number, 1)
         for row in definition.rows:
             _detection_line(axes, probes, mask, row, styles[row.method])

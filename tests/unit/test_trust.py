@@ -310,6 +310,21 @@ def test_a_column_of_panels_has_one_horizontal_scale_named_once(probes, draw):
         assert all(tick.label1.get_visible() for tick in lower.xaxis.get_major_ticks())
 
 
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_audit])
+def test_the_names_of_vertical_scales_stand_below_each_other(probes, draw):
+    large = probes.assign(mask=OTHER, value=1000 * probes["value"])
+    with style.printed():
+        figure = draw(definition(masks=[MASK, OTHER]), pd.concat([probes, large]))
+        figure.canvas.draw()
+    half = len(figure.axes) // 2
+    for upper, lower in zip(figure.axes[:half], figure.axes[half:], strict=True):
+        one, other = upper.yaxis.label, lower.yaxis.label
+        assert one.get_text() == other.get_text()
+        assert one.get_window_extent().x1 == pytest.approx(other.get_window_extent().x1, abs=1)
+        numbers = [tick.label1.get_window_extent() for tick in lower.yaxis.get_major_ticks()]
+        assert all(box.x0 > other.get_window_extent().x1 for box in numbers if other.get_text())
+
+
 def test_a_method_has_one_look_in_controls_and_training_curves():
     for name in ("demo", "trust", "extended"):
         plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
