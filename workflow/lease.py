@@ -178,7 +178,10 @@ def _try_lock(folder: Path, device: Device, place: int = 0, kind: int = fcntl.LO
     # Opened for reading, which is enough for flock: the file may be another user's. O_CREAT only where
     # it is missing: Linux refuses it on other users' files in a shared (sticky) folder.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+        created = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        # Apart from open, whose mode the umask would narrow: other users must be able to lock it.
+        os.fchmod(created, 0o644)
+        os.close(created)
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

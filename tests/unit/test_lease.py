@@ -201,13 +201,15 @@ def test_an_impossible_number_of_places_is_refused(places):
 # ---- two users ----------------------------------------------------------------------------------
 
 
-def test_the_folder_is_open_to_all_users_whatever_the_umask(tmp_path):
+def test_folder_and_locks_are_open_to_all_users_whatever_the_umask(tmp_path):
     before = os.umask(0o077)
     try:
         os.close(lease._try_lock(tmp_path / "locks", Device("0", "0")) or -1)
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "locks").stat().st_mode) == 0o1777
+    (lock,) = (tmp_path / "locks").iterdir()
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o644
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
