@@ -218,7 +218,9 @@ def _weights(definition: Definition, subjects: int) -> Array:
 def _verdict(pair: Mapping[Any, Any]) -> str:
     if least_p(pair["volumes"]) * pair["tests"] > ALPHA:
         return "unreachable"
-    return "distinguishable" if pair["p_holm"] <= ALPHA else "not distinguishable"
+    # The test weighs ranks: a mean that one subject has turned round is not what it confirms.
+    agreed = pair["effect"] * pair["difference"] > 0
+    return "distinguishable" if pair["p_holm"] <= ALPHA and agreed else "not distinguishable"
 
 
 def compare_with_best(

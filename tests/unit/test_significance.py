@@ -264,6 +264,20 @@ def test_few_volumes_are_called_unreachable_however_clear_the_difference():
     )
 
 
+def test_a_test_that_contradicts_the_means_does_not_confirm_them():
+    two = {name: FIVE[name] for name in ("zf", "manet")}
+    metrics = metric_rows("ixi", ONE, two, volumes=30)
+    volumes = metrics["level"] == "volume"
+    place = metrics["subject"].rank(method="dense")
+    # MANet is worse on all subjects but one, on which it is so much better that its mean is higher.
+    metrics["psnr"] = 20.0 + place * 0.01 + (metrics["method"] == "manet") * np.where(place == 1, 50.0, -0.1)
+    _, pairs = results(metrics[volumes], definition(1, "ixi", ONE, two, numeral="I"))
+    (row,) = pairs[pairs["metric"] == "psnr"].to_dict("records")
+    assert row["p_holm"] < 0.05
+    assert row["difference"] * row["effect"] < 0
+    assert row["verdict"] == "not distinguishable"
+
+
 def test_holes_are_left_out_of_the_tests():
     metrics = metric_rows("ixi", TWO, FIVE, volumes=6)
     lost = (metrics["mask"] == TWO[0]) & (metrics["method"] == "manet")
