@@ -32,6 +32,8 @@ _SCAN_NAME = re.compile(
 _FEWEST_VOXELS = 4
 # Twelve times IXI's largest scans: beyond, a header is more likely broken than true.
 _MOST_VOXELS = 2**27
+# Resampling with sharp kernels leaves small negative values; subtracting a mean leaves large ones.
+_NEGATIVE_SHARE = 0.05
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 348
 _FIRST_VOXEL = 352  # byte, at the earliest, of a single file
@@ -238,7 +240,8 @@ def load_volume(path: Path) -> Volume:
 
     Raises:
         BadInput: the file is missing, truncated or not NIfTI; it is not one real-valued volume; it holds
-            NaN or infinite values or no signal; or its header gives no usable orientation.
+            NaN or infinite values, no signal, or values far below zero; or its header gives no usable
+            orientation.
     """
     header, data = _read(path)
     data = data.reshape(header.shape).astype(np.float32)
@@ -246,6 +249,11 @@ def load_volume(path: Path) -> Volume:
         raise BadInput(f"{path}: voxels are NaN or infinite; replace the file or leave the scan out")
     if data.min() == data.max():
         raise BadInput(f"{path}: all voxels are equal; replace the file or leave the scan out")
+    if data.min() < -_NEGATIVE_SHARE * data.max():
+        raise BadInput(
+            f"{path}: voxels are negative, down to {data.min():g} (the largest is {data.max():g}); scans are "
+            "magnitudes, so give the published file in place of a normalised copy"
+        )
     return Volume(data, header.affine)
 
 
