@@ -75,6 +75,7 @@ rule evaluate:
     resources:
         # What iterates is worth a GPU; zero filling is not.
         gpu=lambda wildcards: 1 if PLAN.tuned(wildcards.method) else 0,
+        per_gpu=PLAN.config["training"]["trainings_per_gpu"],
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
@@ -82,6 +83,6 @@ rule evaluate:
         data=subpath(input.data, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.lease --gpus {resources.gpu} -- python -m workflow.evaluate --spec {params.spec:q} "
-        "--data {params.data:q} --mask {input.mask:q} --device {params.device} "
-        "--output {params.folder:q} > {log:q} 2>&1"
+        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "--device {params.device} --output {params.folder:q} > {log:q} 2>&1"
