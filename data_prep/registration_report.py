@@ -17,6 +17,7 @@ import numpy as np
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.json_files import read_json
+from data_prep.prepare import parse_subjects
 
 WANTED_MM = 0.5
 _BEFORE, _AFTER = "#d1731c", "#12897b"
@@ -35,16 +36,14 @@ class Row:
     worst_after_mm: float | None = None
 
 
-def read_rows(aligned: Path, truth: Path | None) -> list[Row]:
-    """Read all subjects' records, and their truth if its folder is given, sorted by subject.
+def read_rows(aligned: Path, subjects: Sequence[str], truth: Path | None) -> list[Row]:
+    """Read the subjects' records, and their truth if its folder is given, sorted by subject.
 
     Raises:
-        BadInput: no record, or one that is broken, or a truth file that is missing or broken.
+        BadInput: a record is missing or broken, or a truth file is.
     """
-    records = [read_json(path) for path in sorted(aligned.glob("*.json"))]
-    if not records:
-        raise BadInput(f"{aligned}: no records of aligned subjects; run the step `align` first")
-    return [_row(record, aligned, truth) for record in records]
+    # By name: the folder may hold subjects of an earlier configuration.
+    return [_row(read_json(aligned / f"{name}.json"), aligned, truth) for name in sorted(subjects)]
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
@@ -221,10 +220,11 @@ def main() -> None:
         prog="python -m data_prep.registration_report", description=(__doc__ or "").split("\n\n")[0]
     )
     parser.add_argument("--aligned", type=Path, required=True, help="folder of the aligned subjects' records")
+    parser.add_argument("--subjects", required=True, help="JSON list of the subjects to report")
     parser.add_argument("--truth", type=Path, help="folder of <subject>.truth.json (embedded subjects only)")
     parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/demo/data/ixi")
     options = parser.parse_args()
-    rows = read_rows(options.aligned, options.truth)
+    rows = read_rows(options.aligned, parse_subjects(options.subjects), options.truth)
     write_table(rows, options.output / "registration.csv")
     draw_figure(rows, options.output / "registration.png")
     draw_worst(rows, options.aligned, options.output / "registration_worst.png")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import struct
 import subprocess
 import sys
@@ -525,7 +526,12 @@ def test_report_lists_scores_and_errors(
 ) -> None:
     unusable = align_ixi.Record("IXI999-HH-0001", "embedded", "HH", "IXI999", "t2", "t1", "", "")
     align_ixi.write_aligned(align_ixi.excluded(unusable, "t2: broken", 64), aligned)
-    done = report("--aligned", aligned, "--truth", folder / "truth", "--output", tmp_path)
+    # Of an earlier configuration, and of a process that was killed: neither is asked for.
+    shutil.copy(aligned / f"{subject.name}.json", aligned / "IXI998-HH-0001.json")
+    (aligned / ".IXI997-HH-0001.123.partial.json").write_text("{")
+    subjects = json.dumps(["IXI999-HH-0001", subject.name])
+    options = ("--aligned", aligned, "--subjects", subjects, "--truth", folder / "truth")
+    done = report(*options, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "registration.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -541,8 +547,9 @@ def test_report_lists_scores_and_errors(
     assert (tmp_path / "registration_worst.png").stat().st_size > 10_000
 
 
-def test_report_without_truth_lists_scores_only(aligned: Path, tmp_path: Path) -> None:
-    assert report("--aligned", aligned, "--output", tmp_path).returncode == 0
+def test_report_without_truth_lists_scores_only(aligned: Path, subject: Subject, tmp_path: Path) -> None:
+    subjects = json.dumps([subject.name])
+    assert report("--aligned", aligned, "--subjects", subjects, "--output", tmp_path).returncode == 0
     with (tmp_path / "registration.csv").open() as file:
         assert {row["error_after_mm"] for row in csv.DictReader(file)} == {""}
 
@@ -577,8 +584,8 @@ def test_the_lowest_scores_are_shown_and_in_their_order(tmp_path: Path) -> None:
         registration_report.draw_worst(rows, tmp_path, tmp_path / "worst.png")
 
 
-def test_report_names_what_is_missing(aligned: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no records of aligned subjects"):
-        registration_report.read_rows(tmp_path, None)
+def test_report_names_what_is_missing(aligned: Path, subject: Subject, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=rf"{subject.name}\.json: no such file; run the workflow"):
+        registration_report.read_rows(tmp_path, [subject.name], None)
     with pytest.raises(BadInput, match=r"truth\.json: no such file"):
-        registration_report.read_rows(aligned, tmp_path)
+        registration_report.read_rows(aligned, [subject.name], tmp_path)

@@ -65,13 +65,14 @@ rule registration_report:
         "../../environment.yml"
     params:
         aligned=lambda wildcards, input: Path(input.records[0]).parent,
+        subjects=lambda wildcards: canonical(list(SUBJECTS["ixi"])),
         truth=lambda wildcards, input: (
             f"--truth {Path(input.truth[0]).parent}" if input.truth else ""
         ),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m data_prep.registration_report --aligned {params.aligned:q} {params.truth} "
-        "--output {params.folder:q} > {log:q} 2>&1"
+        "python -m data_prep.registration_report --aligned {params.aligned:q} --subjects {params.subjects:q} "
+        "{params.truth} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # What a reader looks at before believing a number: registration, masks, training curves.
