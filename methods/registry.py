@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 METHODS_FOLDER = Path(__file__).parent
 ENTRY_POINTS = "manet_benchmark.methods"
+# A value of a sweep as it stands in a run's method id.
+DECIMAL = r"[0-9]+(?:\.[0-9]+)?"
 _SCHEMA = yaml.safe_load((METHODS_FOLDER / "method.schema.yaml").read_text())
 
 
@@ -269,6 +271,6 @@ def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
 
 def _parse_sweep_id(template: str, text: str) -> dict[str, float] | None:
     """Read the values back from an id made by ``template.format``: a{alpha}-b{beta}, a0.2-b0.6."""
-    pattern = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[0-9.]+)", re.escape(template))
+    pattern = re.sub(r"\\\{(\w+)\\\}", lambda name: f"(?P<{name[1]}>{DECIMAL})", re.escape(template))
     match = re.fullmatch(pattern, text)
     return {name: float(value) for name, value in match.groupdict().items()} if match else None

@@ -6,6 +6,7 @@
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -21,12 +22,20 @@ from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import Size, further, further_dataset
 from data_prep.masks import masks_of
 from data_prep.yaml_files import read_yaml
-from methods.registry import MethodFolder, discover, folder_of
+from methods.registry import DECIMAL, MethodFolder, discover, folder_of
 from workflow.further_metric import discover as further_metrics
 from workflow.runs import OPTIMISERS
 
 _SCHEMA_FILE = Path(__file__).parent / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
+
+# By the standard 2.0 is an integer, too; here it would reach what counts or names with it.
+_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
 
 # Published numbers of usable subjects (paper, V.A) and of pairs (the published pair lists).
 PUBLISHED_SUBJECTS = {"ixi": 577, "fastmri": 227 + 45}
@@ -51,8 +60,10 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         BadInput: an unknown key, a wrong value, or values that do not fit together.
     """
     # Plain copies: Snakemake hands over its own dict classes.
-    config: Config = yaml.safe_load(yaml.safe_dump(_plain(content), sort_keys=False))
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema()).iter_errors(config))
+    plain = _plain(content)
+    _check_keys_and_numbers(plain, "")
+    config: Config = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
+    problem = jsonschema.exceptions.best_match(_Validator(schema()).iter_errors(config))
     if problem is not None:
         place = problem.json_path.removeprefix("$").lstrip(".") or "the top level"
         raise BadInput(f"config: {place}: {problem.message}; config/README.md lists every key")
@@ -63,6 +74,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         if isinstance(epochs, dict) and name not in epochs:
             raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for both")
     _check_methods(config, methods)
+    _check_sweep(config["sweep"])
     _check_trust(config)
     for metric in config.get("metrics", []):
         if metric not in further_metrics():
@@ -96,6 +108,24 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
+
+
+def _check_keys_and_numbers(value: Any, place: str) -> None:
+    """Refuse what YAML can say and no key here can mean: keys that are no text, nan and infinity."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise BadInput(
+                    f"config: {place or 'the top level'}: the key {key!r} is no text; put it in quotes, or "
+                    "remove it"
+                )
+            _check_keys_and_numbers(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_keys_and_numbers(item, f"{place}[{index}]")
+    # A whole number beyond the largest fraction is as good as infinite.
+    elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
+        raise BadInput(f"config: {place}: is infinite or no number at all; give a finite number")
 
 
 def _resolve(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -163,6 +193,16 @@ def _check_embedded(name: str, dataset: Config) -> None:
         raise BadInput(f"config: datasets.{name}: {str(error).removeprefix('--')}") from error
 
 
+def _check_sweep(sweep: Config) -> None:
+    """Refuse values that a run's method id, which holds them, does not give back, such as 1e-05."""
+    for name, values in sweep.items():
+        for value in values:
+            if not re.fullmatch(DECIMAL, str(value)):
+                raise BadInput(
+                    f"config: sweep.{name}: {value!r} is no plain decimal; give 0 or a number from 0.0001"
+                )
+
+
 def _check_trust(config: Config) -> None:
     trust = config["trust"]
     for name, masks in trust["masks"].items():
@@ -219,6 +259,10 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
                     f"config: methods.{name}.parameters.{key}: is {value!r}; give {_kind(own)} such as the "
                     f"default, {own!r}"
                 )
+            if _below_one(value, default.parameters[key]):
+                raise BadInput(
+                    f"config: methods.{name}.parameters.{key}: is {value!r}; give a whole number from 1"
+                )
         if "optimiser" in changes and not default.trainable:
             raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
     for name, entry in methods.items():
@@ -235,6 +279,11 @@ def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, int | float if isinstance(default, float) else type(default))
+
+
+def _below_one(value: Any, default: Any) -> bool:
+    """Tell whether a size or number of parts is below 1: one whose default, a whole number, is not."""
+    return type(default) is int and default >= 1 and value < 1
 
 
 def _kind(default: Any) -> str:
@@ -263,7 +312,7 @@ def _check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
                 f"{place}.{key}: is {settings[key]!r}; give {_OPTIONS.get(key, 'a number from 0')}"
             )
     rate = settings.get("lr")
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or rate <= 0:
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         # YAML reads 1e-3, without a point, as text.
         raise BadInput(f"{place}.lr: is {rate!r}; give a number above 0 such as 0.001")
 

@@ -6,6 +6,7 @@ Light: no torch here, so that planning can check a spec and compute a hash.
 import hashlib
 import importlib.metadata
 import json
+import math
 import platform
 import resource
 import subprocess
@@ -243,7 +244,7 @@ def _check_optimiser(settings: Mapping[str, Any]) -> None:
                 f"--spec: optimiser.{key} is no option of {name}; its options: "
                 f"{', '.join(sorted(OPTIMISERS[name]))}"
             )
-    if not isinstance(settings.get("lr"), int | float) or settings["lr"] <= 0:
+    if not isinstance(settings.get("lr"), int | float) or not 0 < settings["lr"] < math.inf:
         raise BadInput("--spec: optimiser.lr must be a number above 0; add it")
 
 

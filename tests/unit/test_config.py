@@ -1,8 +1,10 @@
 """Every shipped configuration is valid, and a mistake in one is refused by name before anything runs."""
 
 import copy
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,6 +182,29 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"methods__unet__optimiser__lr": "1e-3"}, "methods.unet.optimiser.lr"),
         ({"methods__unet__optimiser": {"name": "sgd", "momentum": 0.9}}, "methods.unet.optimiser.lr"),
         ({"methods__zf__optimiser__lr": 1}, "methods.zf.optimiser"),
+        # JSON Schema takes 2.0 for an integer.
+        ({"datasets__ixi__splits__train": 2.0}, "datasets.ixi.splits.train: 2.0 is not of type 'integer'"),
+        ({"datasets__ixi__matrix": 64.0}, "datasets.ixi.matrix: 64.0"),
+        ({"datasets__fastmri__slices": 3.0}, "datasets.fastmri.slices: 3.0"),
+        ({"training__batch_size": 2.0}, "training.batch_size: 2.0"),
+        ({"training__epochs": 2.0}, "training.epochs: 2.0"),
+        ({"trust__shifts": [2.0]}, "trust.shifts[0]: 2.0"),
+        ({"tables": [2.0]}, "tables[0]: 2.0"),
+        ({"figures": [5.0]}, "figures[0]: 5.0"),
+        ({"seed": 2022.0}, "seed: 2022.0"),
+        ({"seeds": [0.0]}, "seeds[0]: 0.0"),
+        # Tables hold a seed in 64 bits, pages in 53.
+        ({"seed": 2**31}, "seed: 2147483648 is greater than the maximum of 2147483647"),
+        ({"seeds": [10**30]}, "is greater than the maximum of 2147483647"),
+        ({"methods": {1: {}}}, "config: methods: the key 1 is no text; "),
+        ({"trust__masks": {None: []}}, "config: trust.masks: the key None is no text; "),
+        ({"training__epochs": {True: 3}}, "config: training.epochs: the key True is no text; "),
+        ({"methods__unet__parameters__channels": 0}, "parameters.channels: is 0; give a whole number from 1"),
+        ({"methods__unet__parameters__channels": -3}, "unet.parameters.channels: is -3; give a whole number"),
+        ({"methods__manet__parameters__width": 0}, "methods.manet.parameters.width: is 0; give a whole"),
+        ({"methods__dudornet__parameters__features": 0}, "dudornet.parameters.features: is 0; give a whole"),
+        ({"sweep": {"alphas": [0.00001], "betas": [0.2]}}, "sweep.alphas: 1e-05 is no plain decimal; give"),
+        ({"sweep": {"alphas": [0.2], "betas": [-0.0]}}, "sweep.betas: -0.0 is no plain decimal; give"),
     ],
     ids=str,
 )
@@ -192,6 +217,69 @@ def test_a_mistake_is_refused_by_name(changes, named):
     assert "\n" not in message
     # The remedy follows the complaint.
     assert ";" in message or ": choose" in message
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 10**400], ids=["nan", "inf", "-inf", "huge"]
+)
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("datasets__ixi__noise", "datasets.ixi.noise"),
+        ("datasets__ixi__slice_spacing", "datasets.ixi.slice_spacing"),
+        ("training__warm_up", "training.warm_up"),
+        ("training__gradient_clip", "training.gradient_clip"),
+        ("training__resident_gigabytes", "training.resident_gigabytes"),
+        ("trust__noise", "trust.noise[1]"),
+        ("trust__rotations", "trust.rotations[1]"),
+        ("methods__manet__parameters__alpha", "methods.manet.parameters.alpha"),
+        ("methods__unet__optimiser__lr", "methods.unet.optimiser.lr"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_by_its_place(key, place, value):
+    content = changed(**{key: [0.1, value] if place.endswith("]") else value})
+    with pytest.raises(BadInput) as refusal:
+        check_config(content, METHODS)
+    assert str(refusal.value) == f"config: {place}: is infinite or no number at all; give a finite number"
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf])
+def test_a_methods_own_learning_rate_must_be_finite(rate):
+    unet = METHODS["unet"]
+    broken = replace(unet, default=replace(unet.default, optimiser={"name": "adam", "lr": rate}))
+    with pytest.raises(BadInput, match=rf"^methods/unet/method\.yaml: optimiser\.lr: is {rate}; give"):
+        check_config(valid(), METHODS | {"unet": broken})
+
+
+def test_numbers_at_the_edges_are_taken():
+    content = changed(
+        seed=2**31 - 1,
+        seeds=[0, 2**31 - 1],
+        sweep={"alphas": [0, 1, 0.0001], "betas": [0.0, 1.0]},
+        training__warm_up=0,
+        methods__unet__parameters={"channels": 1, "dropout": 0},
+    )
+    check_config(content, METHODS)
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [([], False), (["good", "more"], False), (["twice"], True), (["good", "twice"], True)],
+    ids=["default", "several", "twice", "second twice"],
+)
+def test_snakemake_refuses_a_key_that_is_there_twice(tmp_path, files, refused):
+    good = yaml.safe_dump(changed(tables=[1], figures=[]))
+    texts = {"good": good, "more": "seeds: [1]\n", "twice": good + "tables: [2]\n"}
+    paths = [tmp_path / f"{name}.yaml" for name in files]
+    for path in paths:
+        path.write_text(texts[path.stem], encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--config", "seed=7"]
+    command += ["--configfile", *map(str, paths)] if paths else []
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    printed = outcome.stdout + outcome.stderr
+    assert (outcome.returncode != 0) == refused, printed
+    assert (f"{tmp_path}/twice.yaml: not valid YAML (the key 'tables' is there twice" in printed) == refused
+    assert "Traceback" not in printed
 
 
 def test_a_missing_key_is_named():

@@ -90,7 +90,7 @@ def test_variants_and_sweep_points_are_methods(tmp_path):
     assert point.parameters == {"width": 8, "alpha": 0.2, "beta": 1.0}
     assert point.label["fastmri"] == "alpha 0.2, beta 1.0"
     assert (point.folder, point.trainable, point.optimiser) == ("new", True, folder.default.optimiser)
-    for unknown in ("new-wide", "new-a0.2", "new-", "old"):
+    for unknown in ("new-wide", "new-a0.2", "new-a0.2-b1.2.3", "new-", "old"):
         with pytest.raises(BadInput, match=r"method\.yaml.*declared variants: narrow"):
             folder.method(unknown)
 

@@ -1,6 +1,7 @@
 """The spec is checked, one training has one hash, and the record says what ran."""
 
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,8 @@ def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
         ({"optimiser__name": "lion"}, "'lion' is unknown; known: adam, adamw, rmsprop, sgd"),
         ({"optimiser__momentum": 0.9}, "optimiser.momentum is no option of adam"),
         ({"optimiser__lr": 0}, "optimiser.lr must be"),
+        ({"optimiser__lr": math.nan}, "optimiser.lr must be"),
+        ({"optimiser__lr": math.inf}, "optimiser.lr must be"),
         ({"tune": {"pools": [1, 2]}}, "tune is for untrained methods"),
         ({"trainable": False, "tune": {"pool": [1, 2]}}, "tune.pool is no parameter of unet"),
         ({"trainable": False, "tune": {"pools": 2}}, "tune.pools must be a list"),

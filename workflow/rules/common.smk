@@ -1,9 +1,11 @@
 """The checked configuration and the plan that every rule is built from."""
 
 import re
+from pathlib import Path
 
 from data_prep.donors import MAPS
 from data_prep.errors import BadInput
+from data_prep.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
 from workflow.config import check_config
@@ -20,6 +22,9 @@ from workflow.sources import (
 )
 
 try:
+    # Snakemake has read the files, but of a key that is there twice it takes the last.
+    for file in workflow.configfiles:
+        read_yaml(Path(file))
     PLAN = Plan(check_config(config, discover()), discover())
     RUNS = PLAN.runs
     SUBJECTS = PLAN.subjects
