@@ -273,7 +273,7 @@ CLAIMS = (
         "cs_best",
         "Channel before spatial attention (CS) is the best order.",
         "V-F",
-        "Table IV: CS against SC and against SC-CS",
+        "Table IV: CS against SC and against SC-CS, which the paper calls comparable but larger",
         _pairs(("IV",), [("manet", "manet-sc"), ("manet", "manet-sc_cs")]),
     ),
     Claim(
@@ -295,7 +295,8 @@ CLAIMS = (
         "low_weights_worse",
         "With α or β below 0.4 the scores fall.",
         "V-F, Fig. 9",
-        "Fig. 9: each point with both weights from 0.4 on against each point with one below",
+        "Fig. 9: each point with both weights from 0.4 on against each with one or both below (the paper "
+        'says "and")',
         _falls_below,
         _PLOT,
     ),
