@@ -21,6 +21,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from data_prep.archives import read_npz
 from data_prep.brain_anatomy import (
     CSF,
     GM,
@@ -307,19 +308,16 @@ def load_donors(folder: Path) -> dict[str, dict[str, NDArray]]:
     """Load ``brain_asym.npz`` and ``brain_sym.npz``.
 
     Raises:
-        BadInput: a file is missing or is no donor file.
+        BadInput: a file is missing or damaged, or is no donor file.
     """
     return {name: _load_donor(folder / f"brain_{name}.npz") for name in ("asym", "sym")}
 
 
 def _load_donor(path: Path) -> dict[str, NDArray]:
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; fetch the donors first")
-    with np.load(path) as file:
-        maps = {name: file[name] for name in file.files}
-    expected = {"fractions", "residual", "t1", "t2", "brain"}
-    if not expected <= maps.keys() or maps["brain"].shape != TEMPLATE.shape:
-        raise BadInput(f"{path}: not a brain donor file; delete it and fetch the donors again")
+    again = "delete it and fetch the donors again"
+    maps = read_npz(path, ("fractions", "residual", "t1", "t2", "brain"), "fetch the donors first", again)
+    if maps["brain"].shape != TEMPLATE.shape:
+        raise BadInput(f"{path}: not a brain donor file; {again}")
     return maps
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
+from data_prep.archives import read_npz
 from data_prep.errors import BadInput, run_command
 from data_prep.fastmri import NAMESPACE, PD, PDFS, PairEntry, centre_crop, pair_list_text, rigid_in_plane
 from data_prep.files import replacing
@@ -158,16 +159,12 @@ def load_maps(folder: Path) -> dict[str, Volume]:
     """Read ``knee.npz`` as written by ``data_prep.donors``.
 
     Raises:
-        BadInput: the file is missing or lacks a map.
+        BadInput: the file is missing or damaged, or lacks a map.
     """
     path = folder / "knee.npz"
-    if not path.is_file():
-        raise BadInput(f"{path}: the donor's maps are missing; run `python -m data_prep.donors` first")
-    with np.load(path) as stored:
-        missing = [name for name in MAPS if name not in stored]
-        if missing:
-            raise BadInput(f"{path}: `{missing[0]}` is missing; delete it and run data_prep.donors again")
-        return {name: stored[name] for name in MAPS}
+    return read_npz(
+        path, MAPS, "run `python -m data_prep.donors` first", "delete it and run data_prep.donors again"
+    )
 
 
 # ---- anatomy --------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from data_prep import hdf5
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
 from data_prep.further_dataset import datasets
-from data_prep.json_files import read_json
+from data_prep.json_files import check_fields, read_json
 from data_prep.seeds import seed_for
 
 SPLITS = ("train", "val", "test")
@@ -145,9 +145,12 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
         BadInput: the file is missing, or a field is missing or wrong.
     """
     path = folder / f"{subject}.json"
-    needed = [field.name for field in fields(Record) if field.default is MISSING]
-    stored = read_json(path, "run the step `align` for this subject", _AGAIN, needed)
-    record = Record(**{field.name: stored[field.name] for field in fields(Record) if field.name in stored})
+    types = {field.name: field.type for field in fields(Record)}
+    required = {field.name: field.type for field in fields(Record) if field.default is MISSING}
+    stored = read_json(path, "run the step `align` for this subject", _AGAIN, required)
+    known = {name: value for name, value in stored.items() if name in types}
+    check_fields(known, {name: types[name] for name in known}, path, _AGAIN)
+    record = Record(**known)
     expected: dict[str, tuple[str, ...]] = {
         "subject": (subject,),
         "dataset": (dataset,),

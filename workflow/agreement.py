@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import kendalltau
 
-from data_prep.errors import BadInput
 from data_prep.masks import all_masks
+from workflow.csv_files import read_csv
 from workflow.scores import RISING, Definition, read_metrics, summarise
 from workflow.tables import DIGITS, PUBLISHED_METHODS, published_values, ranks
 
@@ -102,14 +102,15 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     diverged: set[Key] = set()
     for definition in definitions:
         numeral = definition.numeral
-        needed = ("mask", "method", "status", *(f"{metric}_mean" for metric in DIGITS))
+        needed = dict.fromkeys(("mask", "method", "status"), "string")
+        needed |= {f"{metric}_mean": "float64" for metric in DIGITS}
         for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
             key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
                 means[key] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
             elif row["status"] == "diverged" and row["mask"] in definition.masks:
                 diverged.add(key)
-        needed = ("mask", "metric", "method_a", "method_b", "verdict")
+        needed = dict.fromkeys(("mask", "metric", "method_a", "method_b", "verdict"), "string")
         for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):
             pair = frozenset((row["method_a"], row["method_b"]))
             tested[numeral, row["mask"], row["metric"], pair] = row["verdict"]
@@ -119,14 +120,9 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     return Scores(means, labels | {"unet": UNET}, DIGITS, grid, tested, frozenset(diverged))
 
 
-def _rows(path: Path, columns: Sequence[str]) -> list[dict[Any, Any]]:
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run the workflow's target paper_tables first") from error
-    for column in columns:
-        if column not in table.columns:
-            raise BadInput(f"{path}: column {column} is missing; make the file again")
+def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
+    absent = "run the workflow's target paper_tables first"
+    table = read_csv(path, columns, absent, "delete it and run the workflow again")
     return table.to_dict("records")
 
 

@@ -27,14 +27,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def read_records(results: Path, paths: Sequence[str]) -> list[dict[str, Any]]:
+_FIELDS = {
+    "spec.folder": str,
+    "spec.parameters": dict,
+    "parameter_count": int,
+    "throughput.evaluation_slices_per_second": float,
+    "peak_memory_bytes": float,
+    "device": str,
+}
+
+
+def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[dict[str, Any]]:
     """Read ``run.json`` of runs below ``<results>/runs``.
+
+    Args:
+        results: folder of the experiment.
+        paths: of the runs.
+        trained: whether they must tell how long they were trained.
 
     Raises:
         BadInput: a file is missing or damaged.
     """
+    needed = _FIELDS | ({"seconds.training": float} if trained else {})
     files = [results / "runs" / name / "run.json" for name in paths]
-    return [read_json(path, "finish this run first", "delete it and make this run again") for path in files]
+    again = "delete it and run the workflow again"
+    return [read_json(path, "finish this run first", again, needed) for path in files]
 
 
 def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
@@ -50,7 +67,7 @@ def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
     metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
     rows = []
     for row in definition.rows:
-        records = read_records(results, definition.runs[row.method])
+        records = read_records(results, definition.runs[row.method], row.trained)
         if not records:
             raise BadInput(f"{results}: no run of {row.method}; leave it out of compare, or add its runs")
         scores = metrics[metrics["method"] == row.method]

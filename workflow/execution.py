@@ -3,8 +3,10 @@
 import ctypes
 import io
 import os
+import pickle
 import signal
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -15,8 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from data_prep.archives import ZIP_DAMAGE, of_the_system
 from data_prep.errors import BadInput
 from data_prep.files import replacing
+from data_prep.json_files import check_fields
 from data_prep.measurement import Measurement
 from data_prep.seeds import seed_for
 from methods.contract import ReconstructionModel
@@ -134,6 +138,22 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def load_whole(path: Path) -> dict[str, Any] | None:
+    """Read what ``save_atomically`` wrote, onto the CPU, or return None if the file is damaged or foreign."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # torch compares no checksums: most damage would become wrong weights.
+            if archive.testzip() is not None:
+                return None
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (*ZIP_DAMAGE, pickle.UnpicklingError, LookupError) as error:
+        # The file may be whole, but memory is full.
+        if of_the_system(error) or "DefaultCPUAllocator" in str(error):
+            raise
+        return None
+    return content if isinstance(content, dict) else None
+
+
 @dataclass(frozen=True)
 class Origin:
     """What a network's weights come from; by default from no training.
@@ -161,11 +181,16 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Or
     """Load weights into a model built from ``spec`` and return what they come from.
 
     Raises:
-        BadInput: no checkpoint of this method with these parameters.
+        BadInput: no checkpoint of this method with these parameters, or a damaged one.
     """
     if not path.is_file():
         raise BadInput(f"{path}: no such checkpoint; train the method first")
-    stored = torch.load(path, map_location="cpu", weights_only=True)
+    again = "delete it and run the workflow again"
+    stored = load_whole(path)
+    if stored is None:
+        raise BadInput(f"{path}: it is not whole, or no checkpoint; {again}")
+    needed = {"spec.folder": str, "spec.parameters": dict, "state_dict": dict}
+    check_fields(stored, needed | {"training_hash": str | None, "status": str}, path, again)
     for name in ("folder", "parameters"):
         mine, theirs = getattr(spec, name), stored["spec"][name]
         if mine != theirs:
@@ -173,7 +198,11 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Or
                 f"{path}: field {name} is {theirs}, but the spec says {mine}; "
                 "give the spec it was trained with"
             )
-    model.load_state_dict(stored["state_dict"])
+    try:
+        model.load_state_dict(stored["state_dict"])
+    except RuntimeError as error:
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path}: field state_dict does not fit the method ({said}); {again}") from error
     return Origin(stored["training_hash"], stored["status"])
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
+from workflow.csv_files import read_csv
 
 COLUMNS = {
     "dataset": "string",
@@ -23,6 +24,7 @@ COLUMNS = {
     "psnr": "float64",
     "nmse": "float64",
 }
+_AGAIN = "run the workflow again"
 _ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
 
 
@@ -37,7 +39,7 @@ def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataF
     Raises:
         BadInput: a file is damaged or lacks a column, or the same row stands twice.
     """
-    tables = [_read(path, columns) for path in paths]
+    tables = [read_csv(path, columns, _AGAIN, f"delete the file and {_AGAIN}")[[*columns]] for path in paths]
     joined = pd.concat(tables, ignore_index=True)
     repeated = joined.duplicated(key, keep=False)
     if repeated.any():
@@ -52,19 +54,6 @@ def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataF
             "the files and run again"
         )
     return joined.sort_values(key, kind="stable", ignore_index=True)
-
-
-def _read(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    again = "delete the file and run the workflow again"
-    try:
-        table = pd.read_csv(path)
-        missing = sorted(set(columns) - set(table.columns))
-        if missing:
-            raise BadInput(f"{path}: no column {missing[0]!r}; {again}")
-        return table[list(columns)].astype(columns)
-    except ValueError as error:
-        # Of pandas too: an empty file, lines of other lengths, no text, no numbers.
-        raise BadInput(f"{path}: not a table of scores ({' '.join(str(error).split())}); {again}") from error
 
 
 def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:

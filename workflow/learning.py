@@ -12,7 +12,6 @@ import itertools
 import math
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,7 @@ from data_prep.slices import SliceStore
 from methods.contract import ReconstructionModel
 from workflow.acquisition import Acquisition, epoch_order
 from workflow.energy import EnergyMeter
-from workflow.execution import TERMINATED, Termination, prefer_deterministic, save_atomically
+from workflow.execution import TERMINATED, Termination, load_whole, prefer_deterministic, save_atomically
 from workflow.runs import RunSpec, TrainingSpec, differences, identity_hash
 
 # How many steps a GPU may run ahead before the host waits for it, to see whether the loss is still a number.
@@ -494,15 +493,18 @@ class Training:
 
     def _take_up(self) -> str | None:
         """Return why the stored state is not this training's, or take it up and return None."""
-        if not zipfile.is_zipfile(self.state_file):
+        state = load_whole(self.state_file)
+        if state is None:
             return "it is not whole"
-        state = torch.load(self.state_file, map_location="cpu", weights_only=True)
         theirs = state.get("identity")
-        if theirs is None:
+        if not isinstance(theirs, dict):
             return "it does not say of which training it is"
         if identity_hash(theirs) != identity_hash(self.identity):
             return f"it is of another training ({differences(theirs, self.identity)} changed)"
-        self.progress = Progress(**state["progress"])
+        try:
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError):
+            return "it does not say where the training stands"
         if self.progress.status != "running":
             self._say(f"training is {self.progress.status} already; evaluating only")
             return None

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from data_prep import hdf5
 from data_prep.errors import BadInput
 
 Image = NDArray[np.floating]
@@ -49,15 +49,19 @@ def read_labels(path: Path, subject: str) -> tuple[NDArray[np.uint8], list[float
     """Read a subject's lesion numbers (slice, height, width) and radii in mm (``data_prep.lesion_labels``).
 
     Raises:
-        BadInput: the file or the subject is missing.
+        BadInput: the file or the subject is missing, or the file is damaged.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; run the step `lesion_labels`")
-    with h5py.File(path) as file:
-        if subject not in file:
+    again = "delete it and run the step `lesion_labels` again"
+    with hdf5.opened(path, "run the step `lesion_labels`", again) as file:
+        stored = hdf5.dataset(file, subject)
+        if stored is None:
             raise BadInput(f"{path}: holds no subject {subject}; run the step `lesion_labels` again")
-        stored = file[subject]
-        return stored[()], [float(radius) for radius in stored.attrs["radius_mm"]]
+        if "radius_mm" not in stored.attrs:
+            raise BadInput(f"{path}: field radius_mm of {subject} is missing; {again}")
+        labels, radii = stored[()], [float(radius) for radius in stored.attrs["radius_mm"]]
+    if labels.ndim != 3 or labels.dtype != np.uint8 or labels.max(initial=0) > len(radii):
+        raise BadInput(f"{path}: the lesions of {subject} do not fit their radius_mm; {again}")
+    return labels, radii
 
 
 def contrast(image: Image, inside: Mask, around: Mask) -> float:

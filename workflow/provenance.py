@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data_prep.errors import BadInput, run_command
-from data_prep.json_files import read_json
+from data_prep.json_files import check_fields, read_json, read_json_list
 from workflow.runs import code_version, package_versions, write_json
 from workflow.sources import ROOT
 
@@ -32,6 +32,10 @@ _SOURCE_FOLDERS = ("data_prep", "methods", "workflow")
 _SOURCE_FILES = ("Snakefile", "requirements.txt", "environment.yml")
 # Where scans lie differs from machine to machine; what they hold stands in the manifest.
 _PLACES = ("root", "train_pairs", "val_pairs")
+_PUBLISHED = dict.fromkeys(
+    ("dataset", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"), str
+)
+_AGAIN = "delete it and run the workflow again"
 
 
 # ---- hashes ---------------------------------------------------------------------------------------
@@ -92,26 +96,22 @@ def footer(
         BadInput: a record is missing or damaged.
     """
     files = [results / "runs" / run / "run.json" for run in runs]
-    versions = [_field(read_json(path), "code", path) for path in files if path.is_file()]
+    needed = {"code.commit": str | None, "code.source_sha256": str}
+    versions = [read_json(path, damaged=_AGAIN, fields=needed)["code"] for path in files if path.is_file()]
     commits = sorted({version["commit"][:SHORT] for version in versions if version["commit"]})
     sources = _json_sha256(sorted({version["source_sha256"] for version in versions}))
     manifest = file_sha256(results / "data" / dataset / "manifest.csv")
     sampled = []
     for mask, name in masks.items():
         path = results / "masks" / dataset / f"{mask}.json"
-        sampled.append(f"{name} {_field(read_json(path), 'sha256', path)[:SHORT]}")
+        found = read_json(path, damaged=_AGAIN, fields={"sha256": str})
+        sampled.append(f"{name} {found['sha256'][:SHORT]}")
     return (
         f"Provenance (first {SHORT} digits of each hash): experiment {experiment}; "
         f"code {', '.join(commits) or 'outside a git checkout'}, sources {sources[:SHORT]}; "
         f"configuration {configuration[:SHORT]}; data manifest {manifest[:SHORT]}; "
         f"masks {', '.join(sampled)}."
     )
-
-
-def _field(record: Mapping[str, Any], name: str, path: Path) -> Any:
-    if name not in record:
-        raise BadInput(f"{path}: field {name} is missing; make the file again")
-    return record[name]
 
 
 # ---- the list -------------------------------------------------------------------------------------
@@ -156,8 +156,10 @@ def inputs(results: Path) -> list[dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
+            check_fields(row, ("source",), path, _AGAIN)
             # Embedded scans lie in the folder itself and are listed there.
-            if _field(row, "source", path) == "published":
+            if row["source"] == "published":
+                check_fields(row, _PUBLISHED, path, _AGAIN)
                 found += [
                     {"dataset": row["dataset"], "file": row[f"{kind}_file"], "sha256": row[f"{kind}_sha256"]}
                     for kind in ("target", "auxiliary")
@@ -167,15 +169,14 @@ def inputs(results: Path) -> list[dict[str, str]]:
 
 def _donors(folder: Path) -> list[dict[str, str]]:
     """Return the packages that maps were made from, each once: two files of maps may share one."""
+    kept = dict.fromkeys(("package", "archive", "sha256"), str)
     records = [
         record
         for path in sorted(folder.glob("[!.]*.json"))
-        for record in json.loads(path.read_text(encoding="utf-8"))
+        for record in read_json_list(path, damaged=_AGAIN, fields=kept)
     ]
     by_package = {record["package"]: record for record in records}
-    return [
-        {key: str(record[key]) for key in ("package", "archive", "sha256")} for record in by_package.values()
-    ]
+    return [{key: record[key] for key in kept} for record in by_package.values()]
 
 
 def runs(results: Path) -> dict[str, dict[str, Any]]:

@@ -18,8 +18,16 @@ from rich.text import Text
 from data_prep.errors import BadInput, run_command
 from data_prep.further_dataset import dataset_name
 from data_prep.masks import label
+from workflow.csv_files import read_csv
 
 WIDTH = 100  # columns
+_TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
+_SCORES = [f"{metric}_{name}" for metric in ("ssim", "psnr") for name in ("mean", "std", "rank")]
+_COLUMNS = {
+    # The paper's values as it prints them.
+    **dict.fromkeys((*_TEXTS, "ssim_paper_mean", "psnr_paper_mean"), "string"),
+    **dict.fromkeys(("volumes", *_SCORES), "float64"),
+}
 _FILES = (
     ("Tables", "tables", ("*.html", "*.md", "*.tex", "*.csv")),
     ("Figures", "figures", ("*.pdf", "*.png")),
@@ -42,13 +50,10 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
     path = results / "tables" / f"table_{number}.csv"
     if not path.exists():
         return None
-    try:
-        table = pd.read_csv(path, dtype={"ssim_paper_mean": str, "psnr_paper_mean": str})
-    except pd.errors.ParserError as error:
-        raise BadInput(f"{path}: not a table ({error}); make it again with workflow.tables") from error
-    missing = {"mask", "label", "status", "ssim_mean", "psnr_mean", "ssim_rank"} - set(table.columns)
-    if missing:
-        raise BadInput(f"{path}: column {min(missing)} is missing; make the table again with workflow.tables")
+    again = "delete it and make it again with workflow.tables"
+    table = read_csv(path, _COLUMNS, again, again)
+    if table.empty:
+        raise BadInput(f"{path}: holds no row; {again}")
     return table
 
 
@@ -63,7 +68,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
     data = f"embedded data, not {name}" if embedded else name
     volumes = int(table["volumes"].max())
     console.print(Text(f"Table {first['table']}: {data}, {volumes} test volumes", style="bold"))
-    in_paper = bool(table[["ssim_paper_mean", "psnr_paper_mean"]].notna().any(axis=None))
+    in_paper = bool((table[["ssim_paper_mean", "psnr_paper_mean"]] != "").any(axis=None))
     masks = list(dict.fromkeys(table["mask"]))
     across = 2 if console.width >= WIDTH else 1
     for start in range(0, len(masks), across):
@@ -97,7 +102,7 @@ def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> T
         for metric, digits in (("ssim", 3), ("psnr", 2)):
             cells.append(_score(row, metric, digits))
             if in_paper:
-                cells.append(_printed(row[f"{metric}_paper_mean"]))
+                cells.append(Text(row[f"{metric}_paper_mean"]))
         grid.add_row(*cells)
     return grid
 
@@ -110,10 +115,6 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     cell = Text(text)
     cell.stylize(_MARKS.get(row[f"{metric}_rank"], ""))
     return cell
-
-
-def _printed(value: object) -> Text:
-    return Text(value if isinstance(value, str) else "")
 
 
 def result_paths(results: Path) -> list[tuple[str, list[str]]]:

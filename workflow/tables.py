@@ -22,6 +22,7 @@ from data_prep.further_dataset import contrasts, dataset_name, further_dataset
 from data_prep.json_files import read_json
 from data_prep.masks import label, parse_mask
 from workflow.convergence import RULE
+from workflow.csv_files import read_csv
 from workflow.further_metric import further_metric
 from workflow.provenance import footer
 from workflow.scores import (
@@ -381,11 +382,17 @@ def _caption(definition: Definition, table: pd.DataFrame, statistics: pd.DataFra
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
+        *(_MASK_INFERRED if definition.numeral == "IV" else ()),
         "Realised acceleration, ACS included: "
         + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
         + ".",
     )
 
+
+_MASK_INFERRED = (
+    "The paper names no mask for this table; it is inferred: the paper's values of CS are those of MANet "
+    "under 1D-Uniform-6× in Table I.",
+)
 
 _CONVENTIONS = {
     "volume": (
@@ -570,18 +577,12 @@ def read_statistics(path: Path) -> pd.DataFrame:
     """Read a table's ``statistics/table_<number>.csv``.
 
     Raises:
-        BadInput: the file is missing or lacks a column.
+        BadInput: the file is missing or damaged, or lacks a column.
     """
-    try:
-        statistics = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run workflow.significance first") from error
-    for column in ("mask", "metric", "method", "volumes", "tests", "least_p", "volumes_needed", "verdict"):
-        if column not in statistics.columns:
-            raise BadInput(
-                f"{path}: column {column} is missing; make the file again with workflow.significance"
-            )
-    return statistics.fillna({"verdict": ""})
+    columns = dict.fromkeys(("mask", "metric", "method", "verdict"), "string")
+    columns |= dict.fromkeys(("volumes", "tests", "least_p", "volumes_needed"), "float64")
+    again = "delete it and make it again with workflow.significance"
+    return read_csv(path, columns, "run workflow.significance first", again)
 
 
 def write_table(definition: Definition, results: Path, configuration: str, output: Path) -> None:

@@ -27,9 +27,10 @@ from data_prep.json_files import read_json
 from data_prep.masks import all_masks, label
 from workflow import style
 from workflow.convergence import RULE, converged
+from workflow.csv_files import read_csv
 from workflow.scores import data_note
 
-_COLUMNS = ("epoch", "train_loss", "val_loss", "val_psnr")
+_COLUMNS = dict.fromkeys(("epoch", "train_loss", "val_loss", "val_psnr"), "float64")
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
 PANELS_ACROSS = 4
 SCREEN_DPI = 150
@@ -84,18 +85,10 @@ def read_curve(
     """Read ``history.csv`` of a run folder.
 
     Raises:
-        BadInput: the file is missing, empty or lacks a column.
+        BadInput: the file is missing, empty or damaged, or lacks a column.
     """
     path = folder / "history.csv"
-    try:
-        history = pd.read_csv(path)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; name the folder of a finished training") from error
-    except pd.errors.EmptyDataError as error:
-        raise BadInput(f"{path}: the file is empty; train this run again") from error
-    missing = [column for column in _COLUMNS if column not in history.columns]
-    if missing:
-        raise BadInput(f"{path}: column {missing[0]} is missing; train this run again")
+    history = read_csv(path, _COLUMNS, "name the folder of a finished training", "train this run again")
     if history.empty:
         raise BadInput(f"{path}: no epoch was finished; train this run again")
     return Curve(mask, method, line, seed, one_of_several, history)

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
+from workflow.gather_probes import COLUMNS
 from workflow.scores import data_note, read_parquet
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
@@ -99,9 +100,13 @@ def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
     """Read the rows of a dataset from ``probes.parquet``.
 
     Raises:
-        BadInput: the file is missing or damaged, or holds no row of a method and mask of the definition.
+        BadInput: the file is missing or damaged, lacks a column, or holds no row of a method and mask of the
+            definition.
     """
     probes = read_parquet(path, "workflow.gather_probes")
+    for column in COLUMNS:
+        if column not in probes.columns:
+            raise BadInput(f"{path}: column {column} is missing; delete it and run the workflow again")
     probes = probes[probes["dataset"] == definition.dataset]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:

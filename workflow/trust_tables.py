@@ -207,8 +207,8 @@ def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataF
         "bright spots per slice that the truth does not have, at least half as strong as a typical lesion.",
         f"Visible lesions in the test split: {total}, of them {large_total} with a radius of "
         f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
-        "Where lesions are few the intervals are wide: methods whose intervals overlap are not told apart. They "
-        "take each lesion for independent; those of one head are not, so that the true ones are wider.",
+        "Where lesions are few the intervals are wide: methods whose intervals overlap are not told apart. "
+        "They take each lesion for independent; those of one head are not, so that the true ones are wider.",
     )
     title = f"Lesions ({definition.data_note})"
     return pd.DataFrame.from_records(records), Page(

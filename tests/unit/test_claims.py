@@ -423,3 +423,11 @@ def test_missing_inputs_are_named(tmp_path):
     (tmp_path / "tables" / "table_1.csv").write_text("mask,method\n")
     with pytest.raises(BadInput, match=r"table_1\.csv: column status is missing"):
         our_scores(tmp_path, definitions()[:1], None)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"\xff\xfe\x00"])
+def test_a_damaged_table_is_named(tmp_path, content):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "table_1.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=r"table_1\.csv: not a table \(.*\); delete it and run the workflow"):
+        our_scores(tmp_path, definitions()[:1], None)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -377,7 +378,31 @@ def test_donors_that_are_missing_or_broken_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"brain_asym\.npz: no such file"):
         embedded_brain.load_donors(tmp_path)
     np.savez(tmp_path / "brain_asym.npz", brain=np.zeros(3))
+    with pytest.raises(BadInput, match=r"brain_asym\.npz: `fractions` is missing; delete it and fetch"):
+        embedded_brain.load_donors(tmp_path)
+    names = ("fractions", "residual", "t1", "t2", "brain")
+    np.savez(tmp_path / "brain_asym.npz", **dict.fromkeys(names, np.zeros(3)))
     with pytest.raises(BadInput, match=r"brain_asym\.npz: not a brain donor file"):
+        embedded_brain.load_donors(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"text",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:300] + b"\0" * 300 + data[600:],
+        lambda data: data[100:],
+    ],
+)
+def test_damaged_donors_are_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "brain_asym.npz"
+    np.savez(path, **dict.fromkeys(("fractions", "residual", "t1", "t2", "brain"), np.arange(1.0, 200.0)))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(
+        BadInput, match=r"brain_asym\.npz: it is truncated .*; delete it and fetch the donors"
+    ):
         embedded_brain.load_donors(tmp_path)
 
 

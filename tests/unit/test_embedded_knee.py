@@ -236,11 +236,18 @@ def test_impossible_sizes_are_refused(matrix: int, slices: int, said: str) -> No
 
 
 def test_a_missing_or_foreign_donor_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"knee.npz: the donor's maps are missing"):
+    with pytest.raises(BadInput, match=r"knee.npz: no such file; run"):
         load_maps(tmp_path)
     np.savez(tmp_path / "knee.npz", M0=np.zeros(3))
     with pytest.raises(BadInput, match=r"knee.npz: `R2` is missing"):
         load_maps(tmp_path)
+    whole = (tmp_path / "knee.npz").read_bytes()
+    for torn in (whole[:-50], b"", b"text"):
+        (tmp_path / "knee.npz").write_bytes(torn)
+        with pytest.raises(
+            BadInput, match=r"knee.npz: it is truncated .*; delete it and run data_prep.donors"
+        ):
+            load_maps(tmp_path)
 
 
 def test_the_command_writes_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

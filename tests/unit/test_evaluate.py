@@ -312,6 +312,43 @@ def test_a_checkpoint_of_other_parameters_is_refused(tmp_path):
         load_checkpoint(model, tiny_spec(), tmp_path / "nothing.ckpt")
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: b"text",
+        lambda data: data[: len(data) // 2],
+        lambda data: data[: len(data) // 2] + b"\0" * 64 + data[len(data) // 2 + 64 :],
+    ],
+)
+def test_a_damaged_checkpoint_is_refused(tmp_path, damage):
+    """Zeros among the weights too, which torch itself does not notice."""
+    model, path = build_model(tiny_spec(), (SIDE, SIDE)), tmp_path / "model.ckpt"
+    save_checkpoint(model, tiny_spec(), Origin("hash", "finished"), path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadInput, match=r"model\.ckpt: it is not whole, or no checkpoint; delete it and run"):
+        load_checkpoint(model, tiny_spec(), path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("spec"), "field spec.folder is missing"),
+        (lambda content: content.pop("state_dict"), "field state_dict is missing"),
+        (lambda content: content.pop("status"), "field status is missing"),
+        (lambda content: content["state_dict"].popitem(), r"field state_dict does not fit the method \(.*\)"),
+    ],
+)
+def test_a_foreign_checkpoint_is_refused(tmp_path, change, message):
+    model, path = build_model(tiny_spec(), (SIDE, SIDE)), tmp_path / "model.ckpt"
+    save_checkpoint(model, tiny_spec(), Origin("hash", "finished"), path)
+    content = torch.load(path, weights_only=True)
+    change(content)
+    torch.save(content, path)
+    with pytest.raises(BadInput, match=rf"model\.ckpt: {message}; delete it and run the workflow again"):
+        load_checkpoint(model, tiny_spec(), path)
+
+
 def test_a_trained_method_needs_a_checkpoint_and_an_untrained_one_refuses_it(tmp_path, monkeypatch):
     with pytest.raises(BadInput, match="give --checkpoint"):
         run_cli(monkeypatch, tmp_path, spec_content(), tmp_path / "out")

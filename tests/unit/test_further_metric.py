@@ -142,7 +142,7 @@ def test_the_column_goes_from_the_run_to_the_table_of_all_runs(tmp_path):
     found = joined.set_index(keys)["hfen"].sort_index()
     np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=1e-14)
     assert "hfen" not in gather(paths)
-    with pytest.raises(BadInput, match=r"metrics.csv: no column 'nmae'"):
+    with pytest.raises(BadInput, match=r"metrics.csv: column nmae is missing"):
         gather(paths, ["nmae"])
 
 

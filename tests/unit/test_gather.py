@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from data_prep.errors import BadInput
+from workflow import gather_probes
 from workflow.evaluate import KEY_COLUMNS, METRICS
 from workflow.gather import COLUMNS, gather
 
@@ -87,8 +88,37 @@ def test_the_same_row_twice_is_refused(tmp_path):
 def test_a_file_without_a_column_is_refused_by_name(tmp_path):
     path = write(tmp_path / "metrics.csv", "unet")
     pd.read_csv(path).drop(columns="psnr").to_csv(path, index=False)
-    with pytest.raises(BadInput, match=r"metrics\.csv: no column 'psnr'; delete the file"):
+    with pytest.raises(BadInput, match=r"metrics\.csv: column psnr is missing; delete the file"):
         gather([path])
+
+
+@pytest.mark.parametrize("subject", ["0001", "1e3", "NA", "nan", "None", "TRUE", "12345678901234567890"])
+def test_a_text_arrives_as_written(tmp_path, subject):
+    path = write(tmp_path / "metrics.csv", "unet", subject=subject, slice=0)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    assert gather([path])["subject"].tolist() == [subject]
+
+
+def test_ids_that_are_the_same_number_are_other_subjects(tmp_path):
+    files = [write(tmp_path / f"{name}.csv", "unet", subject=name) for name in ("001", "01", "1")]
+    for path in files:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    assert gather(files)["subject"].tolist() == ["001", "01", "1"]
+
+
+def test_ids_of_probed_subjects_arrive_as_written(tmp_path):
+    values = dict.fromkeys(gather_probes.COLUMNS, 1) | {"subject": "0001", "condition": "NA", "value": np.nan}
+    pd.DataFrame([values]).to_csv(tmp_path / "probes.csv", index=False)
+    row = gather_probes.gather([tmp_path / "probes.csv"]).iloc[0]
+    assert (row["subject"], row["condition"]) == ("0001", "NA")
+    assert np.isnan(row["value"])
+
+
+def test_infinite_and_missing_scores_are_numbers(tmp_path):
+    path = write(tmp_path / "metrics.csv", "unet", psnr=np.inf, ssim="nan", nmse="")
+    table = gather([path])
+    assert np.isinf(table["psnr"]).all()
+    assert table[["ssim", "nmse"]].isna().all(axis=None)
 
 
 @pytest.mark.parametrize("damage", [b"", b'dataset,mask\n"', b"\xff\xfe\x00"])
@@ -102,7 +132,15 @@ def test_a_damaged_file_is_refused_by_name(tmp_path, damage):
 def test_a_score_that_is_no_number_is_refused_by_file(tmp_path):
     path = write(tmp_path / "metrics.csv", "unet")
     path.write_text(path.read_text().replace("unet,0,", "unet,zero,", 1))
-    with pytest.raises(BadInput, match=r"metrics\.csv: not a table of scores \(.*zero.*\); delete the file"):
+    with pytest.raises(BadInput, match=r"metrics\.csv: not a table \(.*zero.*\); delete the file"):
+        gather([path])
+
+
+def test_a_table_whose_lines_are_all_longer_than_its_head_is_refused(tmp_path):
+    path = write(tmp_path / "metrics.csv", "unet")
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([head, *(f"{line},1" for line in lines)]))
+    with pytest.raises(BadInput, match=r"metrics\.csv: not a table \(lines are longer than the first\)"):
         gather([path])
 
 

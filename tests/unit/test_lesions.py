@@ -10,7 +10,7 @@ import pytest
 from data_prep.errors import BadInput
 from data_prep.ixi import central, load_volume, save_volume, to_axial
 from data_prep.lesion_labels import lesion_labels
-from workflow.lesions import false_spots, known_lesions, recovered, score_lesions
+from workflow.lesions import false_spots, known_lesions, read_labels, recovered, score_lesions
 
 LABELS = np.zeros((3, 30, 30), np.uint8)
 LABELS[1, 10:12, 10:12] = 1
@@ -79,6 +79,50 @@ def test_a_broken_reconstruction_has_no_numbers():
     scored, spots = score_lesions(TRUTH, np.full_like(TRUTH, np.nan), LABELS, RADII, BODY)
     assert all(np.isnan(share) for _, share in scored)
     assert spots == {}
+
+
+def write_labels(path, labels=LABELS, **attributes):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("IXI900", data=labels).attrs.update(attributes)
+    return path
+
+
+def test_labels_are_read_with_their_radii(tmp_path):
+    labels, radii = read_labels(write_labels(tmp_path / "lesions.h5", radius_mm=RADII), "IXI900")
+    np.testing.assert_array_equal(labels, LABELS)
+    assert radii == RADII
+    none = write_labels(tmp_path / "none.h5", np.zeros_like(LABELS), radius_mm=[])
+    assert read_labels(none, "IXI900")[1] == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({}, "field radius_mm of IXI900 is missing; delete it"),
+        ({"radius_mm": RADII[:1]}, "the lesions of IXI900 do not fit their radius_mm; delete it"),
+        ({"radius_mm": "large"}, "it is truncated or no HDF5 file .*; delete it"),
+        ({"radius_mm": 3.0}, "it is truncated or no HDF5 file .*; delete it"),
+    ],
+)
+def test_labels_without_their_radii_are_refused(tmp_path, attributes, message):
+    path = write_labels(tmp_path / "lesions.h5", **attributes)
+    with pytest.raises(BadInput, match=rf"lesions\.h5: {message}"):
+        read_labels(path, "IXI900")
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: b"text", lambda data: data[:-500]])
+def test_damaged_labels_are_refused(tmp_path, damage):
+    path = write_labels(tmp_path / "lesions.h5", radius_mm=RADII)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadInput, match=r"lesions\.h5: it is truncated .*; delete it and run the step"):
+        read_labels(path, "IXI900")
+
+
+def test_missing_labels_are_named(tmp_path):
+    with pytest.raises(BadInput, match=r"lesions\.h5: the file is missing; run the step `lesion_labels`"):
+        read_labels(tmp_path / "lesions.h5", "IXI900")
+    with pytest.raises(BadInput, match=r"lesions\.h5: holds no subject IXI901"):
+        read_labels(write_labels(tmp_path / "lesions.h5", radius_mm=RADII), "IXI901")
 
 
 @pytest.fixture

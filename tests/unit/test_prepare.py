@@ -539,6 +539,12 @@ def test_broken_volumes_are_named_and_leave_no_partial_file(
         ({"group": ""}, "field `group` is empty"),
         ({"target_sha256": ""}, "field `target_sha256` is empty"),
         ({"slices": 0}, "field `slices` is 0"),
+        ({"slices": "2"}, "field slices is '2', not a whole number"),
+        ({"slices": None}, "field slices is None, not a whole number"),
+        ({"slices": 4.5}, "field slices is 4.5, not a whole number"),
+        ({"group": ["a"]}, "field group is .'a'., not a text"),
+        ({"score_after": "good"}, "field score_after is 'good', not a number or null"),
+        ({"target_slices": 2.5}, "field target_slices is 2.5, not a whole number or null"),
     ],
 )
 def test_broken_records_are_named(

@@ -11,7 +11,7 @@ import pytest
 
 from data_prep.donors import MAPS
 from data_prep.errors import BadInput
-from workflow.provenance import config_sha256, inputs, listed, record, source_files
+from workflow.provenance import config_sha256, footer, inputs, listed, record, source_files
 from workflow.runs import write_json
 from workflow.verify import Differences, compare
 
@@ -145,6 +145,39 @@ def test_published_scans_and_donors_are_inputs(results):
         {"package": "p", "archive": "p.whl", "sha256": "cc"},
         {"package": "q", "archive": "q.whl", "sha256": "dd"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "not JSON"),
+        ("{}", "not a JSON list of objects"),
+        ("[1]", "not a JSON list of objects"),
+        ('[{"package": "p"}]', "field archive is missing"),
+    ],
+)
+def test_a_damaged_record_of_donors_is_named(results, text, message):
+    path = results / "raw" / "donors" / "knee.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(BadInput, match=rf"knee\.json: {message}.*; delete it and run the workflow again"):
+        inputs(results)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "field code.commit is missing"),
+        ('{"code": null}', "field code.commit is missing"),
+        ('{"code": {"commit": 3}}', "field code.commit is 3, not a text or null"),
+        ('{"code": {"commit": null}}', "field code.source_sha256 is missing"),
+    ],
+)
+def test_a_record_that_a_footer_cannot_use_is_named(results, text, message):
+    run = "ixi/1d_uniform_6x/zf/seed0"
+    (results / "runs" / run / "run.json").write_text(text)
+    with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
+        footer(results, "tiny", "ixi", {}, [run], "c" * 64)
 
 
 def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():

@@ -92,3 +92,17 @@ def test_an_experiment_without_the_table_says_so(results):
     (results / "tables" / "table_1.csv").write_text("a,b\n1,2\n")
     with pytest.raises(BadInput, match="column label is missing"):
         printed(results)
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"\xff\xfe\x00", b'a,b\n"'])
+def test_a_damaged_table_is_named(results, content):
+    (results / "tables" / "table_1.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=r"table_1\.csv: not a table \(.*\); delete it and make it again"):
+        printed(results)
+
+
+def test_a_table_without_a_row_is_named(results):
+    path = results / "tables" / "table_1.csv"
+    path.write_text(path.read_text().splitlines()[0])
+    with pytest.raises(BadInput, match=r"table_1\.csv: holds no row; delete it"):
+        printed(results)

@@ -502,6 +502,13 @@ def test_missing_inputs_are_named(tmp_path):
     assert not (tmp_path / "tables").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"\xff\xfe\x00"])
+def test_damaged_statistics_are_named(tmp_path, content):
+    (tmp_path / "table_1.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=r"table_1\.csv: not a table \(.*\); delete it and make it again"):
+        tables.read_statistics(tmp_path / "table_1.csv")
+
+
 def test_trainings_that_had_not_converged_are_named(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)

@@ -641,7 +641,15 @@ def test_a_torn_state_is_not_used(ixi, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run(ixi, tmp_path / "a", tiny_spec(), StopAt(7))
     state = tmp_path / "a" / "resume" / "state.pt"
-    for torn in (state.read_bytes()[:-200], b"", b"text"):
+    whole = state.read_bytes()
+    middle, pickled = len(whole) // 2, whole.index(b"identity")
+    for torn in (
+        whole[:-200],
+        b"",
+        b"text",
+        whole[:middle] + bytes(2000) + whole[middle + 2000 :],
+        whole[:pickled] + b"\xff" * 8 + whole[pickled + 8 :],
+    ):
         state.write_bytes(torn)
         record = run(ixi, tmp_path / "a", tiny_spec())
         assert "is not whole" in capsys.readouterr().err

@@ -276,6 +276,12 @@ def test_unusable_inputs_are_named(tmp_path):
     history.drop(columns="val_psnr").to_csv(folder / "history.csv", index=False)
     with pytest.raises(BadInput, match="column val_psnr"):
         curves_of_runs([folder])
-    (folder / "history.csv").write_text("")
-    with pytest.raises(BadInput, match="empty"):
+
+
+@pytest.mark.parametrize("line", [b"2,1,1,1,1,1,1,1,1\n", b"2,\xff,1,1\n", b"2,text,1,1\n", None])
+def test_a_damaged_history_is_named(tmp_path, line):
+    folder = write_history(tmp_path, MASK, "manet")
+    path = folder / "history.csv"
+    path.write_bytes(b"" if line is None else path.read_bytes() + line)
+    with pytest.raises(BadInput, match=r"history\.csv: not a table \(.*\); train this run again"):
         curves_of_runs([folder])

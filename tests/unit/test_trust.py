@@ -14,7 +14,7 @@ from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow import style
 from workflow.config import check_config, read_config
-from workflow.costs import cost_page, cost_scores, draw_costs
+from workflow.costs import cost_page, cost_scores, draw_costs, read_records
 from workflow.gather_probes import COLUMNS
 from workflow.plan import Plan, Run, canonical
 from workflow.tables import to_html, to_latex, to_markdown
@@ -191,6 +191,14 @@ def test_a_run_that_was_not_probed_is_named(probes, tmp_path):
     path = tmp_path / "probes.parquet"
     probes[probes["method"] != "xiang"].to_parquet(path)
     with pytest.raises(BadInput, match=f"nothing of xiang under {MASK}; probe this run"):
+        read_probes(path, definition())
+
+
+@pytest.mark.parametrize("column", ["dataset", "mask", "method", "metric", "value"])
+def test_probes_that_lack_a_column_are_named(probes, tmp_path, column):
+    path = tmp_path / "probes.parquet"
+    probes.drop(columns=column).to_parquet(path)
+    with pytest.raises(BadInput, match=rf"probes\.parquet: column {column} is missing; delete it"):
         read_probes(path, definition())
 
 
@@ -471,6 +479,33 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     assert "| ZF " in to_markdown(cost_page(asked, costs))
     with style.printed():
         draw_costs(asked, costs).canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"throughput": {}}, "field throughput.evaluation_slices_per_second is missing"),
+        ({"throughput": None}, "field throughput.evaluation_slices_per_second is missing"),
+        ({"peak_memory_bytes": "much"}, "field peak_memory_bytes is 'much', not a number"),
+        ({"seconds": {}}, "field seconds.training is missing"),
+    ],
+)
+def test_a_record_that_the_cost_table_cannot_use_is_named(tmp_path, changes, message):
+    record = {
+        "spec": {"folder": "zf", "parameters": {}},
+        "parameter_count": 0,
+        "throughput": {"evaluation_slices_per_second": 1},
+        "peak_memory_bytes": 1,
+        "seconds": {"training": 1},
+        "device": "a CPU",
+    }
+    path = tmp_path / "runs" / "zf" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    assert read_records(tmp_path, ["zf"], trained=True) == [record]
+    path.write_text(json.dumps(record | changes))
+    with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
+        read_records(tmp_path, ["zf"], trained=True)
 
 
 @pytest.mark.parametrize("orders", [0.5, 1.5, 3, 6])
