@@ -144,7 +144,7 @@ def test_a_diverged_training_has_no_numbers(tmp_path, monkeypatch):
     [
         (["--shifts", "-1"], "--shifts: must not be negative"),
         (["--noise", "-0.1"], "--noise: must not be negative"),
-        (["--lesions", "nowhere.h5"], "nowhere.h5: no such file; run the step `lesion_labels`"),
+        (["--lesions", "nowhere.h5"], "nowhere.h5: the file is missing; run the step `lesion_labels`"),
         (["--masks", "nowhere.npz"], "nowhere.npz"),
     ],
 )
