@@ -165,6 +165,8 @@ def growth(plan: Plan, steps: Mapping[str, Steps]) -> dict[str, float]:
     """Return by which factor the hours of all trainings grow when one thing changes."""
     seconds = run_seconds(plan, steps)
     total = sum(seconds.values())
+    if not total:
+        return {}
     factors = {
         "twice the slices": sum(run_seconds(plan, steps, slices=2).values()) / total,
         "twice the sides": sum(run_seconds(plan, steps, sides=2).values()) / total,
@@ -185,7 +187,8 @@ def hours_rows(plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> list[
     for device, steps in measured.items():
         seconds = run_seconds(plan, steps)
         for name, runs in {**parts(plan), "all": set(seconds)}.items():
-            own = [seconds[run] for run in runs]
+            # In one order: sums of fractions depend on it.
+            own = [seconds[run] for run in sorted(runs)]
             row: dict[str, Any] = {"part": name, "device": device, "trainings": len(own)}
             row["hours"] = sum(own) / 3600
             row |= {f"hours_on_{count}": makespan(own, count) / 3600 for count in DEVICES}

@@ -24,8 +24,8 @@ def index_definition(trust: TrustPlan) -> dict[str, Any]:
     ``workflow/report/``, whose text the wildcards complete.
     """
     plan = trust.plan
+    costed = trust.costed if trust.config["cost"] else []
     probed = [(f"trust_{name}_{dataset}", name, dataset) for name, dataset in trust.wanted(FIGURES)]
-    costed = list(plan.config["datasets"]) if trust.config["cost"] else []
     return {
         "experiment": plan.config["experiment"],
         "configuration": config_sha256(plan.config),
@@ -56,7 +56,7 @@ def index_definition(trust: TrustPlan) -> dict[str, Any]:
             "cost": [_picture(f"figures/cost_{dataset}", "cost", dataset=dataset) for dataset in costed],
             "training": [
                 _picture(f"figures/training_curves_{dataset}", "training_curves", dataset=dataset)
-                for dataset in plan.config["datasets"]
+                for dataset in plan.trained_datasets()
             ],
         },
     }

@@ -13,7 +13,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -174,16 +174,22 @@ class Plan:
             if dataset["source"] == "embedded":
                 continue
             if dataset.get("download") and (absent := self._not_fetched(dataset)):
+                record = Path(f"{self.root}/raw/fetched_ixi.json")
+                # Snakemake goes by the record, not by the scans.
+                again = f"delete {record}, as they were there once, and " if record.is_file() else ""
                 return (
-                    f"config: datasets.{name}.download is true, but {absent} is not there yet; run the "
-                    "target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
+                    f"config: datasets.{name}.download is true, but {absent} is not there yet; {again}run "
+                    "the target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
                     "--configfile FILE"
                 )
             keys = ["root", "train_pairs", "val_pairs"] if name == "fastmri" else ["root"]
             for key in keys:
                 value = dataset[key]
-                if value is None or not Path(value).exists():
-                    shown = "is not set" if value is None else f"names {value}, which does not exist"
+                there = Path.is_dir if key == "root" else Path.is_file
+                if value is None or not there(Path(value)):
+                    kind = "folder" if key == "root" else "file"
+                    state = f"is no {kind}" if value and Path(value).exists() else "does not exist"
+                    shown = "is not set" if value is None else f"names {value}, which {state}"
                     return (
                         f"config: datasets.{name}.{key} {shown}; point it at your copy of the published "
                         f"data, or set datasets.{name}.source to embedded"
@@ -283,6 +289,11 @@ class Plan:
             # A subject without one of the scans is a bad scan like any other, not one to pass over.
             root = Path(dataset["root"])
             subjects = found.find(root)
+            if not subjects:
+                raise BadInput(
+                    f"config: datasets.{name}.root: {root} holds no scan like {found.target_file}; point "
+                    "it at the folder that does"
+                )
         return {
             subject: Scans(*(path.as_posix() for path in found.files(root, subject))) for subject in subjects
         }
@@ -329,6 +340,11 @@ class Plan:
                         wanted.update(
                             Run(definition["dataset"], mask, method, seed) for seed in self.config["seeds"]
                         )
+        if not wanted:
+            raise BadInput(
+                "config: tables, figures: none of them needs a run on these datasets; choose at least one "
+                "table of a dataset that is configured"
+            )
         position = {mask: i for i, mask in enumerate(all_masks())}
         return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
 
@@ -368,6 +384,15 @@ class Plan:
     def spec_of(self, wildcards: Any) -> str:
         """Return the canonical JSON of the run that a rule's wildcards name."""
         return self.spec(Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed)))
+
+    def trained_datasets(self, methods: Sequence[str] | None = None) -> list[str]:
+        """Return the datasets on which something is trained, or one of these methods."""
+        found = {
+            run.dataset
+            for run in self.runs
+            if self.trained(run.method) and (methods is None or run.method in methods)
+        }
+        return [name for name in self.config["datasets"] if name in found]
 
     def trained(self, method_id: str) -> bool:
         """Tell whether a method has weights to learn."""

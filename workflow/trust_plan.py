@@ -89,25 +89,53 @@ class TrustPlan:
         words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
         words += ["--audit"] if self.config["audit"] else []
         # Once per dataset, mask and seed is enough: the truth is the same for all methods.
-        words += ["--ceiling"] if run.method == self.plan.compared[0] else []
+        words += ["--ceiling"] if run.method == self._first(run) else []
         return " ".join(words)
 
+    def _first(self, run: Run) -> str:
+        """Return the first method of the tables that is run under a run's mask."""
+        beside = {one.method for one in self.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
+        return next(method for method in self.plan.compared if method in beside)
+
     def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-        """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for."""
-        datasets = [name for name in self.plan.config["datasets"] if self.config["masks"].get(name)]
+        """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for.
+
+        But for those that no probed run has anything to say to.
+        """
         return [
             (name, dataset)
             for name, keys in names.items()
-            for dataset in datasets
-            if any(self.config[key] for key in keys) and (dataset == "ixi" or name not in _IXI_ONLY)
+            for dataset in self.plan.config["datasets"]
+            if any(self.config[key] for key in keys)
+            and (dataset == "ixi" or name not in _IXI_ONLY)
+            and any(run.dataset == dataset and self._tells(run, name) for run in self.runs)
         ]
+
+    def _tells(self, run: Run, name: str) -> bool:
+        if name in ("auxiliary", "misalignment"):
+            return self.plan.method(run.method).needs_auxiliary
+        return name != "transfer" or self.plan.trained(run.method)
+
+    @cached_property
+    def costed(self) -> list[str]:
+        """Datasets of which there is a cost table to make: on which a compared method is trained."""
+        return self.plan.trained_datasets(self.plan.compared)
 
     def definition(self, dataset: str) -> dict[str, Any]:
         """Return what tables and figures of a dataset show, for their ``--definition``."""
+        return self._definition(dataset, [run for run in self.runs if run.dataset == dataset])
+
+    def _definition(self, dataset: str, runs: list[Run]) -> dict[str, Any]:
         plan, configured = self.plan, self.plan.config["datasets"][dataset]
+        done = {name: {run.mask for run in runs if run.method == name} for name in plan.compared}
+        shown = [name for name in plan.compared if done[name]]
+        anywhere = {run.mask for run in runs}
+        chosen = [mask for mask in self.config["masks"].get(dataset, []) if mask in anywhere]
         rows = []
-        for name in plan.compared:
+        for name in shown:
             method = plan.method(name)
+            # Tables and figures may ask for a method under some of the masks only.
+            without = sorted({*method.declines, *(set(chosen) - done[name])})
             rows.append(
                 {
                     "method": name,
@@ -115,9 +143,8 @@ class TrustPlan:
                     "auxiliary": method.needs_auxiliary,
                     "trained": method.trainable,
                 }
-                | ({"declines": sorted(method.declines)} if method.declines else {})
+                | ({"declines": without} if without else {})
             )
-        chosen = self.config["masks"].get(dataset, [])
         return {
             "dataset": dataset,
             "source": configured["source"],
@@ -127,23 +154,14 @@ class TrustPlan:
             "all_masks": configured["masks"],
             "noise": configured.get("noise", 0.0),
             "rows": rows,
-            "runs": {
-                name: [run.path for run in self.runs if (run.dataset, run.method) == (dataset, name)]
-                for name in plan.compared
-            },
+            "runs": {name: [run.path for run in runs if run.method == name] for name in shown},
         }
 
     def cost_definition(self, dataset: str) -> dict[str, Any]:
         """Return the rows of the cost table with each one's runs, specs included, for ``--definition``."""
         plan = self.plan
-        return {
-            **self.definition(dataset),
-            "matrix": plan.config["datasets"][dataset]["matrix"],
-            "runs": {
-                name: [run.path for run in plan.runs if run.dataset == dataset and run.method == name]
-                for name in plan.compared
-            },
-        }
+        runs = [run for run in plan.runs if run.dataset == dataset and run.method in plan.compared]
+        return {**self._definition(dataset, runs), "matrix": plan.config["datasets"][dataset]["matrix"]}
 
 
 def main() -> None:

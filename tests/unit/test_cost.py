@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import BadInput
 from methods.registry import discover
-from workflow.config import read_config
+from workflow.config import check_config, read_config
 from workflow.cost import Slices, Steps, growth, hours_rows, makespan, parts, read_steps, run_seconds
 from workflow.cost import training_seconds as cost_of
 from workflow.plan import Plan
@@ -73,6 +73,11 @@ def test_devices_share_whole_trainings() -> None:
     assert whole["hours_on_1"] == pytest.approx(whole["hours"])
     for devices in (2, 8):
         assert whole["hours"] / devices <= whole[f"hours_on_{devices}"] <= 1.1 * whole["hours"] / devices
+
+
+def test_nothing_grows_where_nothing_is_trained() -> None:
+    config = check_config(PAPER.config | {"compare": ["zf"], "tables": [1], "figures": []}, discover())
+    assert growth(Plan(config, discover()), STEPS) == {}
 
 
 def test_growth() -> None:

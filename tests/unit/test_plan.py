@@ -13,8 +13,10 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from methods.registry import MethodFolder, discover
 from workflow.config import check_config, read_config
+from workflow.index_plan import index_definition
 from workflow.plan import Plan, Run, canonical
 from workflow.runs import RunSpec
+from workflow.trust_plan import TrustPlan
 
 ROOT = Path(__file__).parents[2]
 METHODS = discover()
@@ -405,7 +407,13 @@ def test_a_real_run_without_published_scans_names_the_key(tmp_path, name, key):
     root = ixi_folder(tmp_path, *COMPLETE)
     (tmp_path / "train.csv").write_text("file11,file12,0.5\n")
     (tmp_path / "val.csv").write_text("file21,file22,0.5\n")
-    for value, said in ((None, "is not set"), (str(tmp_path / "nowhere"), "nowhere, which does not exist")):
+    wrong, kind = (tmp_path / "IXI.tar", "folder") if key == "root" else (tmp_path, "file")
+    (tmp_path / "IXI.tar").write_text("no folder")
+    for value, said in (
+        (None, "is not set"),
+        (str(tmp_path / "nowhere"), "nowhere, which does not exist"),
+        (str(wrong), f"{wrong}, which is no {kind}"),
+    ):
         found = published(name, root, bad_scans="exclude")
         found.config["datasets"][name][key] = value
         message = found.missing_scans()
@@ -414,6 +422,49 @@ def test_a_real_run_without_published_scans_names_the_key(tmp_path, name, key):
         assert said in message
         # A dry run still counts jobs.
         assert found.subjects[name]
+
+
+def test_a_folder_without_a_scan_of_a_further_dataset_is_named(tmp_path):
+    folder = {"source": "published", "root": str(tmp_path), "matrix": 64, "slices": 4}
+    masks = {"masks": ["1d_uniform_6x"], "splits": {"train": 3, "val": 2, "test": 2}}
+    found = plan(datasets={"brats": folder | masks})
+    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path} holds no scan like .*_t2\.nii"):
+        len(found.subjects)
+
+
+def test_an_experiment_without_a_run_is_refused():
+    with pytest.raises(BadInput, match="tables, figures: none of them needs a run"):
+        len(plan(tables=[], figures=[]).runs)
+
+
+@pytest.mark.parametrize(
+    ("changes", "trained", "compared"),
+    [
+        ({}, ["ixi", "fastmri"], ["ixi", "fastmri"]),
+        ({"tables": [1], "figures": [5]}, ["ixi"], ["ixi"]),
+        ({"compare": ["zf"], "tables": [1, 2], "figures": []}, [], []),
+        ({"compare": ["zf", "unet"], "tables": [3], "figures": []}, ["ixi"], []),
+    ],
+)
+def test_training_curves_and_cost_are_of_datasets_with_trainings(changes, trained, compared):
+    found = plan(**changes, trust={"cost": True})
+    assert found.trained_datasets() == trained
+    trust = TrustPlan(found)
+    assert trust.costed == compared
+    shown = index_definition(trust)
+    assert [one["wildcards"]["dataset"] for one in shown["pictures"]["training"]] == trained
+    assert shown["tables"]["cost"] == [f"tables/cost_{dataset}" for dataset in compared]
+
+
+def test_brains_that_were_downloaded_and_removed_can_be_downloaded_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = published("ixi", tmp_path / "IXI")
+    found.config["datasets"]["ixi"]["download"] = True
+    record = tmp_path / found.fetched()[0]
+    assert "delete" not in (found.missing_scans() or "")
+    record.parent.mkdir(parents=True)
+    record.write_text("{}")
+    assert f"delete {found.fetched()[0]}, " in (found.missing_scans() or "")
 
 
 def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
@@ -234,6 +235,28 @@ def test_a_run_is_not_tested_under_a_mask_that_its_method_declines():
     assert not [path for path in tested if "2d_spiral_6x" in path]
     (row,) = [row for row in trust.definition("ixi")["rows"] if "declines" in row]
     assert (row["method"], row["declines"]) == ("unet", ["2d_spiral_6x"])
+
+
+def changed_trust(**changes):
+    content = yaml.safe_load((ROOT / "config" / "trust.yaml").read_text(encoding="utf-8"))
+    return TrustPlan(Plan(check_config(content | changes, METHODS), METHODS))
+
+
+def test_what_no_probed_run_tells_of_is_not_asked_for():
+    names = {name for name, _ in changed_trust(compare=["zf", "unet"]).wanted(FIGURES | TABLES)}
+    assert names == {"noise", "transfer", "audit", "lesions"}
+    names = {name for name, _ in changed_trust(compare=["zf"]).wanted(FIGURES | TABLES)}
+    assert names == {"noise", "audit", "lesions"}
+    assert {dataset for _, dataset in changed_trust(tables=[1], figures=[5]).wanted(TABLES)} == {"ixi"}
+
+
+def test_only_methods_that_are_run_are_probed_and_the_first_of_them_with_the_truth():
+    trust = changed_trust(tables=[3], figures=[])
+    shown = trust.definition("ixi")
+    assert [row["method"] for row in shown["rows"]] == ["manet"]
+    assert shown["masks"] == [mask for mask in MASKS["ixi"] if Run("ixi", mask, "manet", 0) in trust.runs]
+    assert "--ceiling" in trust.options(Run("ixi", shown["masks"][0], "manet", 0))
+    assert "--ceiling" not in changed_trust().options(Run("ixi", shown["masks"][0], "manet", 0))
 
 
 # ---- pages and pictures ---------------------------------------------------------------------------

@@ -79,4 +79,7 @@ rule registration_report:
 rule quality:
     input:
         rules.registration_report.output if "ixi" in DATASETS else [],
-        expand(f"{ROOT}/figures/training_curves_{{dataset}}.png", dataset=DATASETS),
+        expand(
+            f"{ROOT}/figures/training_curves_{{dataset}}.png",
+            dataset=PLAN.trained_datasets(),
+        ),

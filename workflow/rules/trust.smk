@@ -222,7 +222,7 @@ rule measured_cost:
             f"{ROOT}/{{path}}",
             path=[
                 path
-                for dataset in DATASETS
+                for dataset in TRUST.costed
                 for path in (
                     f"tables/cost_{dataset}.html",
                     f"figures/cost_{dataset}.png",
