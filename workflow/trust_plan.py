@@ -92,10 +92,10 @@ class TrustPlan:
         words += ["--ceiling"] if run.method == self._first(run) else []
         return " ".join(words)
 
-    def _first(self, run: Run) -> str:
-        """Return the first method of the tables that is run under a run's mask."""
-        beside = {one.method for one in self.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
-        return next(method for method in self.plan.compared if method in beside)
+    def _first(self, run: Run) -> str | None:
+        """Return the first method of the tables that is run under a run's mask; None if none is."""
+        beside = {one.method for one in self.plan.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
+        return next((method for method in self.plan.compared if method in beside), None)
 
     def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
         """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for.

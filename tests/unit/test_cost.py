@@ -75,6 +75,14 @@ def test_devices_share_whole_trainings() -> None:
         assert whole["hours"] / devices <= whole[f"hours_on_{devices}"] <= 1.1 * whole["hours"] / devices
 
 
+def test_hours_are_summed_in_one_order() -> None:
+    # Sums of fractions depend on their order, and that of a set on the hash seed.
+    fractions = {name: Steps(256, 1 / (place + 3), 0.1 / 7) for place, name in enumerate(STEPS)}
+    seconds = run_seconds(PAPER, fractions)
+    whole = hours_rows(PAPER, {"here": fractions})[-1]
+    assert whole["hours"] == sum(seconds[run] for run in sorted(seconds)) / 3600
+
+
 def test_nothing_grows_where_nothing_is_trained() -> None:
     config = check_config(PAPER.config | {"compare": ["zf"], "tables": [1], "figures": []}, discover())
     assert growth(Plan(config, discover()), STEPS) == {}

@@ -259,6 +259,15 @@ def test_only_methods_that_are_run_are_probed_and_the_first_of_them_with_the_tru
     assert "--ceiling" not in changed_trust().options(Run("ixi", shown["masks"][0], "manet", 0))
 
 
+def test_a_run_outside_the_chosen_masks_can_be_probed_by_name():
+    # As the rule does it for `snakemake results/trust/trust/runs/...csv`.
+    trust = changed_trust(compare=["zf", "manet"], trust={"masks": {"ixi": ["1d_uniform_6x"]}, "audit": True})
+    assert trust.options(Run("ixi", "2d_radial_9x", "zf", 0)) == "--audit --ceiling"
+    assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
+    trust = changed_trust(compare=["unet"], tables=[3], figures=[], trust={"audit": True})
+    assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
+
+
 # ---- pages and pictures ---------------------------------------------------------------------------
 
 
