@@ -315,7 +315,9 @@ def load_donors(folder: Path) -> dict[str, dict[str, NDArray]]:
 
 def _load_donor(path: Path) -> dict[str, NDArray]:
     again = "delete it and fetch the donors again"
-    maps = read_npz(path, ("fractions", "residual", "t1", "t2", "brain"), "fetch the donors first", again)
+    maps = read_npz(
+        path, ("fractions", "residual", "t1", "t2", "brain"), "no such file; fetch the donors first", again
+    )
     if maps["brain"].shape != TEMPLATE.shape:
         raise BadInput(f"{path}: not a brain donor file; {again}")
     return maps

@@ -162,9 +162,8 @@ def load_maps(folder: Path) -> dict[str, Volume]:
         BadInput: the file is missing or damaged, or lacks a map.
     """
     path = folder / "knee.npz"
-    return read_npz(
-        path, MAPS, "run `python -m data_prep.donors` first", "delete it and run data_prep.donors again"
-    )
+    absent = "the donor's maps are missing; run `python -m data_prep.donors` first"
+    return read_npz(path, MAPS, absent, "delete it and run data_prep.donors again")
 
 
 # ---- anatomy --------------------------------------------------------------------------------------

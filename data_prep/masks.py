@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from data_prep import mask_families
+from data_prep import archives, mask_families
 from data_prep.discovery import entries_of
 from data_prep.errors import BadInput, run_command
 from data_prep.files import replacing
@@ -137,12 +136,9 @@ class MaskSet:
         path = Path(path)
         if not path.is_file():
             raise BadInput(f"{path}: the mask is missing; run the step `mask`")
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                name, mask = str(stored["name"]), stored["mask"]
-                files = tuple(str(stem) for stem in stored["files"])
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise BadInput(f"{path}: not a mask file; delete it and run the step `mask` again") from error
+        with archives.opened(path, "not a mask file", "delete it and run the step `mask` again") as stored:
+            name, mask = str(stored["name"]), stored["mask"]
+            files = tuple(str(stem) for stem in stored["files"])
         return cls(name, mask, files)
 
     @property

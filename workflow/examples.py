@@ -3,7 +3,6 @@
 Shared by the printed figures and the viewer of ``index.html``; it draws nothing itself.
 """
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep import archives
 from data_prep.errors import BadInput
 from workflow.scores import Definition, Row
 
@@ -76,14 +76,11 @@ def read_examples(results: Path, definition: Definition, mask: str, method: str)
     path = results / "runs" / definition.dataset / mask / method / seed / "examples.npz"
     if not path.exists():
         return []
-    try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in ("slice", *(field.name for field in _ARRAYS))}
+    with archives.opened(path, "not a complete examples file", "evaluate this run again") as file:
+        arrays = {name: file[name] for name in ("slice", *(field.name for field in _ARRAYS))}
         if not len(arrays["slice"]):
             raise ValueError("it holds no slice")
         return [_example(arrays, index) for index in range(len(arrays["slice"]))]
-    except (KeyError, IndexError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{path}: not a complete examples file ({error}); evaluate this run again") from error
 
 
 def _example(arrays: Mapping[str, NDArray], index: int) -> Example:

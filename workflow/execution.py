@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
-from data_prep.archives import ZIP_DAMAGE, of_the_system
+from data_prep.archives import DAMAGE, of_the_system
 from data_prep.errors import BadInput
 from data_prep.files import replacing
 from data_prep.json_files import check_fields
@@ -146,7 +146,7 @@ def load_whole(path: Path) -> dict[str, Any] | None:
             if archive.testzip() is not None:
                 return None
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*ZIP_DAMAGE, pickle.UnpicklingError, LookupError) as error:
+    except (*DAMAGE, pickle.UnpicklingError) as error:
         # The file may be whole, but memory is full.
         if of_the_system(error) or "DefaultCPUAllocator" in str(error):
             raise

@@ -116,9 +116,6 @@ class _Table:
     rows: list[list[Cell]] = field(default_factory=list)
     foot: list[list[Cell]] = field(default_factory=list)
 
-    def lines(self) -> list[list[Cell]]:
-        return [*self.rows, *self.foot]
-
 
 class _Reader(HTMLParser):
     """Takes apart what ``workflow/resources/table.html.j2`` writes."""
@@ -132,7 +129,8 @@ class _Reader(HTMLParser):
         self.tables: list[_Table] = []
         self._text: list[str] = []
         self._mark = ""
-        self._hidden = self._head = self._foot = False
+        self._hidden = self._head = False
+        self._lines: list[list[Cell]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         classes = dict(attrs).get("class") or ""
@@ -140,12 +138,13 @@ class _Reader(HTMLParser):
             self._text, self._mark = [], "muted" if classes == "muted" else ""
         elif tag == "table":
             self.tables.append(_Table())
+            self._lines = self.tables[-1].rows
         elif tag == "thead":
             self._head = True
         elif tag == "tfoot":
-            self._foot = True
+            self._lines = self.tables[-1].foot
         elif tag == "tr" and not self._head:
-            self._lines().append([])
+            self._lines.append([])
         elif tag in ("strong", "u"):
             self._mark = "best" if tag == "strong" else "second"
         elif tag == "span" and classes == "hidden":
@@ -159,8 +158,6 @@ class _Reader(HTMLParser):
         text = " ".join("".join(self._text).split())
         if tag == "thead":
             self._head = False
-        elif tag == "tfoot":
-            self._foot = False
         elif tag == "span":
             self._hidden = False
         elif tag == "h1":
@@ -176,10 +173,7 @@ class _Reader(HTMLParser):
         elif tag == "th" and self._head:
             self.tables[-1].headers.append(text)
         elif tag in ("th", "td"):
-            self._lines()[-1].append(Cell(text, self._mark))
-
-    def _lines(self) -> list[list[Cell]]:
-        return self.tables[-1].foot if self._foot else self.tables[-1].rows
+            self._lines[-1].append(Cell(text, self._mark))
 
 
 def read_printed(path: Path) -> Grid:
@@ -196,7 +190,8 @@ def read_printed(path: Path) -> Grid:
     tables = reader.tables
     headers = tables[0].headers if tables else []
     if not headers or any(
-        table.headers != headers or any(len(row) != len(headers) for row in table.lines()) for table in tables
+        table.headers != headers or any(len(row) != len(headers) for row in (*table.rows, *table.foot))
+        for table in tables
     ):
         raise BadInput(f"{path}: not a table as the workflow prints it; delete the file and run the workflow")
     several = len(tables) > 1

@@ -143,7 +143,7 @@ class TrustPlan:
                     "auxiliary": method.needs_auxiliary,
                     "trained": method.trainable,
                 }
-                | ({"declines": without} if without else {})
+                | ({"without": without} if without else {})
             )
         return {
             "dataset": dataset,

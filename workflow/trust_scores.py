@@ -35,14 +35,14 @@ class Row:
         label: the name that the tables print.
         auxiliary: whether it reads the auxiliary.
         trained: whether it has weights.
-        declines: masks that it does not take.
+        without: masks under which it has no run: it declines them, or no table or figure asks for it.
     """
 
     method: str
     label: str
     auxiliary: bool
     trained: bool
-    declines: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Definition:
 
     def rows_under(self, mask: str) -> tuple[Row, ...]:
         """Return the methods that take a mask."""
-        return tuple(row for row in self.rows if mask not in row.declines)
+        return tuple(row for row in self.rows if mask not in row.without)
 
 
 def read_definition(text: str) -> Definition:
@@ -86,7 +86,7 @@ def read_definition(text: str) -> Definition:
             masks=tuple(raw["masks"]),
             all_masks=tuple(raw["all_masks"]),
             noise=float(raw["noise"]),
-            rows=tuple(Row(**row | {"declines": tuple(row.get("declines", ()))}) for row in raw["rows"]),
+            rows=tuple(Row(**row | {"without": tuple(row.get("without", ()))}) for row in raw["rows"]),
             matrix=int(raw.get("matrix", 0)),
             runs={name: tuple(paths) for name, paths in raw.get("runs", {}).items()},
         )

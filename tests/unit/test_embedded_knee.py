@@ -236,7 +236,7 @@ def test_impossible_sizes_are_refused(matrix: int, slices: int, said: str) -> No
 
 
 def test_a_missing_or_foreign_donor_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"knee.npz: no such file; run"):
+    with pytest.raises(BadInput, match=r"knee.npz: the donor's maps are missing"):
         load_maps(tmp_path)
     np.savez(tmp_path / "knee.npz", M0=np.zeros(3))
     with pytest.raises(BadInput, match=r"knee.npz: `R2` is missing"):

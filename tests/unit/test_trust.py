@@ -208,7 +208,7 @@ def test_a_method_is_not_asked_for_under_a_mask_that_it_declines(probes, tmp_pat
     under_other = probes[probes["method"] != "manet"].assign(mask=OTHER)
     both = pd.concat([probes, under_other], ignore_index=True)
     rows = json.loads(json.dumps([vars(row) for row in definition().rows]))
-    asked = [row | ({"declines": [OTHER]} if row["method"] == "manet" else {}) for row in rows]
+    asked = [row | ({"without": [OTHER]} if row["method"] == "manet" else {}) for row in rows]
     both.to_parquet(tmp_path / "probes.parquet")
     wanted = definition(rows=asked, masks=[MASK, OTHER])
     found = read_probes(tmp_path / "probes.parquet", wanted)
@@ -233,8 +233,8 @@ def test_a_run_is_not_tested_under_a_mask_that_its_method_declines():
     tested = trust.other_masks(Run("ixi", MASK, "unet", 0))
     assert len(tested) == 7
     assert not [path for path in tested if "2d_spiral_6x" in path]
-    (row,) = [row for row in trust.definition("ixi")["rows"] if "declines" in row]
-    assert (row["method"], row["declines"]) == ("unet", ["2d_spiral_6x"])
+    (row,) = [row for row in trust.definition("ixi")["rows"] if "without" in row]
+    assert (row["method"], row["without"]) == ("unet", ["2d_spiral_6x"])
 
 
 def changed_trust(**changes):

@@ -72,7 +72,8 @@ rule training_curves:
         results=subpath(output.together, ancestor=2),
     shell:
         "python -m workflow.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
-        "--plan {params.plan:q} {params.embedded} --output {output.together:q} --each {output.each:q} > {log:q} 2>&1"
+        "--plan {params.plan:q} {params.embedded} --output {output.together:q} --each {output.each:q} "
+        "> {log:q} 2>&1"
 
 
 rule paper_figures:
