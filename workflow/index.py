@@ -30,6 +30,7 @@ from data_prep.files import replacing
 from data_prep.further_dataset import contrasts, dataset_name
 from data_prep.masks import label
 from workflow.claims import NOT_IN_PAPER, SIGNS, claims_heading
+from workflow.csv_files import read_csv
 from workflow.index_files import index_files
 from workflow.printed import Cell, Grid, make_grid, placed, read_printed
 from workflow.scores import Definition, number, read_definition
@@ -93,17 +94,29 @@ class Section:
 
 # ---- tables ---------------------------------------------------------------------------------------
 
+_REMEDIES = ("run the workflow to its end first", "delete it and run the workflow again")
+_TESTED = {
+    **dict.fromkeys(("table", "mask", "metric", "method", "label", "status", "best", "verdict"), "string"),
+    **dict.fromkeys(("mean", "low", "high", "difference", "difference_low", "difference_high"), "float64"),
+    **dict.fromkeys(("effect", "p", "p_holm"), "float64"),
+}
+_CLAIMED = dict.fromkeys(("text", "section", "paper", "paper_evidence", "here", "here_evidence"), "string")
+_VALUES = {
+    **dict.fromkeys(("table", "mask", "metric", "label", "paper", "paper_rank", "rank", "verdict"), "string"),
+    **dict.fromkeys(("ours", "difference"), "float64"),
+}
+
 
 def significance_grid(path: Path) -> Grid:
     """Return the tests and intervals of one table, from ``statistics/table_<number>.csv``."""
-    table = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    table = read_csv(path, _TESTED, *_REMEDIES)
     methods, masks = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["mask"]))
     labels = dict(zip(table["method"], table["label"], strict=True))
     metrics = [_name(metric) for metric in dict.fromkeys(table["metric"])]
     rows = []
     for row in table.to_dict("records"):
         digits = digits_of(row["metric"])
-        verdict = row["verdict"] if isinstance(row["verdict"], str) else row["status"]
+        verdict = row["verdict"] or row["status"]
         verdict = UNDEFINED if verdict == "ok" else verdict
         rows.append(
             [
@@ -146,7 +159,7 @@ def _interval(
 
 def claims_grid(path: Path) -> Grid:
     """Return the claims of the paper's text with the verdicts, from ``claims/claims.csv``."""
-    claims = pd.read_csv(path, keep_default_na=False)
+    claims = read_csv(path, _CLAIMED, *_REMEDIES)
     rows = [
         [
             Cell(f"{row['text']} ({row['section']})"),
@@ -167,9 +180,7 @@ def _verdict(name: str) -> Cell:
 
 def values_grid(path: Path) -> Grid:
     """Return every value that the paper prints beside ours, from ``claims/cells.csv``."""
-    cells = pd.read_csv(
-        path, dtype={"paper": str}, keep_default_na=False, na_values={"ours": [""], "difference": [""]}
-    )
+    cells = read_csv(path, _VALUES, *_REMEDIES)
     masks = [label(mask) for mask in dict.fromkeys(cells["mask"])]
     methods = list(dict.fromkeys(cells["label"]))
     rows = []
@@ -179,7 +190,7 @@ def values_grid(path: Path) -> Grid:
         rows.append(
             [
                 placed(row["label"], methods),
-                Cell(str(row["table"])),
+                Cell(row["table"]),
                 placed(label(row["mask"]), masks),
                 Cell(_name(row["metric"])),
                 Cell(row["paper"]),

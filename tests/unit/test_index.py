@@ -19,7 +19,16 @@ from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow import index
 from workflow.config import read_config
-from workflow.index import REDUCTIONS, Reduction, claims_grid, embedded_json, facts, write_index
+from workflow.index import (
+    REDUCTIONS,
+    Reduction,
+    claims_grid,
+    embedded_json,
+    facts,
+    significance_grid,
+    values_grid,
+    write_index,
+)
 from workflow.index_files import index_files
 from workflow.index_plan import index_definition
 from workflow.plan import Plan
@@ -333,6 +342,17 @@ def test_questions_beyond_the_paper_are_no_claims_of_the_paper(results, tmp_path
     assert other.rows[-1][0].text == "Does it win? (not in the paper)"
     assert (one.title, other.title) == ("Claims of the paper's text", f"{one.title}, and questions beyond it")
     assert facts(definition, one) == facts(definition, other)
+
+
+@pytest.mark.parametrize("grid", [significance_grid, claims_grid, values_grid])
+def test_damaged_tables_are_named(tmp_path, grid):
+    path = tmp_path / "table.csv"
+    with pytest.raises(BadInput, match=r"table\.csv: no such file; run the workflow to its end first"):
+        grid(path)
+    for content in (b"", b"\xff\xfe", b"one,two\n1,2,3\n", b"one,two\n1,2\n"):
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=r"table\.csv: .*; delete it and run the workflow again"):
+            grid(path)
 
 
 def test_carried_scripts_are_those_that_are_credited():
