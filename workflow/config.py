@@ -225,6 +225,12 @@ def _check_trust(config: Config) -> None:
             "config: trust.lesions: only embedded brains have known lesions; set it to false for published "
             "scans"
         )
+    probes = [name for name, value in trust.items() if value and name not in ("masks", "cost")]
+    if probes and not trust["masks"]:
+        raise BadInput(
+            f"config: trust.masks: names no mask, so trust.{probes[0]} would do nothing; add the masks whose "
+            "runs are to be probed, such as {ixi: [1d_uniform_6x]}"
+        )
 
 
 def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:

@@ -245,12 +245,12 @@ def run_record(
     }
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and evaluation share."""
+def add_run_arguments(parser: argparse.ArgumentParser, output: str = "folder to write") -> None:
+    """Add the options that training, evaluation and probing share."""
     parser.add_argument("--spec", required=True, help="the run as JSON; see `python -m workflow.plan`")
     parser.add_argument("--data", required=True, type=Path, help="folder with train.h5, val.h5 and test.h5")
     parser.add_argument("--mask", required=True, type=Path, help="the mask file (.npz) that the spec names")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write")
+    parser.add_argument("--output", required=True, type=Path, help=output)
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: CUDA where there is one"
     )

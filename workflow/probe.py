@@ -215,7 +215,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m workflow.probe", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    add_run_arguments(parser)
+    add_run_arguments(parser, output="CSV file to write")
     parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
     parser.add_argument("--swaps", nargs="*", choices=SWAPS, default=[], help="exchange the auxiliary for")
     parser.add_argument("--shifts", nargs="*", type=int, default=[], help="shift the auxiliary, pixels")

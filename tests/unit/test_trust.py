@@ -264,7 +264,8 @@ def test_a_run_outside_the_chosen_masks_can_be_probed_by_name():
     trust = changed_trust(compare=["zf", "manet"], trust={"masks": {"ixi": ["1d_uniform_6x"]}, "audit": True})
     assert trust.options(Run("ixi", "2d_radial_9x", "zf", 0)) == "--audit --ceiling"
     assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
-    trust = changed_trust(compare=["unet"], tables=[3], figures=[], trust={"audit": True})
+    probing = {"masks": {"ixi": ["1d_uniform_6x"]}, "audit": True}
+    trust = changed_trust(compare=["unet"], tables=[3], figures=[], trust=probing)
     assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
 
 
@@ -443,6 +444,13 @@ def small_config(**trust):
 def test_what_cannot_be_probed_is_refused(trust, said):
     with pytest.raises(BadInput, match=said):
         check_config(small_config(**trust), METHODS)
+
+
+@pytest.mark.parametrize("switch", [{"audit": True}, {"transfer": True}, {"shifts": [1]}, {"noise": [0.2]}])
+def test_switches_without_a_mask_are_refused(switch):
+    (name,) = switch
+    with pytest.raises(BadInput, match=rf"trust\.masks: names no mask, so trust\.{name} would do nothing"):
+        changed_trust(trust=switch)
 
 
 def test_published_scans_have_no_known_lesions():
