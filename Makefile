@@ -87,5 +87,5 @@ environment.yml: requirements.txt
 	{ sed '/- pip:$$/q' $@; sed -nE 's/^([^# ]+).*/      - \1/p' $<; } > $@.new
 	mv $@.new $@
 
-clean: ## Remove the environment and caches; results stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .snakemake
+clean: ## Remove the environment and caches; results, and Snakemake's records of them, stay
+	rm -rf $(VENV) .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache

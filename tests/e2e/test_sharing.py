@@ -57,6 +57,18 @@ def test_a_copy_with_times_needs_no_command(fresh: Workspace, finished: Workspac
     assert fresh.dry().jobs == set()
 
 
+def test_a_copy_without_records_gets_them_by_touching_everything(
+    fresh: Workspace, finished: Workspace
+) -> None:
+    shutil.copytree(finished.results, fresh.results, copy_function=shutil.copy2)
+    changed = fresh.configure(lambda content: content["training"].update(epochs=7))
+    # Without a record nobody knows what they were made with.
+    assert fresh.dry(config=changed).jobs == set()
+    fresh.complete("--touch", "--forceall")
+    assert fresh.dry().jobs == set()
+    assert fresh.dry(config=changed).rules["train"] > 0
+
+
 def test_a_spoilt_copy_is_refused_by_name(clone: Workspace) -> None:
     table = clone.results / "tables" / "table_1.csv"
     table.write_text(table.read_text() + "\n")
