@@ -29,7 +29,8 @@ from workflow.runs import OPTIMISERS
 _SCHEMA_FILE = Path(__file__).parent / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
 
-# By the standard 2.0 is an integer, too; here it would reach what counts or names with it.
+# By the standard 2.0 is an integer, too; here it would reach what counts or names with it. (jsonschema gives
+# `extend` no types.)
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
