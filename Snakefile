@@ -21,14 +21,13 @@ include: "workflow/rules/further.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/masks.smk"
 include: "workflow/rules/train.smk"
-include: "workflow/rules/gather.smk"
 include: "workflow/rules/statistics.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/cost.smk"
 include: "workflow/rules/claims.smk"
 include: "workflow/rules/trust.smk"
-include: "workflow/rules/index.smk"
+include: "workflow/rules/page.smk"
 
 
 # Everything that provenance.json lists; a new target belongs here.
@@ -38,6 +37,7 @@ rule everything:
         rules.paper_figures.input,
         rules.quality.input,
         rules.significance.output,
+        rules.differences.output,
         [] if PLAN.beside_paper else rules.claims.output,
         rules.trust.input,
         rules.index.output,

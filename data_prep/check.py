@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_prep import check_report
-from data_prep.check_report import Finding
+from data_prep.datasets import folder as check_report
+from data_prep.datasets.contract import dataset_name, datasets, further
+from data_prep.datasets.folder import Finding
 from data_prep.errors import BadInput, run_command
-from data_prep.further_dataset import dataset_name, datasets, further
 
 
 def recognise(folder: Path) -> str:
@@ -22,7 +22,7 @@ def recognise(folder: Path) -> str:
     Raises:
         BadInput: there is no such folder, or it holds none, or several.
     """
-    from data_prep.ixi import find_scans
+    from data_prep.datasets.ixi.names import find_scans
 
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
@@ -48,16 +48,16 @@ def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, st
     dataset = options.dataset or recognise(options.folder)
     # Imported here, so that one dataset's check loads nothing of the other's.
     if dataset == "ixi":
-        from data_prep import check_ixi
+        from data_prep.datasets.ixi import folder as check_ixi
 
         found = check_ixi.findings(options.folder, options.slices, options.deep)
         return dataset, found, check_ixi.summary(options.folder, found)
     if dataset != "fastmri":
-        from data_prep import check_further
+        from data_prep.datasets import folder as check_further
 
         found = check_further.findings(dataset, options.folder, options.slices, options.deep)
         return dataset, found, check_further.summary(dataset, options.folder, found)
-    from data_prep import check_fastmri
+    from data_prep.datasets.fastmri import folder as check_fastmri
 
     found = check_fastmri.findings(options.folder, options.train_pairs, options.val_pairs, options.deep)
     return dataset, found, check_fastmri.summary(options.folder, found)

@@ -18,12 +18,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from data_prep.align_further import align, begin, write
-from data_prep.contract_check import conclude, report, require
+from data_prep.contracts.checking import conclude, report, require
+from data_prep.datasets.align import align, begin, write
+from data_prep.datasets.contract import FurtherDataset, Size, further, further_dataset
 from data_prep.errors import BadInput, run_command
-from data_prep.further_dataset import FurtherDataset, Size, further, further_dataset
-from data_prep.made_up_donors import write_toy_donors
-from data_prep.prepare import prepare
+from data_prep.phantom.toy import write_toy_donors
+from data_prep.prepare.__main__ import prepare
 
 SIZE = Size(matrix=64, slices=6, slice_spacing=6.0)
 SUBJECTS = 3
@@ -57,9 +57,6 @@ class Candidate:
         """Make up one subject."""
         assert self.dataset.embed is not None
         self.dataset.embed(self.donors, index, seed, SIZE, root)
-
-
-# ---- the checks -----------------------------------------------------------------------------------
 
 
 def finding(candidate: Candidate) -> None:

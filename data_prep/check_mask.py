@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.contract_check import conclude, report, require
+from data_prep.contracts.checking import conclude, report, require
 from data_prep.errors import BadInput, run_command
-from data_prep.mask_family import Mask, MaskFamily, centre_block
-from data_prep.masks import MaskSet, families, make_masks, save
+from data_prep.masks.__main__ import save
+from data_prep.masks.contract import Mask, MaskFamily, centre_block
+from data_prep.masks.registry import families
+from data_prep.masks.sets import MaskSet, make_masks
 
 SHAPES = ((64, 64), (33, 45), (48, 64))
 # Drawn masks have their acceleration on average: over so many, of a width like fastMRI's, within 5 %.
@@ -42,9 +44,6 @@ def each(family: MaskFamily) -> Iterator[tuple[int, tuple[int, int], Mask, str]]
             shape = (1 if family.drawn else height, width)
             place = f"{acceleration}x, {shape[0]} x {width}"
             yield acceleration, shape, draw(family, shape, acceleration), place
-
-
-# ---- the checks -----------------------------------------------------------------------------------
 
 
 def form(family: MaskFamily) -> None:

@@ -6,7 +6,6 @@ the entry's name is the method's id, its value the package.
 Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported by ``load_builder``.
 """
 
-import importlib
 import importlib.metadata
 import importlib.util
 import re
@@ -20,10 +19,11 @@ import jsonschema
 import yaml
 
 from data_prep.errors import BadInput
-from data_prep.yaml_files import read_yaml
+from data_prep.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
+
 
 METHODS_FOLDER = Path(__file__).parent
 ENTRY_POINTS = "manet_benchmark.methods"

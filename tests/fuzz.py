@@ -40,12 +40,13 @@ import nibabel
 import numpy as np
 import yaml
 
-import workflow.config
+import workflow.plan.config
+from data_prep.datasets.fastmri.pairs import read_pair_list
+from data_prep.datasets.fastmri.scans import PD, PDFS, open_scan, parse_header, read_images
 from data_prep.errors import BadInput
-from data_prep.fastmri import PD, PDFS, open_scan, parse_header, read_images, read_pair_list
-from data_prep.ixi import Volume, load_volume
+from data_prep.volumes import Volume, load_volume
 from methods.registry import discover
-from workflow.config import read_config
+from workflow.plan.config import read_config
 
 ROOT = Path(__file__).parent.parent
 SECONDS, EXTRA_BYTES = 10, 2**30
@@ -211,7 +212,7 @@ def _nifti_unchanged(_: Path, volume: Volume, original: Volume) -> bool:
 
 def _scan_seeds() -> list[bytes]:
     sys.path.insert(0, str(ROOT / "tests" / "unit"))
-    from knee_phantom import write_published
+    from tests.helpers.knee_phantom import write_published
 
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -265,7 +266,7 @@ def _split_seeds() -> list[bytes]:
 
 
 def _split_read(path: Path) -> tuple[Any, ...]:
-    from data_prep.slices import SliceStore
+    from data_prep.undersample.slices import SliceStore
 
     store = SliceStore(path, "cpu", 0.0)
     target, auxiliary = store.batch(range(len(store)))
@@ -286,14 +287,14 @@ def _split_judge(path: Path, result: tuple[Any, ...], _: Any) -> bool:
 
 def _xml_seeds() -> list[bytes]:
     sys.path.insert(0, str(ROOT / "tests" / "unit"))
-    from knee_phantom import HEADER
+    from tests.helpers.knee_phantom import HEADER
 
     return [HEADER.encode()]
 
 
 def _geometry(xml: bytes) -> Any:
     """Read the geometry by a second way, the document object model."""
-    from data_prep.fastmri import NAMESPACE, Header
+    from data_prep.datasets.fastmri.scans import NAMESPACE, Header
 
     def child(node: Any, name: str) -> Any:
         return next(c for c in node.childNodes if c.localName == name and c.namespaceURI == NAMESPACE)
@@ -471,7 +472,7 @@ def _child(kind: str, first: int, count: int) -> None:
     """Run cases and print one line for each before it begins and after it ended."""
     warnings.simplefilter("ignore")
     # The methods' folders do not change; reading them anew for each configuration takes most of the time.
-    workflow.config.discover = cache(discover)
+    workflow.plan.config.discover = cache(discover)
     seeds = KINDS[kind].seeds()
     unchanged = originals(KINDS[kind], seeds)  # and imports what reading needs
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -1,6 +1,6 @@
 r"""Check that further metrics keep their contract: ``python -m workflow.check_metric ID``.
 
-ID is that of a file of ``workflow/further_metrics/``, such as ``hfen``; without one every metric is checked.
+ID is that of a file of ``workflow/metrics/library/``, such as ``hfen``; without one every metric is checked.
 Each scores small head-like volumes of known error. A failure says what is wrong, with which volume and, if
 the metric's own code stopped, in which line. The exit status is 0 only if everything holds.
 """
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contract_check import conclude, report, require
+from data_prep.contracts.checking import conclude, report, require
 from data_prep.errors import run_command
-from workflow.further_metric import FurtherMetric, discover, further_metric
+from workflow.metrics.contract import FurtherMetric, discover, further_metric
 
 SHAPES = ((1, 32, 32), (3, 45, 37), (2, 40, 64))
 # Noise as shares of the volume's maximum.
@@ -53,9 +53,6 @@ def where(shape: tuple[int, int, int], *details: str) -> str:
 def close(a: float, b: float) -> bool:
     """Tell whether two values are equal but for rounding; infinities equal themselves."""
     return a == b or math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
-
-
-# ---- the checks -----------------------------------------------------------------------------------
 
 
 def form(metric: FurtherMetric) -> None:

@@ -13,8 +13,8 @@ from base64 import urlsafe_b64decode
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from data_prep.json_files import read_json
-from workflow.provenance import FILE
+from data_prep.io.json_files import read_json
+from workflow.provenance.files import FILE
 from workflow.verify import compare, read_outputs
 
 RECORDS = Path(".snakemake/metadata")

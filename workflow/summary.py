@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from data_prep.datasets.contract import dataset_name
 from data_prep.errors import BadInput, run_command
-from data_prep.further_dataset import dataset_name
-from data_prep.masks import label
-from workflow.csv_files import read_csv
+from data_prep.io.frames import read_csv
+from data_prep.masks.registry import label
 
 WIDTH = 100  # columns
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_prep.errors import BadInput, run_command
-from data_prep.json_files import read_json
-from workflow.provenance import FILE, hash_files, listed
+from data_prep.io.json_files import read_json
+from workflow.provenance.files import FILE, hash_files, listed
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,6 @@ def shrink(values: Tensor, size: Tensor, threshold: float) -> Tensor:
     return values * (1 - threshold / size.clamp_min(threshold))
 
 
-# ---- total variation ------------------------------------------------------------------------------
-
-
 def gradient(image: Tensor) -> Tensor:
     """Differences to the next pixel down and to the right, periodic: (2, batch, height, width)."""
     return torch.stack((image.roll(-1, -2) - image, image.roll(-1, -1) - image))
@@ -70,9 +67,6 @@ def total_variation(measurement: Measurement, weight: float, iterations: int) ->
         split = shrink(ahead, torch.linalg.vector_norm(ahead, dim=0), weight / penalty)
         dual = ahead - split
     return image
-
-
-# ---- wavelets -------------------------------------------------------------------------------------
 
 
 @cache

@@ -28,8 +28,9 @@ from tests.bench.networks import Seconds, bench_networks
 from tests.bench.scoring import bench_metrics
 from tests.bench.slices import bench_slices
 from tests.bench.start_up import bench_start_up
-from workflow.execution import set_up_torch
-from workflow.runs import PRECISIONS, processor_name
+from workflow.evaluate.record import processor_name
+from workflow.run.device import set_up_torch
+from workflow.run.spec import PRECISIONS
 
 PARTS = ("networks", "start-up", "slices", "metrics")
 
@@ -47,7 +48,7 @@ def machine(device: torch.device, cores: int) -> str:
 
 
 def write_steps(file: Path, setting: Setting, spent: Mapping[str, Seconds]) -> None:
-    """Write what ``python -m workflow.cost --steps`` reads."""
+    """Write what ``python -m workflow.cost.estimate --steps`` reads."""
     on_gpu = setting.device.type == "cuda"
     device = torch.cuda.get_device_name(setting.device) if on_gpu else f"one core of {processor_name()}"
     with file.open("w", newline="", encoding="utf-8") as stream:
@@ -65,7 +66,9 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
-    parser.add_argument("--steps", type=Path, help="write the seconds per slice here, for workflow.cost")
+    parser.add_argument(
+        "--steps", type=Path, help="write the seconds per slice here, for workflow.cost.estimate"
+    )
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data_prep.masks import make_masks
+from data_prep.masks.sets import make_masks
 from data_prep.measurement import Measurement, measure
-from data_prep.noise import noise_std, training_noise
-from data_prep.slices import SliceStore
+from data_prep.undersample.acquisition import Acquisition
+from data_prep.undersample.noise import noise_std, training_noise
+from data_prep.undersample.slices import SliceStore
 from methods.contract import ReconstructionModel
 from methods.registry import discover
 from tests.bench.common import (
@@ -28,11 +29,11 @@ from tests.bench.common import (
     table,
     write_split,
 )
-from tests.oracles import ORACLES, Weights
-from workflow.acquisition import Acquisition
-from workflow.execution import Termination, build_model, reconstructor
-from workflow.learning import Training
-from workflow.runs import RunSpec
+from tests.helpers.oracles import ORACLES, Weights
+from workflow.run.model import build_model, reconstructor
+from workflow.run.spec import RunSpec
+from workflow.train.loop import Training
+from workflow.train.termination import Termination
 
 
 def spec_of(method: str, batch: int, threads: int, precision: str) -> RunSpec:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from tests.bench.common import SEED, Setting, fastest, seconds_text, table
-from workflow.metrics import metrics_of
+from workflow.metrics.volume import metrics_of
 
 
 def bench_metrics(setting: Setting, per_slice: Mapping[str, float]) -> None:

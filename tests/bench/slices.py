@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import torch
 
-from data_prep.slices import SliceStore
+from data_prep.undersample.slices import SliceStore
 from tests.bench.common import SEED, Work, fastest, seconds_text, table, write_split
 
 STORED_SLICES, STORED_SIDE, STORED_BATCH = 96, 256, 8

@@ -24,10 +24,13 @@ def bench_start_up() -> None:
     commands = {
         "import torch": ("-c", "import torch"),
         "import torch, lightning_fabric": ("-c", "import torch, lightning_fabric"),
-        "all that a training imports": ("-c", "import workflow.learning, workflow.train, workflow.metrics"),
+        "all that a training imports": (
+            "-c",
+            "import workflow.learning, workflow.train, workflow.metrics.volume",
+        ),
         "all that an evaluation imports": (
             "-c",
-            "import workflow.acquisition, workflow.execution, workflow.evaluate, workflow.metrics",
+            "import workflow.acquisition, workflow.run.model, workflow.evaluate, workflow.metrics.volume",
         ),
         "python -m workflow.train --help": ("-m", "workflow.train", "--help"),
         "nothing (bare Python)": ("-c", "pass"),

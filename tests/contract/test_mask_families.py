@@ -6,8 +6,8 @@ A new file is tested by existing.
 import pytest
 
 from data_prep.check_mask import runs_of
-from data_prep.contract_check import find
-from data_prep.masks import families
+from data_prep.contracts.checking import find
+from data_prep.masks.registry import families
 
 PROMISES = [
     pytest.param(pattern, name, id=f"{pattern}-{name}")

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from workspace import CONFIG, NOTHING, Outcome, Workspace, environment
 
-from workflow.config import read_config
-from workflow.plan import Plan, discover
+from workflow.plan.config import read_config
+from workflow.plan.plan import Plan, discover
 
 
 @pytest.fixture(scope="module")

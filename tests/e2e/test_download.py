@@ -11,9 +11,8 @@ from typing import Any
 import h5py
 import pandas as pd
 import pytest
+from flaky_server import Server, serving
 from workspace import Workspace
-
-from tests.flaky_server import Server, serving
 
 MODALITIES = ("T1", "T2")
 RESULTS = Path("results/downloaded")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from workspace import Workspace
 
-from data_prep.donors import CACHE_VARIABLE, DONORS, cache_folder
+from data_prep.phantom.donors import CACHE_VARIABLE, DONORS, cache_folder
 
 # ---- configuration and method folders -------------------------------------------------------------
 

@@ -65,10 +65,10 @@ def test_a_changed_default_and_a_redefined_variant_repeat_themselves_alone(works
 
 def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> None:
     presents = {
-        "workflow/figures.py": ("figure", 4),
-        "workflow/tables.py": ("table", 4),
-        "workflow/training_curves.py": ("training_curves", 2),
-        "data_prep/registration_report.py": ("registration_report", 1),
+        "workflow/figures/__main__.py": ("figure", 4),
+        "workflow/tables/__main__.py": ("table", 4),
+        "workflow/figures/training_curves.py": ("training_curves", 2),
+        "data_prep/datasets/ixi/report.py": ("registration_report", 1),
     }
     with ExitStack() as stack:
         for name in presents:
@@ -96,7 +96,7 @@ def test_touching_repeats_nothing(workspace: Workspace) -> None:
 
 
 def test_one_datasets_alignment_leaves_the_other_alone(workspace: Workspace) -> None:
-    with workspace.edited("data_prep/align_fastmri.py"):
+    with workspace.edited("data_prep/datasets/fastmri/align.py"):
         outcome = workspace.dry()
     assert {
         job["dataset"] for job in outcome.jobs if job.rule in {"prepare", "mask", "train", "evaluate"}

@@ -33,7 +33,7 @@ class Published:
         command = [
             sys.executable,
             "-m",
-            "data_prep.embedded_knee",
+            "data_prep.datasets.fastmri.embedded",
             "--pair-lists",
             "--train",
             "3",

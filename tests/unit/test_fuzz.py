@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from data_prep.datasets.fastmri.pairs import PairEntry
 from data_prep.errors import BadInput
-from data_prep.fastmri import PairEntry
-from data_prep.yaml_files import read_yaml
+from data_prep.io.yaml_files import read_yaml
 from tests.fuzz import KINDS, hunt, originals, run_case
 
 # Cases of make test-all, 11,000 together; the first FEW of each kind in make test.

@@ -17,9 +17,9 @@ from made_up_results import (
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from workflow.scores import read_definition
+from workflow.plan.definitions import read_definition
 from workflow.summary import summarise
-from workflow.tables import write_table
+from workflow.tables.__main__ import write_table
 
 LABEL = "A method of long name"
 

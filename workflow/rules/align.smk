@@ -6,7 +6,7 @@ rule align_ixi:
         scans=lambda wildcards: list(
             PLAN.scan_inputs("ixi", wildcards.subject).values()
         ),
-        source=module_sources("data_prep.align_ixi"),
+        source=module_sources("data_prep.datasets.ixi.align"),
     output:
         slices=f"{ROOT}/aligned/ixi/{{subject}}.h5",
         record=f"{ROOT}/aligned/ixi/{{subject}}.json",
@@ -36,7 +36,7 @@ rule align_ixi:
         matrix=DATASETS.get("ixi", {}).get("matrix"),
         slices=DATASETS.get("ixi", {}).get("slices"),
     shell:
-        "python -m data_prep.align_ixi --t1 {params.t1:q} --t2 {params.t2:q} --subject {wildcards.subject:q} "
+        "python -m data_prep.datasets.ixi.align --t1 {params.t1:q} --t2 {params.t2:q} --subject {wildcards.subject:q} "
         "--source {params.source} --matrix {params.matrix} --slices {params.slices} "
         "--bad-scans {resources.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
 
@@ -46,7 +46,7 @@ rule align_fastmri:
         scans=lambda wildcards: list(
             PLAN.scan_inputs("fastmri", wildcards.subject).values()
         ),
-        source=module_sources("data_prep.align_fastmri"),
+        source=module_sources("data_prep.datasets.fastmri.align"),
     output:
         slices=f"{ROOT}/aligned/fastmri/{{subject}}.h5",
         record=f"{ROOT}/aligned/fastmri/{{subject}}.json",
@@ -76,6 +76,6 @@ rule align_fastmri:
         options=PLAN.align_options("fastmri"),
         hint=lambda wildcards: PLAN.scans("fastmri", wildcards.subject).split_hint,
     shell:
-        "python -m data_prep.align_fastmri --pd {params.pd:q} --pdfs {params.pdfs:q} "
+        "python -m data_prep.datasets.fastmri.align --pd {params.pd:q} --pdfs {params.pdfs:q} "
         "--source {params.source} --matrix {params.matrix} {params.options} --split-hint {params.hint} "
         "--bad-scans {resources.bad_scans} --output {params.folder:q} > {log:q} 2>&1"

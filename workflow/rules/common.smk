@@ -3,23 +3,16 @@
 import re
 from pathlib import Path
 
-from data_prep.donors import MAPS
+from data_prep.phantom.donors import MAPS
 from data_prep.errors import BadInput
-from data_prep.yaml_files import read_yaml
+from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
-from workflow.config import check_config
-from workflow.plan import Plan, canonical
-from workflow.provenance import config_sha256
-from data_prep.masks import parse_mask
-from workflow.sources import (
-    dataset_sources,
-    drawn_mask_sources,
-    folder_sources,
-    mask_sources,
-    metric_sources,
-    module_sources,
-)
+from workflow.plan.config import check_config
+from workflow.plan.plan import Plan, canonical
+from workflow.provenance.footer import config_sha256
+from data_prep.masks.registry import parse_mask
+from workflow.provenance.sources import dataset_sources, drawn_mask_sources, folder_sources, mask_sources, metric_sources, module_sources
 
 try:
     # Snakemake has read the files, but of a key that is there twice it takes the last.

@@ -5,7 +5,7 @@ rule paper_cost:
     input:
         # One file per device, written by the bench (docs/cost.md).
         steps=sorted(map(str, Path("workflow/resources").glob("measured_steps*.csv"))),
-        source=module_sources("workflow.cost"),
+        source=module_sources("workflow.cost.estimate"),
     output:
         table=f"{ROOT}/cost.csv",
         page=f"{ROOT}/cost.md",
@@ -17,5 +17,5 @@ rule paper_cost:
         plan=canonical(PLAN.config),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m workflow.cost --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "
+        "python -m workflow.cost.estimate --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "
         "> {log:q} 2>&1"

@@ -35,7 +35,7 @@ rule training_curves:
             for run in RUNS
             if run.dataset == wildcards.dataset and PLAN.trained(run.method)
         ],
-        source=module_sources("workflow.training_curves"),
+        source=module_sources("workflow.figures.training_curves"),
     output:
         together=report(
             f"{ROOT}/figures/training_curves_{{dataset}}.png",
@@ -71,7 +71,7 @@ rule training_curves:
         ),
         results=subpath(output.together, ancestor=2),
     shell:
-        "python -m workflow.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
+        "python -m workflow.figures.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
         "--plan {params.plan:q} {params.embedded} --output {output.together:q} --each {output.each:q} "
         "> {log:q} 2>&1"
 

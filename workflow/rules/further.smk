@@ -1,6 +1,6 @@
 """Datasets beside the paper's: embedded scans, and every subject's two scans cropped, with a picture."""
 
-from data_prep.further_dataset import further_dataset
+from data_prep.datasets.contract import further_dataset
 
 # What a file of data_prep/further_datasets/ says of where its scans lie is a pattern of files, hence a rule each.
 for name in PLAN.further:
@@ -13,7 +13,7 @@ for name in PLAN.further:
                 f"{ROOT}/raw/donors/{{maps}}.npz", maps=further_dataset(name).maps
             ),
             dataset=dataset_sources([name]),
-            source=module_sources("data_prep.embed_further"),
+            source=module_sources("data_prep.datasets.embed"),
         output:
             target=f"{ROOT}/raw/{{dataset}}/{further_dataset(name).target_file}",
             auxiliary=f"{ROOT}/raw/{{dataset}}/{further_dataset(name).auxiliary_file}",
@@ -36,7 +36,7 @@ for name in PLAN.further:
             spacing=DATASETS[name]["slice_spacing"],
             seed=PLAN.config["seed"],
         shell:
-            "python -m data_prep.embed_further --dataset {wildcards.dataset} --donors {params.donors:q} "
+            "python -m data_prep.datasets.embed --dataset {wildcards.dataset} --donors {params.donors:q} "
             "--index {params.index} --seed {params.seed} --matrix {params.matrix} --slices {params.slices} "
             "--slice-spacing {params.spacing} --output {params.folder:q} > {log:q} 2>&1"
 
@@ -47,7 +47,7 @@ rule align_further:
             PLAN.scan_inputs(wildcards.dataset, wildcards.subject).values()
         ),
         dataset=lambda wildcards: dataset_sources([wildcards.dataset]),
-        source=module_sources("data_prep.align_further"),
+        source=module_sources("data_prep.datasets.align"),
     output:
         slices=f"{ROOT}/aligned/{{dataset}}/{{subject}}.h5",
         record=f"{ROOT}/aligned/{{dataset}}/{{subject}}.json",
@@ -81,7 +81,7 @@ rule align_further:
         matrix=lambda wildcards: DATASETS[wildcards.dataset]["matrix"],
         slices=lambda wildcards: DATASETS[wildcards.dataset]["slices"],
     shell:
-        "python -m data_prep.align_further --dataset {wildcards.dataset} --target {params.target:q} "
+        "python -m data_prep.datasets.align --dataset {wildcards.dataset} --target {params.target:q} "
         "--auxiliary {params.auxiliary:q} --subject {wildcards.subject:q} --source {params.source} "
         "--matrix {params.matrix} --slices {params.slices} --bad-scans {resources.bad_scans} "
         "--output {params.folder:q} > {log:q} 2>&1"

@@ -42,7 +42,7 @@ rule registration_report:
             f"{ROOT}/aligned/ixi/{{subject}}.png", subject=SUBJECTS.get("ixi", [])
         ),
         truth=PLAN.brain_truth(),
-        source=module_sources("data_prep.registration_report"),
+        source=module_sources("data_prep.datasets.ixi.report"),
     output:
         table=f"{ROOT}/data/ixi/registration.csv",
         figure=report(
@@ -71,7 +71,7 @@ rule registration_report:
         ),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m data_prep.registration_report --aligned {params.aligned:q} --subjects {params.subjects:q} "
+        "python -m data_prep.datasets.ixi.report --aligned {params.aligned:q} --subjects {params.subjects:q} "
         "{params.truth} --output {params.folder:q} > {log:q} 2>&1"
 
 

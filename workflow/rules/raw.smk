@@ -4,7 +4,7 @@
 # Only for the target `fetch`: which subjects there are, and so the plan, is known when the scans are there.
 rule fetch_ixi:
     input:
-        source=module_sources("data_prep.fetch_ixi"),
+        source=module_sources("data_prep.datasets.ixi.fetch"),
     output:
         record=f"{ROOT}/raw/fetched_ixi.json",
     log:
@@ -16,14 +16,14 @@ rule fetch_ixi:
         archives=canonical(DATASETS.get("ixi", {}).get("archives")),
     shell:
         # A download of hours is watched: progress goes to the terminal too.
-        "python -m data_prep.fetch_ixi --root {params.folder:q} --archives {params.archives:q} "
+        "python -m data_prep.datasets.ixi.fetch --root {params.folder:q} --archives {params.archives:q} "
         "--record {output.record:q} 2>&1 | tee {log:q}"
 
 
 # One job per file of maps: estimating them takes half a minute each.
 rule fetch_donor:
     input:
-        source=module_sources("data_prep.donors"),
+        source=module_sources("data_prep.phantom.donors"),
     output:
         maps=f"{ROOT}/raw/donors/{{maps}}.npz",
         record=f"{ROOT}/raw/donors/{{maps}}.json",
@@ -38,14 +38,14 @@ rule fetch_donor:
     params:
         folder=subpath(output.record, parent=True),
     shell:
-        "python -m data_prep.donors --maps {wildcards.maps} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m data_prep.phantom.donors --maps {wildcards.maps} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule embedded_brain:
     input:
         donors=f"{ROOT}/raw/donors/brain_asym.npz",
         symmetric=f"{ROOT}/raw/donors/brain_sym.npz",
-        source=module_sources("data_prep.embedded_brain"),
+        source=module_sources("data_prep.datasets.ixi.embedded"),
     output:
         t1=f"{ROOT}/raw/ixi/IXI-T1/{{subject}}-T1.nii.gz",
         t2=f"{ROOT}/raw/ixi/IXI-T2/{{subject}}-T2.nii.gz",
@@ -66,7 +66,7 @@ rule embedded_brain:
         spacing=DATASETS.get("ixi", {}).get("slice_spacing"),
         seed=PLAN.config["seed"],
     shell:
-        "python -m data_prep.embedded_brain --donors {params.donors:q} --index {params.index} "
+        "python -m data_prep.datasets.ixi.embedded --donors {params.donors:q} --index {params.index} "
         "--seed {params.seed} --matrix {params.matrix} --slices {params.slices} "
         "--slice-spacing {params.spacing} --output {params.folder:q} > {log:q} 2>&1"
 
@@ -75,7 +75,7 @@ rule embedded_brain:
 rule embedded_knee:
     input:
         donor=f"{ROOT}/raw/donors/knee.npz",
-        source=module_sources("data_prep.embedded_knee"),
+        source=module_sources("data_prep.datasets.fastmri.embedded"),
     output:
         pd=f"{ROOT}/raw/fastmri/singlecoil_{{split}}/file{{pair}}0.h5",
         pdfs=f"{ROOT}/raw/fastmri/singlecoil_{{split}}/file{{pair}}1.h5",
@@ -97,7 +97,7 @@ rule embedded_knee:
         slices=DATASETS.get("fastmri", {}).get("acquired_slices"),
         seed=PLAN.config["seed"],
     shell:
-        "python -m data_prep.embedded_knee --donors {params.donors:q} --index {params.index} "
+        "python -m data_prep.datasets.fastmri.embedded --donors {params.donors:q} --index {params.index} "
         "--seed {params.seed} --split {wildcards.split} --matrix {params.matrix} "
         "--slices {params.slices} --output {params.folder:q} > {log:q} 2>&1"
 
@@ -105,7 +105,7 @@ rule embedded_knee:
 # So that the embedded folder is a complete example of the published form.
 rule embedded_pair_lists:
     input:
-        source=module_sources("data_prep.embedded_knee"),
+        source=module_sources("data_prep.datasets.fastmri.embedded"),
     output:
         train=f"{ROOT}/raw/fastmri/train_pairs.csv",
         val=f"{ROOT}/raw/fastmri/val_pairs.csv",
@@ -118,7 +118,7 @@ rule embedded_pair_lists:
         train=PLAN.pairs_in("train", "val"),
         val=PLAN.pairs_in("test"),
     shell:
-        "python -m data_prep.embedded_knee --pair-lists --train {params.train} --val {params.val} "
+        "python -m data_prep.datasets.fastmri.embedded --pair-lists --train {params.train} --val {params.val} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

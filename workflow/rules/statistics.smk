@@ -1,17 +1,54 @@
-"""Which differences are more than chance: tests, intervals and effect sizes, all tables in one job."""
+"""One tidy table of every metric of every run, and which differences are more than chance; no GPU from here on."""
+
+
+rule gather:
+    input:
+        metrics=expand(f"{ROOT}/runs/{{run.path}}/metrics.csv", run=RUNS),
+        source=module_sources("workflow.statistics.gather"),
+    output:
+        f"{ROOT}/metrics.parquet",
+    log:
+        f"{ROOT}/logs/gather.log",
+    conda:
+        "../../environment.yml"
+    params:
+        further=f"--further {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
+    shell:
+        "python -m workflow.statistics.gather {input.metrics:q} {params.further} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:
     input:
         metrics=f"{ROOT}/metrics.parquet",
         further=NAMING_SOURCES,
-        source=module_sources("workflow.significance"),
+        source=module_sources("workflow.statistics.significance"),
     output:
         expand(
             f"{ROOT}/statistics/{{kind}}_{{number}}.csv",
             kind=("table", "pairs"),
             number=PLAN.table_definitions,
         ),
+    log:
+        f"{ROOT}/logs/significance.log",
+    conda:
+        "../../environment.yml"
+    params:
+        definitions=canonical(list(PLAN.table_definitions.values())),
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "python -m workflow.statistics.significance --definitions {params.definitions:q} --metrics {input.metrics:q} "
+        "--output {params.folder:q} > {log:q} 2>&1"
+
+
+rule differences:
+    input:
+        metrics=f"{ROOT}/metrics.parquet",
+        statistics=expand(
+            f"{ROOT}/statistics/table_{{number}}.csv", number=PLAN.table_definitions
+        ),
+        further=NAMING_SOURCES,
+        source=module_sources("workflow.figures.differences"),
+    output:
         expand(f"{ROOT}/statistics/table_{{number}}.pdf", number=PLAN.table_definitions),
         [
             report(
@@ -23,12 +60,13 @@ rule significance:
             for number in PLAN.table_definitions
         ],
     log:
-        f"{ROOT}/logs/significance.log",
+        f"{ROOT}/logs/differences.log",
     conda:
         "../../environment.yml"
     params:
         definitions=canonical(list(PLAN.table_definitions.values())),
+        results=subpath(input.metrics, parent=True),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "python -m workflow.significance --definitions {params.definitions:q} --metrics {input.metrics:q} "
+        "python -m workflow.figures.differences --definitions {params.definitions:q} --results {params.results:q} "
         "--output {params.folder:q} > {log:q} 2>&1"

@@ -1,6 +1,6 @@
 """How far to believe the numbers: finished runs evaluated again under altered conditions, and their cost."""
 
-from workflow.trust_plan import FIGURES, TABLES, TrustPlan
+from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 
 TRUST = TrustPlan(PLAN)
 PROBED = f"{ROOT}/trust/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.csv"
@@ -14,7 +14,7 @@ rule lesion_labels:
             kind=("h5", "json"),
         ),
         truth=PLAN.brain_truth(),
-        source=module_sources("data_prep.lesion_labels"),
+        source=module_sources("data_prep.datasets.ixi.lesions"),
     output:
         TRUST.lesions,
     log:
@@ -26,7 +26,7 @@ rule lesion_labels:
         aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
         subjects=canonical(list(SUBJECTS.get("ixi", []))),
     shell:
-        "python -m data_prep.lesion_labels --scans {params.scans:q} --aligned {params.aligned:q} "
+        "python -m data_prep.datasets.ixi.lesions --scans {params.scans:q} --aligned {params.aligned:q} "
         "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
 
 
@@ -44,7 +44,7 @@ rule probe:
         others=lambda wildcards: TRUST.other_masks(TRUST.run_of(wildcards)),
         lesions=lambda wildcards: TRUST.lesion_file(TRUST.run_of(wildcards)),
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
-        source=module_sources("workflow.probe"),
+        source=module_sources("workflow.trust.probe"),
     output:
         PROBED,
     log:
@@ -74,14 +74,14 @@ rule probe:
         device=lambda wildcards: "auto" if PLAN.trained(wildcards.method) else "cpu",
     shell:
         "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
-        "python -m workflow.probe --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
+        "python -m workflow.trust.probe --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
         "{params.checkpoint} {params.options} {params.others} {params.lesions} --device {params.device} --output {output:q} > {log:q} 2>&1"
 
 
 rule gather_probes:
     input:
         scores=[TRUST.path(run) for run in TRUST.runs],
-        source=module_sources("workflow.gather_probes"),
+        source=module_sources("workflow.trust.gather"),
     output:
         f"{ROOT}/trust/probes.parquet",
     log:
@@ -89,7 +89,7 @@ rule gather_probes:
     conda:
         "../../environment.yml"
     shell:
-        "python -m workflow.gather_probes {input.scores:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.trust.gather {input.scores:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule trust_table:
@@ -110,7 +110,7 @@ rule trust_table:
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",
         ],
-        source=module_sources("workflow.trust_tables"),
+        source=module_sources("workflow.trust.tables"),
     output:
         multiext(f"{ROOT}/tables/trust_{{table}}_{{dataset}}", ".csv", ".md", ".tex"),
         page=report(
@@ -132,7 +132,7 @@ rule trust_table:
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m workflow.trust_tables --table {wildcards.table} --definition {params.definition:q} "
+        "python -m workflow.trust.tables --table {wildcards.table} --definition {params.definition:q} "
         "--results {params.results:q} --configuration {params.configuration} --output {params.folder:q} "
         "> {log:q} 2>&1"
 
@@ -140,7 +140,7 @@ rule trust_table:
 rule trust_figure:
     input:
         probes=rules.gather_probes.output,
-        source=module_sources("workflow.trust_figures"),
+        source=module_sources("workflow.trust.figures"),
     output:
         pdf=f"{ROOT}/figures/trust_{{figure}}_{{dataset}}.pdf",
         png=report(
@@ -160,7 +160,7 @@ rule trust_figure:
         definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
         folder=subpath(output.pdf, parent=True),
     shell:
-        "python -m workflow.trust_figures --figure {wildcards.figure} --definition {params.definition:q} "
+        "python -m workflow.trust.figures --figure {wildcards.figure} --definition {params.definition:q} "
         "--probes {input.probes:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -187,7 +187,7 @@ rule cost:
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",
         ],
-        source=module_sources("workflow.costs"),
+        source=module_sources("workflow.cost.measured"),
     output:
         multiext(f"{ROOT}/tables/cost_{{dataset}}", ".csv", ".md", ".tex"),
         f"{ROOT}/figures/cost_{{dataset}}.pdf",
@@ -212,7 +212,7 @@ rule cost:
         results=subpath(input.metrics, parent=True),
         configuration=config_sha256(PLAN.config),
     shell:
-        "python -m workflow.costs --definition {params.definition:q} --results {params.results:q} "
+        "python -m workflow.cost.measured --definition {params.definition:q} --results {params.results:q} "
         "--configuration {params.configuration} > {log:q} 2>&1"
 
 

@@ -61,7 +61,7 @@
 
   const FACTOR = 1.25; // of one step of zooming
 
-  /** Turn what workflow.viewer.pack writes into fractions of a maximum: {height, width, values}. */
+  /** Turn what workflow.page.viewer.pack writes into fractions of a maximum: {height, width, values}. */
   async function unpack(packed) {
     const bytes = Uint8Array.from(atob(packed.data), (character) => character.charCodeAt(0));
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));

@@ -1,0 +1,1 @@
+"""Finding entries by existing, and checks that report and go on."""

@@ -1,0 +1,45 @@
+"""Finding what a package holds: one entry in each of its files or folders, known by existing."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from data_prep.errors import BadInput
+
+Entry = TypeVar("Entry")
+
+
+def entries_of(
+    package: ModuleType, constant: str, kind: type[Entry], key: str, guide: str, file: str = ""
+) -> dict[str, tuple[str, Entry]]:
+    """Return every entry of a package with its module, by key, sorted.
+
+    Args:
+        package: whose files are looked at; those that begin with ``_`` are not.
+        constant: name under which each file defines its entry.
+        kind: class of the entries.
+        key: their attribute that tells them apart.
+        guide: page that says how to write such an entry.
+        file: where each entry is a folder, the file in it that defines the entry, such as ``dataset.py``.
+
+    Raises:
+        BadInput: a file defines no entry, or one whose key another has; the message names the file.
+    """
+    found: dict[str, tuple[str, Entry]] = {}
+    places = [Path(place) for place in package.__path__]
+    pattern = f"[!_]*/{file}" if file else "[!_]*.py"
+    files = [(path.relative_to(place), path) for place in places for path in place.glob(pattern)]
+    for inner, path in sorted(files):
+        module = ".".join((package.__name__, *inner.with_suffix("").parts))
+        try:
+            entry = getattr(importlib.import_module(module), constant, None)
+        except BadInput as error:
+            raise BadInput(f"{path}: {error}") from error
+        if not isinstance(entry, kind):
+            raise BadInput(f"{path}: {constant} is no {kind.__name__}; define one ({guide})")
+        name = getattr(entry, key)
+        if name in found:
+            raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")
+        found[name] = module, entry
+    return dict(sorted(found.items()))

@@ -1,0 +1,1 @@
+"""fastMRI: knees with PD and PD with fat suppression, as k-space."""

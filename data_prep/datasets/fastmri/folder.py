@@ -1,0 +1,131 @@
+"""Whether a folder of fastMRI can be used, from the files' headers and attributes alone.
+
+The same functions decide here and in the step ``align``, so that what is excluded here is excluded there.
+Only values that are NaN or that do not give the stored reconstruction, and a registration that fails, cannot
+be foreseen; ``deep`` foresees the first two.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.datasets.contract import PUBLISHED
+from data_prep.datasets.fastmri.pairs import (
+    PairEntry,
+    check_pair,
+    check_splits,
+    paired_slices,
+    read_pair_list,
+)
+from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
+from data_prep.datasets.folder import Finding
+from data_prep.errors import BadInput
+
+PUBLISHED_FILES = {"train": 973, "val": 199}
+# Under these names the lists are found beside the folders of scans, if no others are given.
+LIST_NAMES = ("singlecoil_{}_split_less.csv", "{}_pairs.csv")
+
+
+def findings(
+    folder: Path, train_pairs: Path | None = None, val_pairs: Path | None = None, deep: bool = False
+) -> list[Finding]:
+    """Return one finding for each pair of the lists; without lists, one for each file.
+
+    Args:
+        folder: as ``datasets.fastmri.root``, with ``singlecoil_train`` and ``singlecoil_val``.
+        train_pairs: list of training pairs; None: one of ``LIST_NAMES`` in the folder, if it is there.
+        val_pairs: list of validation pairs, likewise.
+        deep: read every slice too, as the step ``align`` does.
+
+    Raises:
+        BadInput: there is no scan here, or a list is broken, or a file is in both.
+    """
+    if not any(_files(folder, split) for split in PUBLISHED_FILES):
+        raise BadInput(
+            f"{folder}: no scan with a name like singlecoil_train/file1000685.h5 here; point it at the "
+            "folder that holds singlecoil_train and singlecoil_val"
+        )
+    given = {"train": train_pairs or _list_in(folder, "train"), "val": val_pairs or _list_in(folder, "val")}
+    lists = {split: read_pair_list(path) for split, path in given.items() if path is not None}
+    if not lists:
+        return [_single(folder, path, deep) for split in PUBLISHED_FILES for path in _files(folder, split)]
+    check_splits(lists)
+    people: dict[str, tuple[str, str]] = {}
+    return [
+        _pair(folder, split, entry, deep, people) for split, entries in lists.items() for entry in entries
+    ]
+
+
+def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
+    """Count files, pairs and the slices that pairs share, each beside the published number."""
+    status = Counter(finding.status for finding in found)
+    said = {
+        f"files in singlecoil_{split}": f"{len(_files(folder, split))} ({published} published)"
+        for split, published in PUBLISHED_FILES.items()
+    }
+    paired = [finding for finding in found if len(finding.files) == 2]
+    for split, (pairs, slices) in PUBLISHED["fastmri"].items():
+        here = [finding for finding in paired if finding.files[0].startswith(f"singlecoil_{split}/")]
+        shared = sum(
+            min(open_scan(folder / name).slices for name in finding.files)
+            for finding in here
+            if finding.status != "excluded"
+        )
+        if paired:
+            said[f"pairs of {split}"] = f"{len(here)} ({pairs} published)"
+            said[f"slices of usable pairs of {split}"] = f"{shared} ({slices} published)"
+    if not paired:
+        said["pairs"] = "unknown without pair lists"
+    return said | {name: str(status[name]) for name in ("ok", "suspicious", "excluded")}
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    # Copies made on other systems carry hidden twins (._file...) that are no scans.
+    return sorted((folder / f"singlecoil_{split}").glob("file*.h5"))
+
+
+def _list_in(folder: Path, split: str) -> Path | None:
+    return next((path for name in LIST_NAMES if (path := folder / name.format(split)).is_file()), None)
+
+
+def _single(folder: Path, path: Path, deep: bool) -> Finding:
+    files = (path.relative_to(folder).as_posix(),)
+    try:
+        scan = open_scan(path)
+        if deep:
+            _read(scan, scan.slices)
+    except BadInput as error:
+        return Finding(path.stem, "excluded", str(error), files)
+    return _judged(path.stem, remarks(scan), files)
+
+
+def _pair(
+    folder: Path, split: str, entry: PairEntry, deep: bool, people: dict[str, tuple[str, str]]
+) -> Finding:
+    """Check a pair; ``people`` holds where each person was met first, and is added to."""
+    files = tuple(f"singlecoil_{split}/{stem}.h5" for stem in (entry.pdfs, entry.pd))
+    try:
+        pdfs, pd = (open_scan(folder / name) for name in files)
+        check_pair(pd, pdfs)
+        if deep:
+            for scan in (pdfs, pd):
+                _read(scan, paired_slices(pd, pdfs)[1])
+        for scan in (pdfs, pd):
+            other, where = people.setdefault(scan.patient_id, (split, scan.path.name))
+            if other != split:
+                raise BadInput(
+                    f"{scan.path}: its person (patient_id {scan.patient_id}) is in the other list too, with "
+                    f"{where}, which the run refuses; remove one of the two pairs from its list"
+                )
+    except BadInput as error:
+        return Finding(entry.pdfs, "excluded", str(error), files)
+    return _judged(entry.pdfs, [*remarks(pdfs), *remarks(pd)], files)
+
+
+def _read(scan: Scan, slices: int) -> None:
+    for index in range(slices):
+        read_images(scan, index, index + 1)
+
+
+def _judged(subject: str, said: Sequence[str], files: tuple[str, ...]) -> Finding:
+    return Finding(subject, "suspicious" if said else "ok", "; ".join(said), files)

@@ -1,0 +1,335 @@
+"""fastMRI single-coil knee files exactly as published: checks, header, complex images, pair lists."""
+
+import math
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.errors import BadInput
+from data_prep.fourier import ifft2c
+from data_prep.io import hdf5
+
+NAMESPACE = "http://www.ismrm.org/ISMRMRD"
+PD, PDFS = "CORPD_FBK", "CORPDFS_FBK"
+
+# |crop| against the stored reconstruction, relative to the slice's maximum: both are float32 transforms of
+# a quarter of a million samples, which differ by a few 1e-6.
+_RECONSTRUCTION_TOLERANCE = 1e-5
+# Two scans with fields of view further apart than this do not share a pixel grid: 0.8 pixels at the edge.
+FIELD_OF_VIEW_TOLERANCE = 0.005
+# Published volumes have up to 50 or so. A damaged number must not become a request for all memory.
+_MOST_SLICES = 1000
+_LONGEST_HEADER = 2**20  # bytes; published ones have some 10,000
+_LARGEST_WHOLE = 2**20  # of matrix sizes and encoding steps
+DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the ISMRMRD header says about geometry; x is the readout (rows), y the phase encoding (columns).
+
+    Attributes:
+        encoded_matrix: (x, y) of k-space.
+        recon_matrix: (x, y) of the reconstructed image.
+        encoded_field_of_view: (x, y) in mm.
+        recon_field_of_view: (x, y) in mm.
+        padding_left: first acquired column of k-space; those before are zeros.
+        padding_right: one past the last acquired column.
+    """
+
+    encoded_matrix: tuple[int, int]
+    recon_matrix: tuple[int, int]
+    encoded_field_of_view: tuple[float, float]
+    recon_field_of_view: tuple[float, float]
+    padding_left: int
+    padding_right: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One file, checked except for its arrays' values.
+
+    Attributes:
+        path: the file.
+        acquisition: ``CORPD_FBK`` (PD) or ``CORPDFS_FBK`` (PD with fat suppression).
+        patient_id: as published.
+        header: geometry.
+        slices: number of slices.
+        matrix: (rows, columns) of k-space as stored.
+    """
+
+    path: Path
+    acquisition: str
+    patient_id: str
+    header: Header
+    slices: int
+    matrix: tuple[int, int]
+
+
+def parse_header(xml: bytes, path: Path) -> Header:
+    """Read the geometry from an ISMRMRD header.
+
+    Args:
+        xml: the content of ``ismrmrd_header``.
+        path: the file it comes from, for messages.
+
+    Raises:
+        BadInput: not XML, a document type declaration (the way to entities), or a field that is missing, no
+            number or inconsistent.
+    """
+    if len(xml) > _LONGEST_HEADER:
+        raise BadInput(
+            f"{path}: ismrmrd_header has {len(xml)} bytes, more than any scanner writes; download the file "
+            "again"
+        )
+    try:
+        text = xml.decode("utf-8").strip()
+        # Entities can only be declared in a document type; a scanner writes none.
+        if "<!DOCTYPE" in text:
+            raise BadInput(
+                f"{path}: ismrmrd_header declares a document type, which is refused because entities can "
+                "harm; replace the file by the published one"
+            )
+        root = ElementTree.fromstring(text)
+    except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
+        raise BadInput(f"{path}: ismrmrd_header is not XML ({error}); download the file again") from error
+    read = _HeaderReader(root, path)
+    encoded = (read.whole("encodedSpace/matrixSize/x"), read.whole("encodedSpace/matrixSize/y"))
+    limits = "encodingLimits/kspace_encoding_step_1"
+    left = encoded[1] // 2 - read.whole(f"{limits}/center")
+    right = left + read.whole(f"{limits}/maximum") + 1
+    if not 0 <= left < right <= encoded[1]:
+        raise BadInput(
+            f"{path}: ismrmrd_header puts the acquired columns at {left}:{right}, outside its encoded matrix "
+            f"of {encoded[1]} columns; download the file again"
+        )
+    return Header(
+        encoded_matrix=encoded,
+        recon_matrix=(read.whole("reconSpace/matrixSize/x"), read.whole("reconSpace/matrixSize/y")),
+        encoded_field_of_view=(
+            read.positive("encodedSpace/fieldOfView_mm/x"),
+            read.positive("encodedSpace/fieldOfView_mm/y"),
+        ),
+        recon_field_of_view=(
+            read.positive("reconSpace/fieldOfView_mm/x"),
+            read.positive("reconSpace/fieldOfView_mm/y"),
+        ),
+        padding_left=left,
+        padding_right=right,
+    )
+
+
+class _HeaderReader:
+    """Numbers below the first ``encoding`` element, or a sentence that names the field."""
+
+    def __init__(self, root: ElementTree.Element, path: Path) -> None:
+        self._root = root
+        self._path = path
+
+    def positive(self, field: str) -> float:
+        steps = ["encoding", *field.split("/")]
+        text = self._root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
+        if text is None:
+            raise self._broken(field, "is missing")
+        # float() alone also takes underscores and other scripts' digits.
+        if not DECIMAL.fullmatch(text):
+            raise self._broken(field, f"is {text[:40]!r}, not a number")
+        value = float(text)
+        if not (math.isfinite(value) and value > 0):
+            raise self._broken(field, f"is {text}, not a positive number")
+        return value
+
+    def whole(self, field: str) -> int:
+        value = self.positive(field)
+        if value != int(value) or value > _LARGEST_WHOLE:
+            raise self._broken(field, f"is {value:g}, not a whole number of that kind")
+        return int(value)
+
+    def _broken(self, field: str, what: str) -> BadInput:
+        return BadInput(
+            f"{self._path}: field encoding/{field} of ismrmrd_header {what}; the file is not as published, "
+            "download it again"
+        )
+
+
+def open_scan(path: Path) -> Scan:
+    """Check a file's datasets, attributes and header, without reading its k-space.
+
+    Raises:
+        BadInput: the file is missing, truncated or not of the published form.
+    """
+    with _opened(path) as file:
+        kspace = _dataset(file, path, "kspace", np.dtype(np.complex64))
+        if "mask" in file:
+            raise BadInput(
+                f"{path}: it holds a `mask`, as the files of the published test set do, so its k-space is "
+                "undersampled; use files of singlecoil_train and singlecoil_val"
+            )
+        reconstruction = _dataset(file, path, "reconstruction_esc", np.dtype(np.float32))
+        xml = _header_text(file, path)
+        acquisition, patient = (_attribute(file, path, name) for name in ("acquisition", "patient_id"))
+        slices, *matrix = kspace.shape
+        stored = reconstruction.shape
+    header = parse_header(xml, path)
+    if acquisition not in (PD, PDFS):
+        raise BadInput(
+            f"{path}: attribute acquisition is {acquisition[:40]!r}, neither {PD} nor {PDFS}; remove its "
+            "pair from the list"
+        )
+    crop = (slices, *header.recon_matrix)
+    if stored != crop:
+        raise BadInput(
+            f"{path}: dataset reconstruction_esc has shape {stored}, not {crop} as k-space and header say; "
+            "download the file again"
+        )
+    if any(have < want for have, want in zip(matrix, header.recon_matrix, strict=True)):
+        raise BadInput(
+            f"{path}: dataset kspace {(slices, *matrix)} is smaller than the reconstructed matrix "
+            f"{header.recon_matrix} of its header; remove its pair from the list"
+        )
+    return Scan(path, acquisition, patient, header, slices, (matrix[0], matrix[1]))
+
+
+def remarks(scan: Scan) -> list[str]:
+    """Return what is unusual about a scan that can be used: a person should look at it.
+
+    Nothing here changes an image, which comes from all of the stored k-space; but each says that the header
+    does not describe these data, and the field of view by which scans are paired comes from the header.
+    """
+    header, found = scan.header, []
+    if scan.matrix != header.encoded_matrix:
+        found.append(
+            f"{scan.path.name}: k-space is {scan.matrix[0]} x {scan.matrix[1]}, the header encodes "
+            f"{header.encoded_matrix[0]} x {header.encoded_matrix[1]}"
+        )
+    for axis, encoded, matrix, recon, size in zip(
+        ("rows", "columns"),
+        header.encoded_field_of_view,
+        header.encoded_matrix,
+        header.recon_field_of_view,
+        header.recon_matrix,
+        strict=True,
+    ):
+        # A crop leaves the pixel as it is.
+        if abs(encoded / matrix - recon / size) > FIELD_OF_VIEW_TOLERANCE * recon / size:
+            found.append(
+                f"{scan.path.name}: pixels along {axis} are {encoded / matrix:.4g} mm by the encoded space, "
+                f"{recon / size:.4g} mm by the reconstructed one"
+            )
+    return found
+
+
+def signal_in_padding(scan: Scan, start: int, stop: int) -> list[str]:
+    """Return a remark if k-space columns that the header calls never acquired hold a signal.
+
+    Args:
+        scan: from ``open_scan``.
+        start: first slice.
+        stop: one past the last slice.
+
+    Raises:
+        BadInput: the file is damaged.
+    """
+    left, right = scan.header.padding_left, scan.header.padding_right
+    if scan.matrix[1] != scan.header.encoded_matrix[1]:
+        return []
+    with _opened(scan.path) as file:
+        kspace = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
+        outside = (kspace[start:stop, :, :left], kspace[start:stop, :, right:])
+    if not any(columns.any() for columns in outside):
+        return []
+    return [f"{scan.path.name}: k-space columns outside {left}:{right}, never acquired, are not zero"]
+
+
+def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
+    """Return complex images of the slices ``start`` to ``stop``: inverse FFT of all k-space, centre-cropped.
+
+    Args:
+        scan: from ``open_scan``.
+        start: first slice.
+        stop: one past the last slice.
+
+    Returns:
+        complex64 (slices, rows, columns) in scanner units, of the header's reconstructed matrix.
+
+    Raises:
+        BadInput: k-space holds NaN or infinite values or no signal, or the images' magnitude is not the
+            stored ``reconstruction_esc``.
+    """
+    images = np.empty((stop - start, *scan.header.recon_matrix), dtype=np.complex64)
+    with _opened(scan.path) as file:
+        data = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
+        reconstruction = _dataset(file, scan.path, "reconstruction_esc", np.dtype(np.float32))
+        for index in range(start, stop):
+            kspace = data[index]
+            if not np.isfinite(kspace).all():
+                raise BadInput(
+                    f"{scan.path}: dataset kspace, slice {index}, holds NaN or infinite values; download the "
+                    "file again or remove its pair from the list"
+                )
+            image = centre_crop(ifft2c(kspace), scan.header.recon_matrix)
+            stored = reconstruction[index]
+            # Written so that a NaN in the stored image fails too.
+            if not np.abs(np.abs(image) - stored).max() <= _RECONSTRUCTION_TOLERANCE * np.abs(image).max():
+                raise BadInput(
+                    f"{scan.path}: dataset reconstruction_esc, slice {index}, is not the magnitude of the "
+                    "cropped inverse transform of kspace; download the file again"
+                )
+            images[index - start] = image
+    if not images.any():
+        raise BadInput(
+            f"{scan.path}: dataset kspace is zero in all chosen slices; remove its pair from the list"
+        )
+    return images
+
+
+def centre_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
+    """Crop the last two axes to ``size`` (rows, columns) about the centre."""
+    top, left = ((have - want) // 2 for have, want in zip(image.shape[-2:], size, strict=True))
+    return image[..., top : top + size[0], left : left + size[1]]
+
+
+def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+    return hdf5.opened(path, "check the data folder and the pair list", "download it again")
+
+
+def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
+    data = hdf5.dataset(file, name)
+    if data is None:
+        raise BadInput(f"{path}: dataset {name} is missing; the file is not as published, download it again")
+    if data.dtype != dtype or data.ndim != 3 or 0 in data.shape:
+        raise BadInput(
+            f"{path}: dataset {name} is {data.dtype} of shape {data.shape}, not {dtype} (slices, rows, "
+            "columns); use the single-coil files as published"
+        )
+    if hdf5.too_large(data) or len(data) > _MOST_SLICES:
+        raise BadInput(
+            f"{path}: dataset {name} of shape {data.shape} is larger than any knee scan; download it again"
+        )
+    return data
+
+
+def _header_text(file: h5py.File, path: Path) -> bytes:
+    data = hdf5.dataset(file, "ismrmrd_header")
+    text = data[()] if data is not None and data.shape == () else None
+    if not isinstance(text, bytes):
+        raise BadInput(
+            f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, "
+            "download it again"
+        )
+    return text
+
+
+def _attribute(file: h5py.File, path: Path, name: str) -> str:
+    value = hdf5.text(file.attrs.get(name))
+    if not value:
+        raise BadInput(
+            f"{path}: attribute {name} (text) is missing; the file is not as published, download it again"
+        )
+    return value

@@ -1,0 +1,1 @@
+"""IXI: brains with T1 and T2."""

@@ -1,0 +1,401 @@
+"""IXI's two archives: downloaded, resumed where they broke off, verified, unpacked; or what is there, used.
+
+``python -m data_prep.datasets.ixi.fetch --root IXI`` leaves ``IXI/IXI-T1/`` and ``IXI/IXI-T2/``. A folder that is
+already there is not touched. A download that breaks off stays as ``.IXI-T1.tar.part`` and goes on from there
+at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one, and the
+folder appears under its name only when it is complete; the downloaded archive is removed then.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import tarfile
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from filelock import FileLock
+
+from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, parse_scan_name
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+
+# As the IXI page of brain-development.org links them (over https here); the checksums are those that other
+# projects publish for the same addresses.
+ARCHIVES = {
+    "T1": {
+        "url": "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T1.tar",
+        "md5": "34901a0593b41dd19c1a1f746eac2d58",
+    },
+    "T2": {
+        "url": "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T2.tar",
+        "md5": "e3140d78730ecdd32ba92da48c0a9aaa",
+    },
+}
+_BLOCK = 1 << 20
+# A server may wait this long between two packets, but must bring a window's bytes within a window.
+_TIMEOUT, _WINDOW, _LEAST_PER_WINDOW = 60.0, 60.0, 60_000
+_ATTEMPTS, _BARREN, _LONGEST_PAUSE = 20, 5, 30.0
+# Statuses that another attempt may mend.
+_PASSING = {408, 425, 429, 500, 502, 503, 504}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to bear with a server.
+
+    Attributes:
+        timeout: seconds without any byte, after which an attempt ends.
+        window: seconds in which ``least`` bytes must arrive.
+        least: bytes.
+        attempts: in all, for one archive in one run.
+        barren: attempts in a row that bring nothing.
+        pause: longest wait between two attempts, in seconds; the first is 1 s, or this if it is shorter.
+    """
+
+    timeout: float = _TIMEOUT
+    window: float = _WINDOW
+    least: int = _LEAST_PER_WINDOW
+    attempts: int = _ATTEMPTS
+    barren: int = _BARREN
+    pause: float = _LONGEST_PAUSE
+
+
+class _Broken(Exception):
+    """An attempt that ended early; another may go on from there."""
+
+
+# Called with the bytes that are there and the size, if known.
+Watch = Callable[[int, int | None], None]
+
+
+def fetch(root: Path, archives: Mapping[str, Mapping[str, str]], patience: Patience) -> dict[str, Any]:
+    """Make ``root`` hold ``IXI-T1`` and ``IXI-T2``; processes that ask at the same time wait for each other.
+
+    Args:
+        root: folder; made if it is missing.
+        archives: per modality ``url`` and ``md5``, as ``ARCHIVES``.
+        patience: with the server.
+
+    Returns:
+        Per modality, where its scans came from and how many there are.
+
+    Raises:
+        BadInput: the download failed, a checksum is wrong, or an archive holds what it must not.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / ".fetch.lock"):
+        return {
+            modality: _fetch_one(root / f"IXI-{modality}", modality, archives[modality], patience)
+            for modality in MODALITIES
+        }
+
+
+def _fetch_one(folder: Path, modality: str, source: Mapping[str, str], patience: Patience) -> dict[str, Any]:
+    url, md5 = source["url"], source["md5"]
+    if folder.is_dir():
+        scans = sum(path.name.endswith(SUFFIXES) for path in folder.iterdir())
+        print(f"{folder}: already there, {scans} scans", flush=True)
+        return {"from": "the folder that was there", "scans": scans}
+    own = folder.with_name(f"{folder.name}.tar")
+    part = folder.with_name(f".{folder.name}.tar.part")
+    if own.is_file():
+        if (found := _md5(own)) != md5:
+            raise BadInput(
+                f"{own}: its MD5 is {found}, expected {md5}; download it again, or remove it to have it "
+                f"downloaded from {url}"
+            )
+        scans = unpack(own, folder, modality)
+    else:
+        with _display(own.name) as watch:
+            download(url, md5, part, patience, watch)
+        scans = unpack(part, folder, modality)
+        part.unlink()
+    print(f"{folder}: {scans} scans", flush=True)
+    return {"from": own.name if own.is_file() else url, "md5": md5, "scans": scans}
+
+
+def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -> None:
+    """Bring ``part`` to its full size and verify it.
+
+    Args:
+        url: http or https.
+        md5: expected checksum, hexadecimal.
+        part: file to write; what it holds of an earlier attempt is kept and continued.
+        patience: with the server.
+        watch: told of progress.
+
+    Raises:
+        BadInput: the server refuses, fails too often, or its file has another checksum; in the last case
+            ``part`` is removed.
+    """
+    if part.is_file():
+        # It may be complete: a run can end between download and unpacking.
+        if _md5(part) == md5:
+            return
+        _bring(url, part, patience, watch)
+        if _md5(part) == md5:
+            return
+        # The beginning may be of another file, or spoilt on this disk.
+        print(f"{url}: what was here of it did not fit; starting anew", flush=True)
+        part.unlink()
+    _bring(url, part, patience, watch)
+    if (found := _md5(part)) != md5:
+        part.unlink()
+        raise BadInput(
+            f"{url}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and the "
+            "checksum in datasets.ixi.archives"
+        )
+
+
+def _bring(url: str, part: Path, patience: Patience, watch: Watch) -> None:
+    barren = 0
+    for attempt in range(1, patience.attempts + 1):
+        before = _size(part)
+        try:
+            return _attempt(url, part, patience, watch)
+        except _Broken as error:
+            reason = f"{error}, {_size(part) / 1e6:.1f} MB are here"
+        print(f"{url}: {reason} (attempt {attempt} of {patience.attempts})", flush=True)
+        barren = 0 if _size(part) > before else barren + 1
+        if barren == patience.barren or attempt == patience.attempts:
+            break
+        time.sleep(min(patience.pause, 2.0 ** min(attempt - 1, 10)))
+    raise BadInput(
+        f"{url}: gave up after {attempt} attempts ({reason}); check the network and run again, it goes on "
+        "from there"
+    )
+
+
+def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
+    """Append what is missing of ``part``; returns when it is complete."""
+    # Imported here, because a folder that is there needs no network.
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    have = _size(part)
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=patience.timeout) as answer:
+            extent = _extent(answer.status_code, answer.headers, have, url)
+            if extent is None:
+                part.unlink(missing_ok=True)
+                raise _Broken("the server sends another part than was asked for")
+            _receive(answer.raw, part, *extent, patience, watch)
+    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
+        raise _wrong_address(url, "is no address of the web") from error
+    except requests.exceptions.MissingSchema as error:
+        raise _wrong_address(url, "does not begin with https:// or http://") from error
+    except requests.exceptions.Timeout as error:
+        raise _Broken(f"no answer within {patience.timeout:g} s") from error
+    except requests.exceptions.RequestException as error:
+        raise _Broken("the server cannot be reached") from error
+    except HTTPError as error:
+        raise _Broken("the connection broke off") from error
+
+
+def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tuple[int, int | None] | None:
+    """Return the first byte that the answer brings and the whole file's size; None if it brings no use."""
+    if status == 200:
+        # Also of a server that ignores Range: all over again.
+        length = headers.get("Content-Length", "")
+        return 0, int(length) if length.isdecimal() else None
+    if status == 206:
+        given = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+        if given is None or int(given[1]) != have:
+            return None
+        return have, int(given[2]) if given[2].isdecimal() else None
+    if status == 416:
+        # No such part: more is here than the server has.
+        return None
+    if status in _PASSING:
+        raise _Broken(f"the server answers {status}")
+    raise _wrong_address(url, f"is answered with {status}")
+
+
+def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Patience, watch: Watch) -> None:
+    if size is not None and (free := shutil.disk_usage(part.parent).free) < 2 * size - start:
+        raise BadInput(
+            f"{part.parent}: {free / 1e9:.1f} GB are free, but {(2 * size - start) / 1e9:.1f} GB are needed "
+            "to download and unpack; make room or choose another datasets.ixi.root"
+        )
+    have, counted, since = start, 0, time.monotonic()
+    with part.open("r+b" if start else "wb") as file:
+        file.seek(start)
+        # As packets arrive: a full block of a slow server could take for ever.
+        while block := stream.read1(_BLOCK, decode_content=False):
+            try:
+                file.write(block)
+            except OSError as error:
+                # Writing to an open file names none.
+                error.filename = str(part)
+                raise
+            have += len(block)
+            counted += len(block)
+            watch(have, size)
+            if time.monotonic() - since > patience.window:
+                if counted < patience.least:
+                    raise _Broken(f"only {counted} bytes came in {patience.window:g} s")
+                counted, since = 0, time.monotonic()
+    if size is not None and have != size:
+        raise _Broken("the connection broke off")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        # Against accidents and mix-ups; no other checksum of these files is published.
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _wrong_address(url: str, what: str) -> BadInput:
+    return BadInput(f"{url}: the address {what}; correct it in datasets.ixi.archives")
+
+
+def unpack(archive: Path, folder: Path, modality: str) -> int:
+    """Unpack a modality's scans into ``folder``, which appears only when it is complete.
+
+    Returns:
+        Number of scans; files that are no scans are passed over.
+
+    Raises:
+        BadInput: the archive is broken, holds no scan or one twice, or a member would leave the folder or is
+            no plain file; nothing is left of it then.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    # Of a run that was killed.
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir()
+        with tarfile.open(archive) as tar:
+            names = [_extract(tar, member, partial, modality) for member in tar]
+        scans = [name for name in names if name]
+        if not scans:
+            raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
+        partial.replace(folder)
+        return len(scans)
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise _unfit(archive, f"it cannot be unpacked ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, modality: str) -> str | None:
+    """Unpack one member flatly into ``folder``; returns its name, or None if it is passed over."""
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise _unfit(Path(str(tar.name)), f"member {member.name} would be written outside the folder")
+    if not (member.isfile() or member.isdir()):
+        raise _unfit(Path(str(tar.name)), f"member {member.name} is a link or a device and no file")
+    if member.isdir() or not is_scan(path.name, modality):
+        return None
+    if (folder / path.name).exists():
+        raise _unfit(Path(str(tar.name)), f"it holds {path.name} twice")
+    source = tar.extractfile(member)
+    assert source is not None, "a plain file has content"
+    with source, (folder / path.name).open("xb") as target:
+        shutil.copyfileobj(source, target)
+    return path.name
+
+
+def is_scan(name: str, modality: str) -> bool:
+    """Tell whether a file name is that of a scan of this modality."""
+    try:
+        return parse_scan_name(name).modality == modality
+    except BadInput:
+        return False
+
+
+def _unfit(archive: Path, what: str) -> BadInput:
+    return BadInput(
+        f"{archive}: {what}; nothing was unpacked, check the address and the checksum in "
+        "datasets.ixi.archives"
+    )
+
+
+@contextmanager
+def _display(name: str) -> Iterator[Watch]:
+    """Show progress: a bar in a terminal, a line for every tenth in a log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    if console.is_terminal:
+        columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+        with Progress(f"{name}", *columns, console=console) as bar:
+            task = bar.add_task(name, total=None)
+            yield lambda have, size: bar.update(task, completed=have, total=size)
+        return
+    shown = -1
+
+    def line(have: int, size: int | None) -> None:
+        nonlocal shown
+        tenth = 10 * have // size if size else have // 500_000_000
+        if tenth != shown:
+            shown = tenth
+            print(
+                f"{name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB"
+                if size
+                else f"{name}: {have / 1e6:.0f} MB",
+                flush=True,
+            )
+
+    yield line
+
+
+def parse_archives(text: str) -> dict[str, dict[str, str]]:
+    """Read the JSON object of ``--archives``.
+
+    Raises:
+        BadInput: it is not of the form of ``ARCHIVES``.
+    """
+    try:
+        given = json.loads(text)
+        return {
+            modality: {key: str(given[modality][key]) for key in ("url", "md5")} for modality in MODALITIES
+        }
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadInput(
+            '--archives: must be a JSON object such as {"T1": {"url": "https://...", "md5": "..."}, '
+            '"T2": ...}'
+        ) from error
+
+
+def main() -> None:
+    """Download, verify and unpack what is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.datasets.ixi.fetch",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument("--root", type=Path, required=True, help="folder for IXI-T1 and IXI-T2")
+    parser.add_argument(
+        "--archives",
+        default=json.dumps(ARCHIVES),
+        help="addresses and MD5 as JSON (default: the published ones)",
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=_TIMEOUT, help="seconds without a byte (default: 60)"
+    )
+    parser.add_argument("--attempts", type=int, default=_ATTEMPTS, help="for each archive (default: 20)")
+    parser.add_argument("--record", type=Path, help="JSON file to write: what came from where")
+    options = parser.parse_args()
+    patience = Patience(timeout=options.timeout, attempts=options.attempts)
+    record = fetch(options.root, parse_archives(options.archives), patience)
+    if options.record:
+        with replacing(options.record) as temporary:
+            text = json.dumps({"root": str(options.root)} | record, indent=1, sort_keys=True)
+            temporary.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,88 @@
+"""The lesions of embedded brains, brought onto the slices of their aligned T2 scans.
+
+``python -m data_prep.datasets.ixi.lesions --scans results/X/raw/ixi --aligned results/X/aligned/ixi
+--subjects '["IXI900-Guys-1720"]' --output FILE.h5`` writes, for each subject that was aligned, a dataset of
+lesion numbers uint8 (slice, height, width) whose attribute ``radius_mm`` holds the radius of each number,
+from 1. Methods never see it: only the probing of finished runs reads it.
+"""
+
+import argparse
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.datasets.record import parse_subjects, read_record
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+from data_prep.io.json_files import read_json
+from data_prep.volumes import Volume, central, load_volume, to_axial
+
+
+def cropped(volume: Volume, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Reorder and crop a volume on the T2 grid as the alignment does its target: (slice, height, width).
+
+    Args:
+        volume: on the grid of the T2 scan as stored.
+        shape: wanted (slice, height, width).
+    """
+    return np.ascontiguousarray(central(to_axial(volume), (shape[2], shape[1], shape[0])).data.T)
+
+
+def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.uint8], list[float]]:
+    """Return a subject's lesion numbers (slice, height, width) and the radius in mm of each, from number 1.
+
+    Raises:
+        BadInput: a file is missing, or the T2 scan, cropped alike, is not the aligned target: then the
+            numbers would lie elsewhere than the lesions.
+    """
+    import nibabel
+
+    scan = scans / "IXI-T2" / f"{subject}-T2.nii.gz"
+    truth = scans / "truth" / f"{subject}.truth.json"
+    labels = scans / "truth" / f"{subject}.lesions.nii.gz"
+    for path in (truth, labels):
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; only embedded brains have known lesions: make them again")
+    stored = aligned / f"{subject}.h5"
+    with h5py.File(stored) as file:
+        target = file["target"][()]
+    shape = (target.shape[0], target.shape[1], target.shape[2])
+    volume = load_volume(scan)
+    if not np.array_equal(cropped(volume, shape), target):
+        raise BadInput(
+            f"{stored}: target is not the scan {scan.name} cropped to {shape}; delete it and align again"
+        )
+    # Not load_volume, which refuses a volume of zeros: a subject may have no lesion on the grid.
+    numbers = np.asanyarray(nibabel.Nifti1Image.from_filename(labels).dataobj).astype(np.float32)
+    lesions = read_json(truth, damaged="generate the subject again", fields=["lesions"])["lesions"]
+    return (
+        cropped(Volume(numbers, volume.affine), shape).astype(np.uint8),
+        [float(lesion["radius_mm"]) for lesion in lesions],
+    )
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data_prep.datasets.ixi.lesions", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--scans", required=True, type=Path, help="folder of IXI-T2/ and truth/")
+    parser.add_argument("--aligned", required=True, type=Path, help="folder of the aligned subjects")
+    parser.add_argument("--subjects", required=True, help="JSON list of subject ids")
+    parser.add_argument("--output", required=True, type=Path, help="the HDF5 file to write")
+    arguments = parser.parse_args()
+    found = 0
+    with replacing(arguments.output) as temporary, h5py.File(temporary, "w") as file:
+        for subject in sorted(parse_subjects(arguments.subjects)):
+            if not read_record(arguments.aligned, "ixi", subject).usable:
+                continue
+            labels, radii = lesion_labels(arguments.scans, arguments.aligned, subject)
+            file.create_dataset(subject, data=labels, compression="gzip").attrs["radius_mm"] = radii
+            found += len(np.unique(labels)) - 1
+    print(f"{found} lesions on the slices")
+
+
+if __name__ == "__main__":
+    run_command(main)

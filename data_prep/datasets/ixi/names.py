@@ -1,0 +1,164 @@
+"""IXI scans: names, folders, and NIfTI volumes in a standard orientation.
+
+The published archive holds ``IXI-T1/IXI012-HH-1211-T1.nii.gz`` (sagittal) and
+``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial); other folders and storage orders are read too.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import BadInput
+from data_prep.seeds import seed_for
+
+SITES = ("Guys", "HH", "IOP")
+MODALITIES = ("T1", "T2")
+SUFFIXES = (".nii.gz", ".nii")
+FIRST_EMBEDDED_NUMBER = 900
+
+_SCAN_NAME = re.compile(
+    r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
+)
+
+
+@dataclass(frozen=True)
+class ScanName:
+    """What the name of a published scan says, e.g. ``IXI012-HH-1211-T1.nii.gz``.
+
+    Attributes:
+        subject: ``IXI012-HH-1211``, which names the session.
+        group: ``IXI012``, the person: never to be divided between splits.
+        site: ``Guys``, ``HH`` or ``IOP``.
+        number: the hospital's scan number, ``1211``.
+        modality: ``T1``, ``T2``, ``PD`` ...
+    """
+
+    subject: str
+    group: str
+    site: str
+    number: str
+    modality: str
+
+
+def parse_scan_name(path: Path | str) -> ScanName:
+    """Read subject, site and modality from a file name.
+
+    Raises:
+        BadInput: the name is not of the published form.
+    """
+    match = _SCAN_NAME.fullmatch(Path(path).name)
+    if match is None:
+        raise BadInput(
+            f"{path}: the file name is not of the form IXI012-HH-1211-T1.nii.gz; "
+            "give the scan its published name"
+        )
+    return ScanName(**{key: match[key] for key in ("subject", "group", "site", "number", "modality")})
+
+
+def embedded_subject_id(index: int, seed: int) -> str:
+    """Return the subject id of an embedded brain, e.g. ``IXI903-HH-1211`` for index 3.
+
+    Numbers start at 900, above the published ones, and go on with four digits from IXI1000.
+    """
+    if index < 0:
+        raise BadInput(f"index {index}: embedded subjects are counted from 0; give 0 or more")
+    axes: dict[str, str | int] = {"use": "subject id", "dataset": "ixi", "index": index, "seed": seed}
+    site = SITES[seed_for(field="site", **axes) % len(SITES)]
+    number = seed_for(field="number", **axes) % 2900 + 100
+    return f"IXI{FIRST_EMBEDDED_NUMBER + index:03d}-{site}-{number:04d}"
+
+
+def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find the subjects that have both a T1 and a T2.
+
+    Args:
+        folder: holds ``IXI-T1`` and ``IXI-T2``, or the scans themselves; ``.nii`` and ``.nii.gz``.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted; other modalities are left out. Of a scan that
+        is there twice one file is named; ``twins`` tells of the others.
+
+    Raises:
+        BadInput: the folder does not exist or holds no pair.
+    """
+    found = find_scans(folder)
+    pairs = {subject: scans for subject, scans in found.items() if len(scans) == len(MODALITIES)}
+    if not pairs:
+        raise BadInput(
+            f"{folder}: no subject has both a T1 and a T2 here; expected names like "
+            "IXI-T1/IXI012-HH-1211-T1.nii.gz and IXI-T2/IXI012-HH-1211-T2.nii.gz"
+        )
+    return pairs
+
+
+def list_incomplete(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find the subjects that have one of T1 and T2 only (the published archive holds a few such).
+
+    Args:
+        folder: as in ``list_scans``.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted; one of the two paths is where the scan
+        should be.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+    return {
+        subject: {
+            modality: scans.get(modality, folder / f"IXI-{modality}" / f"{subject}-{modality}{SUFFIXES[0]}")
+            for modality in MODALITIES
+        }
+        for subject, scans in find_scans(folder).items()
+        if len(scans) < len(MODALITIES)
+    }
+
+
+def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
+    """Find every T1 and T2 scan.
+
+    Returns:
+        Subject id -> {"T1": path, "T2": path}, subjects sorted, without what is not there.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise BadInput(f"{folder}: no such folder; point it at the folder that holds IXI-T1 and IXI-T2")
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(path for place in _places(folder) if place.is_dir() for path in place.iterdir()):
+        # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
+        match = _SCAN_NAME.fullmatch(path.name)
+        if match is not None and match["modality"] in MODALITIES:
+            found.setdefault(match["subject"], {}).setdefault(match["modality"], path)
+    return dict(sorted(found.items()))
+
+
+def _places(folder: Path) -> tuple[Path, ...]:
+    return folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)
+
+
+def twins(path: Path) -> list[Path]:
+    """Find other files of the same scan: the other suffix, or the same name in another folder of the dataset.
+
+    Args:
+        path: a scan with a published name, in ``IXI-T1``, in ``IXI-T2`` or beside them.
+    """
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    above = path.parent.name.removeprefix("IXI-") in MODALITIES
+    places = _places(path.parent.parent if above else path.parent)
+    candidates = [place / f"{stem}{suffix}" for place in places for suffix in SUFFIXES]
+    return [other for other in candidates if other != path and other.is_file()]
+
+
+def check_single(path: Path) -> None:
+    """Refuse a scan that is there twice.
+
+    Raises:
+        BadInput: it is, so that nobody knows which of the two is meant.
+    """
+    others = twins(path)
+    if others:
+        raise BadInput(
+            f"{path}: {others[0]} is the same scan; keep one of the two, so that it is clear which is used"
+        )

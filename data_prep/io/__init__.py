@@ -1,0 +1,1 @@
+"""Files that may be damaged: whole, or refused by name."""

@@ -1,0 +1,54 @@
+"""Whole files or none: a result appears under its name only when it is complete."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# No space, over quota, over the file size limit.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@contextmanager
+def replacing(path: Path, size: int = 0) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; it takes its name when the block ends without an error.
+
+    The suffix is kept, because many writers choose their format by it. Missing folders are made.
+
+    Args:
+        path: the file to write.
+        size: bytes that must fit on the disk before writing begins. Give it for HDF5, which does not report a
+            disk that fills up but crashes.
+
+    Raises:
+        OSError: of a full disk, with the file's name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        if size:
+            _reserve(temporary, size)
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in _FULL:
+            # Writing to an open file names none.
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _reserve(path: Path, size: int) -> None:
+    # The writer truncates the file again; between the two, the space could be lost to others only.
+    with path.open("wb") as file:
+        # macOS has no such call.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove what killed writers left behind (``data_prep.io.files.replacing`` names them so)."""
+    for path in folder.glob(".*.partial*"):
+        path.unlink()

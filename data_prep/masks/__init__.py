@@ -1,0 +1,1 @@
+"""Sampling masks: families, and the frozen sets of an experiment."""

@@ -1,0 +1,1 @@
+"""Donors and simulated bodies: what made-up scans are made of."""

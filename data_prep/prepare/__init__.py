@@ -1,0 +1,1 @@
+"""Aligned subjects to train, val and test."""

@@ -1,0 +1,122 @@
+"""manifest.csv and counts.csv: who was used, and how that differs from what was published."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_prep.datasets.contract import PUBLISHED, pools
+from data_prep.datasets.record import Record
+from data_prep.io.files import replacing
+
+MANIFEST_COLUMNS = (
+    "dataset",
+    "source",
+    "subject",
+    "group",
+    "auxiliary_group",
+    "split",
+    "status",
+    "reason",
+    "remark",
+    "site",
+    "slices",
+    "target_slices",
+    "auxiliary_slices",
+    "target_file",
+    "auxiliary_file",
+    "target_sha256",
+    "auxiliary_sha256",
+    "score_before",
+    "score_after",
+)
+
+COUNT_COLUMNS = (
+    "dataset",
+    "source",
+    "published_split",
+    "splits",
+    "subjects",
+    "excluded",
+    "left_over",
+    "used",
+    "slices",
+    "published_subjects",
+    "published_slices",
+    "explanation",
+)
+
+
+def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
+    """Write one row for each subject, excluded ones too, sorted by subject."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        for record in sorted(records, key=lambda record: record.subject):
+            writer.writerow({**vars(record), "split": chosen.get(record.subject, "")})
+
+
+def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Compare the numbers of subjects and slices with the published data's, pool by pool.
+
+    Args:
+        records: all subjects of the dataset, excluded ones too.
+        dataset: ``ixi`` or ``fastmri``.
+        chosen: from ``choose_splits``.
+
+    Returns:
+        One row of counts.csv for each published split of the dataset.
+    """
+    rows = []
+    for hint, splits in pools(dataset).items():
+        members = [record for record in records if record.split_hint == hint]
+        used = [record for record in members if record.subject in chosen]
+        row = {
+            "dataset": dataset,
+            "source": records[0].source,
+            "published_split": hint,
+            "splits": " ".join(splits),
+            "subjects": len(members),
+            "excluded": sum(not record.usable for record in members),
+            "left_over": sum(record.usable and record.subject not in chosen for record in members),
+            "used": len(used),
+            "slices": sum(record.slices for record in used),
+        }
+        if records[0].source == "published" and dataset in PUBLISHED:
+            row["published_subjects"], row["published_slices"] = PUBLISHED[dataset][hint]
+            row["explanation"] = _explained(members, chosen, *PUBLISHED[dataset][hint])
+        rows.append(row)
+    return rows
+
+
+def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: int, slices: int) -> str:
+    """Say where the difference between the slices used and those published comes from."""
+    used = [record for record in members if record.subject in chosen]
+    excluded = [record for record in members if not record.usable]
+    left_over = [record for record in members if record.usable and record.subject not in chosen]
+    known, over, here = (
+        sum(record.available or 0 for record in group) for group in (excluded, left_over, used)
+    )
+    kept = sum(record.slices for record in used)
+    unknown = sum(record.available is None for record in excluded)
+    said = []
+    if len(members) != subjects:
+        said.append(f"{len(members)} subjects, but {subjects} were published")
+    if excluded:
+        counted = f"{known} slices" + (f", those of {unknown} unknown" if unknown else "")
+        said.append(f"{len(excluded)} excluded, which `reason` in manifest.csv explains ({counted})")
+    if left_over:
+        said.append(f"{len(left_over)} usable but beyond the configured splits ({over} slices)")
+    if here != kept:
+        said.append(f"{here - kept} slices of the used scans not wanted by the configuration")
+    if not unknown and here + known + over != slices:
+        said.append(f"all scans together share {here + known + over} slices, but {slices} were published")
+    return "; ".join(said) or "as published"
+
+
+def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write ``count_pools``'s rows."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
+        writer = csv.DictWriter(output, COUNT_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

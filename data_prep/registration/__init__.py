@@ -1,0 +1,1 @@
+"""Rigid registration in space and in the slice plane, and its score."""

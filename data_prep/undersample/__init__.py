@@ -1,0 +1,1 @@
+"""Prepared slices to measurements, on the device of the training."""

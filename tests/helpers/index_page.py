@@ -1,0 +1,92 @@
+"""A finished experiment in small, made up, and the definition of its ``index.html``."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    sha256,
+    write_examples,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
+from PIL import Image
+
+from workflow.claims.__main__ import write_claims
+from workflow.plan.definitions import read_definition
+from workflow.tables.__main__ import write_table
+
+MASKS = ("1d_uniform_6x", "2d_radial_9x")
+CONFIGURATION = sha256("configuration")
+
+
+def write_results(
+    root: Path,
+    masks: Sequence[str] = MASKS,
+    methods: Mapping[str, str] = LABELS["ixi"],
+    number: int = 1,
+    **more: Any,
+) -> dict[str, Any]:
+    """Write a table with tests and claims, two pictures and the slices; return the page's definition.
+
+    Table 1 is the paper's; another one is beside it, and no claim is judged.
+    """
+    in_paper = number == 1
+    text = definition(number, "ixi", masks, methods, numeral="I" if in_paper else str(number), **more)
+    table = read_definition(text)
+    metrics = metric_rows("ixi", masks, list(methods), volumes=6, slices=1)
+    metrics = metrics.assign(**dict.fromkeys(table.further, 2 * metrics["nmse"] ** 0.5))
+    metrics.to_parquet(root / "metrics.parquet")
+    write_mask_json(root, "ixi", masks)
+    write_records(root, table)
+    write_statistics(root, table, metrics)
+    write_table(table, root, CONFIGURATION, root / "tables")
+    if in_paper:
+        write_claims([table], None, root, root / "claims")
+    for mask in masks:
+        for method in methods:
+            write_examples(root, "ixi", mask, method)
+    for file, size in (("figures/figure_5", (2148, 900)), (f"statistics/table_{number}", (600, 800))):
+        path = root / f"{file}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.radial_gradient("L").resize(size).save(path)
+    return page_definition(json.loads(text))
+
+
+def page_definition(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``workflow.plan.page`` would hand over for an experiment with this one table."""
+    return {
+        "experiment": table["experiment"],
+        "configuration": CONFIGURATION,
+        "sources": {"ixi": table["source"]},
+        "viewer": [
+            table
+            | {
+                "number": 0,
+                "runs": [
+                    f"ixi/{mask}/{row['method']}/seed0" for mask in table["masks"] for row in table["rows"]
+                ],
+            }
+        ],
+        "tables": {"tables": [f"tables/table_{table['number']}"], "trust": [], "cost": []},
+        "statistics": [table["number"]],
+        "claims": table["number"] == 1,
+        "pictures": {
+            "figures": [{"file": "figures/figure_5", "caption": "figure", "wildcards": {"number": "5"}}],
+            "significance": [
+                {
+                    "file": f"statistics/table_{table['number']}",
+                    "caption": "significance",
+                    "wildcards": {"number": str(table["number"])},
+                }
+            ],
+            "trust": [],
+            "cost": [],
+            "training": [],
+        },
+    }

@@ -1,0 +1,184 @@
+"""A results folder as the workflow writes it, with made-up but plausible content, for tables and figures."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from skimage.data import shepp_logan_phantom
+from skimage.filters import gaussian
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage.transform import resize
+
+from data_prep.fourier import fft2c, ifft2c
+from data_prep.masks.registry import parse_mask
+from data_prep.masks.sets import make_masks
+from workflow.plan.definitions import Definition
+from workflow.statistics.significance import analyse, write_numbers
+
+# Share of the zero-filled error that a method leaves over.
+QUALITY = {
+    "zf": 1.0,
+    "unet": 0.55,
+    "xiang": 0.45,
+    "dudornet": 0.38,
+    "manet": 0.3,
+    "manet-no_kspace": 0.42,
+    "manet-no_attention": 0.36,
+}
+LABELS = {
+    "ixi": {"zf": "ZF", "unet": "UNet-T2", "xiang": "Xiang et al.", "dudornet": "DuDoRNet", "manet": "MANet"},
+    "fastmri": {
+        "zf": "ZF",
+        "unet": "UNet-PDFS",
+        "xiang": "Xiang et al.",
+        "dudornet": "DuDoRNet",
+        "manet": "MANet",
+    },
+}
+
+
+def definition(number: int, dataset: str, masks: Sequence[str], rows: Mapping[str, str], **more: Any) -> str:
+    """The JSON that the plan hands to tables and figures."""
+    return json.dumps(
+        {
+            "number": number,
+            "dataset": dataset,
+            "source": "embedded",
+            "experiment": "made_up",
+            "convention": "volume",
+            "seeds": [0],
+            "masks": list(masks),
+            "rows": [{"method": method, "label": text} for method, text in rows.items()],
+            **more,
+        }
+    )
+
+
+@cache
+def phantom(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """Target and auxiliary magnitude (size, size) in scanner units, of one anatomy."""
+    target = resize(shepp_logan_phantom(), (size, size), anti_aliasing=True)
+    auxiliary = np.where(target > 0.02, 1.1 - target, 0.0)
+    return (900 * target).astype(np.float32), (1400 * auxiliary).astype(np.float32)
+
+
+def score(target: np.ndarray, image: np.ndarray) -> tuple[float, float]:
+    """PSNR and SSIM of a slice."""
+    peak = float(target.max())
+    return (
+        peak_signal_noise_ratio(target, image, data_range=peak),
+        structural_similarity(target, image, data_range=peak),
+    )
+
+
+def write_examples(
+    root: Path,
+    dataset: str,
+    mask: str,
+    method: str,
+    seed: int = 0,
+    images: tuple[np.ndarray, np.ndarray] | None = None,
+    error: float | None = None,
+    subject: str = "IXI901",
+) -> Path:
+    """Write a run's examples.npz; the reconstruction keeps the share ``error`` of the zero-filled error."""
+    target, auxiliary = images or phantom()
+    height, width = target.shape
+    sampled = make_masks(mask, height, width, 2022, [subject]).evaluation([subject])
+    zero_filled = np.abs(ifft2c(fft2c(target.astype(np.complex64)) * sampled[0])).astype(np.float32)
+    share = QUALITY.get(method, 0.5) if error is None else error
+    left = zero_filled - target
+    reconstruction = target + share * (0.5 * left + 0.5 * gaussian(left, 1) if share < 1 else left)
+    psnr, ssim = score(target, reconstruction)
+    zero_psnr, zero_ssim = score(target, zero_filled)
+    path = root / "runs" / dataset / mask / method / f"seed{seed}" / "examples.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path,
+        subject=np.array([subject]),
+        slice=np.array([11]),
+        target=target[None],
+        auxiliary=auxiliary[None],
+        zero_filled=zero_filled[None],
+        reconstruction=reconstruction[None].astype(np.float32),
+        mask=sampled,
+        psnr=np.array([psnr]),
+        ssim=np.array([ssim]),
+        zero_filled_psnr=np.array([zero_psnr]),
+        zero_filled_ssim=np.array([zero_ssim]),
+    )
+    return path
+
+
+def write_mask_json(root: Path, dataset: str, masks: Sequence[str]) -> Path:
+    """Write the masks' json files; each realises its nominal acceleration plus 0.05."""
+    folder = root / "masks" / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    for mask in masks:
+        record = {"name": mask, "realised_acceleration": parse_mask(mask)[1] + 0.05, "sha256": sha256(mask)}
+        (folder / f"{mask}.json").write_text(json.dumps(record))
+    return folder
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_statistics(root: Path, definition: Definition, metrics: pd.DataFrame) -> None:
+    """Write a table's tests and intervals, without the figure."""
+    table, pairs = analyse(definition, metrics)
+    write_numbers(definition.number, table, pairs, root / "statistics")
+
+
+def write_records(root: Path, definition: Definition) -> None:
+    """Write what a table's footer names: the manifest, and what each run says of its code."""
+    manifest = root / "data" / definition.dataset / "manifest.csv"
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    manifest.write_text("dataset,source,subject\n")
+    for run in definition.run_paths:
+        path = root / "runs" / run / "run.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        code = {"commit": sha256("commit")[:40], "source_sha256": sha256(path.parent.parent.name)}
+        path.write_text(json.dumps({"code": code}))
+
+
+def metric_rows(
+    dataset: str,
+    masks: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int] = (0,),
+    volumes: int = 4,
+    slices: int = 3,
+) -> pd.DataFrame:
+    """Rows of metrics.parquet, different for every run, volume and slice."""
+    generator = np.random.default_rng(7)
+    rows = []
+    for mask in masks:
+        family, acceleration = parse_mask(mask)
+        for method in methods:
+            for seed in seeds:
+                for volume in range(volumes):
+                    for index in range(-1, slices):
+                        error = QUALITY.get(method, 0.5) * (1 + 0.2 * generator.standard_normal())
+                        rows.append(
+                            {
+                                "dataset": dataset,
+                                "mask": mask,
+                                "pattern": family.pattern,
+                                "acceleration": acceleration,
+                                "method": method,
+                                "seed": seed,
+                                "subject": f"IXI{900 + volume}",
+                                "slice": index,
+                                "level": "volume" if index < 0 else "slice",
+                                "ssim": 1 - 0.2 * error,
+                                "psnr": 34 - 9 * error,
+                                "nmse": 0.04 * error**2,
+                            }
+                        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,129 @@
+"""What an experiment costs: the arithmetic, checked by hand-made cases and by brute force."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from workflow.cost.estimate import Slices, Steps, growth, hours_rows, makespan, parts, read_steps, run_seconds
+from workflow.cost.estimate import training_seconds as cost_of
+from workflow.plan.config import check_config, read_config
+from workflow.plan.plan import Plan
+
+ROOT = Path(__file__).parents[3]
+PAPER = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
+STEPS = {name: Steps(256, 3.0, 1.0) for name in ("unet", "xiang", "dudornet", "manet")}
+HEADER = "device,method,side,batch,precision,training,reconstruction\n"
+
+
+def test_one_training_by_hand() -> None:
+    assert cost_of(Steps(64, 3.0, 1.0), Slices(train=10, val=4, test=5), epochs=2) == 2 * (30 + 4) + 5
+
+
+def test_pixels_decide() -> None:
+    assert Steps(128, 0.5, 0.25).at(256) == Steps(256, 2.0, 1.0)
+
+
+@given(st.lists(st.floats(0.1, 9), min_size=1, max_size=6), st.integers(1, 3))
+def test_makespan_lies_between_the_best_possible_and_four_thirds_of_it(
+    seconds: list[float], devices: int
+) -> None:
+    """Graham 1969: the longest first is at most 4/3 - 1/(3 m) of the best assignment."""
+    best = min(
+        max(
+            sum(s for s, d in zip(seconds, assignment, strict=True) if d == device)
+            for device in range(devices)
+        )
+        for assignment in itertools.product(range(devices), repeat=len(seconds))
+    )
+    found = makespan(seconds, devices)
+    assert best * (1 - 1e-9) <= found <= best * (4 / 3 - 1 / (3 * devices)) * (1 + 1e-9)
+
+
+def test_the_paper_is_its_trainings_once_each() -> None:
+    seconds = run_seconds(PAPER, STEPS)
+    # 4 methods under 12 masks, two ablations under 8, two orders under one, 15 further loss weights.
+    ixi, fastmri = 4 * 8 + 2 * 8 + 2, 4 * 4 + 15
+    assert len(seconds) == ixi + fastmri
+    one_ixi = 50 * (36900 * 3 + 9300) + 11500
+    one_fastmri = (320 / 256) ** 2 * 36 * (50 * (204 * 3 + 23) + 45)
+    assert sum(seconds.values()) == pytest.approx(ixi * one_ixi + fastmri * one_fastmri)
+
+
+def test_each_part_needs_its_own_trainings() -> None:
+    needed = parts(PAPER)
+    assert {name: len(runs) for name, runs in needed.items() if name.startswith("Table")} == {
+        "Table I": 32,
+        "Table II": 16,
+        "Table III": 24,
+        "Table IV": 3,
+    }
+    assert len(needed["Fig. 9"]) == 16
+    assert "Fig. 1" not in needed  # zero filling alone
+
+
+def test_devices_share_whole_trainings() -> None:
+    rows = hours_rows(PAPER, {"here": STEPS})
+    whole = rows[-1]
+    assert whole["part"] == "all"
+    assert whole["hours_on_1"] == pytest.approx(whole["hours"])
+    for devices in (2, 8):
+        assert whole["hours"] / devices <= whole[f"hours_on_{devices}"] <= 1.1 * whole["hours"] / devices
+
+
+def test_hours_are_summed_in_one_order() -> None:
+    # Sums of fractions depend on their order, and that of a set on the hash seed.
+    fractions = {name: Steps(256, 1 / (place + 3), 0.1 / 7) for place, name in enumerate(STEPS)}
+    seconds = run_seconds(PAPER, fractions)
+    whole = hours_rows(PAPER, {"here": fractions})[-1]
+    assert whole["hours"] == sum(seconds[run] for run in sorted(seconds)) / 3600
+
+
+def test_nothing_grows_where_nothing_is_trained() -> None:
+    config = check_config(PAPER.config | {"compare": ["zf"], "tables": [1], "figures": []}, discover())
+    assert growth(Plan(config, discover()), STEPS) == {}
+
+
+def test_growth() -> None:
+    factors = growth(PAPER, STEPS)
+    assert factors["twice the slices"] == pytest.approx(2)
+    assert factors["twice the sides"] == pytest.approx(4)
+    assert factors["one more seed"] == 2
+    seconds = run_seconds(PAPER, STEPS)
+    one = next(value for run, value in seconds.items() if run.dataset == "ixi")
+    more = factors["one more mask of ixi in its comparison"]
+    assert more == pytest.approx(1 + 4 * one / sum(seconds.values()))
+
+
+def test_a_variants_own_measurement_goes_first() -> None:
+    base = run_seconds(PAPER, STEPS)
+    own = run_seconds(PAPER, {**STEPS, "manet-no_kspace": Steps(256, 1.5, 0.5)})
+    for run, value in own.items():
+        assert value == pytest.approx(base[run] / (2 if run.method == "manet-no_kspace" else 1))
+
+
+def test_a_file_of_each_device(tmp_path: Path) -> None:
+    (tmp_path / "cpu.csv").write_text(f"{HEADER}a core,unet,128,1,32-true,0.4,0.1\n")
+    (tmp_path / "gpu.csv").write_text(f"{HEADER}a card,unet,256,8,bf16-mixed,0.002,0.001\n")
+    found = read_steps([tmp_path / "cpu.csv", tmp_path / "gpu.csv"])
+    assert found["a core, 32-true"] == {"unet": Steps(128, 0.4, 0.1)}
+    assert found["a card, bf16-mixed"] == {"unet": Steps(256, 0.002, 0.001)}
+
+
+@pytest.mark.parametrize(
+    "line", ["a core,unet,128,1,32-true,zero,0.1", "a core,unet,128,1,32-true,0,0.1", "a,b"]
+)
+def test_a_broken_measurement_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "steps.csv"
+    file.write_text(f"{HEADER}{line}\n")
+    with pytest.raises(BadInput, match=r"steps\.csv, line 2"):
+        read_steps([file])
+
+
+def test_a_method_without_a_measurement_is_named() -> None:
+    with pytest.raises(BadInput, match="no measurement of manet"):
+        run_seconds(PAPER, {name: steps for name, steps in STEPS.items() if name != "manet"})

@@ -1,0 +1,157 @@
+"""What a check of a fastMRI folder finds is what the run would say, pair by pair, from headers alone."""
+
+import os
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from knee_phantom import HEADER, write_published
+
+from data_prep.datasets.fastmri.folder import findings, summary
+from data_prep.datasets.fastmri.scans import PD, PDFS
+from data_prep.errors import BadInput
+
+
+def pair(folder: Path, split: str, number: int, slices: int = 4) -> tuple[Path, Path]:
+    """Write PDFS and PD of one person."""
+    files = []
+    for stem, acquisition, extra in ((f"file{number}1", PDFS, 1), (f"file{number}0", PD, 0)):
+        path = folder / f"singlecoil_{split}" / f"{stem}.h5"
+        files.append(write_published(path, acquisition, slices=slices + extra))
+        with h5py.File(files[-1], "r+") as file:
+            file.attrs["patient_id"] = f"person {number}"
+    return files[0], files[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for split, numbers in (("train", (10, 11, 12)), ("val", (13,))):
+        for number in numbers:
+            pair(tmp_path, split, number)
+        lines = [f"file{number}0,file{number}1,0.5\n" for number in numbers]
+        (tmp_path / f"singlecoil_{split}_split_less.csv").write_text("".join(lines))
+    return tmp_path
+
+
+def test_a_sound_folder_is_ok_and_counted_beside_the_published_numbers(folder: Path) -> None:
+    found = findings(folder)
+    assert [(f.subject, f.status, f.reason) for f in found] == [
+        (f"file{number}1", "ok", "") for number in (10, 11, 12, 13)
+    ]
+    assert found[3].files == ("singlecoil_val/file131.h5", "singlecoil_val/file130.h5")
+    assert summary(folder, found) == {
+        "files in singlecoil_train": "6 (973 published)",
+        "files in singlecoil_val": "2 (199 published)",
+        "pairs of train": "3 (227 published)",
+        "slices of usable pairs of train": "12 (8332 published)",
+        "pairs of val": "1 (45 published)",
+        "slices of usable pairs of val": "4 (1665 published)",
+        "ok": "4",
+        "suspicious": "0",
+        "excluded": "0",
+    }
+
+
+def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
+    train = folder / "singlecoil_train"
+    (train / "file100.h5").unlink()
+    with h5py.File(train / "file111.h5", "r+") as file:
+        file.attrs["acquisition"] = PD
+    with h5py.File(train / "file120.h5", "r+") as file:
+        del file["ismrmrd_header"]
+        file["ismrmrd_header"] = HEADER.replace("<x>24</x><y>20</y>", "<x>24</x><y>22</y>")
+    with h5py.File(folder / "singlecoil_val" / "file130.h5", "r+") as file:
+        file.attrs["patient_id"] = "person 12"
+    missing, swapped, odd, leaked = findings(folder)
+    assert (missing.status, swapped.status, odd.status, leaked.status) == (
+        "excluded",
+        "excluded",
+        "suspicious",
+        "excluded",
+    )
+    assert missing.reason.startswith(f"{train / 'file100.h5'}: the file is missing")
+    assert "acquisition is CORPD_FBK" in swapped.reason
+    assert "file120.h5: k-space is 24 x 20, the header encodes 24 x 22" in odd.reason
+    assert "person (patient_id person 12) is in the other list too, with file121.h5" in leaked.reason
+    counted = summary(folder, findings(folder))
+    assert counted["slices of usable pairs of train"] == "4 (8332 published)"
+    assert (counted["ok"], counted["suspicious"], counted["excluded"]) == ("0", "1", "3")
+
+
+def test_values_are_read_only_when_asked_for(folder: Path) -> None:
+    with h5py.File(folder / "singlecoil_train" / "file100.h5", "r+") as file:
+        file["kspace"][3, 0, 0] = np.nan
+    assert findings(folder)[0].status == "ok"
+    deep = findings(folder, deep=True)
+    assert [f.status for f in deep] == ["excluded", "ok", "ok", "ok"]
+    assert "kspace, slice 3, holds NaN" in deep[0].reason
+
+
+def test_without_lists_each_file_is_judged(folder: Path) -> None:
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    (folder / "singlecoil_val" / "file130.h5").write_text("no scan")
+    (folder / "singlecoil_val" / "._file130.h5").write_text("a twin from another system")
+    found = findings(folder)
+    assert [f.subject for f in found if f.status == "excluded"] == ["file130"]
+    assert len(found) == 8
+    assert summary(folder, found)["pairs"] == "unknown without pair lists"
+
+
+def test_lists_may_lie_elsewhere_and_must_be_sound(folder: Path, tmp_path: Path) -> None:
+    given = tmp_path / "my_list.csv"
+    given.write_text("file110,file111,0.1\n")
+    assert [f.subject for f in findings(folder, train_pairs=given)] == ["file111", "file131"]
+    given.write_text("file110;file111;0.1\n")
+    with pytest.raises(BadInput, match=r"my_list\.csv, line 1"):
+        findings(folder, train_pairs=given)
+    given.write_text("file130,file111,0.1\n")
+    with pytest.raises(BadInput, match="file130 is in the pair lists of two splits"):
+        findings(folder, train_pairs=given)
+
+
+def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds singlecoil_train and singlecoil_val"):
+        findings(tmp_path)
+
+
+@pytest.mark.long
+def test_all_published_files_take_seconds(tmp_path: Path) -> None:
+    """As many files and pairs as published, of full size as far as headers tell."""
+    real = write_published(tmp_path / "file.h5", PDFS)
+    with h5py.File(real, "r+") as file:
+        del file["kspace"], file["reconstruction_esc"], file["reconstruction_rss"], file["ismrmrd_header"]
+        # No space on the disk: nothing is ever written into them.
+        file.create_dataset("kspace", (37, 640, 368), np.complex64)
+        file.create_dataset("reconstruction_esc", (37, 320, 320), np.float32)
+        text = HEADER
+        for old, new in ((24, 640), (20, 368), (12, 320), (240, 320), (200, 184), (120, 160)):
+            text = text.replace(f">{old}<", f">{new}<")
+        file["ismrmrd_header"] = text
+    other = tmp_path / "other.h5"
+    other.write_bytes(real.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file.attrs["acquisition"] = PD
+    for split, files, pairs in (("train", 973, 227), ("val", 199, 45)):
+        folder = tmp_path / f"singlecoil_{split}"
+        folder.mkdir()
+        for i in range(files):
+            os.link(other if i % 2 else real, folder / f"file{split}{i:04d}.h5")
+        lines = [f"file{split}{2 * i + 1:04d},file{split}{2 * i:04d},1\n" for i in range(pairs)]
+        (tmp_path / f"{split}_pairs.csv").write_text("".join(lines))
+    # All links are one person's files, so that the validation pairs count as leaks.
+    begun = time.process_time()
+    found = findings(tmp_path)
+    counted = summary(tmp_path, found)
+    assert time.process_time() - begun < 10
+    assert len(found) == 272
+    assert counted["files in singlecoil_train"] == "973 (973 published)"
+    assert counted["slices of usable pairs of train"] == f"{37 * 227} (8332 published)"
+    assert counted["excluded"] == "45"
+    for path in tmp_path.glob("*.csv"):
+        path.unlink()
+    begun = time.process_time()
+    assert len(findings(tmp_path)) == 1172
+    assert time.process_time() - begun < 10

@@ -1,0 +1,70 @@
+"""The verdict on a folder of scans, as exit code, table and CSV."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from data_prep.datasets.folder import Finding, Status, exit_code, print_report, verdict, write_csv
+
+
+def findings(*statuses: Status) -> list[Finding]:
+    return [
+        Finding(f"IXI{i:03d}", status, "" if status == "ok" else f"why [{i}]", (f"{i}-T1.nii", f"{i}-T2.nii"))
+        for i, status in enumerate(statuses)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "sentence"),
+    [
+        (("ok", "ok"), 0, "Usable: all 2."),
+        (("ok", "suspicious"), 0, "Usable: all 2. Look at 1 suspicious ones first."),
+        (("ok", "excluded", "suspicious"), 3, "Usable with bad_scans: exclude: 2 of 3. Look at 1"),
+        (("excluded", "excluded"), 1, "Not usable"),
+        ((), 1, "Not usable"),
+    ],
+)
+def test_the_exit_code_and_the_sentence_follow_from_the_findings(
+    statuses: tuple[Status, ...], code: int, sentence: str
+) -> None:
+    assert exit_code(findings(*statuses)) == code
+    assert verdict(findings(*statuses)).startswith(sentence)
+
+
+def test_the_table_shows_what_is_wrong_and_no_more() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, width=100)
+    print_report(console, "IXI in a[1]", findings("ok", "excluded", "suspicious"), {"T1 scans": "3"})
+    text = stream.getvalue()
+    # Brackets are text, not rich's markup.
+    assert "IXI in a[1]" in text
+    assert "T1 scans" in text
+    assert "IXI000" not in text
+    lines = [line for line in text.splitlines() if "IXI00" in line]
+    assert len(lines) == 2
+    assert "excluded" in lines[0]
+    assert "why [1]" in lines[0]
+    assert "suspicious" in lines[1]
+
+
+def test_a_long_list_is_cut_and_says_so() -> None:
+    stream = io.StringIO()
+    print_report(Console(file=stream, width=100), "IXI", findings(*["excluded"] * 75), {})
+    assert "and 15 more; --csv FILE lists all" in stream.getvalue()
+
+
+def test_the_csv_has_every_subject(tmp_path: Path) -> None:
+    write_csv(tmp_path / "found.csv", "ixi", findings("ok", "excluded"))
+    with (tmp_path / "found.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["ok", "excluded"]
+    assert rows[1] == {
+        "dataset": "ixi",
+        "subject": "IXI001",
+        "status": "excluded",
+        "reason": "why [1]",
+        "files": "1-T1.nii;1-T2.nii",
+    }

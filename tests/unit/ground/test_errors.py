@@ -1,0 +1,69 @@
+"""A user's mistake ends in one sentence and status 1; a defect of ours keeps its traceback."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import BadInput, run_command
+
+ROOT = Path(__file__).parents[3]
+
+
+def raising(error: Exception) -> Callable[[], None]:
+    def main() -> None:
+        raise error
+
+    return main
+
+
+def ended(error: Exception) -> str:
+    with pytest.raises(SystemExit) as end:
+        run_command(raising(error))
+    message = end.value.code
+    assert isinstance(message, str)  # the interpreter prints it and exits with status 1
+    assert "\n" not in message
+    return message
+
+
+def test_a_program_that_works_ends_quietly(capsys):
+    run_command(lambda: None)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bad_input_is_told_as_it_is():
+    sentence = "a.csv: field `b` is missing; add it"
+    assert ended(BadInput(sentence)) == f"error: {sentence}"
+
+
+def test_a_full_disk_names_the_file_and_the_remedy():
+    message = ended(OSError(errno.ENOSPC, "No space left on device", "results/x/train.h5"))
+    assert "results/x/train.h5: No space left on device" in message
+    assert "free disk space" in message
+    assert "finished steps are kept" in message
+
+
+def test_a_full_disk_without_a_file_name_is_told_too():
+    assert "No space left on device" in ended(OSError(errno.ENOSPC, "No space left on device"))
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("shape"), KeyError("x"), OSError("no number"), AssertionError()], ids=repr
+)
+def test_a_defect_of_ours_is_not_hidden(error):
+    with pytest.raises(type(error)):
+        run_command(raising(error))
+
+
+def test_status_and_output_of_a_process():
+    code = (
+        "from data_prep.errors import *\n"
+        "def main(): raise BadInput('a.csv: field b is missing; add it')\n"
+        "run_command(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: a.csv: field b is missing; add it\n"

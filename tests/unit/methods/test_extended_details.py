@@ -1,0 +1,133 @@
+"""What the further methods do beyond the contract: losses, data consistency, tokens, refused parameters."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import structural_similarity as reference_ssim
+from torch import Tensor
+
+from data_prep.errors import BadInput
+from data_prep.fourier import fft2c, ifft2c
+from methods.contract import ReconstructionModel
+from methods.fsmnet.model import amplitude_and_phase
+from methods.mcvarnet.model import UnrolledNetwork, half_inverse
+from methods.mtrans.model import to_maps, to_tokens
+from methods.registry import discover, load_builder
+from methods.tiny import example, head_slices
+from methods.varnet.model import Cascade, structural_similarity
+
+
+def build(name: str, shape: tuple[int, int] = (32, 32), **changes: Any) -> ReconstructionModel:
+    default = discover()[name].default
+    torch.manual_seed(0)
+    return load_builder(name)({**default.parameters, **default.small, **changes}, shape)
+
+
+def images(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("peak", [0.3, 1.0, 70.0])
+def test_varnets_ssim_is_scikit_images_with_each_slices_maximum(peak):
+    found, truth = peak * images(3, 24, 31), peak * images(3, 24, 31, seed=1)
+    expected = [
+        reference_ssim(one, other, data_range=other.max())
+        for one, other in zip(found.numpy(), truth.numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(structural_similarity(found, truth), expected, atol=1e-5)
+    empty = torch.zeros(1, 24, 31)
+    assert structural_similarity(empty, empty).item() == pytest.approx(1)
+
+
+def test_varnets_cascade_pulls_towards_the_measured_samples_and_no_others():
+    cascade = Cascade(4, 2, prior=False)
+    assert cascade.weight is not None
+    generator = torch.Generator().manual_seed(0)
+    current, measured = torch.randn(2, 1, 16, 16, dtype=torch.complex64, generator=generator)
+    mask = torch.arange(16)[None, None] % 3 == 0
+    with torch.no_grad():
+        with_pull = cascade(current, measured, mask, None)
+        cascade.weight.zero_()
+        difference = with_pull - cascade(current, measured, mask, None)
+    torch.testing.assert_close(difference, (measured - current) * mask, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (33, 31), (20, 27)])
+def test_the_released_inverse_is_zero_filling_with_half_of_the_mask_mirrored(shape):
+    """The defect of MC-VarNet's program: what it gives is what another, smaller mask would give."""
+    width = shape[1]
+    image = head_slices(1, shape, torch.Generator().manual_seed(0))[0]
+    frequency = torch.arange(width) - width // 2
+    sampled = torch.rand(width, generator=torch.Generator().manual_seed(5)) < 0.4
+    sampled[frequency.abs() < 2] = True
+    kept = {int(f) % width for f in frequency[sampled] if f >= 0 or 2 * f == -width}
+    mirrored = torch.tensor([int(f) % width in kept or int(-f) % width in kept for f in frequency])
+    assert not torch.equal(mirrored, sampled)
+    kspace = fft2c(image.to(torch.complex64))
+    expected = ifft2c(kspace * mirrored)
+    tolerance = 1e-5 * image.max().item()
+    torch.testing.assert_close(half_inverse(kspace * sampled), expected.real, rtol=0, atol=tolerance)
+    assert expected.imag.abs().max() < tolerance
+
+
+def test_mcvarnet_restores_the_measured_kspace_noise_included():
+    measurement, truth = example()
+    network = UnrolledNetwork(4, 4, "complex")
+    maps = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    real, imaginary = network.consistent(maps, measurement.kspace, measurement.mask).chunk(2, dim=1)
+    kspace = fft2c(torch.complex(real, imaginary))
+    before = fft2c(torch.complex(*maps.chunk(2, dim=1)))
+    mask = measurement.mask[:, None].expand_as(kspace)
+    measured = measurement.kspace[:, None].expand_as(kspace)
+    torch.testing.assert_close(kspace[mask], measured[mask], rtol=0, atol=1e-5)
+    torch.testing.assert_close(kspace[~mask], before[~mask], rtol=0, atol=1e-5)
+    assert (kspace[mask] - truth.kspace[:, None].expand_as(kspace)[mask]).abs().max() > 1e-2
+
+
+def test_the_phase_of_a_real_coefficient_is_not_decided_by_rounding():
+    image = images(1, 12, 10)
+    _, phase = amplitude_and_phase(-image)
+    _, nudged = amplitude_and_phase(-image * (1 + 1e-7))
+    assert phase[0, 0, 0].item() == pytest.approx(np.pi)
+    corners = [(row, column) for row in (0, 6) for column in (0, 5)]
+    assert all(phase[0, row, column] == nudged[0, row, column] for row, column in corners)
+
+
+def test_a_token_lists_its_rows_columns_and_channels():
+    maps = images(2, 3, 8, 12)
+    tokens = to_tokens(maps, 4)
+    assert tokens.shape == (2, 6, 48)
+    # The fifth patch is the middle one of the second row.
+    patch = maps[0, :, 4:8, 4:8].permute(1, 2, 0).flatten()
+    assert torch.equal(tokens[0, 4], patch)
+    assert torch.equal(to_maps(tokens, 4, (8, 12)), maps)
+
+
+def test_mtrans_refuses_images_of_another_shape():
+    model = build("mtrans", (32, 32))
+    with pytest.raises(ValueError, match=r"built for images of \(32, 32\); these are \(45, 37\)"):
+        model(example((45, 37))[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "shape", "changes", "field"),
+    [
+        ("unet2", (16, 16), {"pools": 4}, "pools"),
+        ("varnet", (32, 32), {"cascades": 0}, "cascades"),
+        ("varnet", (32, 32), {"loss": "mse"}, "loss"),
+        ("varnet", (6, 32), {}, "loss"),
+        ("varnet", (8, 8), {"pools": 3}, "pools"),
+        ("mcvarnet", (32, 32), {"features": 3}, "features"),
+        ("mcvarnet", (32, 32), {"iterations": 3}, "iterations"),
+        ("mcvarnet", (32, 32), {"spectrum": "quarter"}, "spectrum"),
+        ("fsmnet", (32, 32), {"features": 10}, "features"),
+        ("fsmnet", (32, 32), {"features": 4}, "features"),
+        ("mtrans", (32, 32), {"auxiliary_patch": 6}, "auxiliary_patch"),
+        ("mtrans", (32, 32), {"heads": 5}, "heads"),
+    ],
+)
+def test_impossible_parameters_are_refused_by_name(method, shape, changes, field):
+    with pytest.raises(BadInput, match=rf"methods/{method}/method\.yaml .*: {field} is "):
+        build(method, shape, **changes)

@@ -1,0 +1,271 @@
+"""Further metrics: found as files, scored in both conventions, in metrics.parquet and tables, checked."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_up_results import LABELS, definition, metric_rows, write_mask_json, write_records, write_statistics
+from published_masks import MASKS
+from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_filling_spec
+
+from data_prep.contracts.checking import find
+from data_prep.errors import BadInput
+from workflow import check_metric
+from workflow.evaluate.__main__ import main
+from workflow.evaluate.evaluation import KEY_COLUMNS, METRICS, Evaluation, write_evaluation
+from workflow.metrics import contract as further_metric
+from workflow.metrics.contract import FurtherMetric, discover, further_scores
+from workflow.plan.definitions import read_definition
+from workflow.provenance.sources import metric_sources, module_sources
+from workflow.run.identity import training_hash, training_sources
+from workflow.run.spec import RunSpec
+from workflow.statistics.gather import gather
+from workflow.tables import __main__ as tables
+
+HFEN = discover()["hfen"][1]
+DEFINITION = """
+from workflow.metrics.contract import FurtherMetric
+METRIC = FurtherMetric({}, "X", "what it is", False, 0.0, 3, max)
+"""
+
+
+# ---- discovery ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "METRIC is no FurtherMetric"),
+        (DEFINITION.format("'hfen'"), "has the id 'hfen' too"),
+        (DEFINITION.format("'psnr'"), "id 'psnr' is the name of another column"),
+        (DEFINITION.format("'My metric'"), "id is 'My metric'"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, monkeypatch, text, reason):
+    (tmp_path / "zz_mine.py").write_text(text)
+    package = further_metric.further_metrics
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    discover.cache_clear()
+    try:
+        with pytest.raises(BadInput, match=rf"zz_mine\.py: .*{reason}"):
+            discover()
+    finally:
+        discover.cache_clear()
+        sys.modules.pop("workflow.metrics.library.zz_mine", None)
+
+
+# ---- scores ---------------------------------------------------------------------------------------
+
+
+def volumes(seed=0):
+    generator = np.random.default_rng(seed)
+    target = generator.random((3, 32, 40))
+    return target, target + 0.1 * generator.standard_normal(target.shape)
+
+
+def test_slices_and_the_volume_are_scored_by_themselves():
+    target, image = volumes()
+    slices, volume = further_scores(["hfen"], target.astype(np.float32), image.astype(np.float32))
+    target, image = (values.astype(np.float32).astype(np.float64) for values in (target, image))
+    assert volume["hfen"] == HFEN.score(target, image)
+    assert slices["hfen"].tolist() == [HFEN.score(target[i : i + 1], image[i : i + 1]) for i in range(3)]
+
+
+def test_a_slice_that_is_not_finite_has_no_score_nor_has_its_volume():
+    target, image = volumes()
+    image[1, 4, 4] = np.inf
+    slices, volume = further_scores(["hfen"], target, image)
+    assert np.isnan(slices["hfen"]).tolist() == [False, True, False]
+    assert math.isnan(volume["hfen"])
+
+
+# ---- the spec -------------------------------------------------------------------------------------
+
+
+def test_a_further_metric_changes_the_spec_but_no_training():
+    plain, scored = tiny_spec(), tiny_spec(metrics=["hfen"])
+    assert "metrics" not in json.loads(plain.canonical())
+    assert json.loads(scored.canonical())["metrics"] == ["hfen"]
+    assert training_hash(plain, {}, "m") == training_hash(scored, {}, "m")
+    assert not [name for name in training_sources("unet", "random_4x") if "further" in name]
+    for metrics, problem in ((["hfne"], "'hfne' is unknown; known: hfen"), ("hfen", "not a list of texts")):
+        with pytest.raises(BadInput, match=problem):
+            RunSpec.from_json(json.dumps(spec_content(metrics=metrics)))
+
+
+def test_a_metrics_file_is_a_source_of_those_who_name_it_only():
+    own = "workflow/metrics/library/hfen.py"
+    assert own in metric_sources(["hfen"])
+    assert metric_sources([]) == []
+    for step in ("train", "evaluate", "tables", "statistics.significance"):
+        assert own not in module_sources(f"workflow.{step}")
+
+
+def scored(folder, monkeypatch, **changes):
+    """The rows of metrics.csv of zero filling."""
+    data, mask = write_splits(folder), write_mask(folder)
+    spec = zero_filling_spec(**changes).canonical()
+    arguments = ["--spec", spec, "--data", str(data), "--mask", str(mask), "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, "--output", str(folder / "out")])
+    main()
+    return pd.read_csv(folder / "out/metrics.csv")
+
+
+def test_an_evaluation_has_it_for_every_slice_and_volume_and_nothing_else_changes(tmp_path, monkeypatch):
+    plain = scored(tmp_path / "plain", monkeypatch)
+    more = scored(tmp_path / "more", monkeypatch, metrics=["hfen"])
+    assert "hfen" not in plain
+    assert (more["hfen"] > 0).all()
+    assert set(more["level"]) == {"slice", "volume"}
+    pd.testing.assert_frame_equal(more.drop(columns="hfen"), plain, check_exact=True)
+
+
+# ---- files and tables -----------------------------------------------------------------------------
+
+
+def rows_with_hfen():
+    metrics = metric_rows("ixi", MASKS["ixi"][:2], LABELS["ixi"], volumes=8)
+    return metrics.assign(hfen=2 * metrics["nmse"] ** 0.5)
+
+
+def test_the_column_goes_from_the_run_to_the_table_of_all_runs(tmp_path):
+    made = rows_with_hfen()
+    for number, (_, of_run) in enumerate(made.groupby(["mask", "method"])):
+        evaluation = Evaluation((*METRICS, "hfen"), of_run.to_dict("records"))
+        write_evaluation(evaluation, tmp_path / str(number))
+    paths = sorted(tmp_path.glob("*/metrics.csv"))
+    header = paths[0].read_text().splitlines()[0].split(",")
+    assert header == [*KEY_COLUMNS, "ssim", "psnr", "nmse", "hfen"]
+    joined = gather(paths, ["hfen"])
+    keys = ["mask", "method", "subject", "slice"]
+    expected = made.set_index(keys)["hfen"].sort_index()
+    found = joined.set_index(keys)["hfen"].sort_index()
+    np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=1e-14)
+    assert "hfen" not in gather(paths)
+    with pytest.raises(BadInput, match=r"metrics.csv: column nmae is missing"):
+        gather(paths, ["nmae"])
+
+
+def test_every_table_has_it_tested_ranked_and_explained(tmp_path):
+    metrics = rows_with_hfen()
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    text = definition(1, "ixi", MASKS["ixi"][:2], LABELS["ixi"], numeral="I", metrics=["hfen"])
+    wanted = read_definition(text)
+    write_mask_json(tmp_path, "ixi", wanted.masks)
+    write_records(tmp_path, wanted)
+    write_statistics(tmp_path, wanted, metrics)
+    tables.write_table(wanted, tmp_path, "0" * 64, tmp_path / "tables")
+    table = pd.read_csv(tmp_path / "tables/table_1.csv")
+    own = metrics[(metrics["level"] == "volume") & (metrics["mask"] == wanted.masks[0])]
+    for row in table[table["mask"] == wanted.masks[0]].to_dict("records"):
+        scores = own.loc[own["method"] == row["method"], "hfen"]
+        assert row["hfen_mean"] == pytest.approx(scores.mean(), rel=1e-8)
+        assert row["hfen_std"] == pytest.approx(scores.std(ddof=0), rel=1e-8)
+    best = table.loc[table["hfen_rank"] == 1]
+    assert (best["hfen_mean"] == table.groupby("mask")["hfen_mean"].transform("min")[best.index]).all()
+    assert "hfen_paper_mean" not in table
+    for kind in ("md", "tex", "html"):
+        page = (tmp_path / f"tables/table_1.{kind}").read_text()
+        assert page.count("HFEN") >= 3
+        assert "Laplacian of a Gaussian" in page
+    statistics = pd.read_csv(tmp_path / "statistics/table_1.csv")
+    assert set(statistics["metric"]) == {"ssim", "psnr", "nmse", "hfen"}
+    # Five methods make ten pairs, under two masks and four metrics.
+    assert set(statistics["tests"].dropna()) == {80}
+
+
+def test_a_value_that_is_undefined_for_one_seed_is_not_averaged_away(tmp_path):
+    masks = MASKS["ixi"][:1]
+    metrics = metric_rows("ixi", masks, LABELS["ixi"], seeds=(0, 1), volumes=8).assign(hfen=0.5)
+    metrics["hfen"] += 0.01 * np.arange(len(metrics)) / len(metrics)
+    lost = (metrics["method"] == "manet") & (metrics["seed"] == 1) & (metrics["subject"] == "IXI903")
+    metrics.loc[lost, "hfen"] = np.nan
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    text = definition(1, "ixi", masks, LABELS["ixi"], numeral="I", metrics=["hfen"], seeds=[0, 1])
+    wanted = read_definition(text)
+    write_mask_json(tmp_path, "ixi", wanted.masks)
+    write_records(tmp_path, wanted)
+    write_statistics(tmp_path, wanted, metrics)
+    tables.write_table(wanted, tmp_path, "0" * 64, tmp_path / "tables")
+    table = pd.read_csv(tmp_path / "tables/table_1.csv").set_index("method")
+    assert np.isnan(table.loc["manet", "hfen_mean"])
+    assert np.isfinite(table.loc["manet", "ssim_mean"])
+    assert sorted(table["hfen_rank"].dropna()) == [1, 2, 3, 4]
+    page = (tmp_path / "tables/table_1.md").read_text()
+    assert "undefined" in page
+    assert "diverged" not in page
+    pairs = pd.read_csv(tmp_path / "statistics/pairs_1.csv")
+    assert "manet" not in set(pairs.loc[pairs["metric"] == "hfen", ["method_a", "method_b"]].stack())
+    # Ten pairs under each of three metrics, six under the one that MANet lacks.
+    assert set(pairs["tests"]) == {36}
+    (row,) = (
+        pd.read_csv(tmp_path / "statistics/table_1.csv")
+        .query("metric == 'hfen' and method == 'manet'")
+        .to_dict("records")
+    )
+    assert pd.isna([row["mean"], row["best"], row["verdict"]]).all()
+
+
+def test_a_missing_column_and_an_unknown_metric_are_named(tmp_path):
+    text = definition(1, "ixi", MASKS["ixi"][:1], LABELS["ixi"], numeral="I", metrics=["hfen"])
+    wanted = read_definition(text)
+    with pytest.raises(BadInput, match="column hfen is missing"):
+        write_statistics(tmp_path, wanted, rows_with_hfen().drop(columns="hfen"))
+    with pytest.raises(BadInput, match="metric 'nothing' is unknown; further metrics: hfen"):
+        read_definition(definition(1, "ixi", MASKS["ixi"][:1], {}, numeral="I", metrics=["nothing"]))
+
+
+# ---- the contract check ---------------------------------------------------------------------------
+
+
+def of(score, **changes):
+    return replace(HFEN, score=score, **changes)
+
+
+def absolute(target, reconstruction):
+    return float(np.abs(reconstruction - target).mean())
+
+
+def spoiling(target, reconstruction):
+    value = HFEN.score(target, reconstruction)
+    reconstruction *= 0.5
+    return value
+
+
+FAULTS = [
+    ("form", of(lambda t, r: np.array([1.0])), "ndarray, no float"),
+    ("form", of(lambda t, r: float("inf")), "the value is inf (1x32x32"),
+    ("perfection", of(HFEN.score, perfect=1.0), "it has 0.0, but perfect is 1.0"),
+    ("direction", of(HFEN.score, rising=True), "rising is true, but under noise of 0, 0.01"),
+    ("direction", of(lambda t, r: float(np.sign(HFEN.score(t, r)))), "the values are 0, 1, 1, 1"),
+    ("unit", of(absolute), "scanners' units are arbitrary"),
+    ("purity", of(spoiling), "an image is changed"),
+    ("purity", of(lambda t, r: float(np.random.default_rng().random())), "at the second call"),
+    ("silence", of(lambda t, r: 0.0), "the value is 0.0, not NaN"),
+    ("silence", of(lambda t, r: float(np.sum(r) / np.sum(t))), "FloatingPointError"),
+]
+
+
+@pytest.mark.parametrize(("name", "metric", "problem"), FAULTS)
+def test_a_fault_is_found(name: str, metric: FurtherMetric, problem: str, tmp_path):
+    found = find(name, lambda: check_metric.CHECKS[name](metric), tmp_path)
+    assert found.problem is not None
+    assert problem in found.problem
+
+
+def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["check_metric", "hfen"])
+    check_metric.main()
+    assert "6 of 6 checks passed" in capsys.readouterr().out
+    monkeypatch.setitem(discover(), "hfen", ("workflow.metrics.library.hfen", of(absolute)))
+    with pytest.raises(SystemExit) as end:
+        check_metric.main()
+    assert end.value.code == 1
+    assert "FAIL  The unit of the images does not matter" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["check_metric", "nothing"])
+    with pytest.raises(BadInput, match="metric 'nothing' is unknown"):
+        check_metric.main()

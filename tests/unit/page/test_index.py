@@ -1,0 +1,356 @@
+"""The page of an experiment: what it holds, that it needs nothing else, its size, and its bytes."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from index_page import write_results
+from PIL import Image as Picture
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from workflow.page import __main__ as index
+from workflow.page.__main__ import REDUCTIONS, Reduction, embedded_json, facts, write_index
+from workflow.page.files import index_files
+from workflow.page.grids import claims_grid, significance_grid, values_grid
+from workflow.page.viewer import viewer_data
+from workflow.plan.config import read_config
+from workflow.plan.definitions import read_definition
+from workflow.plan.page import index_definition
+from workflow.plan.plan import Plan
+from workflow.plan.probes import TrustPlan
+
+ROOT = Path(__file__).parents[3]
+VOID = {"meta", "link", "img", "br", "input", "hr", "col"}
+
+
+class Document(HTMLParser):
+    """Elements with their attributes, and the text outside scripts and styles."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.open, self.words = [], [], []
+        self.raw = {"script": [], "style": []}
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, tag
+
+    def handle_data(self, data):
+        self.raw.get(self.open[-1] if self.open else "", self.words).append(data)
+
+    @property
+    def text(self):
+        return " ".join("".join(self.words).split())
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    root = tmp_path_factory.mktemp("results")
+    return root, write_results(root)
+
+
+@pytest.fixture(scope="module")
+def page(results):
+    root, definition = results
+    size = write_index(definition, root, root / "index.html")
+    content = (root / "index.html").read_bytes()
+    assert len(content) == size
+    return Document(content.decode())
+
+
+def test_every_printed_value_stands_on_the_page(results, page):
+    root, _ = results
+    table = pd.read_csv(root / "tables" / "table_1.csv")
+    for row in table.to_dict("records"):
+        assert f"{row['psnr_mean']:.2f} ± {row['psnr_std']:.2f}" in page.text
+        assert row["label"] in page.text
+    assert "Realised acceleration, ACS included" in page.text
+    assert "Provenance (first 12 digits of each hash): experiment made_up" in page.text
+    for claim in pd.read_csv(root / "claims" / "claims.csv").to_dict("records"):
+        assert claim["text"] in page.text
+    cells = pd.read_csv(root / "claims" / "cells.csv", dtype=str)
+    assert len(re.findall("same rank|other rank|no rank", page.text)) >= len(cells)
+
+
+def test_embedded_data_is_called_so_and_published_is_not(results, page, tmp_path):
+    assert "Embedded data, not IXI." in page.text
+    definition = write_results(tmp_path, source="published")
+    write_index(definition, tmp_path, tmp_path / "index.html")
+    published = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "mbedded data" not in published.text
+
+
+def test_parts_that_were_not_asked_for_have_no_heading(page):
+    titles = [attributes["aria-labelledby"] for attributes in page.all("section")]
+    assert titles == [
+        f"{name}-title" for name in ("viewer", "tables", "figures", "significance", "claims", "origin")
+    ]
+    links = [attributes["href"] for attributes in page.all("a") if attributes["href"].startswith("#")]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert {link[1:] for link in links} <= set(ids)
+    assert len(ids) == len(set(ids))
+
+
+def test_a_table_beside_the_papers_shows_its_further_metric_and_no_claims(tmp_path):
+    definition = write_results(tmp_path, number=5, metrics=["hfen"])
+    write_index(definition, tmp_path, tmp_path / "index.html")
+    beside = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
+    table = pd.read_csv(tmp_path / "tables" / "table_5.csv")
+    for row in table.to_dict("records"):
+        assert f"{row['hfen_mean']:.3f} ± {row['hfen_std']:.3f}" in beside.text
+    tested = pd.read_csv(tmp_path / "statistics" / "table_5.csv").query("metric == 'hfen'")
+    assert beside.text.count("HFEN") >= len(tested) > 0
+    assert "significance_5" in {attributes.get("id") for attributes in beside.all("table")}
+    assert "claims" not in {attributes["id"] for attributes in beside.all("section")}
+    assert "Claims" not in beside.text
+
+
+def test_the_page_loads_nothing(page):
+    for tag, attributes in page.elements:
+        for name in ("src", "srcset", "href", "data", "action", "poster", "xlink:href"):
+            value = attributes.get(name) or ""
+            assert not re.match(r"(?:[a-z]+:)?//|(?!data:)[a-z]+:", value), (tag, value)
+        if "src" in attributes:
+            assert attributes["src"].startswith("data:image/png;base64,")
+        assert tag not in ("iframe", "object", "embed", "base")
+        if tag == "link":
+            assert attributes["href"] == "data:,"
+        if tag == "a":
+            assert ":" not in attributes["href"]
+    assert not re.search(r"@import|url\(\s*['\"]?(?!data:)", "".join(page.raw["style"]))
+    policies = {one.get("http-equiv"): one.get("content") for one in page.all("meta")}
+    policy = policies["Content-Security-Policy"]
+    # The browser itself refuses any other origin.
+    assert "default-src 'none'" in policy
+    assert "connect-src" not in policy
+    assert "http" not in policy
+
+
+def test_links_beside_the_page_name_files_of_the_results(page):
+    links = {attributes["href"] for attributes in page.all("a") if not attributes["href"].startswith("#")}
+    assert {
+        "tables/table_1.csv",
+        "statistics/pairs_1.csv",
+        "claims/cells.csv",
+        "figures/figure_5.pdf",
+    } <= links
+    assert all(not Path(link).is_absolute() and ".." not in Path(link).parts for link in links)
+
+
+def test_headings_landmarks_labels_and_texts_for_pictures(page):
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert {"header", "nav", "main", "section"} <= {tag for tag, _ in page.elements}
+    alternatives = [attributes["alt"] for attributes in page.all("img")]
+    assert "Fig. 5: reconstructions under 1D masks" in alternatives
+    assert all(len(text) > 10 for text in alternatives)
+    assert all(attributes["lang"] == "en" for attributes in page.all("html"))
+    assert all("scope" in attributes for attributes in page.all("th"))
+
+
+def test_the_same_results_give_the_same_bytes_in_another_process(results, page):
+    root, definition = results
+    again = root / "again.html"
+    command = [sys.executable, "-m", "workflow.page", "--definition", json.dumps(definition)]
+    done = subprocess.run(
+        [*command, "--results", str(root), "--output", str(again)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith(" MB\n")
+    assert again.read_bytes() == (root / "index.html").read_bytes()
+    assert str(root) not in again.read_text(encoding="utf-8")
+
+
+def test_names_cannot_break_out_of_the_page(page, tmp_path):
+    evil = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028"
+    definition = write_results(tmp_path, masks=["1d_uniform_6x"], methods={"zf": "ZF", "manet": evil})
+    write_index(definition, tmp_path, tmp_path / "index.html")
+    content = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "<script>alert" not in content
+    assert "<img src=x" not in content
+    plain = Document(content)
+    assert evil.strip() in plain.text
+    assert len(plain.all("script")) == len(page.all("script"))
+    (data,) = [part for part in plain.raw["script"] if part.startswith('{"settings"')]
+    names = [image["name"] for image in json.loads(data)["settings"][0]["slices"][0]["images"]]
+    assert evil in names
+
+
+def test_json_in_a_script_element_reads_back():
+    value = {"a": ["</script>", "<!--", "\u2028", "ä"], "b": 0.1}
+    text = embedded_json(value)
+    assert json.loads(text) == value
+    assert "<" not in text
+    assert "\u2028" not in text
+
+
+# ---- size -----------------------------------------------------------------------------------------
+
+
+def noisy(root, definition):
+    """Give every method another example, all of noise, which cannot be compressed, and the figure too."""
+    generator = np.random.default_rng(1)
+    for run in definition["viewer"][0]["runs"]:
+        path = root / "runs" / run / "examples.npz"
+        with np.load(path) as kept:
+            content = {name: np.concatenate([kept[name]] * 2) for name in kept.files}
+        content["slice"][1] += 1
+        content["reconstruction"] = generator.random(content["reconstruction"].shape, np.float32) * 900
+        np.savez(path, **content)
+    pixels = generator.integers(0, 256, (900, 2148), np.uint8)
+    Picture.fromarray(pixels).save(root / "figures" / "figure_5.png")
+
+
+def test_the_page_gives_up_as_little_as_its_limit_asks_for_and_says_so(tmp_path, monkeypatch):
+    definition = write_results(tmp_path)
+    noisy(tmp_path, definition)
+    pages = [index.render(definition, tmp_path, reduction) for reduction in REDUCTIONS]
+    sizes = [len(page.encode()) for page in pages]
+    assert sizes == sorted(set(sizes), reverse=True)
+    said = {
+        1: "1024 grey levels instead of 4096",
+        3: "at most 1600 pixels wide",
+        6: "only the first 1 example slice",
+    }
+    for step, sentence in said.items():
+        assert sentence in Document(pages[step]).text
+    # The limit itself stands in the sentence, with a few digits more than that of 15 MB.
+    monkeypatch.setattr(index, "LIMIT", sizes[2] + 20)
+    assert sizes[2] <= write_index(definition, tmp_path, tmp_path / "index.html") <= index.LIMIT
+    monkeypatch.setattr(index, "LIMIT", sizes[0])
+    assert write_index(definition, tmp_path, tmp_path / "index.html") == sizes[0]
+    assert "To keep this page" not in Document(pages[0]).text
+
+
+def test_a_page_that_stays_too_large_is_refused_and_the_old_one_kept(results, page, monkeypatch):
+    root, definition = results
+    before = (root / "index.html").read_bytes()
+    monkeypatch.setattr(index, "LIMIT", 1000)
+    monkeypatch.setattr(index, "REDUCTIONS", (Reduction(8, 900, 1),))
+    with pytest.raises(BadInput, match=r"would have .* MB even when reduced, more than 0\.001 MB; lower"):
+        write_index(definition, root, root / "index.html")
+    assert (root / "index.html").read_bytes() == before
+
+
+@pytest.mark.long
+def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
+    """Every mask and method at full matrix, each image noise, which cannot be stored in less."""
+    plan = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
+    generator = np.random.default_rng(1)
+    shown = []
+    for content in index_definition(TrustPlan(plan))["viewer"]:
+        size = plan.config["datasets"][content["dataset"]]["matrix"]
+        images = [generator.random((1, size, size), np.float32) for _ in range(2)]
+        for run in content["runs"]:
+            path = tmp_path / "runs" / run / "examples.npz"
+            path.parent.mkdir(parents=True)
+            names = ("zero_filled", "reconstruction")
+            own = {name: generator.random((1, size, size), np.float32) for name in names}
+            scores = {
+                f"{part}{name}": np.zeros(1) for part in ("", "zero_filled_") for name in ("psnr", "ssim")
+            }
+            labels = {"subject": np.array(["a"]), "slice": np.array([1])}
+            mask = np.ones((1, 1, size), bool)
+            np.savez(path, target=images[0], auxiliary=images[1], mask=mask, **own, **scores, **labels)
+        shown.append(read_definition(json.dumps(content)))
+    data = embedded_json(viewer_data(tmp_path, shown, REDUCTIONS[-1].bits, REDUCTIONS[-1].examples))
+    assert len(data) < index.LIMIT - 5_000_000
+
+
+# ---- inputs ---------------------------------------------------------------------------------------
+
+
+def test_a_missing_input_is_named(results, tmp_path):
+    _, definition = results
+    with pytest.raises(BadInput, match=r"table_1\.html: no such file; run the workflow to its end first"):
+        write_index(definition, tmp_path, tmp_path / "index.html")
+
+
+def test_a_definition_that_is_no_json_is_refused(monkeypatch):
+    arguments = ["--definition", "{", "--results", ".", "--output", "x"]
+    monkeypatch.setattr(sys, "argv", ["index", *arguments])
+    with pytest.raises(BadInput, match="--definition: not JSON"):
+        index.main()
+
+
+@pytest.mark.parametrize("name", ["smoke", "demo", "paper", "trust", "extended", "reference"])
+def test_every_configuration_has_a_page(name):
+    plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
+    definition = index_definition(TrustPlan(plan))
+    assert json.loads(json.dumps(definition)) == definition
+    files = index_files(definition)
+    assert len(files) == len(set(files))
+    kept = {f"runs/{run.path}/examples.npz" for run in plan.runs}
+    shown = {file for file in files if file.startswith("runs/")}
+    assert shown <= kept
+    # Of other training seeds and the grid of loss weights nothing is shown.
+    assert not any("/manet-a" in file or "/seed1/" in file for file in shown)
+    for dataset in definition["viewer"]:
+        labels = [row["label"] for row in dataset["rows"]]
+        assert len(labels) == len(set(labels))
+        assert dataset["masks"] == plan.config["datasets"][dataset["dataset"]]["masks"]
+    assert ("tables/cost_ixi" in definition["tables"]["cost"]) == plan.config["trust"]["cost"]
+
+
+def test_methods_are_called_as_in_their_tables_but_for_ablations():
+    labels: dict[str, str] = {}
+    for name in ("demo", "extended"):
+        plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
+        rows = index_definition(TrustPlan(plan))["viewer"][0]["rows"]
+        labels |= {row["method"]: row["label"] for row in rows}
+    assert labels["cs-wavelet"] == "CS-wavelet"
+    assert labels["manet-no_kspace"] == "MANet w/o k-space"
+
+
+def test_questions_beyond_the_paper_are_no_claims_of_the_paper(results, tmp_path):
+    root, definition = results
+    claims = pd.read_csv(root / "claims" / "claims.csv", keep_default_na=False)
+    question = claims.iloc[0].to_dict() | {"section": "not in the paper", "text": "Does it win?"}
+    pd.concat([claims, pd.DataFrame([question])]).to_csv(tmp_path / "claims.csv", index=False)
+    one, other = (claims_grid(folder / "claims.csv") for folder in (root / "claims", tmp_path))
+    assert other.rows[-1][0].text == "Does it win? (not in the paper)"
+    assert (one.title, other.title) == ("Claims of the paper's text", f"{one.title}, and questions beyond it")
+    assert facts(definition, one) == facts(definition, other)
+
+
+@pytest.mark.parametrize("grid", [significance_grid, claims_grid, values_grid])
+def test_damaged_tables_are_named(tmp_path, grid):
+    path = tmp_path / "table.csv"
+    with pytest.raises(BadInput, match=r"table\.csv: no such file; run the workflow to its end first"):
+        grid(path)
+    for content in (b"", b"\xff\xfe", b"one,two\n1,2,3\n", b"one,two\n1,2\n"):
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=r"table\.csv: .*; delete it and run the workflow again"):
+            grid(path)
+
+
+def test_carried_scripts_are_those_that_are_credited():
+    credited = (ROOT / "THIRD_PARTY_LICENCES" / "README.md").read_text(encoding="utf-8")
+    for path in (ROOT / "workflow" / "resources" / "third_party").iterdir():
+        line = next(line for line in credited.splitlines() if f"`{path.name}`" in line)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in line
+        text = re.search(r"`([^`]+\.txt)`", line)[1]
+        assert (ROOT / "THIRD_PARTY_LICENCES" / text).is_file()

@@ -1,0 +1,60 @@
+"""The captions of the workflow's report render for every result and name the data's source."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from published_masks import MASKS
+
+from workflow.plan.probes import FIGURES, TABLES
+
+jinja2 = pytest.importorskip("jinja2")
+docutils = pytest.importorskip("docutils.core")
+
+FOLDER = Path(__file__).parents[3] / "workflow" / "report"
+CASES = [
+    *(("table.rst", {"number": n}, "", "fastmri" if n == "2" else "ixi") for n in "1234"),
+    ("table.rst", {"number": "5"}, "", "brats"),
+    ("pair.rst", {"dataset": "brats", "subject": "BraTS2021_90000"}, "align_further", ""),
+    *(("figure.rst", {"number": n}, "", "fastmri" if n in "79" else "ixi") for n in "156789"),
+    *(("mask.rst", {"dataset": d, "mask": m}, "", "") for d, masks in MASKS.items() for m in masks[:1]),
+    ("registration.rst", {}, "", "ixi"),
+    ("registration_worst.rst", {}, "", "ixi"),
+    ("overlay.rst", {"subject": "IXI900-HH-1234"}, "align_ixi", ""),
+    ("overlay.rst", {"subject": "file9000001"}, "align_fastmri", ""),
+    ("significance.rst", {}, "", "ixi"),
+    ("claims.rst", {}, "", "ixi"),
+    *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),
+    *(("trust_figure.rst", {"figure": f, "dataset": d}, "", d) for f in FIGURES for d in MASKS),
+    *(("trust_table.rst", {"table": t, "dataset": d}, "", d) for t in TABLES for d in MASKS),
+    *(("cost.rst", {"dataset": d}, "", d) for d in MASKS),
+]
+
+
+def render(name, wildcards, rule, sources):
+    """Render as Snakemake's report does, but refuse unknown names and any warning of docutils."""
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    job = SimpleNamespace(
+        wildcards=SimpleNamespace(**wildcards),
+        rule=rule,
+        config={"datasets": {dataset: {"source": source} for dataset, source in sources.items()}},
+    )
+    text = environment.from_string((FOLDER / name).read_text(encoding="utf-8")).render(snakemake=job)
+    return docutils.publish_parts(text, writer="html", settings_overrides={"halt_level": 2})["body"]
+
+
+@pytest.mark.parametrize(("name", "wildcards", "rule", "dataset"), CASES)
+def test_captions_render_and_name_the_source(name, wildcards, rule, dataset):
+    embedded = render(name, wildcards, rule, dict.fromkeys((*MASKS, "brats"), "embedded"))
+    published = render(name, wildcards, rule, dict.fromkeys((*MASKS, "brats"), "published"))
+    assert "mbedded" not in published
+    if dataset:
+        other = {"ixi": "IXI", "fastmri": "fastMRI"}.get(dataset, dataset)
+        assert f"not {other}" in embedded.replace("\n", " ")
+    for value in wildcards.values():
+        assert name != "overlay.rst" or value in embedded
+    assert 40 < len(published) < 900
+
+
+def test_every_caption_is_covered():
+    assert {path.name for path in FOLDER.glob("*.rst")} == {name for name, *_ in CASES}

@@ -1,0 +1,355 @@
+"""Every shipped configuration is valid, and a mistake in one is refused by name before anything runs."""
+
+import copy
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from published_masks import MASKS
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from workflow.plan.config import check_config, read_config
+from workflow.plan.document import document
+
+ROOT = Path(__file__).parents[3]
+SHIPPED = sorted((ROOT / "config").glob("*.yaml"))
+METHODS = discover()
+
+
+def valid() -> dict[str, Any]:
+    """A complete configuration of both datasets."""
+    return {
+        "experiment": "test",
+        "datasets": {
+            "ixi": {
+                "source": "embedded",
+                "matrix": 64,
+                "slices": 4,
+                "acquired_slices": 8,
+                "splits": {"train": 2, "val": 1, "test": 1},
+                "masks": ["1d_uniform_6x"],
+            },
+            "fastmri": {
+                "source": "embedded",
+                "matrix": 64,
+                "slices": 3,
+                "splits": {"train": 2, "val": 1, "test": 1},
+                "masks": ["equispaced_4x"],
+            },
+        },
+        "training": {"epochs": 1, "batch_size": 2},
+    }
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """The valid configuration with values set at dotted places (double underscores for dots)."""
+    content = valid()
+    for place, value in changes.items():
+        *folders, name = place.split("__")
+        entry = content
+        for folder in folders:
+            entry = entry.setdefault(folder, {})
+        entry[name] = value
+    return content
+
+
+def test_there_are_a_default_a_tiny_and_the_papers_configuration():
+    assert {path.stem for path in SHIPPED} >= {"demo", "smoke", "paper"}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_configuration_is_valid_and_named_after_its_experiment(path):
+    assert read_config(path)["experiment"] == path.stem
+
+
+def test_the_documentation_is_the_schemas():
+    assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document()
+
+
+def test_the_documentation_explains_every_key():
+    undocumented = [
+        line for line in document().splitlines() if line.startswith("| `") and line.endswith("|  |")
+    ]
+    assert undocumented == []
+
+
+def test_the_papers_configuration_is_the_papers_setting():
+    paper = read_config(ROOT / "config" / "paper.yaml")
+    ixi, fastmri = paper["datasets"]["ixi"], paper["datasets"]["fastmri"]
+    assert (ixi["matrix"], ixi["slices"], ixi["noise"]) == (256, 100, 0.1)
+    assert ixi["splits"] == {"train": 369, "val": 93, "test": 115}
+    assert (fastmri["matrix"], fastmri["slices"]) == (320, None)
+    assert fastmri["splits"]["train"] + fastmri["splits"]["val"] == 227
+    assert fastmri["splits"]["test"] == 45
+    assert {name: tuple(dataset["masks"]) for name, dataset in paper["datasets"].items()} == MASKS
+    assert (paper["training"]["epochs"], paper["training"]["batch_size"]) == (50, 8)
+    assert paper["training"]["schedule"] == "constant"
+    # Full widths and the published optimisers are the defaults of method.yaml.
+    assert paper["methods"] == {}
+    assert paper["sweep"] == {"alphas": [0.2, 0.4, 0.6, 0.8], "betas": [0.2, 0.4, 0.6, 0.8]}
+
+
+def test_defaults_are_filled_in_and_the_input_is_left_alone():
+    content = valid()
+    before = copy.deepcopy(content)
+    config = check_config(content, METHODS)
+    assert content == before
+    assert (config["seed"], config["seeds"], config["bad_scans"]) == (2022, [0], "stop")
+    assert config["tables"] == [1, 2, 3, 4]
+    assert config["datasets"]["ixi"]["noise"] == 0.1
+    assert config["datasets"]["fastmri"]["acquired_slices"] == 3
+    assert config["training"]["threads"] == 1
+    # A default is a copy, not the schema's own list.
+    config["seeds"].append(7)
+    assert check_config(valid(), METHODS)["seeds"] == [0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"colour": "red"}, "'colour'"),
+        ({"datasets__ixi__maskz": []}, "'maskz'"),
+        ({"datasets__oasis": {}}, "'oasis'"),
+        ({"training__epoch": 3}, "'epoch'"),
+        ({"training__epochs": 0}, "training.epochs"),
+        ({"training__epochs": {"ixi": 3, "knee": 3}}, "training.epochs"),
+        ({"training__epochs": True}, "training.epochs"),
+        ({"training__epochs": {"ixi": 3}}, "training.epochs: no number for fastmri"),
+        ({"training__batch_size": "four"}, "training.batch_size"),
+        ({"training__precision": "16"}, "training.precision"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [0, 0]}, "seeds"),
+        ({"seed": -1}, "seed"),
+        ({"experiment": "../elsewhere"}, "experiment"),
+        ({"bad_scans": "ignore"}, "bad_scans"),
+        ({"tables": [5]}, "tables"),
+        ({"figures": [2]}, "figures"),
+        ({"metric_convention": "patch"}, "metric_convention"),
+        ({"sweep": {"alphas": [0.2]}}, "'betas'"),
+        ({"sweep": {"alphas": [2], "betas": [0.2]}}, "sweep.alphas"),
+        ({"sweep": {"alphas": [0.2, 0.2], "betas": [0.2]}}, "sweep.alphas"),
+        ({"datasets__ixi__source": "downloaded"}, "datasets.ixi.source"),
+        ({"datasets__ixi__matrix": 16}, "datasets.ixi.matrix"),
+        ({"datasets__ixi__splits": {"train": 1, "val": 1}}, "'test'"),
+        ({"datasets__ixi__splits__val": 0}, "datasets.ixi.splits.val"),
+        ({"datasets__ixi__splits__validation": 1}, "'validation'"),
+        ({"datasets__ixi__masks": ["1d_uniform_5x"]}, "1d_uniform_5x"),
+        ({"datasets__ixi__masks": ["equispaced_4x"]}, "datasets.ixi.masks"),
+        ({"datasets__fastmri__masks": ["1d_uniform_6x"]}, "datasets.fastmri.masks"),
+        ({"datasets__ixi__masks": []}, "datasets.ixi.masks"),
+        ({"datasets__fastmri__noise": 0.1}, "'noise'"),
+        ({"datasets__ixi__acquired_slices": 2}, "datasets.ixi.acquired_slices"),
+        ({"datasets__ixi__matrix": 48}, "datasets.ixi: embedded brains: matrix is 48; choose 64 to 256"),
+        ({"datasets__ixi__slice_spacing": 40}, "datasets.ixi: embedded brains: slice spacing is 40"),
+        ({"datasets__fastmri__matrix": 65}, "datasets.fastmri: matrix 65: choose an even number"),
+        ({"datasets__fastmri__acquired_slices": 40}, "slices 40: the donor knee has 24 slices"),
+        ({"datasets__fastmri__slices": None}, "datasets.fastmri.acquired_slices"),
+        ({"compare": ["zf", "unett"]}, "unett"),
+        ({"compare": ["manet-sc"]}, "manet-sc"),
+        ({"methods__unett__parameters": {}}, "unett"),
+        ({"methods__manet-sc__parameters": {}}, "manet-sc"),
+        ({"methods__unet__width": 3}, "'width'"),
+        ({"methods__unet__parameters__chanels": 4}, "methods.unet.parameters: unknown parameter 'chanels'"),
+        (
+            {"methods__unet__parameters__channels": "many"},
+            "unet.parameters.channels: is 'many'; give a whole",
+        ),
+        (
+            {"methods__unet__parameters__channels": 1.5},
+            "unet.parameters.channels: is 1.5; give a whole number",
+        ),
+        ({"methods__unet__parameters__channels": True}, "unet.parameters.channels: is True; give a whole"),
+        ({"methods__manet__parameters__alpha": "4e-1"}, "manet.parameters.alpha: is '4e-1'; give a number"),
+        ({"methods__manet__parameters__kspace": 1}, "manet.parameters.kspace: is 1; give true or false"),
+        ({"methods__unet__optimiser__learning_rate": 1}, "methods.unet.optimiser.learning_rate"),
+        ({"methods__unet__optimiser__betas": 0.9}, "methods.unet.optimiser.betas: is 0.9; give two numbers"),
+        (
+            {"methods__unet__optimiser__betas": [0.9, 1]},
+            "unet.optimiser.betas: is [0.9, 1]; give two numbers",
+        ),
+        ({"methods__unet__optimiser__weight_decay": "no"}, "optimiser.weight_decay: is 'no'; give a number"),
+        ({"methods__unet__optimiser__eps": -1}, "unet.optimiser.eps: is -1; give a number from 0"),
+        ({"methods__unet__optimiser__name": "adamm"}, "methods.unet.optimiser.name"),
+        ({"methods__unet__optimiser__lr": -1}, "methods.unet.optimiser.lr"),
+        ({"methods__unet__optimiser__lr": "1e-3"}, "methods.unet.optimiser.lr"),
+        ({"methods__unet__optimiser": {"name": "sgd", "momentum": 0.9}}, "methods.unet.optimiser.lr"),
+        ({"methods__zf__optimiser__lr": 1}, "methods.zf.optimiser"),
+        # JSON Schema takes 2.0 for an integer.
+        ({"datasets__ixi__splits__train": 2.0}, "datasets.ixi.splits.train: 2.0 is not of type 'integer'"),
+        ({"datasets__ixi__matrix": 64.0}, "datasets.ixi.matrix: 64.0"),
+        ({"datasets__fastmri__slices": 3.0}, "datasets.fastmri.slices: 3.0"),
+        ({"training__batch_size": 2.0}, "training.batch_size: 2.0"),
+        ({"training__epochs": 2.0}, "training.epochs: 2.0"),
+        ({"trust__shifts": [2.0]}, "trust.shifts[0]: 2.0"),
+        ({"tables": [2.0]}, "tables[0]: 2.0"),
+        ({"figures": [5.0]}, "figures[0]: 5.0"),
+        ({"seed": 2022.0}, "seed: 2022.0"),
+        ({"seeds": [0.0]}, "seeds[0]: 0.0"),
+        # Tables hold a seed in 64 bits, pages in 53.
+        ({"seed": 2**31}, "seed: 2147483648 is greater than the maximum of 2147483647"),
+        ({"seeds": [10**30]}, "is greater than the maximum of 2147483647"),
+        ({"methods": {1: {}}}, "config: methods: the key 1 is no text; "),
+        ({"trust__masks": {None: []}}, "config: trust.masks: the key None is no text; "),
+        ({"training__epochs": {True: 3}}, "config: training.epochs: the key True is no text; "),
+        ({"methods__unet__parameters__channels": 0}, "parameters.channels: is 0; give a whole number from 1"),
+        ({"methods__unet__parameters__channels": -3}, "unet.parameters.channels: is -3; give a whole number"),
+        ({"methods__manet__parameters__width": 0}, "methods.manet.parameters.width: is 0; give a whole"),
+        ({"methods__dudornet__parameters__features": 0}, "dudornet.parameters.features: is 0; give a whole"),
+        ({"sweep": {"alphas": [0.00001], "betas": [0.2]}}, "sweep.alphas: 1e-05 is no plain decimal; give"),
+        ({"sweep": {"alphas": [0.2], "betas": [-0.0]}}, "sweep.betas: -0.0 is no plain decimal; give"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_refused_by_name(changes, named):
+    with pytest.raises(BadInput) as refusal:
+        check_config(changed(**changes), METHODS)
+    message = str(refusal.value)
+    assert named in message
+    assert message.startswith("config: ")
+    assert "\n" not in message
+    # The remedy follows the complaint.
+    assert ";" in message or ": choose" in message
+
+
+@pytest.mark.parametrize(
+    "value", [math.nan, math.inf, -math.inf, 10**400], ids=["nan", "inf", "-inf", "huge"]
+)
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("datasets__ixi__noise", "datasets.ixi.noise"),
+        ("datasets__ixi__slice_spacing", "datasets.ixi.slice_spacing"),
+        ("training__warm_up", "training.warm_up"),
+        ("training__gradient_clip", "training.gradient_clip"),
+        ("training__resident_gigabytes", "training.resident_gigabytes"),
+        ("trust__noise", "trust.noise[1]"),
+        ("trust__rotations", "trust.rotations[1]"),
+        ("methods__manet__parameters__alpha", "methods.manet.parameters.alpha"),
+        ("methods__unet__optimiser__lr", "methods.unet.optimiser.lr"),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_by_its_place(key, place, value):
+    content = changed(**{key: [0.1, value] if place.endswith("]") else value})
+    with pytest.raises(BadInput) as refusal:
+        check_config(content, METHODS)
+    assert str(refusal.value) == f"config: {place}: is infinite or no number at all; give a finite number"
+
+
+@pytest.mark.parametrize("rate", [math.nan, math.inf])
+def test_a_methods_own_learning_rate_must_be_finite(rate):
+    unet = METHODS["unet"]
+    broken = replace(unet, default=replace(unet.default, optimiser={"name": "adam", "lr": rate}))
+    with pytest.raises(BadInput, match=rf"^methods/unet/method\.yaml: optimiser\.lr: is {rate}; give"):
+        check_config(valid(), METHODS | {"unet": broken})
+
+
+def test_numbers_at_the_edges_are_taken():
+    content = changed(
+        seed=2**31 - 1,
+        seeds=[0, 2**31 - 1],
+        sweep={"alphas": [0, 1, 0.0001], "betas": [0.0, 1.0]},
+        training__warm_up=0,
+        methods__unet__parameters={"channels": 1, "dropout": 0},
+    )
+    check_config(content, METHODS)
+
+
+@pytest.mark.parametrize(
+    ("files", "refused"),
+    [([], False), (["good", "more"], False), (["twice"], True), (["good", "twice"], True)],
+    ids=["default", "several", "twice", "second twice"],
+)
+def test_snakemake_refuses_a_key_that_is_there_twice(tmp_path, files, refused):
+    good = yaml.safe_dump(changed(tables=[1], figures=[]))
+    texts = {"good": good, "more": "seeds: [1]\n", "twice": good + "tables: [2]\n"}
+    paths = [tmp_path / f"{name}.yaml" for name in files]
+    for path in paths:
+        path.write_text(texts[path.stem], encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--config", "seed=7"]
+    command += ["--configfile", *map(str, paths)] if paths else []
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    printed = outcome.stdout + outcome.stderr
+    assert (outcome.returncode != 0) == refused, printed
+    assert (f"{tmp_path}/twice.yaml: not valid YAML (the key 'tables' is there twice" in printed) == refused
+    assert "Traceback" not in printed
+
+
+def test_a_missing_key_is_named():
+    content = valid()
+    del content["datasets"]["ixi"]["matrix"]
+    with pytest.raises(BadInput, match=r"datasets\.ixi: 'matrix' is a required property"):
+        check_config(content, METHODS)
+
+
+@pytest.mark.parametrize(("name", "published"), [("ixi", 577), ("fastmri", 272)])
+def test_published_splits_cannot_exceed_what_is_published(name, published):
+    splits = {"train": published - 20, "val": 10, "test": 10}
+    content = changed(**{f"datasets__{name}__source": "published", f"datasets__{name}__splits": splits})
+    assert check_config(content, METHODS)["datasets"][name]["splits"] == splits
+    splits["train"] += 1
+    with pytest.raises(BadInput, match=rf"{name}\.splits: add up to {published + 1}, .*{published}"):
+        check_config(content, METHODS)
+
+
+def test_embedded_subjects_are_not_limited_by_what_is_published():
+    content = changed(datasets__ixi__splits={"train": 1000, "val": 1, "test": 1})
+    assert check_config(content, METHODS)["datasets"]["ixi"]["splits"]["train"] == 1000
+
+
+def test_methods_that_exist_are_taken():
+    content = changed(
+        compare=["zf", "unet"],
+        methods__unet={"parameters": {"channels": 2}, "optimiser": {"lr": 0.01}},
+        methods__xiang={"optimiser": {"name": "sgd", "lr": 0.1}},
+    )
+    assert check_config(content, METHODS)["methods"] == content["methods"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("experiment: [", "not valid YAML"), ("- 1\n", "not a mapping"), ("", "not a mapping")],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, named):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=named) as refusal:
+        read_config(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(BadInput, match=r"none\.yaml: no such file"):
+        read_config(tmp_path / "none.yaml")
+
+
+def test_the_command_prints_the_filled_configuration_or_one_sentence(tmp_path):
+    def run(content: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        path = tmp_path / "some.yaml"
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        command = [sys.executable, "-m", "workflow.plan", str(path), "--check"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    good = run(valid())
+    assert good.returncode == 0, good.stderr
+    assert yaml.safe_load(good.stdout) == check_config(valid(), METHODS)
+    bad = run(changed(datasets__ixi__masks=["1d_uniform_7x"]))
+    assert bad.returncode == 1
+    assert bad.stdout == ""
+    assert bad.stderr.count("\n") == 1
+    assert "1d_uniform_7x" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("embedded", "source is embedded"), ("published", "root is null")]
+)
+def test_a_download_without_a_place_or_a_use_is_refused(source, said):
+    content = changed(datasets__ixi__source=source, datasets__ixi__download=True)
+    with pytest.raises(BadInput, match=rf"datasets\.ixi\.download: is true, but {said}"):
+        check_config(content, METHODS)

@@ -1,0 +1,207 @@
+"""The list of all files with their hashes, and the command that compares a folder with it."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.errors import BadInput
+from data_prep.io.json_files import write_json
+from data_prep.phantom.donors import MAPS
+from workflow.provenance.__main__ import inputs, record
+from workflow.provenance.code import source_files
+from workflow.provenance.files import listed
+from workflow.provenance.footer import config_sha256, footer
+from workflow.verify import Differences, compare
+
+ROOT = Path(__file__).parents[3]
+CONFIG = {"experiment": "tiny", "seed": 1, "datasets": {"ixi": {"root": "/data/IXI", "matrix": 64}}}
+FILES = {
+    "metrics.parquet": "numbers",
+    "tables/table_1.csv": "a,b",
+    "runs/ixi/1d_uniform_6x/zf/seed0/run.json": '{"code": {"commit": null}, "seconds": 3}',
+    "data/ixi/manifest.csv": "dataset,source\nixi,embedded\n",
+}
+LEFT_OUT = (
+    *(
+        "report.html",
+        "logs/train.log",
+        "benchmarks/train.tsv",
+        "runs/ixi/1d_uniform_6x/manet/seed0/resume/state.pt",
+    ),
+    *(".metrics.1.partial.parquet", "runs/.hidden/file"),
+)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A small results folder with its list."""
+    folder = tmp_path / "results" / "tiny"
+    for name, text in [*FILES.items(), *((name, "") for name in LEFT_OUT)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    write_json(folder / "provenance.json", record(folder, "tiny", CONFIG))
+    return folder
+
+
+def test_every_file_is_listed_with_its_hash_but_what_differs_from_run_to_run(results):
+    found = json.loads((results / "provenance.json").read_text())
+    assert found["outputs"] == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()
+    }
+    assert found["runs"] == {"ixi/1d_uniform_6x/zf/seed0": {"code": {"commit": None}}}
+    assert (
+        found["code"]["sources"]["workflow/provenance/__main__.py"]
+        == hashlib.sha256((ROOT / "workflow" / "provenance" / "__main__.py").read_bytes()).hexdigest()
+    )
+    assert {"Snakefile", "requirements.txt", "workflow/rules/tables.smk", "methods/manet/method.yaml"} <= set(
+        source_files()
+    )
+
+
+def test_the_same_folder_elsewhere_gives_the_same_list(results, tmp_path):
+    moved = Path(shutil.copytree(results, tmp_path / "moved"))
+    write_json(moved / "provenance.json", record(moved, "tiny", CONFIG))
+    text = (moved / "provenance.json").read_bytes()
+    assert text == (results / "provenance.json").read_bytes()
+    assert str(tmp_path).encode() not in text
+
+
+def test_an_untouched_folder_agrees_wherever_it_lies(results, tmp_path):
+    assert not compare(results)
+    assert not compare(Path(shutil.move(results, tmp_path / "moved")))
+
+
+def test_what_differs_is_named(results):
+    (results / "metrics.parquet").write_text("Numbers")
+    (results / "tables" / "table_1.csv").unlink()
+    (results / "tables" / "table_2.csv").touch()
+    (results / "logs" / "train.log").write_text("another time")
+    assert compare(results) == Differences(
+        changed=("metrics.parquet",), missing=("tables/table_1.csv",), extra=("tables/table_2.csv",)
+    )
+
+
+def test_the_command_tells_by_its_exit_status(results):
+    def verify(folder):
+        command = [sys.executable, "-m", "workflow.verify", str(folder)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = verify(results)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "all 4 files are as listed" in done.stdout
+    (results / "tables" / "table_1.csv").write_text("")
+    done = verify(results)
+    assert done.returncode == 1
+    assert done.stdout == "changed tables/table_1.csv\n"
+    assert "1 changed, 0 missing, 0 extra" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, r"provenance\.json: no such file"),
+        ("{", r"provenance\.json: not JSON"),
+        ("[]", r"provenance\.json: not a JSON object"),
+        ("{}", "field outputs is missing or damaged"),
+        ('{"outputs": {"a": 1}}', "field outputs is missing or damaged"),
+        ('{"outputs": {"../a": ""}}', "outside the folder"),
+        ('{"outputs": {"/etc/hosts": ""}}', "outside the folder"),
+    ],
+)
+def test_a_damaged_list_is_refused(results, text, message):
+    path = results / "provenance.json"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(BadInput, match=message):
+        compare(results)
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"nowhere: no such folder"):
+        compare(tmp_path / "nowhere")
+
+
+def test_published_scans_and_donors_are_inputs(results):
+    (results / "data" / "fastmri").mkdir()
+    (results / "data" / "fastmri" / "manifest.csv").write_text(
+        "dataset,source,target_file,auxiliary_file,target_sha256,auxiliary_sha256\n"
+        "fastmri,published,file1.h5,file0.h5,aa,bb\n"
+    )
+    (results / "raw" / "donors").mkdir(parents=True)
+    packages = [
+        {"package": name, "archive": f"{name}.whl", "sha256": sha256, "licence": "MIT"}
+        for name, sha256 in (("p", "cc"), ("q", "dd"))
+    ]
+    # As data_prep.phantom.donors writes them: a record beside each file of maps, and one package in two of them.
+    for maps, made_from in zip(MAPS, (packages, packages[1:], []), strict=True):
+        (results / "raw" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
+    assert inputs(results) == [
+        {"dataset": "fastmri", "file": "file1.h5", "sha256": "aa"},
+        {"dataset": "fastmri", "file": "file0.h5", "sha256": "bb"},
+        {"package": "p", "archive": "p.whl", "sha256": "cc"},
+        {"package": "q", "archive": "q.whl", "sha256": "dd"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[", "not JSON"),
+        ("{}", "not a JSON list of objects"),
+        ("[1]", "not a JSON list of objects"),
+        ('[{"package": "p"}]', "field archive is missing"),
+    ],
+)
+def test_a_damaged_record_of_donors_is_named(results, text, message):
+    path = results / "raw" / "donors" / "knee.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(BadInput, match=rf"knee\.json: {message}.*; delete it and run the workflow again"):
+        inputs(results)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "field code.commit is missing"),
+        ('{"code": null}', "field code.commit is missing"),
+        ('{"code": {"commit": 3}}', "field code.commit is 3, not a text or null"),
+        ('{"code": {"commit": null}}', "field code.source_sha256 is missing"),
+    ],
+)
+def test_a_record_that_a_footer_cannot_use_is_named(results, text, message):
+    run = "ixi/1d_uniform_6x/zf/seed0"
+    (results / "runs" / run / "run.json").write_text(text)
+    with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
+        footer(results, "tiny", "ixi", {}, [run], "c" * 64)
+
+
+def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():
+    def hashed(**changes):
+        return config_sha256({**CONFIG, "datasets": {"ixi": {**CONFIG["datasets"]["ixi"], **changes}}})
+
+    assert hashed(root="/elsewhere") == config_sha256(CONFIG)
+    assert hashed(matrix=65) != config_sha256(CONFIG)
+    assert config_sha256({**CONFIG, "seed": 2}) != config_sha256(CONFIG)
+
+
+def test_verifying_loads_nothing_heavy():
+    heavy = ("torch", "pandas", "matplotlib", "numpy")
+    code = f"import sys, workflow.verify; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_link_to_a_file_counts_as_the_file(results):
+    target = results / "tables" / "table_1.csv"
+    moved = target.rename(results / "logs" / "table_1.csv")
+    target.symlink_to(moved)
+    assert listed(results) == sorted(FILES)
+    assert not compare(results)

@@ -1,0 +1,194 @@
+"""A step declares the sources that change its result: all of them, and no more."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data_prep.masks.registry import all_masks
+from methods.registry import discover
+from workflow.provenance import sources
+from workflow.provenance.sources import folder_sources, module_sources
+
+ROOT = Path(__file__).parents[3]
+STEPS = (
+    "data_prep.datasets.ixi.fetch",
+    "data_prep.phantom.donors",
+    "data_prep.datasets.ixi.embedded",
+    "data_prep.datasets.fastmri.embedded",
+    "data_prep.datasets.ixi.align",
+    "data_prep.datasets.fastmri.align",
+    "data_prep.datasets.embed",
+    "data_prep.datasets.align",
+    "data_prep.prepare",
+    "data_prep.datasets.ixi.report",
+    "data_prep.datasets.ixi.lesions",
+    "data_prep.masks",
+    "workflow.train",
+    "workflow.evaluate",
+    "workflow.statistics.gather",
+    "workflow.statistics.significance",
+    "workflow.tables",
+    "workflow.figures",
+    "workflow.figures.differences",
+    "workflow.figures.training_curves",
+    "workflow.claims",
+    "workflow.cost.estimate",
+    "workflow.provenance",
+    "workflow.trust.probe",
+    "workflow.trust.gather",
+    "workflow.trust.tables",
+    "workflow.trust.figures",
+    "workflow.cost.measured",
+    "workflow.page",
+)
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """A small repository of its own."""
+    files = {
+        "data_prep/errors.py": "",
+        "data_prep/base.py": "import numpy",
+        "data_prep/other.py": "from data_prep import base",
+        "methods/blocks.py": "import torch\nfrom data_prep.other import x",
+        "methods/one/model.py": "from methods.blocks import Block\nfrom data_prep.errors import BadInput",
+        "methods/one/parts/layers.py": "import data_prep.base",
+        "methods/two/model.py": "import torch",
+        "workflow/step.py": "def main():\n    from workflow import late\n    import scipy",
+        "workflow/late.py": "from workflow.step import main",
+        "workflow/unrelated.py": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        if not name.startswith("methods/"):
+            (path.parent / "__init__.py").touch()
+    monkeypatch.setattr(sources, "ROOT", tmp_path)
+    sources._imports.cache_clear()
+    yield tmp_path
+    sources._imports.cache_clear()
+
+
+@pytest.mark.usefixtures("tree")
+def test_imports_are_followed_through_modules_functions_and_circles():
+    assert module_sources("workflow.step") == ["workflow/late.py", "workflow/step.py"]
+    assert module_sources("data_prep.other") == ["data_prep/base.py", "data_prep/other.py"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_a_method_depends_on_its_own_folder_and_the_shared_blocks():
+    assert folder_sources("one") == [
+        "data_prep/base.py",
+        "data_prep/other.py",
+        "methods/blocks.py",
+        "methods/one/model.py",
+        "methods/one/parts/layers.py",
+    ]
+    assert folder_sources("two") == ["methods/two/model.py"]
+
+
+@pytest.mark.parametrize("method", discover())
+def test_no_method_depends_on_another(method):
+    folders = {Path(name).parts[1] for name in folder_sources(method) if Path(name).parts[0] == "methods"}
+    assert {name for name in folders if not name.endswith(".py")} == {method}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_declares_files_that_exist_its_own_among_them(step):
+    found = module_sources(step)
+    own = step.replace(".", "/")
+    assert {f"{own}.py", f"{own}/__main__.py"} & set(found)
+    assert all((ROOT / name).is_file() for name in found)
+    assert found == sorted(set(found))
+
+
+def test_steps_that_need_no_network_depend_on_no_method_and_on_no_torch():
+    for step in ("workflow.statistics.gather", "workflow.tables", "workflow.figures", "data_prep.prepare"):
+        assert not any(name.startswith("methods/") for name in module_sources(step))
+        assert "workflow/train/loop.py" not in module_sources(step)
+
+
+def test_drawing_and_tabulating_do_not_depend_on_each_other():
+    assert "workflow/figures/__main__.py" not in module_sources("workflow.tables")
+    assert "workflow/figures/__main__.py" not in module_sources("workflow.figures.training_curves")
+    assert "workflow/tables/__main__.py" not in module_sources("workflow.figures")
+    assert not {"workflow/figures/__main__.py", "workflow/tables/__main__.py"} & set(
+        module_sources("workflow.train")
+    )
+
+
+def test_the_page_depends_on_no_drawing_and_no_plan_and_nothing_on_the_page():
+    page = set(module_sources("workflow.page"))
+    assert {"workflow/page/viewer.py", "workflow/page/grids.py", "workflow/page/files.py"} <= page
+    assert not {"workflow/figures/__main__.py", "workflow/plan/plan.py", "workflow/plan/config.py"} & page
+    others = {name for step in STEPS if step != "workflow.page" for name in module_sources(step)}
+    assert not {"workflow/page/__main__.py", "workflow/page/viewer.py", "workflow/page/grids.py"} & others
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_first_party_module_that_a_step_really_loads_is_left_out(step):
+    """Against the interpreter: whatever importing the module loads is declared, or has no effect."""
+    module = step if (ROOT / f"{step.replace('.', '/')}.py").is_file() else f"{step}.__main__"
+    code = (
+        f"import sys, {module}\n"
+        "names = [m for m in sys.modules if m.split('.')[0] in ('data_prep', 'methods', 'workflow')]\n"
+        "print('\\n'.join(names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {f"{name.replace('.', '/')}.py" for name in done.stdout.split() if "." in name}
+    loaded = {name for name in loaded if (ROOT / name).is_file()}
+    assert loaded
+    # A family of masks counts for its own masks only, and the rules that make or draw them name it.
+    families = {name for mask in all_masks() for name in sources.mask_sources(mask)}
+    assert loaded - set(module_sources(step)) <= families | {
+        "data_prep/errors.py",
+        "data_prep/io/files.py",
+        "data_prep/io/json_files.py",
+        "data_prep/io/yaml_files.py",
+        "methods/registry.py",
+    }
+
+
+def test_imports_go_one_way():
+    allowed = {"data_prep": {"data_prep"}, "methods": {"data_prep", "methods"}}
+    for package, may in allowed.items():
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = []
+                if isinstance(node, ast.Import):
+                    names = [alias.name for alias in node.names]
+                elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                    names = [node.module or ""]
+                first = {name.split(".")[0] for name in names} & {"data_prep", "methods", "workflow"}
+                assert first <= may, path
+
+
+def rules() -> dict[str, str]:
+    """The text of every rule by name."""
+    found = {}
+    for path in sorted((ROOT / "workflow" / "rules").glob("*.smk")):
+        uncommented = re.sub(r"^\s*#.*\n", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        # A rule within a loop has no name of its own here, but one for each turn.
+        for text in re.split(r"^ *(?=rule\b.*:$)", uncommented, flags=re.MULTILINE)[1:]:
+            found[f"{path.stem} {text.split(':')[0]}"] = text
+    return found
+
+
+def test_every_rule_that_runs_a_module_declares_it_and_it_exists():
+    running = {name: text for name, text in rules().items() if "shell:" in text}
+    assert len(running) >= 28
+    for name, text in running.items():
+        # The last one, where a lease runs another.
+        module = re.findall(r"python -m ([a-z_.]+)", text)[-1]
+        assert f'module_sources("{module}")' in text, name
+        assert module_sources(module), name
+
+
+def test_the_steps_tested_here_are_those_of_the_rules():
+    modules = {module for text in rules().values() for module in re.findall(r"python -m ([a-z_.]+)", text)}
+    assert modules - {"workflow.lease"} == set(STEPS)

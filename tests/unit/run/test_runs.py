@@ -1,0 +1,226 @@
+"""The spec is checked, one training has one hash, and the record says what ran."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_runs import spec_content, tiny_spec
+
+from data_prep.errors import BadInput
+from data_prep.io.files import remove_partial_files
+from data_prep.io.json_files import write_json
+from workflow.evaluate.record import peak_resident_bytes, processor_name
+from workflow.provenance import code
+from workflow.provenance.code import _git_commit, code_version, package_versions
+from workflow.run import identity
+from workflow.run.identity import differences, file_sha256, training_hash, training_identity, training_sources
+from workflow.run.spec import RunSpec
+
+DATA = {"train": "a" * 64, "val": "b" * 64}
+
+
+def test_a_spec_survives_the_way_through_json():
+    spec = tiny_spec()
+    assert RunSpec.from_json(spec.canonical()) == spec
+
+
+def test_the_canonical_text_does_not_depend_on_order_or_spelled_out_defaults():
+    content = spec_content(noise=0)
+    other = dict(reversed(content.items())) | {"noise": 0.0}
+    other["training"] = {**content["training"], "gradient_clip": None}
+    assert (
+        RunSpec.from_json(json.dumps(content)).canonical() == RunSpec.from_json(json.dumps(other)).canonical()
+    )
+
+
+def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
+    assert "tune" not in json.loads(tiny_spec().canonical())
+    tuned = tiny_spec(trainable=False, tune={"pools": [1, 2]})
+    assert RunSpec.from_json(tuned.canonical()) == tuned
+    assert "tune" not in tuned.training_part()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"sed": 1}, "sed is unknown"),
+        ({"seed": "one"}, "seed is 'one', not a whole number"),
+        ({"seed": True}, "seed is True"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"trainable": 1}, "trainable is 1, not true or false"),
+        ({"noise": -0.1}, "noise must be"),
+        ({"parameters": []}, "parameters is"),
+        ({"folder": "nothing"}, "methods/nothing/model.py"),
+        ({"training": 3}, "training must be an object"),
+        ({"training__epochs": 0}, "training.epochs must be"),
+        ({"training__epoch": 3}, "training.epoch is unknown"),
+        ({"training__schedule": "step"}, "training.schedule must be constant or cosine"),
+        ({"training__precision": "16-mixed"}, "training.precision must be 32-true or bf16-mixed"),
+        ({"training__gradient_clip": 0}, "training.gradient_clip must be"),
+        ({"training__channels_last": 1}, "training.channels_last is 1, not true or false"),
+        ({"training__devices": 0}, "training.devices must be at least 1"),
+        ({"training__logger": "wandb"}, "training.logger must be csv or tensorboard"),
+        ({"optimiser": {}}, "optimiser.name"),
+        ({"optimiser__name": "lion"}, "'lion' is unknown; known: adam, adamw, rmsprop, sgd"),
+        ({"optimiser__momentum": 0.9}, "optimiser.momentum is no option of adam"),
+        ({"optimiser__lr": 0}, "optimiser.lr must be"),
+        ({"optimiser__lr": math.nan}, "optimiser.lr must be"),
+        ({"optimiser__lr": math.inf}, "optimiser.lr must be"),
+        ({"tune": {"pools": [1, 2]}}, "tune is for untrained methods"),
+        ({"trainable": False, "tune": {"pool": [1, 2]}}, "tune.pool is no parameter of unet"),
+        ({"trainable": False, "tune": {"pools": 2}}, "tune.pools must be a list"),
+    ],
+)
+def test_a_spec_that_cannot_be_is_refused_by_name(changes, named):
+    with pytest.raises(BadInput, match=r"--spec: ") as refusal:
+        tiny_spec(**changes)
+    assert named in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["seed", "training", "noise", "mask"])
+def test_a_missing_key_is_named(name):
+    content = spec_content()
+    del content[name]
+    with pytest.raises(BadInput, match=name):
+        RunSpec.from_json(json.dumps(content))
+
+
+def test_text_that_is_not_json_is_refused():
+    with pytest.raises(BadInput, match="not valid JSON"):
+        RunSpec.from_json("{")
+
+
+def test_an_untrained_method_needs_no_optimiser():
+    content = spec_content(trainable=False)
+    del content["optimiser"]
+    assert RunSpec.from_json(json.dumps(content)).optimiser == {}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"base_seed": 1},
+        {"noise": 0.2},
+        {"method": "unet-wide"},
+        {"parameters__channels": 4},
+        {"optimiser__lr": 0.02},
+        {"training__epochs": 4},
+        {"training__threads": 2},
+        {"training__warm_up": 0.1},
+        {"training__gradient_clip": 1.0},
+        {"training__channels_last": True},
+        {"training__devices": 2},
+    ],
+)
+def test_what_changes_the_weights_changes_the_hash(changes):
+    assert training_hash(tiny_spec(**changes), DATA, "m") != training_hash(tiny_spec(), DATA, "m")
+
+
+def test_what_cannot_change_the_weights_keeps_the_hash():
+    changed = tiny_spec(examples=7, training__resident_gigabytes=0.0, training__logger="tensorboard")
+    assert training_hash(changed, DATA, "m") == training_hash(tiny_spec(), DATA, "m")
+
+
+def test_other_data_or_another_mask_is_another_training():
+    hashes = {
+        training_hash(tiny_spec(), DATA, "m"),
+        training_hash(tiny_spec(), DATA | {"val": "c" * 64}, "m"),
+        training_hash(tiny_spec(), DATA, "n"),
+    }
+    assert len(hashes) == 3
+
+
+def test_an_edited_source_is_another_training(monkeypatch):
+    before = training_hash(tiny_spec(), DATA, "m")
+    real = file_sha256
+    monkeypatch.setattr(
+        identity,
+        "file_sha256",
+        lambda path: "edited" if path == "data_prep/undersample/noise.py" else real(path),
+    )
+    assert training_hash(tiny_spec(), DATA, "m") != before
+
+
+def test_the_sources_of_a_training_are_those_that_change_its_numbers():
+    sources = set(training_sources("manet", "2d_spiral_6x"))
+    assert {
+        "methods/manet/model.py",
+        "methods/blocks.py",
+        "methods/contract.py",
+        "data_prep/fourier.py",
+        "data_prep/measurement.py",
+        "data_prep/undersample/noise.py",
+        "data_prep/masks/sets.py",
+        "data_prep/undersample/slices.py",
+        "data_prep/seeds.py",
+        "workflow/train/loop.py",
+        "data_prep/undersample/acquisition.py",
+        "workflow/run/model.py",
+    } <= sources
+    assert not sources & {
+        "workflow/evaluate/__main__.py",
+        "workflow/metrics/volume.py",
+        "workflow/plan/plan.py",
+        "workflow/run/spec.py",
+        "methods/unet/model.py",
+        "data_prep/masks/families/spiral.py",
+    }
+
+
+def test_a_family_of_masks_counts_where_training_draws_from_it():
+    own = "data_prep/masks/families/fastmri_random.py"
+    assert own in training_sources("unet", "random_4x")
+    assert own not in training_sources("unet", "equispaced_4x")
+    assert not [name for name in training_sources("unet", "2d_poisson_6x") if "mask_families" in name]
+
+
+def test_planning_and_help_do_not_load_torch():
+    code = (
+        "import sys, workflow.run.spec, workflow.lease, workflow.train, workflow.evaluate\n"
+        "print(sorted({'torch', 'scipy', 'pandas', 'lightning_fabric'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_record_names_the_commit_only_inside_its_own_checkout(tmp_path, monkeypatch):
+    version = code_version(["workflow/run/spec.py"])
+    if (code.ROOT / ".git").exists():
+        assert len(version["commit"]) == 40
+    assert len(version["source_sha256"]) == 64
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    assert _git_commit() is None
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
+    for name in (".state.123.partial.pt", ".metrics.9.partial.csv", "state.pt", ".hidden"):
+        (tmp_path / name).touch()
+    remove_partial_files(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "state.pt"]
+    remove_partial_files(tmp_path / "not there yet")
+
+
+def test_a_json_record_reads_back_exactly(tmp_path):
+    record = {"b": 0.1 + 0.2, "a": ["ü", None]}
+    write_json(tmp_path / "run.json", record)
+    text = (tmp_path / "run.json").read_text(encoding="utf-8")
+    assert json.loads(text) == record
+    assert text.index('"a"') < text.index('"b"')
+
+
+def test_the_machine_is_described():
+    assert processor_name()
+    assert peak_resident_bytes() > 10 * 2**20
+    assert package_versions()["numpy"][0].isdigit()
+    assert Path(code.ROOT / "workflow" / "run" / "spec.py").is_file()
+
+
+def test_what_differs_between_two_trainings_is_named():
+    one = training_identity(tiny_spec(), DATA, "m")
+    other = training_identity(tiny_spec(optimiser__lr=0.02, seed=1), DATA | {"val": "c" * 64}, "n")
+    assert differences(one, one) == ""
+    assert differences(one, other) == "data.val, mask, spec.optimiser.lr and 1 more"

@@ -1,0 +1,356 @@
+"""Paired tests, corrections, effect sizes and intervals, against scipy and against their definitions."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up_results import LABELS, definition, metric_rows
+from matplotlib.scale import SymmetricalLogTransform
+from PIL import Image
+from scipy import stats
+
+from data_prep.errors import BadInput
+from workflow.figures import differences as differences_module
+from workflow.plan.definitions import read_definition, read_definitions
+from workflow.statistics.significance import ALPHA, analyse
+from workflow.statistics.tests import (
+    CONFIDENCE,
+    bootstrap_weights,
+    holm,
+    interval,
+    least_p,
+    rank_biserial,
+    signed_rank,
+    subjects_needed,
+)
+
+ROOT = Path(__file__).parents[3]
+
+METRICS = ["ssim", "psnr", "nmse"]
+ONE, TWO = ["1d_uniform_6x"], ["1d_uniform_6x", "2d_radial_6x"]
+FIVE = LABELS["ixi"]
+differences = st.lists(st.integers(-8, 8), min_size=1, max_size=9).map(lambda v: np.array(v, dtype=float))
+
+
+def rank_sums(difference):
+    """Sum of the ranks of |difference| over positive and over negative ones, by counting."""
+    moved = [d for d in difference if d]
+    rank = [
+        sum(abs(other) < abs(d) for other in moved) + (1 + sum(abs(other) == abs(d) for other in moved)) / 2
+        for d in moved
+    ]
+    return [sum(r for r, d in zip(rank, moved, strict=True) if sign * d > 0) for sign in (1, -1)]
+
+
+def results(metrics, text):
+    """A table's comparison with the best and its pairs."""
+    table, pairs = analyse(read_definition(text), metrics)
+    return table, pairs
+
+
+# ---- the test -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(differences)
+def test_p_is_the_share_of_all_signs_that_are_as_extreme(difference):
+    """Enumerates every assignment of signs: the definition of the exact test, ties included."""
+    moved = difference[difference != 0]
+    if not len(moved):
+        assert signed_rank(difference) == 1
+        return
+    observed = min(rank_sums(difference))
+    extreme = [
+        min(rank_sums(np.abs(moved) * signs)) <= observed
+        for signs in itertools.product((1, -1), repeat=len(moved))
+    ]
+    assert signed_rank(difference) == pytest.approx(np.mean(extreme), rel=1e-9)
+
+
+def test_p_is_scipys_for_many_subjects():
+    difference = np.random.default_rng(3).normal(0.2, 1, 115)
+    assert signed_rank(difference) == stats.wilcoxon(difference).pvalue
+
+
+@pytest.mark.parametrize("subjects", range(1, 14))
+def test_the_least_p_is_reached_when_all_differences_have_one_sign(subjects):
+    assert signed_rank(-np.arange(1.0, subjects + 1)) == pytest.approx(least_p(subjects), rel=1e-12)
+
+
+@given(st.integers(1, 10_000))
+def test_the_subjects_needed_are_the_fewest_that_pass_the_correction(tests):
+    needed = subjects_needed(tests)
+    unanimous = np.r_[least_p(needed), np.ones(tests - 1)]
+    assert holm(unanimous)[0] <= ALPHA
+    if needed > 1:
+        assert holm(np.r_[least_p(needed - 1), np.ones(tests - 1)])[0] > ALPHA
+
+
+# ---- the correction -------------------------------------------------------------------------------
+
+
+def test_holm_by_hand():
+    # 0.01 x 4, 0.013 x 3 is less and takes over 0.04, 0.03 x 2, 0.9 x 1.
+    np.testing.assert_allclose(holm(np.array([0.9, 0.01, 0.03, 0.013])), [0.9, 0.04, 0.06, 0.04])
+    np.testing.assert_allclose(holm(np.array([0.4, 0.4])), [0.8, 0.8])
+    assert len(holm(np.array([]))) == 0
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.floats(0.001, 0.5))
+def test_holm_rejects_what_the_step_down_procedure_rejects(p_values, alpha):
+    rejected = set()
+    waiting = dict(enumerate(p_values))
+    while waiting:
+        smallest = min(waiting, key=lambda index: waiting[index])
+        if len(waiting) * waiting[smallest] > alpha:
+            break
+        rejected.add(smallest)
+        del waiting[smallest]
+    corrected = holm(np.array(p_values))
+    # Equal p values stand or fall together, although a procedure takes one at a time.
+    assert {index for index, p in enumerate(corrected) if p <= alpha} == rejected
+    assert (corrected >= p_values).all()
+
+
+# ---- the effect -----------------------------------------------------------------------------------
+
+
+@given(differences)
+def test_the_effect_is_the_difference_of_the_rank_sums(difference):
+    for_it, against = rank_sums(difference)
+    expected = (for_it - against) / (for_it + against) if for_it + against else 0
+    assert rank_biserial(difference) == pytest.approx(expected, abs=1e-12)
+    assert rank_biserial(-difference) == pytest.approx(-expected, abs=1e-12)
+
+
+# ---- the interval ---------------------------------------------------------------------------------
+
+
+def test_the_interval_is_that_of_all_resamples():
+    """Against the exact bootstrap distribution of four subjects: all 4^4 resamples."""
+    values = np.array([30.0, 31.5, 33.0, 38.0])
+    means = [np.mean(drawn) for drawn in itertools.product(values, repeat=4)]
+    exact = np.quantile(means, [0.025, 0.975])
+    found = interval(values, np.ones(4), bootstrap_weights(4, 1))
+    np.testing.assert_allclose(found, exact, atol=0.15)
+
+
+def test_the_interval_is_scipys():
+    values = np.random.default_rng(5).gamma(2, 1, 40)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="percentile", rng=np.random.default_rng(6)
+    ).confidence_interval
+    found = interval(values, np.ones(40), bootstrap_weights(40, 1))
+    # Resampling noise of a bound at 10,000 draws is about 0.005.
+    np.testing.assert_allclose(found, theirs, atol=0.03)
+
+
+def test_slices_are_resampled_with_their_subject():
+    """Slices that all say the same are one observation: more of them narrow nothing."""
+    values = np.array([30.0, 32.0, 35.0, 36.0, 40.0])
+    weights = bootstrap_weights(5, 1)
+    one, ten = interval(values, np.ones(5), weights), interval(10 * values, np.full(5, 10.0), weights)
+    np.testing.assert_allclose(one, ten)
+
+
+def test_an_interval_covers_the_true_mean_as_often_as_it_says():
+    generator = np.random.default_rng(11)
+    weights = bootstrap_weights(60, 1)
+    covered = []
+    for _ in range(300):
+        low, high = interval(generator.normal(1, 2, 60), np.ones(60), weights)
+        covered.append(low <= 1 <= high)
+    # 95 % of 300 with a binomial spread of 1.3 %.
+    assert 0.90 < np.mean(covered) < 0.985
+
+
+def test_draws_are_the_same_every_time_and_full():
+    assert (bootstrap_weights(7, 3).sum(axis=1) == 7).all()
+    bootstrap_weights.cache_clear()
+    first = bootstrap_weights(7, 3).copy()
+    bootstrap_weights.cache_clear()
+    assert (bootstrap_weights(7, 3) == first).all()
+    assert (bootstrap_weights(7, 4) != first).any()
+
+
+# ---- a table --------------------------------------------------------------------------------------
+
+
+def test_every_pair_is_tested_once_and_corrected_over_the_table():
+    metrics = metric_rows("ixi", TWO, FIVE, volumes=14)
+    table, pairs = results(metrics, definition(1, "ixi", TWO, FIVE, numeral="I"))
+    assert len(pairs) == 2 * 3 * 10
+    assert set(pairs["tests"]) == {60}
+    np.testing.assert_allclose(pairs["p_holm"], holm(pairs["p"].to_numpy()))
+    (row,) = pairs.query(
+        "mask == @TWO[1] and metric == 'nmse' and method_a == 'unet' and method_b == 'manet'"
+    ).to_dict("records")
+    volumes = metrics[(metrics["level"] == "volume") & (metrics["mask"] == TWO[1])]
+    a, b = (
+        volumes[volumes["method"] == name].sort_values("subject")["nmse"].to_numpy()
+        for name in ("unet", "manet")
+    )
+    assert row["p"] == pytest.approx(stats.wilcoxon(a, b).pvalue, rel=1e-12)
+    assert row["difference"] == pytest.approx(np.mean(a - b), rel=1e-9)
+    assert row["low"] < row["difference"] < row["high"]
+    assert len(table) == 2 * 3 * 5
+
+
+def test_each_method_is_compared_with_the_best_of_its_column():
+    metrics = metric_rows("ixi", TWO, FIVE, volumes=14)
+    table, pairs = results(metrics, definition(1, "ixi", TWO, FIVE, numeral="I"))
+    assert (table["verdict"] == "best").sum() == 6
+    for row in table.to_dict("records"):
+        column = table[(table["mask"] == row["mask"]) & (table["metric"] == row["metric"])]
+        extreme = column["mean"].min() if row["metric"] == "nmse" else column["mean"].max()
+        best = column.loc[column["mean"] == extreme, "method"].item()
+        assert row["best"] == best
+        if row["method"] == best:
+            continue
+        names = {row["method"], best}
+        (pair,) = [
+            p
+            for p in pairs.to_dict("records")
+            if {p["method_a"], p["method_b"]} == names
+            and (p["mask"], p["metric"]) == (row["mask"], row["metric"])
+        ]
+        assert (row["p"], row["p_holm"]) == (pair["p"], pair["p_holm"])
+        assert row["difference"] == pytest.approx(row["mean"] - extreme)
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+        # Behind the best: less SSIM and PSNR, more NMSE.
+        assert (row["difference"] > 0) == (row["effect"] > 0) == (row["metric"] == "nmse")
+
+
+def test_seeds_are_averaged_per_volume_before_the_test():
+    metrics = metric_rows("ixi", ONE, FIVE, seeds=(0, 1), volumes=8)
+    text = definition(1, "ixi", ONE, FIVE, numeral="I", seeds=[0, 1])
+    table, pairs = results(metrics, text)
+    keys = ["dataset", "mask", "method", "level", "subject", "slice"]
+    averaged = metrics.groupby(keys, as_index=False)[METRICS].mean().assign(seed=0)
+    one_table, one_pairs = results(averaged, definition(1, "ixi", ONE, FIVE, numeral="I"))
+    pd.testing.assert_frame_equal(pairs, one_pairs)
+    pd.testing.assert_frame_equal(table, one_table)
+    assert set(pairs["volumes"]) == {8}
+
+
+def test_the_slice_convention_tests_subjects_not_slices():
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=8, slices=5)
+    _, pairs = results(metrics, definition(1, "ixi", ONE, FIVE, numeral="I", convention="slice"))
+    assert set(pairs["volumes"]) == {8}
+    of_slices = metrics[metrics["level"] == "slice"].groupby(["method", "subject"])["psnr"].mean()
+    expected = stats.wilcoxon((of_slices["zf"] - of_slices["manet"]).to_numpy()).pvalue
+    (row,) = pairs.query("metric == 'psnr' and method_a == 'zf' and method_b == 'manet'").to_dict("records")
+    assert row["p"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_few_volumes_are_called_unreachable_however_clear_the_difference():
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=4)
+    table, pairs = results(metrics, definition(1, "ixi", ONE, FIVE, numeral="I"))
+    assert set(pairs["verdict"]) == {"unreachable"}
+    assert set(table["verdict"]) == {"best", "unreachable"}
+    # 30 tests of at least 2^(1 - n): 11 subjects are the fewest.
+    assert set(table["volumes_needed"].dropna()) == {11}
+    enough = metric_rows("ixi", ONE, FIVE, volumes=11)
+    enough["psnr"] = (
+        enough["method"].map({name: 20.0 + i for i, name in enumerate(FIVE)}) + enough["ssim"] * 1e-3
+    )
+    assert "distinguishable" in set(
+        results(enough, definition(1, "ixi", ONE, FIVE, numeral="I"))[1]["verdict"]
+    )
+
+
+def test_a_test_that_contradicts_the_means_does_not_confirm_them():
+    two = {name: FIVE[name] for name in ("zf", "manet")}
+    metrics = metric_rows("ixi", ONE, two, volumes=30)
+    volumes = metrics["level"] == "volume"
+    place = metrics["subject"].rank(method="dense")
+    # MANet is worse on all subjects but one, on which it is so much better that its mean is higher.
+    metrics["psnr"] = 20.0 + place * 0.01 + (metrics["method"] == "manet") * np.where(place == 1, 50.0, -0.1)
+    _, pairs = results(metrics[volumes], definition(1, "ixi", ONE, two, numeral="I"))
+    (row,) = pairs[pairs["metric"] == "psnr"].to_dict("records")
+    assert row["p_holm"] < 0.05
+    assert row["difference"] * row["effect"] < 0
+    assert row["verdict"] == "not distinguishable"
+
+
+def test_holes_are_left_out_of_the_tests():
+    metrics = metric_rows("ixi", TWO, FIVE, volumes=6)
+    lost = (metrics["mask"] == TWO[0]) & (metrics["method"] == "manet")
+    metrics.loc[lost, METRICS] = np.nan
+    metrics = metrics[~((metrics["mask"] == TWO[1]) & (metrics["method"] != "zf"))]
+    table, pairs = results(metrics, definition(1, "ixi", TWO, FIVE, numeral="I"))
+    assert len(pairs) == 3 * 6  # four methods under the first mask, one alone under the second
+    assert set(table[table["method"] == "manet"]["status"]) == {"diverged", "missing"}
+    assert table[table["method"] == "manet"][["mean", "low", "p"]].isna().all(axis=None)
+    alone = table[(table["mask"] == TWO[1]) & (table["method"] == "zf")]
+    assert set(alone["verdict"]) == {"best"}
+    assert not results(metrics[metrics["method"] == "none"], definition(1, "ixi", TWO, FIVE))[1].size
+
+
+def test_perfect_reconstructions_do_not_differ_from_each_other():
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=6)
+    perfect = metrics["method"].isin(["dudornet", "manet"])
+    metrics.loc[perfect, METRICS] = [1.0, np.inf, 0.0]
+    table, pairs = results(metrics, definition(1, "ixi", ONE, FIVE, numeral="I"))
+    found = pairs.set_index(["metric", "method_a", "method_b"])
+    assert found.loc[("psnr", "dudornet", "manet"), "difference"] == 0
+    assert found.loc[("psnr", "dudornet", "manet"), "p"] == 1
+    assert found.loc[("psnr", "zf", "manet"), "difference"] == -np.inf
+    assert found.loc[("psnr", "zf", "manet"), "p"] == pytest.approx(least_p(6))
+    assert np.isnan(found.loc[("psnr", "zf", "manet"), "low"])
+    assert set(table[table["metric"] == "psnr"]["best"]) == {"dudornet"}
+
+
+# ---- command and figure ---------------------------------------------------------------------------
+
+
+def test_the_command_writes_numbers_and_a_figure_with_nothing_cut_off(tmp_path):
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=5)
+    metrics.loc[metrics["method"] == "xiang", METRICS] = np.nan
+    metrics.loc[metrics["method"] == "manet", METRICS] = [1.0, np.inf, 0.0]
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    text = definition(1, "ixi", ONE, FIVE, numeral="I")
+    out = tmp_path / "statistics"
+    for module, source in (("statistics.significance", "--metrics"), ("figures.differences", "--results")):
+        command = [sys.executable, "-m", f"workflow.{module}", "--definitions", f"[{text}]", source]
+        command += [str(tmp_path / "metrics.parquet" if source == "--metrics" else tmp_path)]
+        command += ["--output", str(out)]
+        done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+        assert done.stdout == "table I (1 of 1)\n"
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("pairs_1.csv", "table_1.csv", "table_1.pdf", "table_1.png")
+    ]
+    written = pd.read_csv(out / "table_1.csv")
+    table, _ = results(metrics, text)
+    np.testing.assert_allclose(written["low"], table["low"], rtol=1e-8)
+    image = np.asarray(Image.open(out / "table_1.png").convert("L"))
+    assert image.shape[1] == pytest.approx(7.16 * 300, abs=2)
+    assert min(image[:6].min(), image[-6:].min(), image[:, :6].min(), image[:, -6:].min()) == 255
+
+
+@given(st.sampled_from(METRICS), st.floats(1e-3, 1e4), st.floats(1e-3, 1e4))
+def test_labelled_ticks_stand_apart_inside_the_axis(metric, below, above):
+    limits = (-below * differences_module.LINEAR[metric], above * differences_module.LINEAR[metric])
+    ticks = differences_module._ticks(metric, limits)
+    assert 0 in ticks
+    assert all(limits[0] <= tick <= limits[1] for tick in ticks)
+    scale = SymmetricalLogTransform(10, differences_module.LINEAR[metric], 1)
+    low, high = scale.transform(np.array(limits))
+    places = (scale.transform(np.array(ticks)) - low) / (high - low)
+    assert (np.diff(places) > differences_module.CLOSEST).all()
+    # Something beside 0 tells how far it is, whenever there is room.
+    assert len(ticks) > 1 or max(below, above) < 1
+
+
+def test_wrong_definitions_are_named():
+    with pytest.raises(BadInput, match="--definitions: not JSON"):
+        read_definitions("[")
+    with pytest.raises(BadInput, match="--definitions: not a list"):
+        read_definitions(definition(1, "ixi", ONE, FIVE))
+    assert CONFIDENCE == 0.95

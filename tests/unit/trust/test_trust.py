@@ -1,0 +1,585 @@
+"""What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from published_masks import MASKS
+
+from data_prep.errors import BadInput
+from methods.registry import discover
+from workflow.cost.measured import cost_page, cost_scores, draw_costs, read_records
+from workflow.figures import style
+from workflow.figures.sheet import looks
+from workflow.plan.config import check_config, read_config
+from workflow.plan.plan import Plan, Run, canonical
+from workflow.plan.probes import FIGURES, TABLES, TrustPlan
+from workflow.plan.trust_definitions import Row, read_definition
+from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
+from workflow.trust.figures import (
+    draw_audit,
+    draw_lesions,
+    draw_misalignment,
+    draw_noise,
+    draw_transfer,
+    transfer_matrix,
+)
+from workflow.trust.gather import COLUMNS
+from workflow.trust.scores import (
+    audit_scores,
+    auxiliary_scores,
+    is_used,
+    lesion_scores,
+    ranking_agreement,
+    rate_interval,
+    read_probes,
+)
+from workflow.trust.tables import audit_table, auxiliary_table, lesion_table
+
+ROOT = Path(__file__).parents[3]
+METHODS = discover()
+MASK, OTHER = "1d_uniform_6x", "2d_radial_6x"
+SUBJECTS = ("a", "b", "c")
+LABELS = {"zf": "ZF", "unet": "UNet-T2", "xiang": "Xiang et al.", "manet": "MANet"}
+READS = {"xiang", "manet"}
+
+
+def definition(**changes):
+    content = {
+        "dataset": "ixi",
+        "source": "embedded",
+        "experiment": "made_up",
+        "seeds": [0],
+        "masks": [MASK],
+        "all_masks": [MASK, OTHER],
+        "noise": 0.1,
+        "rows": [
+            {"method": name, "label": label, "auxiliary": name in READS, "trained": name != "zf"}
+            for name, label in LABELS.items()
+        ],
+    }
+    return read_definition(json.dumps(content | changes))
+
+
+def rows(probe, condition, amount, metric, by_method, item=0, seed=0):
+    """Rows of every subject; a subject's value is the method's plus 0.1 for each subject before it."""
+    return [
+        ("ixi", MASK, method, seed, probe, condition, amount, subject, item, metric, value + 0.1 * i)
+        for method, value in by_method.items()
+        for i, subject in enumerate(SUBJECTS)
+    ]
+
+
+PSNR = {"zf": 20.0, "unet": 24.0, "xiang": 25.0, "manet": 27.0}
+
+
+@pytest.fixture(scope="module")
+def probes() -> pd.DataFrame:
+    """MANet leans on the auxiliary, Xiang et al. ignore it; U-Net and ZF read none."""
+    made = rows("unchanged", "unchanged", 0.0, "psnr", PSNR)
+    made += rows("unchanged", "unchanged", 0.0, "ssim", {m: v / 40 for m, v in PSNR.items()})
+    for condition, amount, loss in (
+        ("zeroed", 0.0, 6.0),
+        ("other_subject", 0.0, 4.0),
+        ("shift", 1.0, 0.5),
+        ("shift", 4.0, 2.0),
+        ("rotation", 5.0, 1.5),
+    ):
+        changed = {"manet": PSNR["manet"] - loss, "xiang": PSNR["xiang"]}
+        made += rows("auxiliary", condition, amount, "psnr", changed)
+        made += rows("auxiliary", condition, amount, "ssim", {m: v / 40 for m, v in changed.items()})
+    for level in (0.0, 0.2):
+        made += rows("noise", "noise", level, "psnr", {m: v - 20 * level for m, v in PSNR.items()})
+    for mask, loss in ((MASK, 0.0), (OTHER, 3.0)):
+        made += rows("mask", mask, 0.0, "psnr", {m: v - loss for m, v in PSNR.items() if m != "zf"})
+    order = {"volume": 1, "slice": 1, "body": 1, "peak_to_peak": 1, "self_normalised": -1}
+    everyone = {**PSNR, "ground_truth": 60.0}
+    for convention, sign in order.items():
+        made += rows("audit", convention, 0.0, "psnr", {m: sign * v for m, v in everyone.items()})
+        made += rows("audit", convention, 0.0, "ssim", {m: v / 60 for m, v in everyone.items()})
+    made += rows("audit", "gaussian_window", 0.0, "ssim", {m: v / 60 for m, v in everyone.items()})
+    made += rows("audit", "volume", 0.0, "hfen", {m: 1 - v / 60 for m, v in everyone.items()})
+    for item, (radius, visible) in enumerate(((2.0, 1.0), (4.0, 1.0), (2.5, 0.0)), start=1):
+        kept = {"ground_truth": 0.9, "manet": 0.6, "unet": 0.4, "xiang": 0.3, "zf": 0.1}
+        made += rows("lesions", "lesion", radius, "recovered", kept, item)
+        made += rows("lesions", "lesion", radius, "true_contrast", dict.fromkeys(kept, 50.0), item)
+        made += [
+            (*row[:-1], visible)
+            for row in rows("lesions", "lesion", radius, "visible", dict.fromkeys(kept, visible), item)
+        ]
+    for share in (0.25, 0.5, 0.75):
+        made += rows("lesions", "false_spots", share, "per_slice", dict.fromkeys(kept, 2 - 2 * share))
+    return pd.DataFrame(made, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+# ---- numbers --------------------------------------------------------------------------------------
+
+
+def test_the_verdict_on_the_auxiliary(probes):
+    scores = auxiliary_scores(probes, definition())
+    verdicts = {row.method: is_used(scores, MASK, row) for row in definition().rows}
+    assert verdicts == {"zf": "reads none", "unet": "reads none", "xiang": "no", "manet": "yes"}
+    manet = scores[(scores["method"] == "manet") & (scores["condition"] == "shift")]
+    assert manet["psnr_difference"].tolist() == pytest.approx([-0.5, -2.0])
+    assert manet["volumes_worse"].tolist() == [3, 3]
+
+
+def test_one_volume_that_gains_makes_the_verdict_a_count(probes):
+    mixed = probes.copy()
+    gains = (mixed["method"] == "manet") & (mixed["condition"] == "other_subject") & (mixed["subject"] == "a")
+    mixed.loc[gains & (mixed["metric"] == "psnr"), "value"] = 40.0
+    row = Row("manet", "MANet", True, True)
+    assert is_used(auxiliary_scores(mixed, definition()), MASK, row) == "in 2 of 3"
+
+
+def test_a_diverged_seed_is_not_averaged_away(probes):
+    second = probes[probes["method"] == "manet"].assign(seed=1)
+    # What is known of the truth stands in the rows of a diverged run, too.
+    second.loc[~second["metric"].isin(["true_contrast", "visible"]), "value"] = np.nan
+    both = pd.concat([probes, second], ignore_index=True)
+    scores = auxiliary_scores(both, definition(seeds=[0, 1]))
+    assert scores[scores["method"] == "manet"]["psnr"].isna().all()
+    assert is_used(scores, MASK, Row("manet", "MANet", True, True)) == "diverged"
+    # No false spots are counted in what diverged; those of the other seed must not stand for both.
+    both = both[~((both["seed"] == 1) & (both["condition"] == "false_spots"))]
+    table, page = lesion_table(definition(seeds=[0, 1]), both)
+    assert "diverged" in to_markdown(page)
+    numbers = ["detected", "detection_low", "detection_high", "recovered_all", "false_spots_per_slice"]
+    assert table.loc[table["method"] == "manet", numbers].isna().all(axis=None)
+    assert table.loc[table["method"] == "unet", numbers].notna().all(axis=None)
+    with style.printed():
+        strip, rates = draw_lesions(definition(seeds=[0, 1]), both).axes
+    assert [text.get_text() for text in strip.texts] == ["diverged"]
+    assert len(rates.lines) == 3
+
+
+def test_rankings_agree_or_are_reversed(probes):
+    scores = audit_scores(probes, definition())
+    assert ranking_agreement(scores, MASK, "slice", "psnr") == pytest.approx(1)
+    assert ranking_agreement(scores, MASK, "self_normalised", "psnr") == pytest.approx(-1)
+    assert ranking_agreement(scores, MASK, "volume", "hfen") == pytest.approx(1)
+    best = scores[(scores["rank"] == 1) & (scores["convention"] == "volume")]
+    assert set(best["method"]) == {"manet"}  # the truth is no competitor
+
+
+def test_lesions_that_the_truth_does_not_show_do_not_count(probes):
+    found = lesion_scores(probes, MASK, "manet")
+    assert len(found.lesions) == 6  # two visible of three, in three subjects
+    assert found.lesions["radius_mm"].tolist() == [2.0] * 3 + [4.0] * 3
+    assert found.detected == 6
+    assert lesion_scores(probes, MASK, "zf").detected == 0
+    assert found.rates[0.5] == pytest.approx((1.0, 1.1))
+
+
+def test_the_interval_of_a_rate_is_wilsons():
+    # 8 of 10: the textbook value (0.490, 0.943).
+    assert rate_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert rate_interval(0, 0) == (0.0, 1.0)
+
+
+def test_the_transfer_matrix_has_the_runs_own_score_where_the_masks_agree(probes):
+    grid = transfer_matrix(definition(), probes, "manet")
+    assert grid.tolist() == [pytest.approx([27.1, 24.1])]
+
+
+def test_a_run_that_was_not_probed_is_named(probes, tmp_path):
+    path = tmp_path / "probes.parquet"
+    probes[probes["method"] != "xiang"].to_parquet(path)
+    with pytest.raises(BadInput, match=f"nothing of xiang under {MASK}; probe this run"):
+        read_probes(path, definition())
+
+
+@pytest.mark.parametrize("column", ["dataset", "mask", "method", "metric", "value"])
+def test_probes_that_lack_a_column_are_named(probes, tmp_path, column):
+    path = tmp_path / "probes.parquet"
+    probes.drop(columns=column).to_parquet(path)
+    with pytest.raises(BadInput, match=rf"probes\.parquet: column {column} is missing; delete it"):
+        read_probes(path, definition())
+
+
+def test_a_method_is_not_asked_for_under_a_mask_that_it_declines(probes, tmp_path):
+    """Where a run can never be, neither tables nor figures may wait for it or call it diverged."""
+    under_other = probes[probes["method"] != "manet"].assign(mask=OTHER)
+    both = pd.concat([probes, under_other], ignore_index=True)
+    rows = json.loads(json.dumps([vars(row) for row in definition().rows]))
+    asked = [row | ({"without": [OTHER]} if row["method"] == "manet" else {}) for row in rows]
+    both.to_parquet(tmp_path / "probes.parquet")
+    wanted = definition(rows=asked, masks=[MASK, OTHER])
+    found = read_probes(tmp_path / "probes.parquet", wanted)
+    with pytest.raises(BadInput, match=f"nothing of manet under {OTHER}"):
+        read_probes(tmp_path / "probes.parquet", definition(masks=[MASK, OTHER]))
+    for table in (auxiliary_table, audit_table, lesion_table):
+        text = to_markdown(table(wanted, found)[1])
+        assert text.count("| MANet") == 1
+        assert text.count("| UNet-T2") == 2
+        assert "diverged" not in text
+    with style.printed():
+        for draw in (draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions):
+            figure = draw(wanted, found)
+            texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+            assert not {"diverged", "no lesion"} & set(texts)
+
+
+def test_a_run_is_not_tested_under_a_mask_that_its_method_declines():
+    folder = METHODS["unet"]
+    shy = replace(folder, default=replace(folder.default, declines={"2d_spiral_6x": "needs lines"}))
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "trust.yaml"), METHODS | {"unet": shy}))
+    tested = trust.other_masks(Run("ixi", MASK, "unet", 0))
+    assert len(tested) == 7
+    assert not [path for path in tested if "2d_spiral_6x" in path]
+    (row,) = [row for row in trust.definition("ixi")["rows"] if "without" in row]
+    assert (row["method"], row["without"]) == ("unet", ["2d_spiral_6x"])
+
+
+def changed_trust(**changes):
+    content = yaml.safe_load((ROOT / "config" / "trust.yaml").read_text(encoding="utf-8"))
+    return TrustPlan(Plan(check_config(content | changes, METHODS), METHODS))
+
+
+def test_what_no_probed_run_tells_of_is_not_asked_for():
+    names = {name for name, _ in changed_trust(compare=["zf", "unet"]).wanted(FIGURES | TABLES)}
+    assert names == {"noise", "transfer", "audit", "lesions"}
+    names = {name for name, _ in changed_trust(compare=["zf"]).wanted(FIGURES | TABLES)}
+    assert names == {"noise", "audit", "lesions"}
+    assert {dataset for _, dataset in changed_trust(tables=[1], figures=[5]).wanted(TABLES)} == {"ixi"}
+
+
+def test_only_methods_that_are_run_are_probed_and_the_first_of_them_with_the_truth():
+    trust = changed_trust(tables=[3], figures=[])
+    shown = trust.definition("ixi")
+    assert [row["method"] for row in shown["rows"]] == ["manet"]
+    assert shown["masks"] == [mask for mask in MASKS["ixi"] if Run("ixi", mask, "manet", 0) in trust.runs]
+    assert "--ceiling" in trust.options(Run("ixi", shown["masks"][0], "manet", 0))
+    assert "--ceiling" not in changed_trust().options(Run("ixi", shown["masks"][0], "manet", 0))
+
+
+def test_a_run_outside_the_chosen_masks_can_be_probed_by_name():
+    # As the rule does it for `snakemake results/trust/trust/runs/...csv`.
+    trust = changed_trust(compare=["zf", "manet"], trust={"masks": {"ixi": ["1d_uniform_6x"]}, "audit": True})
+    assert trust.options(Run("ixi", "2d_radial_9x", "zf", 0)) == "--audit --ceiling"
+    assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
+    probing = {"masks": {"ixi": ["1d_uniform_6x"]}, "audit": True}
+    trust = changed_trust(compare=["unet"], tables=[3], figures=[], trust=probing)
+    assert trust.options(Run("ixi", "2d_radial_9x", "manet", 0)) == "--audit"
+
+
+# ---- pages and pictures ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [auxiliary_table, audit_table, lesion_table])
+def test_a_table_names_every_method_and_the_source_in_every_format(probes, table, tmp_path):
+    scores, page = table(definition(), probes)
+    for write in (to_markdown, to_latex, to_html):
+        text = write(page)
+        assert all(label in text for label in LABELS.values())
+        assert "embedded" in text
+    assert to_latex(page).isascii()
+    write_page(scores, page, tmp_path / "table")
+    assert len(pd.read_csv(tmp_path / "table.csv")) == len(scores)
+
+
+def test_the_auxiliary_table_prints_the_losses(probes):
+    text = to_markdown(auxiliary_table(definition(), probes)[1])
+    line = next(line for line in text.splitlines() if line.startswith("| MANet"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == ["MANet", "27.10", "−6.00", "−4.00", "−0.50", "−2.00", "−1.50", "yes"]
+
+
+def test_the_audit_table_ends_with_the_agreement_of_each_column(probes):
+    page = audit_table(definition(), probes)[1]
+    (block,) = page.blocks
+    ((name, cells),) = block.foot
+    taus = {header: cell.text for header, cell in zip(block.groups[0][1], cells, strict=True)}
+    assert name == "Ranking: τ"
+    assert {header: tau for header, tau in taus.items() if tau != "1.00"} == {"PSNR self-norm.": "−1.00"}
+    for write, tau in ((to_markdown, "−1.00"), (to_latex, "$-$1.00"), (to_html, "−1.00")):
+        assert write(page).count(tau) == 1
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
+def test_a_figure_is_drawn_and_names_every_method(probes, draw):
+    with style.printed():
+        figure = draw(definition(), probes)
+        figure.canvas.draw()
+    texts = [text.get_text() for axes in figure.axes for text in [axes.title, *axes.get_xticklabels()]]
+    texts += [axes.get_title(loc="left") for axes in figure.axes]
+    texts += [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    texts += [text.get_text() for text in figure.texts]
+    shown = " ".join(texts).replace("\n", " ")
+    assert "embedded data, not IXI" in shown
+    for row in definition().rows:
+        assert row.label in shown or (draw is draw_transfer and not row.trained)
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
+def test_a_figure_of_every_mask_is_one_page_on_which_no_text_hides_another(probes, draw):
+    masks = MASKS["ixi"]
+    everywhere = pd.concat([probes.assign(mask=mask) for mask in masks])
+    with style.printed():
+        figure = draw(definition(masks=masks, all_masks=[MASK, OTHER]), everywhere)
+        figure.canvas.draw()
+    width, height = figure.get_size_inches()
+    assert width <= style.PAGE_WIDTH
+    assert height <= style.PAGE_HEIGHT + 1e-6
+    boxes = [
+        (text.get_text(), text.get_window_extent())
+        for axes in figure.axes
+        for text in (axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label)
+        if text.get_text()
+    ]
+    for (one, box), (other, second) in itertools.combinations(boxes, 2):
+        assert not box.overlaps(second), (one, other)
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_audit, draw_lesions])
+def test_a_column_of_panels_has_one_horizontal_scale_named_once(probes, draw):
+    masks = [MASK, OTHER]
+    both = pd.concat([probes.assign(mask=mask) for mask in masks])
+    with style.printed():
+        figure = draw(definition(masks=masks), both)
+    half = len(figure.axes) // 2
+    for upper, lower in zip(figure.axes[:half], figure.axes[half:], strict=True):
+        assert upper.get_xlim() == lower.get_xlim()
+        assert upper.get_xlabel() == ""
+        assert not any(tick.label1.get_visible() for tick in upper.xaxis.get_major_ticks())
+        assert all(tick.label1.get_visible() for tick in lower.xaxis.get_major_ticks())
+
+
+@pytest.mark.parametrize("draw", [draw_misalignment, draw_audit])
+def test_the_names_of_vertical_scales_stand_below_each_other(probes, draw):
+    large = probes.assign(mask=OTHER, value=1000 * probes["value"])
+    with style.printed():
+        figure = draw(definition(masks=[MASK, OTHER]), pd.concat([probes, large]))
+        figure.canvas.draw()
+    half = len(figure.axes) // 2
+    for upper, lower in zip(figure.axes[:half], figure.axes[half:], strict=True):
+        one, other = upper.yaxis.label, lower.yaxis.label
+        assert one.get_text() == other.get_text()
+        assert one.get_window_extent().x1 == pytest.approx(other.get_window_extent().x1, abs=1)
+        numbers = [tick.label1.get_window_extent() for tick in lower.yaxis.get_major_ticks()]
+        assert all(box.x0 > other.get_window_extent().x1 for box in numbers if other.get_text())
+
+
+def test_a_method_has_one_look_in_controls_and_training_curves():
+    for name in ("demo", "trust", "extended"):
+        plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
+        for dataset in ("ixi", "fastmri"):
+            wanted = read_definition(canonical(TrustPlan(plan).definition(dataset)))
+            trained = {row.method for row in wanted.rows if row.trained}
+            controls = [method for method in looks(wanted.rows) if method in trained]
+            curves = list(dict.fromkeys(method for _, method, _, _ in plan.curve_definition(dataset)))
+            assert curves[: len(controls)] == controls
+
+
+def test_only_zero_filling_is_drawn_as_the_floor():
+    rows = [Row("zf", "ZF", False, False), Row("cs", "CS", False, False), Row("unet", "U-Net", False, True)]
+    styles = looks(rows)
+    assert styles["zf"]["marker"] == ""
+    assert styles["cs"]["marker"]
+    assert styles["cs"] != styles["unet"]
+
+
+# ---- the plan -------------------------------------------------------------------------------------
+
+
+def test_the_paper_probes_nothing_and_the_demo_one_mask_per_dataset():
+    paper, demo, full = (
+        TrustPlan(Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS))
+        for name in ("paper", "demo", "trust")
+    )
+    assert paper.runs == []
+    assert paper.wanted(TABLES) == paper.wanted(FIGURES) == []
+    assert {(run.dataset, run.mask) for run in demo.runs} == {
+        ("ixi", "1d_uniform_6x"),
+        ("fastmri", "equispaced_4x"),
+    }
+    assert len(demo.runs) == 2 * len(demo.plan.compared)
+    assert len(full.runs) == 12 * 3 * len(full.plan.compared)
+    assert {name for name, _ in full.wanted(FIGURES)} == set(FIGURES)
+    assert ("lesions", "fastmri") not in full.wanted(TABLES)
+
+
+def test_a_run_is_probed_as_far_as_it_applies():
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "trust.yaml"), METHODS))
+    manet, unet, zf = (Run("ixi", MASK, method, 0) for method in ("manet", "unet", "zf"))
+    assert "--shifts 1 2 4" in trust.options(manet)
+    assert "--shifts" not in trust.options(unet)
+    assert "--ceiling" in trust.options(zf)
+    assert trust.checkpoint(zf) == []
+    assert trust.other_masks(zf) == []
+    assert len(trust.other_masks(unet)) == 8
+    knee = Run("fastmri", "equispaced_4x", "manet", 0)
+    assert "--noise" not in trust.options(knee)
+    assert trust.lesion_file(knee) == []
+    assert trust.lesion_file(manet) == ["results/trust/trust/lesions.h5"]
+
+
+def small_config(**trust):
+    dataset = {
+        "source": "embedded",
+        "matrix": 64,
+        "slices": 4,
+        "splits": {"train": 2, "val": 1, "test": 1},
+        "masks": [MASK],
+    }
+    training = {"epochs": 1, "batch_size": 2}
+    return {"experiment": "t", "datasets": {"ixi": dataset}, "training": training, "trust": trust}
+
+
+@pytest.mark.parametrize(
+    ("trust", "said"),
+    [
+        ({"masks": {"ixi": [OTHER]}}, "trust.masks.ixi: '2d_radial_6x' does not stand in datasets.ixi.masks"),
+        ({"masks": {"fastmri": ["random_4x"]}}, "there is no datasets.fastmri"),
+        ({"masks": {"ixi": [MASK]}, "swaps": ["other_subject"]}, "needs two test subjects"),
+        ({"shift": [1]}, "'shift' was unexpected"),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(trust, said):
+    with pytest.raises(BadInput, match=said):
+        check_config(small_config(**trust), METHODS)
+
+
+@pytest.mark.parametrize("switch", [{"audit": True}, {"transfer": True}, {"shifts": [1]}, {"noise": [0.2]}])
+def test_switches_without_a_mask_are_refused(switch):
+    (name,) = switch
+    with pytest.raises(BadInput, match=rf"trust\.masks: names no mask, so trust\.{name} would do nothing"):
+        changed_trust(trust=switch)
+
+
+def test_published_scans_have_no_known_lesions():
+    config = small_config(lesions=True)
+    config["datasets"]["ixi"] |= {"source": "published", "root": "somewhere"}
+    with pytest.raises(BadInput, match="only embedded brains have known lesions"):
+        check_config(config, METHODS)
+
+
+# ---- cost -----------------------------------------------------------------------------------------
+
+
+def test_operations_of_fourier_transforms_and_convolutions():
+    import torch
+
+    from methods.registry import load_builder
+    from workflow.cost.flops import count
+
+    assert count("zf", {}, (64, 64)) == 5 * 64 * 64 * 12  # one transform of 2^12 points
+    parameters = {**METHODS["unet"].default.parameters, "channels": 2, "pools": 2}
+    model, found = load_builder("unet")(parameters, (32, 32)), []
+
+    def convolution(module, inputs, output):
+        kernel = module.weight.shape[2] * module.weight.shape[3]
+        # A transposed convolution multiplies each input pixel, a plain one makes each output pixel.
+        pixels = (inputs[0] if isinstance(module, torch.nn.ConvTranspose2d) else output).shape[-2:].numel()
+        found.append(2 * kernel * module.in_channels * module.out_channels * pixels)
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
+            module.register_forward_hook(convolution)
+    from data_prep.measurement import measure
+
+    image = torch.rand((1, 32, 32))
+    with torch.no_grad():
+        model.eval()(measure(image, image, torch.ones(1, 1, 32, dtype=torch.bool))[0])
+    transforms = 5 * 32 * 32 * 10
+    assert count("unet", parameters, (32, 32)) == sum(found) + transforms
+
+
+def test_the_cost_table_takes_medians_and_counts(tmp_path):
+    plan = Plan(check_config(small_config(), METHODS), METHODS)
+    paths = {"zf": ["ixi/m/zf/seed0", "ixi/m/zf/seed1", "ixi/m/zf/seed2"]}
+    for rate, path in zip((100.0, 200.0, 1000.0), paths["zf"], strict=True):
+        record = {
+            "spec": json.loads(plan.spec(Run("ixi", MASK, "zf", 0))),
+            "parameter_count": 0,
+            "throughput": {"evaluation_slices_per_second": rate},
+            "peak_memory_bytes": 2e9,
+            "seconds": {},
+            "device": "a CPU",
+        }
+        (tmp_path / "runs" / path).mkdir(parents=True)
+        (tmp_path / "runs" / path / "run.json").write_text(json.dumps(record))
+    metrics = {"dataset": "ixi", "method": "zf", "mask": MASK, "level": "volume", "psnr": [20.0, 22.0]}
+    pd.DataFrame(metrics).to_parquet(tmp_path / "metrics.parquet")
+    asked = definition(
+        matrix=64,
+        runs=paths,
+        rows=[{"method": "zf", "label": "ZF", "auxiliary": False, "trained": False}],
+    )
+    costs = cost_scores(asked, tmp_path)
+    row = costs.iloc[0]
+    assert (row["latency_ms"], row["memory_gb"], row["psnr"], row["runs"]) == (5.0, 2.0, 21.0, 3)
+    assert row["gflops"] == pytest.approx(5 * 64 * 64 * 12 / 1e9)
+    assert "| ZF " in to_markdown(cost_page(asked, costs))
+    with style.printed():
+        draw_costs(asked, costs).canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"throughput": {}}, "field throughput.evaluation_slices_per_second is missing"),
+        ({"throughput": None}, "field throughput.evaluation_slices_per_second is missing"),
+        ({"peak_memory_bytes": "much"}, "field peak_memory_bytes is 'much', not a number"),
+        ({"seconds": {}}, "field seconds.training is missing"),
+    ],
+)
+def test_a_record_that_the_cost_table_cannot_use_is_named(tmp_path, changes, message):
+    record = {
+        "spec": {"folder": "zf", "parameters": {}},
+        "parameter_count": 0,
+        "throughput": {"evaluation_slices_per_second": 1},
+        "peak_memory_bytes": 1,
+        "seconds": {"training": 1},
+        "device": "a CPU",
+    }
+    path = tmp_path / "runs" / "zf" / "run.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(record))
+    assert read_records(tmp_path, ["zf"], trained=True) == [record]
+    path.write_text(json.dumps(record | changes))
+    with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
+        read_records(tmp_path, ["zf"], trained=True)
+
+
+@pytest.mark.parametrize("orders", [0.5, 1.5, 3, 6])
+def test_the_ticks_of_costs_do_not_overlap(orders):
+    rows = [
+        {"method": name, "label": name, "auxiliary": False, "trained": name != "zf"}
+        for name in ("zf", "unet", "manet")
+    ]
+    least = {"gflops": 0.03, "latency_ms": 2.0, "parameters": 3000}
+    costs = pd.DataFrame(
+        [
+            {"method": row["method"], "psnr": 20.0 + i}
+            | {name: value * 10 ** (orders * max(i - 1, 0)) for name, value in least.items()}
+            for i, row in enumerate(rows)
+        ]
+    )
+    with style.printed():
+        figure = draw_costs(definition(matrix=64, rows=rows), costs)
+        figure.canvas.draw()
+        for axes in figure.axes[:3]:
+            labels = [
+                label for label in axes.get_xticklabels() if axes.bbox.x0 <= _left(label) <= axes.bbox.x1
+            ]
+            boxes = [label.get_window_extent() for label in labels if label.get_text()]
+            assert len(boxes) >= 2 or orders < 1
+            assert all(one.x1 + 1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def _left(label):
+    return label.get_transform().transform(label.get_position())[0]
+
+
+def test_the_cost_definition_names_the_runs_of_every_compared_method():
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "demo.yaml"), METHODS))
+    parsed = read_definition(canonical(trust.cost_definition("fastmri")))
+    assert parsed.matrix == 64
+    assert {len(paths) for paths in parsed.runs.values()} == {4}
+    assert set(parsed.runs) == set(trust.plan.compared)

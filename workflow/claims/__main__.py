@@ -1,0 +1,54 @@
+"""TODO doc."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_prep.errors import run_command
+from data_prep.io.files import replacing
+from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
+from workflow.claims.judge import judge_claims
+from workflow.claims.page import HEADERS, SIGNS, lay_out, to_markdown
+from workflow.plan.definitions import Definition, read_definition, read_definitions
+from workflow.tables.formats import template
+
+
+def write_claims(
+    definitions: Sequence[Definition], figure: Definition | None, results: Path, output: Path
+) -> None:
+    """Write the comparison as two CSV files, Markdown and HTML into the folder ``output``.
+
+    Raises:
+        BadInput: an input is missing or does not fit.
+    """
+    definitions = printed_parts(definitions)
+    paper, ours = paper_scores(), our_scores(results, definitions, figure)
+    cells, claims = compare_cells(paper, ours, definitions), judge_claims(paper, ours)
+    page = lay_out(cells, claims, definitions)
+    texts = {
+        "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
+        "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
+        "claims.md": to_markdown(page),
+        "claims.html": template("claims.html.j2").render(page=page, headers=HEADERS, signs=SIGNS),
+    }
+    for name, text in texts.items():
+        with replacing(output / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.claims", description=__doc__)
+    parser.add_argument(
+        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
+    )
+    parser.add_argument("--figure", help="Fig. 9 as JSON, if the experiment has it")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    arguments = parser.parse_args()
+    figure = read_definition(arguments.figure) if arguments.figure else None
+    write_claims(read_definitions(arguments.definitions), figure, arguments.results, arguments.output)
+
+
+if __name__ == "__main__":
+    run_command(main)

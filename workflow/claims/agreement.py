@@ -1,0 +1,224 @@
+"""The paper's printed values against ours: both as scores of one form, and a verdict on each value.
+
+How verdicts are reached: docs/statistics.md. ``workflow.claims`` writes the page.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import kendalltau
+
+from data_prep.io.frames import read_csv
+from data_prep.masks.registry import all_masks
+from workflow.metrics.contract import DIGITS, RISING
+from workflow.plan.definitions import Definition
+from workflow.plan.paper import PUBLISHED_METHODS, published_values
+from workflow.statistics.scores import ranks, read_metrics, summarise
+
+PRINTED = ("ssim", "psnr")  # the paper prints no NMSE
+# Half the median distance between neighbouring methods in the paper's Tables I and II (ZF left out).
+TOLERANCE = {"ssim": 0.007, "psnr": 0.4}
+NUMERALS = ("I", "II", "III", "IV")
+UNET = "U-Net"  # UNet-T2 in one table, UNet-PDFS in the other
+
+Key = tuple[str, str, str]  # numeral, mask, method
+Grid = Mapping[tuple[float, float], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The means of one side, the paper's or ours.
+
+    Attributes:
+        means: (numeral, mask, method) -> metric -> mean; what is not printed or diverged is absent.
+        labels: method -> name in print.
+        digits: metric -> decimals in print.
+        grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
+            has no mean.
+        tested: (numeral, mask, metric, two methods) -> how the paired test tells the methods apart.
+        diverged: what has no means because a training diverged.
+    """
+
+    means: Mapping[Key, Mapping[str, float]]
+    labels: Mapping[str, str]
+    digits: Mapping[str, int]
+    grid: Grid = field(default_factory=dict)
+    tested: Mapping[tuple[str, str, str, frozenset[str]], str] = field(default_factory=dict)
+    diverged: frozenset[Key] = frozenset()
+
+    def get(self, numeral: str, mask: str, method: str, metric: str) -> float | None:
+        """Return a mean, or None where there is none."""
+        value = self.means.get((numeral, mask, method), {}).get(metric)
+        return None if value is None or np.isnan(value) else value
+
+    def masks(self, numeral: str) -> list[str]:
+        """Return the masks that a table has, in the suite's order."""
+        present = {mask for of, mask, _ in (*self.means, *self.diverged) if of == numeral}
+        return [mask for mask in all_masks() if mask in present]
+
+
+def paper_scores() -> Scores:
+    """Return what the paper prints."""
+    means = {
+        (numeral, mask, method): {metric: float(printed[f"{metric}_mean"]) for metric in PRINTED}
+        for numeral in NUMERALS
+        for (mask, method), printed in published_values(numeral).items()
+    }
+    # "CS" and "MANet" are one; the later name is the method's own.
+    names = {method: name for name, method in PUBLISHED_METHODS.items() if name != "CS"}
+    return Scores(means, names | {"unet": UNET}, {"ssim": 3, "psnr": 1})
+
+
+def printed_parts(definitions: Sequence[Definition]) -> list[Definition]:
+    """Return the tables with those masks only that the paper prints; a table without any is left out."""
+    found = []
+    for definition in definitions:
+        printed = {mask for mask, _ in published_values(definition.numeral)}
+        masks = tuple(mask for mask in definition.masks if mask in printed)
+        if masks:
+            found.append(replace(definition, masks=masks))
+    return found
+
+
+def our_scores(results: Path, definitions: Sequence[Definition], figure: Definition | None) -> Scores:
+    """Return what this experiment found.
+
+    Args:
+        results: folder of the experiment, with ``tables/``, ``statistics/`` and ``metrics.parquet``.
+        definitions: its tables.
+        figure: its Fig. 9, if it has one.
+
+    Raises:
+        BadInput: a file is missing or lacks a column.
+    """
+    means: dict[Key, dict[str, float]] = {}
+    tested: dict[tuple[str, str, str, frozenset[str]], str] = {}
+    labels: dict[str, str] = {}
+    diverged: set[Key] = set()
+    for definition in definitions:
+        numeral = definition.numeral
+        needed = dict.fromkeys(("mask", "method", "status"), "string")
+        needed |= {f"{metric}_mean": "float64" for metric in DIGITS}
+        for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
+            key = (numeral, row["mask"], row["method"])
+            if row["status"] == "ok" and row["mask"] in definition.masks:
+                means[key] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
+            elif row["status"] == "diverged" and row["mask"] in definition.masks:
+                diverged.add(key)
+        needed = dict.fromkeys(("mask", "metric", "method_a", "method_b", "verdict"), "string")
+        for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):
+            pair = frozenset((row["method_a"], row["method_b"]))
+            tested[numeral, row["mask"], row["metric"], pair] = row["verdict"]
+        # Tables I to III name MANet itself; Table IV calls it by its attention.
+        labels = {row.method: row.label for row in definition.rows} | labels
+    grid = _grid(results, figure)
+    return Scores(means, labels | {"unet": UNET}, DIGITS, grid, tested, frozenset(diverged))
+
+
+def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
+    absent = "run the workflow's target paper_tables first"
+    table = read_csv(path, columns, absent, "delete it and run the workflow again")
+    return table.to_dict("records")
+
+
+def _grid(results: Path, figure: Definition | None) -> dict[tuple[float, float], dict[str, float]]:
+    if figure is None:
+        return {}
+    cells = summarise(read_metrics(results / "metrics.parquet"), figure, tuple(figure.grid.values()))
+    (mask,) = figure.masks
+    return {
+        point: dict(cells[mask, method].mean)
+        for point, method in figure.grid.items()
+        if cells[mask, method].status != "missing"
+    }
+
+
+def compare_cells(paper: Scores, ours: Scores, definitions: Sequence[Definition]) -> pd.DataFrame:
+    """Return one row per value that the paper prints, with ours, both ranks and the verdict.
+
+    Ranks count the methods that stand in both tables. Values of embedded data are judged by rank only.
+    """
+    records: list[dict[str, Any]] = []
+    for definition in definitions:
+        for mask in definition.masks:
+            for metric in PRINTED:
+                records += _column(paper, ours, definition, mask, metric)
+    return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS]).astype(
+        {"paper_rank": "Int64", "rank": "Int64"}
+    )
+
+
+_CELL_COLUMNS = (
+    *("table", "dataset", "source", "mask", "metric", "method", "label"),
+    *("paper", "ours", "difference", "paper_rank", "rank", "verdict"),
+)
+
+
+def _column(
+    paper: Scores, ours: Scores, definition: Definition, mask: str, metric: str
+) -> Iterator[dict[str, Any]]:
+    numeral, printed = definition.numeral, published_values(definition.numeral)
+    rows = [row for row in definition.rows if paper.get(numeral, mask, row.method, metric) is not None]
+    theirs = [paper.get(numeral, mask, row.method, metric) for row in rows]
+    own = [ours.get(numeral, mask, row.method, metric) for row in rows]
+    # A hole of ours must not move the others: the paper is ranked without it too.
+    shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
+    paper_ranks, our_ranks = (ranks(side, DIGITS[metric], RISING[metric]) for side in (shared, own))
+    # Alone, a method has the same rank whatever it does.
+    same_rank = [
+        a == b if len(own) - own.count(None) > 1 else None
+        for a, b in zip(paper_ranks, our_ranks, strict=True)
+    ]
+    columns = zip(rows, theirs, own, paper_ranks, our_ranks, same_rank, strict=True)
+    for row, value, mine, paper_rank, rank, same in columns:
+        difference = np.nan if mine is None or value is None else mine - value
+        yield {
+            "table": numeral,
+            "dataset": definition.dataset,
+            "source": definition.source,
+            "mask": mask,
+            "metric": metric,
+            "method": row.method,
+            "label": row.label,
+            "paper": printed[mask, row.method][f"{metric}_mean"],
+            "ours": mine,
+            "difference": difference,
+            "paper_rank": paper_rank,
+            "rank": rank,
+            "verdict": _verdict(definition.source, metric, difference, same),
+        }
+
+
+def _verdict(source: str, metric: str, difference: float, same_rank: bool | None) -> str:
+    if np.isnan(difference):
+        return "no value"
+    # Rounded, so that 0.4 dB is not 0.4000000001.
+    if source == "published" and round(abs(difference), 6) <= TOLERANCE[metric]:
+        return "reproduced"
+    if same_rank is None:
+        return "no rank"
+    if same_rank:
+        return "same rank"
+    return "other rank" if source == "embedded" else "not reproduced"
+
+
+def order_agreement(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return, per table and metric, in how many columns all ranks agree, and the mean of Kendall's tau-b."""
+    records = []
+    for (numeral, metric), group in cells.dropna(subset=["ours"]).groupby(["table", "metric"], sort=False):
+        columns = [column for _, column in group.groupby("mask", sort=False) if len(column) > 1]
+        taus = [kendalltau(column["paper"].astype(float), column["ours"]).statistic for column in columns]
+        records.append(
+            {
+                "table": numeral,
+                "metric": metric,
+                "columns": len(columns),
+                "same_order": sum(bool((c["paper_rank"] == c["rank"]).all()) for c in columns),
+                "tau": float(np.nanmean(taus)) if not np.isnan(taus).all() else np.nan,
+            }
+        )
+    return pd.DataFrame.from_records(records, columns=["table", "metric", "columns", "same_order", "tau"])

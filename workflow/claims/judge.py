@@ -1,0 +1,90 @@
+"""What a claim's comparisons say together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from workflow.claims.agreement import Scores
+from workflow.claims.claims import CLAIMS, NOT_IN_PAPER, QUESTIONS, Comparison
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Whether a claim holds on one side.
+
+    Attributes:
+        answer: "holds", "in part", "does not hold" or "not judged".
+        held: comparisons that speak for it.
+        of: comparisons made.
+        evidence: sentences.
+    """
+
+    answer: str
+    held: int
+    of: int
+    evidence: str
+
+
+MOST_NAMED = 4  # comparisons that a sentence lists
+
+
+def judge(comparisons: Sequence[Comparison], reason: str) -> Judgement:
+    """Weigh a claim's comparisons: it holds if all do, in part if some do.
+
+    Args:
+        comparisons: what the claim yields.
+        reason: why there may be none.
+    """
+    held = [comparison for comparison in comparisons if comparison.holds]
+    failed = [comparison for comparison in comparisons if not comparison.holds]
+    if not comparisons:
+        return Judgement("not judged", 0, 0, reason)
+    answer = "in part" if held and failed else "holds" if held else "does not hold"
+    sentences = [f"{len(held)} of {len(comparisons)} comparisons."]
+    if failed:
+        named = [f"{one.place}: {one.values}" for one in failed[:MOST_NAMED]]
+        more = len(failed) - len(named)
+        sentences.append(f"Against: {'; '.join(named)}{f'; and {more} more' if more else ''}.")
+    return Judgement(answer, len(held), len(comparisons), " ".join([*sentences, *_chance(held)]))
+
+
+def _chance(held: Sequence[Comparison]) -> list[str]:
+    tested = [comparison.tested for comparison in held if comparison.tested]
+    if not tested:
+        return []
+    if set(tested) == {"unreachable"}:
+        return ["Too few test volumes to tell any of it from chance."]
+    sure = tested.count("distinguishable")
+    return [f"Beyond chance: {sure} of these {len(tested)}."]
+
+
+def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
+    """Return one row per claim: whether it holds in the paper's own tables and here, with the evidence.
+
+    Questions that the paper does not ask follow, where this experiment answers them.
+    """
+    records = []
+    for claim in (*CLAIMS, *QUESTIONS):
+        comparisons = list(claim.compare(ours))
+        if claim in QUESTIONS and not comparisons:
+            continue
+        theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
+        own = judge(comparisons, "This experiment has none of the runs that it needs.")
+        records.append(
+            {
+                "claim": claim.name,
+                "text": claim.text,
+                "section": f"section {claim.section}" if claim.section else NOT_IN_PAPER,
+                "judged_by": claim.judged_by,
+                "paper": theirs.answer,
+                "paper_held": theirs.held,
+                "paper_comparisons": theirs.of,
+                "paper_evidence": theirs.evidence,
+                "here": own.answer,
+                "here_held": own.held,
+                "here_comparisons": own.of,
+                "here_evidence": own.evidence,
+            }
+        )
+    return pd.DataFrame.from_records(records)

@@ -1,0 +1,1 @@
+"""What methods cost: estimated, measured and counted."""

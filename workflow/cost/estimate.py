@@ -1,0 +1,266 @@
+r"""Estimate what an experiment costs: device hours in all, per table and figure, and on several devices.
+
+    python -m workflow.cost.estimate config/paper.yaml --steps steps.csv --output results/paper
+
+``steps.csv`` holds measured seconds per slice, as ``python -m tests.bench --only networks --steps steps.csv``
+writes them on the machine in question; several such files may be given. Writes cost.csv and cost.md.
+
+A training costs epochs x (training slices x seconds of a training slice + validation slices x seconds of a
+reconstruction), then test slices x seconds of a reconstruction. Seconds grow with the number of pixels. A
+variant of a method without a measurement of its own is taken to cost what the method costs.
+"""
+
+import argparse
+import csv
+import heapq
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+from methods.registry import discover
+from workflow.plan.config import check_config, read_config
+from workflow.plan.plan import Plan, Run
+
+COLUMNS = ("device", "method", "side", "batch", "precision", "training", "reconstruction")
+DEVICES = (1, 2, 8)
+# Where the configuration takes all slices of a pair: the published files have about so many.
+FASTMRI_SLICES = 36
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Measured seconds per slice of one method on one device.
+
+    Attributes:
+        side: of the square slices.
+        training: seconds that a slice takes in a training step.
+        reconstruction: seconds that its reconstruction takes.
+    """
+
+    side: int
+    training: float
+    reconstruction: float
+
+    def at(self, side: int) -> "Steps":
+        """Return the seconds at another side: convolutions take time in proportion to the pixels."""
+        growth = (side / self.side) ** 2
+        return Steps(side, growth * self.training, growth * self.reconstruction)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices of each split of a dataset."""
+
+    train: int
+    val: int
+    test: int
+
+
+def training_seconds(steps: Steps, slices: Slices, epochs: int) -> float:
+    """Return the seconds of one training with its validation after each epoch and its evaluation."""
+    epoch = slices.train * steps.training + slices.val * steps.reconstruction
+    return epochs * epoch + slices.test * steps.reconstruction
+
+
+def makespan(seconds: Iterable[float], devices: int) -> float:
+    """Return when the last of whole trainings ends if each free device takes the longest one left."""
+    ends = [0.0] * devices
+    for duration in sorted(seconds, reverse=True):
+        heapq.heapreplace(ends, ends[0] + duration)
+    return max(ends)
+
+
+def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
+    """Read measurements: device -> method -> seconds; a later file replaces an earlier one's.
+
+    Raises:
+        BadInput: a file is missing, has other columns, or holds no number above 0 where one must stand.
+    """
+    found: dict[str, dict[str, Steps]] = {}
+    for file in files:
+        if not file.is_file():
+            raise BadInput(f"{file}: no such file; write it by `python -m tests.bench --steps {file}`")
+        with file.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise BadInput(f"{file}: the columns must be {', '.join(COLUMNS)}; write it by the bench")
+            for number, row in enumerate(reader, start=2):
+                try:
+                    steps = Steps(int(row["side"]), float(row["training"]), float(row["reconstruction"]))
+                except (TypeError, ValueError):
+                    steps = Steps(0, 0, 0)
+                if not min(steps.side, steps.training, steps.reconstruction) > 0:
+                    raise BadInput(
+                        f"{file}, line {number}: side, training and reconstruction must be numbers above 0; "
+                        "write the file by the bench"
+                    )
+                found.setdefault(f"{row['device']}, {row['precision']}", {})[row["method"]] = steps
+    if not found:
+        raise BadInput("--steps: no measurement in these files; write one by the bench")
+    return found
+
+
+def slices_of(dataset: Mapping[str, Any]) -> Slices:
+    """Return the slices of a configured dataset's splits."""
+    per_subject = dataset["slices"] or FASTMRI_SLICES
+    return Slices(**{split: count * per_subject for split, count in dataset["splits"].items()})
+
+
+def run_seconds(
+    plan: Plan, steps: Mapping[str, Steps], *, slices: int = 1, sides: int = 1
+) -> dict[Run, float]:
+    """Return the seconds of every training of a plan.
+
+    Args:
+        plan: the experiment.
+        steps: measured seconds by method.
+        slices: how many times the configured slices.
+        sides: how many times the configured sides.
+
+    Raises:
+        BadInput: a trained method has no measurement.
+    """
+    seconds = {}
+    for run in plan.runs:
+        if not plan.trained(run.method):
+            continue
+        folder = plan.method(run.method).folder
+        measured = steps.get(run.method) or steps.get(folder)
+        if measured is None:
+            raise BadInput(
+                f"--steps: no measurement of {folder}, which the configuration trains; add its line to a "
+                "file of measured steps (docs/cost.md)"
+            )
+        dataset = plan.config["datasets"][run.dataset]
+        epochs = plan.config["training"]["epochs"]
+        epochs = epochs[run.dataset] if isinstance(epochs, Mapping) else epochs
+        here = measured.at(sides * dataset["matrix"])
+        seconds[run] = slices * training_seconds(here, slices_of(dataset), epochs)
+    return seconds
+
+
+def parts(plan: Plan) -> dict[str, set[Run]]:
+    """Return the trainings that each table and figure needs; several may need the same one."""
+    needed: dict[str, set[Run]] = {}
+    tables = {f"Table {d['numeral']}": d for d in plan.table_definitions.values()}
+    figures = {f"Fig. {number}": d for number, d in plan.figure_definitions.items()}
+    for name, definition in {**tables, **figures}.items():
+        shown = {row["method"] for row in definition.get("grid", definition["rows"])}
+        needed[name] = {
+            run
+            for run in plan.runs
+            if run.dataset == definition["dataset"]
+            and run.mask in definition["masks"]
+            and run.method in shown
+            and plan.trained(run.method)
+        }
+    return {name: runs for name, runs in needed.items() if runs}
+
+
+def growth(plan: Plan, steps: Mapping[str, Steps]) -> dict[str, float]:
+    """Return by which factor the hours of all trainings grow when one thing changes."""
+    seconds = run_seconds(plan, steps)
+    total = sum(seconds.values())
+    if not total:
+        return {}
+    factors = {
+        "twice the slices": sum(run_seconds(plan, steps, slices=2).values()) / total,
+        "twice the sides": sum(run_seconds(plan, steps, sides=2).values()) / total,
+        "one more seed": 1 + 1 / len(plan.config["seeds"]),
+    }
+    for dataset in plan.config["datasets"]:
+        own = {run: value for run, value in seconds.items() if run.dataset == dataset}
+        if own:
+            compared = [value for run, value in own.items() if run.method in plan.compared]
+            masks = {run.mask for run in own}
+            factors[f"one more mask of {dataset} in its comparison"] = 1 + sum(compared) / len(masks) / total
+    return factors
+
+
+def hours_rows(plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> list[dict[str, Any]]:
+    """Return a row for each part of the experiment and each measured device, the whole one last."""
+    rows = []
+    for device, steps in measured.items():
+        seconds = run_seconds(plan, steps)
+        for name, runs in {**parts(plan), "all": set(seconds)}.items():
+            # In one order: sums of fractions depend on it.
+            own = [seconds[run] for run in sorted(runs)]
+            row: dict[str, Any] = {"part": name, "device": device, "trainings": len(own)}
+            row["hours"] = sum(own) / 3600
+            row |= {f"hours_on_{count}": makespan(own, count) / 3600 for count in DEVICES}
+            rows.append(row)
+    return rows
+
+
+def markdown(
+    plan: Plan, measured: Mapping[str, Mapping[str, Steps]], rows: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return cost.md: hours by part and device, and how they grow."""
+    lines = [f"# What the trainings of `{plan.config['experiment']}` cost", ""]
+    for device, steps in measured.items():
+        sides = sorted({step.side for step in steps.values()})
+        lines += [
+            f"## {device}",
+            "",
+            f"Measured at {', '.join(f'{side}x{side}' for side in sides)}; other sides by their pixels.",
+            "",
+            "| part | trainings | device hours | " + " | ".join(f"on {n}" for n in DEVICES) + " |",
+            "|---|---|---|" + "---|" * len(DEVICES),
+        ]
+        for row in rows:
+            if row["device"] == device:
+                hours = " | ".join(
+                    _hours(row[name]) for name in ("hours", *map("hours_on_{}".format, DEVICES))
+                )
+                lines.append(f"| {row['part']} | {row['trainings']} | {hours} |")
+        lines += ["", "A training that several parts need is counted in each of them and once in all.", ""]
+        lines += ["| change | hours times |", "|---|---|"]
+        lines += [f"| {name} | {factor:.3g} |" for name, factor in growth(plan, steps).items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.cost.estimate",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("file", nargs="?", type=Path, help="configuration, such as config/paper.yaml")
+    chosen.add_argument("--config", help="the same as JSON, as the workflow passes it")
+    parser.add_argument("--steps", nargs="+", type=Path, required=True, help="measured seconds per slice")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write cost.csv and cost.md to")
+    arguments = parser.parse_args()
+    methods = discover()
+    config = (
+        check_config(json.loads(arguments.config), methods)
+        if arguments.config
+        else read_config(arguments.file)
+    )
+    plan = Plan(config, methods)
+    measured = read_steps(arguments.steps)
+    rows = hours_rows(plan, measured)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with (
+        replacing(arguments.output / "cost.csv") as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    with replacing(arguments.output / "cost.md") as temporary:
+        temporary.write_text(markdown(plan, measured, rows), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_command(main)

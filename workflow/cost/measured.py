@@ -1,0 +1,212 @@
+"""What each method costs, and what that buys: a table, and PSNR against cost as a figure.
+
+``python -m workflow.cost.measured --definition JSON --results results/X --configuration SHA256`` writes
+``tables/cost_<dataset>.csv``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf`` and
+``.png``. Time and memory are those of the runs' ``run.json``; operations are counted (``workflow.cost.flops``) at
+the runs' own sizes.
+"""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from data_prep.datasets.contract import dataset_name
+from data_prep.errors import BadInput, run_command
+from data_prep.io.frames import read_parquet
+from data_prep.io.json_files import read_json
+from workflow.plan.trust_definitions import FLOOR, Definition, Row, read_definition
+from workflow.statistics.scores import number
+from workflow.tables.formats import origin, write_page
+from workflow.tables.page import Block, Page, Text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+_FIELDS = {
+    "spec.folder": str,
+    "spec.parameters": dict,
+    "parameter_count": int,
+    "throughput.evaluation_slices_per_second": float,
+    "peak_memory_bytes": float,
+    "device": str,
+}
+
+
+def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[dict[str, Any]]:
+    """Read ``run.json`` of runs below ``<results>/runs``.
+
+    Args:
+        results: folder of the experiment.
+        paths: of the runs.
+        trained: whether they must tell how long they were trained.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    needed = _FIELDS | ({"seconds.training": float} if trained else {})
+    files = [results / "runs" / name / "run.json" for name in paths]
+    again = "delete it and run the workflow again"
+    return [read_json(path, "finish this run first", again, needed) for path in files]
+
+
+def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
+    """Return one row per method; times and memory are medians over its runs.
+
+    Columns: dataset, method, label, runs, parameters, gflops (one slice), latency_ms (one slice, from the
+    evaluation of the whole test split), memory_gb (largest of the process or the GPU's allocator),
+    training_hours (NaN without training), psnr (dB, mean over volumes, then masks), devices.
+    """
+    from workflow.cost.flops import count
+
+    metrics = read_parquet(results / "metrics.parquet", "workflow.statistics.gather")
+    metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
+    rows = []
+    for row in definition.rows:
+        records = read_records(results, definition.runs[row.method], row.trained)
+        if not records:
+            raise BadInput(f"{results}: no run of {row.method}; leave it out of compare, or add its runs")
+        scores = metrics[metrics["method"] == row.method]
+        by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
+        spec = records[0]["spec"]
+        operations = count(spec["folder"], spec["parameters"], (definition.matrix, definition.matrix))
+        rows.append(
+            {
+                "dataset": definition.dataset,
+                "method": row.method,
+                "label": row.label,
+                "runs": len(records),
+                "parameters": records[0]["parameter_count"],
+                "gflops": operations / 1e9,
+                "latency_ms": 1e3
+                / _median([record["throughput"]["evaluation_slices_per_second"] for record in records]),
+                "memory_gb": _median([record["peak_memory_bytes"] / 1e9 for record in records]),
+                "training_hours": _median(
+                    [record["seconds"]["training"] / 3600 for record in records if row.trained]
+                ),
+                "psnr": float(by_mask.mean(skipna=False)),
+                "devices": "; ".join(sorted({record["device"] for record in records})),
+            }
+        )
+    return pd.DataFrame.from_records(rows)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(pd.Series(values, dtype="float64").median()) if values else math.nan
+
+
+def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
+    """Arrange the cost table."""
+    rows = []
+    for row in costs.to_dict("records"):
+        hours = row["training_hours"]
+        cells = (
+            f"{row['parameters']:,}".replace(",", " "),
+            f"{row['gflops']:.3g}",
+            number(row["latency_ms"], 1),
+            number(row["memory_gb"], 2),
+            "—" if math.isnan(hours) else f"{hours:.3g}",
+            number(row["psnr"], 2),
+        )
+        rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
+    headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", "hours", "PSNR ↑")
+    heading = f"{dataset_name(definition.dataset)}, {definition.matrix} × {definition.matrix}"
+    devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
+    caption = (
+        f"Data: {definition.data_note}.",
+        "GFLOPs: operations of one slice, counted: two for each multiplication with its addition in "
+        "convolutions and matrix products, 5 N log2 N for a Fourier transform of N points.",
+        "Time per slice, largest memory and hours of one training: medians over the runs, which may have "
+        f"shared the machine with others ({devices}).",
+        "PSNR (dB, volume convention): mean over test volumes, then over masks and seeds.",
+    )
+    return Page(
+        f"cost-{definition.dataset}",
+        "Cost",
+        f"What each method costs ({definition.data_note})",
+        caption,
+        (Block("Method", ((heading, headers),), tuple(rows)),),
+        (),
+        "",
+    )
+
+
+def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
+    """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+    from workflow.figures.sheet import Sheet, looks, plain
+
+    styles = looks(definition.rows)
+    at = {entry["method"]: entry for entry in costs.to_dict("records")}
+
+    def floor(row: Row) -> bool:
+        return row.method == FLOOR
+
+    legend = [
+        Line2D(
+            [], [], markersize=4, label=row.label, **(styles[row.method] if floor(row) else _dot(styles, row))
+        )
+        for row in definition.rows
+    ]
+    sheet = Sheet(definition, [1.0, 1.0, 1.0], 1, legend)
+    panels = (
+        ("gflops", "GFLOPs per slice"),
+        ("latency_ms", "milliseconds per slice"),
+        ("parameters", "trainable parameters"),
+    )
+    for column, (name, xlabel) in enumerate(panels):
+        axes = sheet.axes(0, column)
+        axes.set_xscale("log")
+        for row in definition.rows:
+            cost, psnr = float(at[row.method][name]), float(at[row.method]["psnr"])
+            if floor(row):
+                axes.axhline(psnr, linewidth=0.8, **styles[row.method])
+            elif cost > 0:
+                axes.plot([cost], [psnr], markersize=4.5, clip_on=False, **_dot(styles, row))
+        axes.margins(x=0.15, y=0.12)
+        least, most = axes.get_xlim()
+        few = LogLocator(subs=(1,), numticks=5)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if most < 50 * least else few)
+        plain_number = FuncFormatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if name == "parameters" else plain_number)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        plain(axes, "", xlabel, "PSNR (dB)" if column == 0 else "")
+        axes.tick_params(labelleft=column == 0)
+    return sheet.finish("Mean over test volumes, masks and seeds; medians of time over runs")
+
+
+def _dot(styles: dict[str, dict[str, Any]], row: Row) -> dict[str, Any]:
+    return {**styles[row.method], "linestyle": "none"}
+
+
+def main() -> None:
+    """Command line entry point."""
+    from workflow.figures import style
+
+    parser = argparse.ArgumentParser(prog="python -m workflow.cost.measured", description=__doc__)
+    parser.add_argument("--definition", required=True, help="JSON; see workflow.plan.probes --cost")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
+    parser.add_argument(
+        "--output", type=Path, help="folder to write tables/ and figures/ into; default: --results"
+    )
+    arguments = parser.parse_args()
+    definition = read_definition(arguments.definition)
+    output = arguments.output or arguments.results
+    costs = cost_scores(definition, arguments.results)
+    made_from = origin(definition, arguments.results, definition.all_masks, arguments.configuration)
+    page = replace(cost_page(definition, costs), footer=made_from)
+    write_page(costs, page, output / "tables" / f"cost_{definition.dataset}")
+    with style.printed():
+        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{definition.dataset}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Scores and examples of one run."""

@@ -1,0 +1,159 @@
+"""Metrics of every slice and volume of a test split."""
+
+import csv
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.io.files import replacing
+from workflow.evaluate.examples import example_of
+from workflow.metrics.contract import further_scores
+from workflow.run.spec import RunSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from data_prep.undersample.acquisition import Acquisition
+    from data_prep.undersample.slices import SliceStore
+    from workflow.run.model import Reconstruct
+
+
+METRICS = ("ssim", "psnr", "nmse")
+KEY_COLUMNS = (
+    "dataset",
+    "mask",
+    "pattern",
+    "acceleration",
+    "method",
+    "seed",
+    "subject",
+    "slice",
+    "level",
+)
+
+
+@dataclass
+class Evaluation:
+    """Scores and example slices of one run.
+
+    Attributes:
+        metrics: names of the metrics of each row.
+        rows: of metrics.csv; slice rows of a subject, then its volume row (slice -1).
+        examples: of examples.npz, one dictionary per example slice, scanner units.
+        slices: number of slices reconstructed.
+        seconds: of reconstruction, and of metrics.
+    """
+
+    metrics: tuple[str, ...] = METRICS
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    slices: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: {"reconstruction": 0.0, "metrics": 0.0})
+
+
+def evaluate(
+    reconstruct: "Reconstruct", spec: RunSpec, store: "SliceStore", acquisition: "Acquisition"
+) -> Evaluation:
+    """Score a method on the test split, one volume at a time.
+
+    Args:
+        reconstruct: the method.
+        spec: the run.
+        store: the test split.
+        acquisition: how it is undersampled.
+    """
+    import torch
+
+    masks = acquisition.masks
+    named = {
+        "dataset": spec.dataset,
+        "mask": spec.mask,
+        "pattern": masks.pattern,
+        "acceleration": masks.acceleration,
+        "method": spec.method,
+        "seed": spec.seed,
+    }
+    result = Evaluation((*METRICS, *spec.metrics))
+    for number, (subject, positions) in enumerate(store.volumes().items()):
+        started = time.perf_counter()
+        target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
+        if images.is_cuda:  # the clock is read when the device is done, not when it has been told what to do
+            torch.cuda.synchronize(images.device)
+        reconstructed = time.perf_counter()
+        of_slices, of_volume = _score(target, images, spec.metrics)
+        result.seconds["reconstruction"] += reconstructed - started
+        result.seconds["metrics"] += time.perf_counter() - reconstructed
+        result.slices += len(positions)
+        named["subject"] = subject
+        for i, position in enumerate(positions):
+            scores = {name: float(of_slices[name][i]) for name in result.metrics}
+            result.rows.append({**named, "slice": store.slice_indices[position], "level": "slice", **scores})
+        result.rows.append({**named, "slice": -1, "level": "volume", **of_volume})
+        if number < spec.examples:
+            central = len(positions) // 2
+            image = images[central].cpu().numpy()
+            result.examples.append(example_of(store, acquisition, positions[central], image))
+    return result
+
+
+def _score(
+    target: "Tensor", images: "Tensor", further: list[str]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
+    """Score a volume on the device that holds it, and with further metrics on the CPU."""
+    if target.device.type == "cpu":
+        from workflow.metrics.volume import metrics_of
+
+        slices, volume = metrics_of(target.numpy(), images.numpy())
+    else:
+        from workflow.metrics import on_gpu as device_metrics
+
+        slices, volume = device_metrics.metrics_of(target, images)
+    if further:
+        more_slices, more_volume = further_scores(further, target.cpu().numpy(), images.cpu().numpy())
+        slices, volume = slices | more_slices, volume | more_volume
+    return slices, volume
+
+
+def reconstruct_volume(
+    reconstruct: "Reconstruct",
+    spec: RunSpec,
+    store: "SliceStore",
+    acquisition: "Acquisition",
+    positions: list[int],
+) -> "tuple[Tensor, Tensor]":
+    """Return truth and reconstruction (slice, height, width), float32, of one volume in scanner units."""
+    import torch
+
+    shape = (len(positions), store.height, store.width)
+    target, images = (torch.empty(shape, device=store.device) for _ in range(2))
+    for start in range(0, len(positions), spec.training.batch_size):
+        batch = positions[start : start + spec.training.batch_size]
+        chosen = slice(start, start + len(batch))
+        measurement, _ = acquisition.fixed(store, batch)
+        scale = measurement.scale[:, None, None]
+        images[chosen] = reconstruct(measurement) * scale
+        # As stored: dividing by the scale and back would cost the last bit.
+        target[chosen] = store.batch(batch)[0].abs()
+    return target, images
+
+
+def write_evaluation(evaluation: Evaluation, output: Path) -> None:
+    """Write metrics.csv (numbers read back exactly) and examples.npz; equal results give equal bytes."""
+    with replacing(output / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
+        columns = (*KEY_COLUMNS, *evaluation.metrics)
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(evaluation.rows)
+    examples = evaluation.examples
+    if examples:
+        arrays: dict[str, Any] = {
+            name: np.stack([example[name] for example in examples]) for name in examples[0]
+        }
+    else:
+        arrays = {"subject": np.array([], dtype=np.str_)}
+    with replacing(output / "examples.npz") as temporary:
+        np.savez(temporary, **arrays)

@@ -1,0 +1,1 @@
+"""The paper's figures, training curves, and what all figures share."""

@@ -1,0 +1,46 @@
+"""The paper's figures 1 and 5 to 9, drawn from the example slices and the metrics of the runs.
+
+``python -m workflow.figures --definition JSON --results results/X --output results/X/figures`` writes
+``figure_<number>.pdf`` and ``.png``. Positions are computed in inches, so that panels line up and no text
+is cut, whatever the number of methods.
+"""
+
+import argparse
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from data_prep.errors import BadInput, run_command
+from workflow.figures import style
+from workflow.figures.loss_weights import draw_loss_weights
+from workflow.figures.slices import draw_comparison, draw_modalities
+from workflow.plan.definitions import Definition, read_definition
+
+
+def draw(definition: Definition, results: Path) -> Figure:
+    """Draw a figure of the paper.
+
+    Raises:
+        BadInput: there is no such figure, or its inputs are missing.
+    """
+    drawings = {1: draw_modalities, 9: draw_loss_weights, **dict.fromkeys((5, 6, 7, 8), draw_comparison)}
+    if definition.number not in drawings:
+        raise BadInput(f"--definition: number {definition.number} is unknown; figures 1, 5, 6, 7, 8, 9 exist")
+    return drawings[definition.number](definition, results)
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.figures", description=__doc__)
+    parser.add_argument("--definition", required=True, help="the figure as JSON, as workflow.plan defines it")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment's results")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write figure_<number>.* into")
+    arguments = parser.parse_args()
+    definition = read_definition(arguments.definition)
+    with style.printed():
+        figure = draw(definition, arguments.results)
+        style.save(figure, arguments.output / f"figure_{definition.number}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,117 @@
+"""The canvas of a figure: places of panels in millimetres, captions and footer."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from numpy.typing import NDArray
+
+from workflow.evaluate.examples import Image
+from workflow.figures import style
+from workflow.plan.definitions import Definition
+
+GAP = 0.035  # inches between panels
+TITLE = 0.15  # height of a line above a panel
+LINE = 0.1  # distance of two lines of small print
+FOOTER = 0.17
+
+
+class Canvas:
+    """A figure on which things are placed in inches from the top left corner."""
+
+    def __init__(self, width: float, height: float) -> None:
+        self.width, self.height = width, height
+        self.figure: Figure = style.new_figure(width, height)
+
+    def axes(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add axes whose top left corner is at (x, y)."""
+        box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(box)
+
+    def text(self, x: float, y: float, text: str, **options: Any) -> None:
+        """Write a line of text with its baseline at (x, y)."""
+        self.figure.text(x / self.width, 1 - y / self.height, text, va="baseline", **options)
+
+    def title(self, x: float, y: float, width: float, lines: Sequence[str], size: float) -> None:
+        """Write lines centred on (x, x + width), the last one just above ``y``."""
+        for index, line in enumerate(reversed(lines)):
+            self.text(x + width / 2, y - 0.045 - index * LINE, line, ha="center", fontsize=size)
+
+    def panel(self, x: float, y: float, width: float, height: float) -> Axes:
+        """Add a frameless panel for an image."""
+        axes = self.axes(x, y, width, height)
+        axes.set_axis_off()
+        return axes
+
+
+def show_image(axes: Axes, image: Image, limits: tuple[float, float], colours: str = "gray") -> None:
+    axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+
+
+def show_mask(axes: Axes, mask: NDArray[np.bool_], height: int) -> None:
+    lines = np.broadcast_to(mask, (height, mask.shape[-1]))
+    axes.imshow(lines, cmap="gray", vmin=0, vmax=1, aspect="auto")
+
+
+def write_caption(axes: Axes, text: str, size: float, top: bool = False) -> None:
+    """Write on an image, on a dark strip that keeps the text legible over bright anatomy."""
+    axes.text(
+        0.5 if not top else 0.03,
+        0.97 if top else 0.025,
+        text,
+        transform=axes.transAxes,
+        ha="left" if top else "center",
+        va="top" if top else "bottom",
+        fontsize=size,
+        color="white",
+        bbox={"facecolor": "black", "alpha": 0.65, "edgecolor": "none", "pad": 0.9},
+    )
+
+
+def empty_panel(axes: Axes, text: str) -> None:
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="0.9", edgecolor="none"))
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.25", fontsize=6)
+
+
+def write_footer(canvas: Canvas, definition: Definition, *lines: str) -> None:
+    for index, line in enumerate(reversed(lines)):
+        canvas.text(0.02, canvas.height - 0.055 - index * LINE, line, fontsize=6, color="0.3")
+    if definition.source == "embedded":
+        options = {"fontsize": 6, "color": "0.3", "ha": "right", "style": "italic"}
+        canvas.text(canvas.width - 0.02, canvas.height - 0.055, definition.data_note, **options)
+
+
+@cache
+def text_width(text: str, size: float) -> float:
+    """Return the width in inches of a line of text set at ``size`` points."""
+    path = TextPath((0, 0), text, size=size, prop=FontProperties(family="DejaVu Sans"))
+    return float(path.get_extents().x1) / 72
+
+
+def fitted(text: str, width: float, size: float = 7) -> tuple[list[str], float]:
+    """Break a label into at most two lines, shrunk where needed, that fit ``width`` inches.
+
+    Returns:
+        The lines and their size in points; what does not fit at the smallest size ends in an ellipsis.
+    """
+    smallest = size - 1.5
+    for points in (size, size - 0.5):
+        if text_width(text, points) <= width:
+            return [text], points
+    words = text.split()
+    for points in (size, size - 0.5, size - 1, smallest):
+        for cut in range(len(words) - 1, 0, -1):
+            lines = [" ".join(words[:cut]), " ".join(words[cut:])]
+            if max(text_width(line, points) for line in lines) <= width:
+                return lines, points
+    if text_width(text, smallest) <= width:
+        return [text], smallest
+    while len(text) > 1 and text_width(text + "…", smallest) > width:
+        text = text[:-1].rstrip()
+    return [text + "…"], smallest

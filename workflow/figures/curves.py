@@ -1,0 +1,120 @@
+"""Training curves as read from history.csv."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from data_prep.errors import BadInput
+from data_prep.io.frames import read_csv
+from data_prep.io.json_files import read_json
+from workflow.train.convergence import converged
+
+_COLUMNS = dict.fromkeys(("epoch", "train_loss", "val_loss", "val_psnr"), "float64")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The history of one training.
+
+    Attributes:
+        mask: name of the mask.
+        method: id of the run's method.
+        line: name of its look in the legend, one for all trainings that differ by their seed only.
+        seed: of the training.
+        one_of_several: whether there are trainings with other seeds beside it.
+        history: epoch (from 1), train_loss, val_loss (the method's own loss), val_psnr in decibels.
+    """
+
+    mask: str
+    method: str
+    line: str
+    seed: str
+    one_of_several: bool
+    history: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """What tells it from all other trainings of its mask."""
+        return f"{self.line}, seed {self.seed}" if self.one_of_several else self.line
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training ended in a loss that is no number."""
+        last = self.history["train_loss"].iloc[-1]
+        return not math.isfinite(last) or self.best is None
+
+    @property
+    def best(self) -> int | None:
+        """Row of the lowest validation loss: the epoch whose weights are evaluated."""
+        losses = self.history["val_loss"].to_numpy(dtype=float)
+        return int(np.nanargmin(losses)) if np.isfinite(losses).any() else None
+
+    @property
+    def converged(self) -> bool:
+        """Whether the validation loss had come to rest."""
+        return converged(self.history["val_loss"].tolist())
+
+
+def read_curve(
+    folder: Path, mask: str, method: str, line: str, seed: str, one_of_several: bool = False
+) -> Curve:
+    """Read ``history.csv`` of a run folder.
+
+    Raises:
+        BadInput: the file is missing, empty or damaged, or lacks a column.
+    """
+    path = folder / "history.csv"
+    history = read_csv(path, _COLUMNS, "name the folder of a finished training", "train this run again")
+    if history.empty:
+        raise BadInput(f"{path}: no epoch was finished; train this run again")
+    return Curve(mask, method, line, seed, one_of_several, history)
+
+
+def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
+    """Read run folders, whose ``run.json`` says what they are.
+
+    Raises:
+        BadInput: a folder holds no readable run.json or no history.
+    """
+    curves = []
+    for folder in folders:
+        path = folder / "run.json"
+        record = read_json(path, "name the folder of a finished run", "train this run again", ["spec"])
+        try:
+            mask, method, seed = (record["spec"][name] for name in ("mask", "method", "seed"))
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"{path}: field spec is damaged; train this run again") from error
+        curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}", str(seed)))
+    return curves
+
+
+def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
+    """Read the trainings of a plan: a JSON list of [mask, method, label] or [mask, method, label, seed].
+
+    Raises:
+        BadInput: the plan is not such a list, or a history is missing.
+    """
+    try:
+        entries = [
+            (entry[0], entry[1], entry[2], str(entry[3:][0]) if entry[3:] else None)
+            for entry in json.loads(plan)
+        ]
+    except (json.JSONDecodeError, IndexError, KeyError, TypeError) as error:
+        raise BadInput(f"--plan: not a JSON list of [mask, method, label] ({error}); mend it") from error
+    several_seeds = len({seed for *_, seed in entries}) > 1
+    curves = []
+    for mask, method, name, seed in entries:
+        folder = results / "runs" / dataset / mask / method
+        chosen = [folder / f"seed{seed}"] if seed is not None else sorted(folder.glob("seed*"))
+        if not chosen:
+            raise BadInput(f"{folder}: no such run; train it or take it out of --plan")
+        numbered = several_seeds or len(chosen) > 1
+        for path in chosen:
+            of_run = path.name.removeprefix("seed")
+            curves.append(read_curve(path, mask, method, name, of_run, numbered))
+    return curves

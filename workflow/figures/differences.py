@@ -1,0 +1,258 @@
+"""The paired differences of a table as a figure: how far each method is behind the best of its column.
+
+``python -m workflow.figures.differences --definitions JSON --results results/X --output results/X/statistics``
+draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and ``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean difference with its
+bootstrap interval, and whether the test tells the method from the best.
+"""
+
+import argparse
+from collections.abc import Mapping
+from math import floor, log10
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.scale import SymmetricalLogTransform
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
+
+from data_prep.errors import run_command
+from data_prep.masks.registry import label
+from workflow.figures import style
+from workflow.metrics.contract import METRICS, RISING
+from workflow.plan.definitions import Definition, read_definitions
+from workflow.statistics.scores import read_metrics, read_statistics, unit_scores
+from workflow.statistics.significance import Sample, samples_of, subtract
+from workflow.statistics.tests import Array
+
+# Linear up to here, logarithmic beyond: zero filling is far behind, the best are close together.
+LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
+CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
+NAMES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "nmse": "NMSE"}
+LINE = 0.125  # inches per method
+TITLE, GAP = 0.17, 0.09
+LEFT, RIGHT, BOTTOM, TOP, BETWEEN = 1.15, 0.1, 0.78, 0.3, 0.16
+COLOURS = {
+    "distinguishable": style.LINE_COLOURS[1],
+    "not distinguishable": style.LINE_COLOURS[0],
+    "unreachable": "#444444",
+}
+# Filled where the test is sure.
+FILLED = {"distinguishable": True, "not distinguishable": False, "unreachable": False}
+WORDS = {
+    "distinguishable": "distinguishable from the best",
+    "not distinguishable": "not distinguishable",
+    "unreachable": "too few volumes to tell",
+}
+Points = Mapping[tuple[str, str, str], NDArray[np.float64]]
+
+
+def behind(metric: str, difference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turn "method minus best" into "behind the best": positive is worse, in every metric."""
+    return -difference if RISING[metric] else difference
+
+
+def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
+    """Draw a table's paired differences.
+
+    Args:
+        definition: the table.
+        table: what ``read_statistics`` returns.
+        points: (mask, metric, method) -> each subject's difference to the best, method minus best.
+    """
+    lines = len(definition.rows)
+    band = TITLE + lines * LINE + GAP
+    height = TOP + len(definition.masks) * band + BOTTOM
+    figure = style.new_figure(style.PAGE_WIDTH, height)
+    width = (style.PAGE_WIDTH - LEFT - RIGHT - 2 * BETWEEN) / 3
+    limits = {metric: _limits(metric, table, points) for metric in METRICS}
+    for row, mask in enumerate(definition.masks):
+        for column, metric in enumerate(METRICS):
+            x = LEFT + column * (width + BETWEEN)
+            y = height - TOP - row * band - TITLE - lines * LINE
+            axes = figure.add_axes(
+                (x / style.PAGE_WIDTH, y / height, width / style.PAGE_WIDTH, lines * LINE / height)
+            )
+            chosen = table[(table["mask"] == mask) & (table["metric"] == metric)]
+            _panel(axes, metric, chosen.to_dict("records"), points, limits[metric])
+            axes.set_title(label(mask) if column == 0 else "", loc="left", pad=3, fontweight="bold")
+            axes.set_yticks(
+                range(lines), [row.label for row in definition.rows] if column == 0 else [""] * lines
+            )
+            last = row == len(definition.masks) - 1
+            axes.tick_params(labelbottom=last)
+            if last:
+                axes.set_xlabel(f"behind the best by, {NAMES[metric]}")
+    _words(figure, definition, table, height)
+    return figure
+
+
+def _limits(metric: str, table: pd.DataFrame, points: Points) -> tuple[float, float]:
+    """Return the range of a metric's panels: all finite points, rounded outward."""
+    values = [behind(metric, found) for (_, of, _), found in points.items() if of == metric]
+    bounds = table.loc[table["metric"] == metric, ["difference_low", "difference_high"]].to_numpy(dtype=float)
+    together = np.concatenate([*values, behind(metric, bounds).ravel()])
+    together = together[np.isfinite(together)]
+    low, high = (together.min(), together.max()) if len(together) else (0.0, 0.0)
+    return min(1.3 * low, -0.2 * LINEAR[metric]), max(1.3 * high, 1.3 * LINEAR[metric])
+
+
+def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
+    """Return 0, the ends of the linear part, 1, 2 and 5 of each decade beyond: where there is room."""
+    linear = LINEAR[metric]
+    scale = SymmetricalLogTransform(10, linear, 1)
+    low, high = scale.transform(np.array(limits))
+    found = [0.0]
+    for sign, bound in ((-1, -limits[0]), (1, limits[1])):
+        steps = [linear]
+        if bound > linear:
+            decades = range(floor(log10(linear)), floor(log10(bound)) + 1)
+            steps += [first * 10.0**decade for decade in decades for first in (1, 2, 5)]
+        for step in sorted({round(step, 12) for step in steps if linear <= step <= bound}):
+            places = (scale.transform(np.array([sign * step, *found])) - low) / (high - low)
+            if np.abs(places[0] - places[1:]).min() > CLOSEST:
+                found.append(sign * step)
+    return sorted(found)
+
+
+def _panel(
+    axes: Axes, metric: str, rows: list[dict[Any, Any]], points: Points, limits: tuple[float, float]
+) -> None:
+    linear = LINEAR[metric]
+    axes.set_xscale("symlog", linthresh=linear, linscale=1.0)
+    axes.set_xlim(*limits)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.xaxis.set_major_locator(FixedLocator(_ticks(metric, limits)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.4)
+    axes.set_axisbelow(True)
+    axes.axvline(0, color="black", linewidth=0.6)
+    for position, row in enumerate(rows):
+        if row["verdict"] == "best":
+            axes.plot(
+                0, position, marker="|", color="black", markersize=7, markeredgewidth=1.6, clip_on=False
+            )
+        elif row["status"] != "ok":
+            axes.text(
+                0,
+                position,
+                f" {'no run' if row['status'] == 'missing' else row['status']}",
+                va="center",
+                size=6,
+            )
+        elif np.isfinite(row["difference"]):
+            own = behind(metric, points[row["mask"], metric, row["method"]])
+            axes.plot(own, np.full(len(own), position), ".", color="#9a9a9a", markersize=2.2, zorder=2)
+            _interval(axes, metric, row, position)
+        else:
+            axes.text(0, position, " perfect: infinite difference", va="center", size=6)
+
+
+def _interval(axes: Axes, metric: str, row: Mapping[Any, Any], position: int) -> None:
+    colour, filled = COLOURS[row["verdict"]], FILLED[row["verdict"]]
+    ends = behind(metric, np.array([row["difference_low"], row["difference_high"]]))
+    axes.plot(ends, [position] * 2, color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
+    axes.plot(
+        behind(metric, np.array([row["difference"]])),
+        [position],
+        marker="o",
+        markersize=3.4,
+        markeredgewidth=0.9,
+        color=colour,
+        markerfacecolor=colour if filled else "white",
+        zorder=4,
+    )
+
+
+def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: float) -> None:
+    shown = [name for name in COLOURS if name in set(table["verdict"])]
+    handles = [
+        Line2D(
+            [],
+            [],
+            marker="o",
+            color=COLOURS[name],
+            markerfacecolor=COLOURS[name] if FILLED[name] else "white",
+            markersize=3.4,
+            linewidth=1.3,
+            label=WORDS[name],
+        )
+        for name in shown
+    ]
+    handles += [
+        Line2D(
+            [], [], marker="|", color="black", linestyle="", markersize=7, markeredgewidth=1.6, label="best"
+        ),
+        Line2D([], [], marker=".", color="#9a9a9a", linestyle="", markersize=4, label="one test subject"),
+    ]
+    figure.legend(
+        handles=handles, loc="lower left", ncols=len(handles), bbox_to_anchor=(0.01, 0.2 / height),
+        columnspacing=1.6, handlelength=2.2,
+    )  # fmt: skip
+    figure.text(
+        0.012,
+        1 - 0.09 / height,
+        f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})",
+        va="top",
+        fontweight="bold",
+    )
+    figure.text(
+        0.012,
+        0.07 / height,
+        "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
+        f"{LINEAR['ssim']:g} SSIM, {LINEAR['psnr']:g} dB, {LINEAR['nmse']:g} NMSE), logarithmic beyond.",
+        size=6,
+    )
+
+
+def differences_to_best(
+    table: pd.DataFrame, samples: Mapping[tuple[str, str], Sample]
+) -> dict[tuple[str, str, str], Array]:
+    """Return (mask, metric, method) -> each subject's difference to the column's best, method minus best."""
+    found = {}
+    for row in table[table["best"] != ""].to_dict("records"):
+        own, best = samples[row["mask"], row["method"]], samples[row["mask"], row["best"]]
+        difference = subtract(own.sums[row["metric"]], best.sums[row["metric"]]) / own.counts
+        found[row["mask"], row["metric"], row["method"]] = difference
+    return found
+
+
+def write_differences(definition: Definition, metrics: pd.DataFrame, results: Path, output: Path) -> None:
+    """Draw one table's differences into the folder ``output``.
+
+    Raises:
+        BadInput: the table's statistics are missing or damaged.
+    """
+    table = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
+    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
+    with style.printed():
+        figure = draw(definition, table, differences_to_best(table, samples_of(units)))
+        style.save(figure, output / f"table_{definition.number}")
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.figures.differences", description=__doc__)
+    parser.add_argument(
+        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
+    )
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    arguments = parser.parse_args()
+    definitions = read_definitions(arguments.definitions)
+    metrics = read_metrics(arguments.results / "metrics.parquet")
+    for number, definition in enumerate(definitions, 1):
+        write_differences(definition, metrics, arguments.results, arguments.output)
+        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)
+
+
+if __name__ == "__main__":
+    run_command(main)

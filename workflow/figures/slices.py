@@ -1,0 +1,198 @@
+"""Figures of slices: modalities, and methods beside their error maps."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from data_prep.datasets.contract import contrasts
+from data_prep.masks.registry import label
+from workflow.evaluate.examples import Block, Example, error_limit, read_blocks, window
+from workflow.figures import style
+from workflow.figures.canvas import (
+    FOOTER,
+    GAP,
+    LINE,
+    TITLE,
+    Canvas,
+    empty_panel,
+    fitted,
+    show_image,
+    show_mask,
+    write_caption,
+    write_footer,
+)
+from workflow.plan.definitions import Definition
+from workflow.statistics.scores import number
+
+BAND_GAP = 0.06
+BLOCK_GAP = 0.1  # below a block
+BLOCK_SPACING = 0.16  # beside a block
+METHODS_PER_BAND = 6
+LARGEST_PANEL = 1.45
+
+
+def draw_modalities(definition: Definition, results: Path) -> Figure:
+    """Fig. 1: auxiliary, target, and the zero-filled target side by side."""
+    mask = definition.masks[0]
+    example = read_blocks(results, definition, mask)[0].reference
+    target, auxiliary = contrasts(definition.dataset)
+    height, width = example.target.shape
+    panel = (style.COLUMN_WIDTH - 2 * GAP) / 3
+    tall = panel * height / width
+    canvas = Canvas(style.COLUMN_WIDTH, TITLE + tall + FOOTER)
+    limits = window(example.target)
+    panels = (
+        (f"(a) {auxiliary}", example.auxiliary, window(example.auxiliary)),
+        (f"(b) {target}", example.target, limits),
+        (f"(c) {target}, {label(mask)}", example.zero_filled, limits),
+    )
+    for index, (title, image, shown) in enumerate(panels):
+        x = index * (panel + GAP)
+        canvas.title(x, TITLE, panel, *fitted(title, panel))
+        axes = canvas.panel(x, TITLE, panel, tall)
+        show_image(axes, image, shown)
+        if index == 2:
+            write_caption(
+                axes, f"{number(example.zero_filled_psnr, 2)} / {number(example.zero_filled_ssim, 3)}", 6
+            )
+    write_footer(canvas, definition, f"{_slice_name(example)}; PSNR (dB) / SSIM of the slice")
+    return canvas.figure
+
+
+def _slice_name(example: Example) -> str:
+    return f"{example.subject}, slice {example.index + 1}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Sizes in inches of one mask's block: two leading columns, then methods in one or more bands.
+
+    Attributes:
+        columns: methods per band.
+        titles: height of the titles, per band.
+        panel: width of a panel.
+        tall: height of a panel.
+    """
+
+    columns: int
+    titles: tuple[float, ...]
+    panel: float
+    tall: float
+
+    @property
+    def width(self) -> float:
+        """Width of the block."""
+        return (self.columns + 2) * (self.panel + GAP) - GAP
+
+    @property
+    def height(self) -> float:
+        """Height of the block with its heading."""
+        return self.top(len(self.titles) - 1) + 2 * self.tall + GAP
+
+    def left(self, column: int) -> float:
+        """Left edge of a column."""
+        return column * (self.panel + GAP)
+
+    def top(self, band: int) -> float:
+        """Upper edge of a band's reconstructions; the error maps follow below."""
+        before = band * (2 * self.tall + GAP + BAND_GAP)
+        return TITLE + before + sum(self.titles[: band + 1])
+
+    @property
+    def below(self) -> float:
+        """Distance from a band's reconstructions to its error maps."""
+        return self.tall + GAP
+
+
+def _grid(labels: Sequence[str], across: int, down: int, aspect: float) -> Grid:
+    """Make panels as large as the page allows; ``aspect`` is height over width of an image."""
+    bands = ceil(len(labels) / METHODS_PER_BAND)
+    columns = ceil(len(labels) / bands)
+    width = (style.PAGE_WIDTH - (across - 1) * BLOCK_SPACING) / across
+    panel = min((width - (columns + 1) * GAP) / (columns + 2), LARGEST_PANEL)
+    # Two lines of titles are allowed for: a tall figure is made smaller rather than cut by the page.
+    room = (style.PAGE_HEIGHT - FOOTER - (down - 1) * BLOCK_GAP) / down - TITLE
+    room -= bands * (TITLE + LINE + GAP) + (bands - 1) * BAND_GAP
+    panel = min(panel, room / (2 * bands) / aspect)
+    titles = []
+    for band in range(bands):
+        texts = [*labels[band * columns : (band + 1) * columns], *(("Ground truth",) if band == 0 else ())]
+        two_lines = any(len(fitted(text, panel)[0]) > 1 for text in texts)
+        titles.append(TITLE + LINE * two_lines)
+    return Grid(columns, tuple(titles), panel, panel * aspect)
+
+
+def draw_comparison(definition: Definition, results: Path) -> Figure:
+    """Figs. 5 to 8: per mask a block of reconstructions, and below each its error on one shared scale."""
+    blocks = [read_blocks(results, definition, mask)[0] for mask in definition.masks]
+    labels = [row.label for row in definition.rows]
+    across = 2 if len(labels) <= 3 and len(blocks) > 2 else 1
+    down = ceil(len(blocks) / across)
+    height, width = blocks[0].reference.target.shape
+    grid = _grid(labels, across, down, height / width)
+    canvas = Canvas(
+        across * grid.width + (across - 1) * BLOCK_SPACING,
+        down * grid.height + (down - 1) * BLOCK_GAP + FOOTER,
+    )
+    limit = error_limit(blocks)
+    for index, block in enumerate(blocks):
+        x = (index % across) * (grid.width + BLOCK_SPACING)
+        y = (index // across) * (grid.height + BLOCK_GAP)
+        _draw_block(canvas, definition, block, grid, x, y, limit)
+    shown = sorted({_slice_name(block.reference) for block in blocks})
+    write_footer(canvas, definition, f"{'; '.join(shown)}; PSNR (dB) / SSIM of the slice")
+    return canvas.figure
+
+
+def _draw_block(
+    canvas: Canvas, definition: Definition, block: Block, grid: Grid, x: float, y: float, limit: float
+) -> None:
+    target_name, auxiliary_name = contrasts(definition.dataset)
+    reference = block.reference
+    size = 6 if grid.panel > 0.75 else 5.5
+
+    def panel(column: int, band: int, title: str = "") -> Axes:
+        """Add a panel: with a title a reconstruction's, without one an error map's."""
+        left, top = x + grid.left(column), y + grid.top(band)
+        if title:
+            canvas.title(left, top, grid.panel, *fitted(title, grid.panel))
+        return canvas.panel(left, top if title else top + grid.below, grid.panel, grid.tall)
+
+    canvas.text(x + 0.01, y + TITLE - 0.045, label(block.mask), fontsize=7.5, fontweight="bold")
+    limits = window(reference.target)
+    show_mask(panel(0, 0, "Mask"), reference.mask, reference.target.shape[0])
+    axes = panel(0, 0)
+    show_image(axes, reference.auxiliary, window(reference.auxiliary))
+    write_caption(axes, auxiliary_name, size, top=True)
+    axes = panel(1, 0, "Ground truth")
+    show_image(axes, reference.target, limits)
+    write_caption(axes, target_name, size, top=True)
+    _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.below, grid, limit)
+    for index, (row, example) in enumerate(block.columns):
+        band, column = divmod(index, grid.columns)
+        image, error = panel(2 + column, band, row.label), panel(2 + column, band)
+        if example is None or example.diverged:
+            empty_panel(image, "no run" if example is None else "diverged")
+            empty_panel(error, "—")
+            continue
+        show_image(image, example.reconstruction, limits)
+        write_caption(image, f"{number(example.psnr, 2)} / {number(example.ssim, 3)}", size)
+        show_image(error, example.error, (0, limit), style.ERROR_COLOURS)
+
+
+def _error_scale(canvas: Canvas, x: float, y: float, grid: Grid, limit: float) -> None:
+    """Put the colour bar of the error maps under the ground truth, whose own error would be zero."""
+    inset = 0.06 * grid.tall
+    axes = canvas.axes(x + 0.12 * grid.panel, y + inset, 0.1 * grid.panel, grid.tall - 2 * inset)
+    scale = ScalarMappable(Normalize(0, limit), cmap=style.ERROR_COLOURS)
+    bar = canvas.figure.colorbar(scale, cax=axes, extend="max", extendfrac=0.06, ticks=[0, limit / 2, limit])
+    bar.ax.set_yticklabels([f"{value:.3g}" for value in (0, limit / 2, limit)])
+    bar.ax.tick_params(labelsize=5.5, pad=1.5, length=1.5)
+    bar.outline.set_linewidth(0.4)
+    bar.set_label("|error| /\nslice maximum", fontsize=5.5, labelpad=2, linespacing=1.05)

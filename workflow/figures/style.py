@@ -1,0 +1,98 @@
+"""How every printed figure looks: sizes, fonts, colours, and files that are the same byte for byte.
+
+The size is that of a two-column journal page; text is set in the font that matplotlib brings along, so
+that a figure looks the same on every machine.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from data_prep.io.files import replacing
+
+COLUMN_WIDTH = 3.5  # inches
+PAGE_WIDTH = 7.16
+PAGE_HEIGHT = 9.3
+DPI = 300
+
+# Okabe and Ito's colours, which colour-blind readers tell apart, darkest where lines cross most. Line
+# patterns and markers tell them apart in print without colour.
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
+LINE_PATTERNS: tuple[Any, ...] = ("-", (0, (4, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+MARKERS = "osD^vPX*<>p"
+
+# Rising luminance only, so that they also read in grey.
+ERROR_COLOURS = "inferno"
+SCORE_COLOURS = "cividis"
+
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.titlesize": 7,
+    "axes.labelsize": 7,
+    "xtick.labelsize": 6,
+    "ytick.labelsize": 6,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2,
+    "ytick.major.pad": 2,
+    "lines.linewidth": 1.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "hatch.linewidth": 0.5,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for and whose text can be selected
+    "savefig.dpi": DPI,
+}
+# Who wrote the file and when would make equal figures differ.
+_METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
+    "png": {"Software": None},
+}
+
+
+@contextmanager
+def printed() -> Iterator[None]:
+    """Draw with the settings of this module and none of the user's own."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of the given size in inches."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, stem: Path) -> None:
+    """Write ``<stem>.pdf`` and ``<stem>.png``; the same figure gives the same bytes."""
+    for suffix in _METADATA:
+        save_as(figure, stem, suffix)
+
+
+def save_as(figure: Figure, stem: Path, suffix: str, dpi: int = DPI) -> None:
+    """Write ``<stem>.<suffix>``, a ``pdf`` or a ``png``; the same figure gives the same bytes."""
+    with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
+        figure.savefig(temporary, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
+
+
+def line_style(index: int) -> dict[str, Any]:
+    """Return colour, pattern and marker of the ``index``-th line; no two of the first 28 look alike."""
+    return {
+        "color": LINE_COLOURS[index % len(LINE_COLOURS)],
+        "linestyle": LINE_PATTERNS[index % len(LINE_PATTERNS)],
+        "marker": MARKERS[index % len(MARKERS)],
+    }

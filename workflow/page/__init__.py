@@ -1,0 +1,1 @@
+"""index.html: the whole experiment on one page."""

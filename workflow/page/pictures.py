@@ -1,0 +1,87 @@
+"""Figures of the page with their captions."""
+
+import base64
+import html
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jinja2
+from docutils.core import publish_parts
+from PIL import Image as Picture
+
+CAPTIONS = Path(__file__).parents[1] / "report"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture on the page: its file without ending, caption as HTML, short description, size and data."""
+
+    file: str
+    caption: str
+    alt: str
+    width: int
+    height: int
+    data: str
+
+
+def read_figure(
+    results: Path, picture: Mapping[str, Any], sources: Mapping[str, str], width: int | None
+) -> Figure:
+    """Read a picture with the caption that Snakemake's report gives it.
+
+    Args:
+        results: folder of the experiment.
+        picture: an entry of ``pictures`` in the definition.
+        sources: dataset -> ``embedded`` or ``published``.
+        width: largest width in pixels; None: as printed.
+    """
+    path = results / f"{picture['file']}.png"
+    text = caption(picture["caption"], picture["wildcards"], sources)
+    data = path.read_bytes()
+    with Picture.open(path) as image:
+        if width is not None and image.width > width:
+            plain_mode = image if image.mode in ("L", "RGB") else image.convert("RGB")
+            small = plain_mode.resize(
+                (width, round(image.height * width / image.width)), Picture.Resampling.LANCZOS
+            )
+            buffer = io.BytesIO()
+            small.save(buffer, "PNG", optimize=True)
+            data = buffer.getvalue() if buffer.tell() < len(data) else data
+        size = image.size
+    plain = html.unescape(re.sub(r"<[^>]+>", "", text))
+    # The first sentence; "Fig. 5" is no end of one.
+    alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
+    stem = path.stem.replace("_", " ")
+    return Figure(
+        file=picture["file"],
+        caption=text,
+        alt=alt if picture["caption"] == "figure" else f"{stem}: {alt}",
+        width=size[0],
+        height=size[1],
+        data=base64.b64encode(data).decode("ascii"),
+    )
+
+
+def caption(name: str, wildcards: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """Return a caption of Snakemake's report as HTML.
+
+    Args:
+        name: of the file in ``workflow/report/``, without its ending.
+        wildcards: those of the picture's rule.
+        sources: dataset -> ``embedded`` or ``published``.
+    """
+    config = SimpleNamespace(
+        datasets={name: SimpleNamespace(source=source) for name, source in sources.items()}
+    )
+    job = SimpleNamespace(wildcards=SimpleNamespace(**wildcards), config=config)
+    source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
+    # As Snakemake's report does.
+    words = jinja2.Template(source, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    text = words.render(snakemake=job)
+    settings = {"file_insertion_enabled": False, "raw_enabled": False, "report_level": 2, "halt_level": 2}
+    return publish_parts(text, writer="html5", settings_overrides=settings)["fragment"]

@@ -1,0 +1,75 @@
+r"""What a configuration asks for.
+
+``python -m workflow.plan config/demo.yaml`` lists the runs; ``--run``, ``--table`` and ``--figure`` print
+the JSON that training, tables and figures take, for use by hand. ``--check`` checks the file and prints it
+with its defaults; ``--document`` prints config/README.md from the schema. ``--commands`` prints a shell
+command for each run that is not finished, for a machine that has torch but not the rest of the workflow:
+
+    python -m workflow.plan config/reference.yaml --commands > todo
+    xargs -d '\n' -n 1 -P 4 sh -c < todo
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.errors import BadInput, run_command
+from data_prep.masks.registry import label
+from methods.registry import discover
+from workflow.plan.config import read_config
+from workflow.plan.document import document
+from workflow.plan.plan import Plan, canonical
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.plan", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("file", nargs="?", type=Path, help="configuration, such as config/demo.yaml")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument("--run", help="print a run's --spec, e.g. ixi/1d_uniform_6x/manet/seed0")
+    chosen.add_argument("--table", type=int, help="print a table's --definition, e.g. 1")
+    chosen.add_argument(
+        "--commands", action="store_true", help="print a shell command for each run that is not finished"
+    )
+    chosen.add_argument("--figure", type=int, help="print a figure's --definition, e.g. 5")
+    chosen.add_argument("--check", action="store_true", help="check the file; print it with its defaults")
+    chosen.add_argument("--document", action="store_true", help="print config/README.md, without a file")
+    arguments = parser.parse_args()
+    if arguments.document:
+        sys.stdout.write(document())
+        return
+    if arguments.file is None:
+        parser.error("name a configuration file, or give --document")
+    if arguments.check:
+        yaml.safe_dump(read_config(arguments.file), sys.stdout, sort_keys=False)
+        return
+    plan = Plan(read_config(arguments.file), discover())
+    wanted: dict[str, tuple[Any, dict[Any, str]]] = {
+        "run": (arguments.run, {run.path: plan.spec(run) for run in plan.runs}),
+        "table": (arguments.table, {n: canonical(d) for n, d in plan.table_definitions.items()}),
+        "figure": (arguments.figure, {n: canonical(d) for n, d in plan.figure_definitions.items()}),
+    }
+    for kind, (name, known) in wanted.items():
+        if name is not None:
+            if name not in known:
+                raise BadInput(
+                    f"{arguments.file}: asks for no {kind} {name}; leave --{kind} out to see the runs"
+                )
+            sys.stdout.write(known[name] + "\n")
+            return
+    if arguments.commands:
+        sys.stdout.writelines(f"{command}\n" for command in plan.commands())
+        return
+    for run in plan.runs:
+        sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")
+    trained = sum(plan.trained(run.method) for run in plan.runs)
+    sys.stdout.write(f"{len(plan.runs)} runs, {trained} of them trainings\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,190 @@
+"""Which finished runs are probed, how, and what is tabled and drawn of it, as plain data (docs/trust.md).
+
+Like ``workflow.plan``, on which it builds, it reads no scan and imports nothing heavy.
+``python -m workflow.plan.probes config/trust.yaml`` lists the runs that are probed and their options;
+``--definition`` and ``--cost`` print the JSON that tables and figures take.
+"""
+
+import argparse
+import sys
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_prep.datasets.contract import datasets
+from data_prep.errors import BadInput, run_command
+from methods.registry import discover
+from workflow.plan.config import read_config
+from workflow.plan.plan import Plan, Run, canonical
+
+# Name -> the keys of the configuration's section ``trust`` of which one must be set.
+FIGURES = {
+    "misalignment": ("swaps", "shifts", "rotations"),
+    "noise": ("noise",),
+    "transfer": ("transfer",),
+    "audit": ("audit",),
+    "lesions": ("lesions",),
+}
+TABLES = {"auxiliary": ("swaps", "shifts", "rotations"), "audit": ("audit",), "lesions": ("lesions",)}
+_IXI_ONLY = ("noise", "lesions")
+
+
+class TrustPlan:
+    """What the section ``trust`` of a checked configuration asks for."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.config = plan.config["trust"]
+        self.folder = f"{plan.root}/trust"
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The runs that are probed: those of the compared methods under the chosen masks."""
+        return [
+            run
+            for run in self.plan.runs
+            if run.method in self.plan.compared and run.mask in self.config["masks"].get(run.dataset, [])
+        ]
+
+    @property
+    def lesions(self) -> str:
+        """Where the known lesions are written, on the grid of the slices."""
+        return f"{self.folder}/lesions.h5"
+
+    def path(self, run: Run) -> str:
+        """Return where the scores of a probed run are written."""
+        return f"{self.folder}/runs/{run.path}.csv"
+
+    def run_of(self, wildcards: Any) -> Run:
+        """Return the run that a rule's wildcards name."""
+        return Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed))
+
+    def checkpoint(self, run: Run) -> list[str]:
+        """Return the file of a trained run's weights; none for untrained methods."""
+        trained = self.plan.trained(run.method)
+        return [f"{self.plan.root}/runs/{run.path}/model.ckpt"] if trained else []
+
+    def other_masks(self, run: Run) -> list[str]:
+        """Return the masks that a run is tested under: all of its dataset, its own for the diagonal.
+
+        But for those that its method declines.
+        """
+        if not self.config["transfer"] or not self.plan.trained(run.method):
+            return []
+        declined = self.plan.method(run.method).declines
+        masks = [mask for mask in self.plan.config["datasets"][run.dataset]["masks"] if mask not in declined]
+        return [f"{self.plan.root}/masks/{run.dataset}/{mask}.npz" for mask in masks]
+
+    def lesion_file(self, run: Run) -> list[str]:
+        """Return the file of known lesions where the run is scored on them."""
+        return [self.lesions] if self.config["lesions"] and run.dataset == "ixi" else []
+
+    def options(self, run: Run) -> str:
+        """Return the arguments of ``workflow.trust.probe`` that say under which conditions a run is evaluated."""
+        chosen = []
+        if self.plan.method(run.method).needs_auxiliary:
+            chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
+        if run.dataset == "ixi":
+            chosen.append(("noise", self.config["noise"]))
+        words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
+        words += ["--audit"] if self.config["audit"] else []
+        # Once per dataset, mask and seed is enough: the truth is the same for all methods.
+        words += ["--ceiling"] if run.method == self._first(run) else []
+        return " ".join(words)
+
+    def _first(self, run: Run) -> str | None:
+        """Return the first method of the tables that is run under a run's mask; None if none is."""
+        beside = {one.method for one in self.plan.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
+        return next((method for method in self.plan.compared if method in beside), None)
+
+    def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+        """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for.
+
+        But for those that no probed run has anything to say to.
+        """
+        return [
+            (name, dataset)
+            for name, keys in names.items()
+            for dataset in self.plan.config["datasets"]
+            if any(self.config[key] for key in keys)
+            and (dataset == "ixi" or name not in _IXI_ONLY)
+            and any(run.dataset == dataset and self._tells(run, name) for run in self.runs)
+        ]
+
+    def _tells(self, run: Run, name: str) -> bool:
+        if name in ("auxiliary", "misalignment"):
+            return self.plan.method(run.method).needs_auxiliary
+        return name != "transfer" or self.plan.trained(run.method)
+
+    @cached_property
+    def costed(self) -> list[str]:
+        """Datasets of which there is a cost table to make: on which a compared method is trained."""
+        return self.plan.trained_datasets(self.plan.compared)
+
+    def definition(self, dataset: str) -> dict[str, Any]:
+        """Return what tables and figures of a dataset show, for their ``--definition``."""
+        return self._definition(dataset, [run for run in self.runs if run.dataset == dataset])
+
+    def _definition(self, dataset: str, runs: list[Run]) -> dict[str, Any]:
+        plan, configured = self.plan, self.plan.config["datasets"][dataset]
+        done = {name: {run.mask for run in runs if run.method == name} for name in plan.compared}
+        shown = [name for name in plan.compared if done[name]]
+        anywhere = {run.mask for run in runs}
+        chosen = [mask for mask in self.config["masks"].get(dataset, []) if mask in anywhere]
+        rows = []
+        for name in shown:
+            method = plan.method(name)
+            # Tables and figures may ask for a method under some of the masks only.
+            without = sorted({*method.declines, *(set(chosen) - done[name])})
+            rows.append(
+                {
+                    "method": name,
+                    "label": method.label_on(dataset),
+                    "auxiliary": method.needs_auxiliary,
+                    "trained": method.trainable,
+                }
+                | ({"without": without} if without else {})
+            )
+        return {
+            "dataset": dataset,
+            "source": configured["source"],
+            "experiment": plan.config["experiment"],
+            "seeds": plan.config["seeds"],
+            "masks": [mask for mask in configured["masks"] if mask in chosen],
+            "all_masks": configured["masks"],
+            "noise": configured.get("noise", 0.0),
+            "rows": rows,
+            "runs": {name: [run.path for run in runs if run.method == name] for name in shown},
+        }
+
+    def cost_definition(self, dataset: str) -> dict[str, Any]:
+        """Return the rows of the cost table with each one's runs, specs included, for ``--definition``."""
+        plan = self.plan
+        runs = [run for run in plan.runs if run.dataset == dataset and run.method in plan.compared]
+        return {**self._definition(dataset, runs), "matrix": plan.config["datasets"][dataset]["matrix"]}
+
+
+def main() -> None:
+    """Command line entry point: list the probed runs and their options, or print a definition."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.plan.probes", description=__doc__)
+    parser.add_argument("file", type=Path, help="configuration, such as config/trust.yaml")
+    parser.add_argument("--definition", choices=datasets(), help="print a dataset's --definition")
+    parser.add_argument("--cost", choices=datasets(), help="print the cost table's --definition")
+    arguments = parser.parse_args()
+    trust = TrustPlan(Plan(read_config(arguments.file), discover()))
+    for dataset, define in (
+        (arguments.definition, trust.definition),
+        (arguments.cost, trust.cost_definition),
+    ):
+        if dataset is not None:
+            if dataset not in trust.plan.config["datasets"]:
+                raise BadInput(f"{arguments.file}: has no datasets.{dataset}; name one that it has")
+            sys.stdout.write(canonical(define(dataset)) + "\n")
+            return
+    for run in trust.runs:
+        sys.stdout.write(f"{run.path}  {trust.options(run)}\n")
+    sys.stdout.write(f"{len(trust.runs)} runs are probed\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,1 @@
+"""Where results come from: sources of a step, version of the code, footers, provenance.json."""

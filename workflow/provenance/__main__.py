@@ -1,0 +1,107 @@
+"""Where an experiment's results come from: the footer of every table, and ``provenance.json``.
+
+``python -m workflow.provenance --results results/X --config JSON`` lists everything in the
+folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that list.
+Light: no torch here, and no path in the list but relative ones.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import check_fields, read_json, read_json_list, write_json
+from workflow.provenance.code import code_version, package_versions, source_files
+from workflow.provenance.files import FILE, hash_files, listed
+from workflow.provenance.footer import AGAIN, config_sha256
+from workflow.provenance.sources import ROOT
+
+_PUBLISHED = dict.fromkeys(
+    ("dataset", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"), str
+)
+
+
+def inputs(results: Path) -> list[dict[str, str]]:
+    """Return what the experiment read from outside its folder: published scans, or the donors' packages.
+
+    Raises:
+        BadInput: a manifest lacks a column.
+    """
+    found: list[dict[str, str]] = []
+    for path in sorted(results.glob("data/*/manifest.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            check_fields(row, ("source",), path, AGAIN)
+            # Embedded scans lie in the folder itself and are listed there.
+            if row["source"] == "published":
+                check_fields(row, _PUBLISHED, path, AGAIN)
+                found += [
+                    {"dataset": row["dataset"], "file": row[f"{kind}_file"], "sha256": row[f"{kind}_sha256"]}
+                    for kind in ("target", "auxiliary")
+                ]
+    return found + _donors(results / "raw" / "donors")
+
+
+def _donors(folder: Path) -> list[dict[str, str]]:
+    """Return the packages that maps were made from, each once: two files of maps may share one."""
+    kept = dict.fromkeys(("package", "archive", "sha256"), str)
+    records = [
+        record
+        for path in sorted(folder.glob("[!.]*.json"))
+        for record in read_json_list(path, damaged=AGAIN, fields=kept)
+    ]
+    by_package = {record["package"]: record for record in records}
+    return [{key: record[key] for key in kept} for record in by_package.values()]
+
+
+def runs(results: Path) -> dict[str, dict[str, Any]]:
+    """Return, for each run folder, the code, data and masks that its ``run.json`` names."""
+    kept = ("code", "training_hash", "data_fingerprints", "mask_sha256", "packages", "device")
+    return {
+        path.parent.relative_to(results / "runs").as_posix(): {
+            key: value for key, value in read_json(path).items() if key in kept
+        }
+        for path in sorted((results / "runs").rglob("run.json"))
+    }
+
+
+def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of ``provenance.json``: the same for the same files, whenever and wherever made."""
+    sources = source_files()
+    return {
+        "experiment": experiment,
+        "configuration": dict(config),
+        "configuration_sha256": config_sha256(config),
+        "code": code_version(sources) | {"sources": hash_files(ROOT, sources)},
+        "packages": package_versions(),
+        "inputs": inputs(results),
+        "runs": runs(results),
+        "outputs": hash_files(results, listed(results)),
+    }
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.provenance", description=__doc__)
+    parser.add_argument(
+        "--results", required=True, type=Path, help="folder of the experiment, such as results/demo"
+    )
+    parser.add_argument("--config", required=True, help="the checked configuration as JSON")
+    arguments = parser.parse_args()
+    try:
+        config = json.loads(arguments.config)
+        experiment = config["experiment"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise BadInput(f"--config: no configuration ({error}); give the JSON of a checked one") from error
+    content = record(arguments.results, experiment, config)
+    write_json(arguments.results / FILE, content)
+    sys.stdout.write(f"{len(content['outputs'])} files\n")
+
+
+if __name__ == "__main__":
+    run_command(main)

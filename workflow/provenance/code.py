@@ -1,0 +1,64 @@
+"""Versions of the code and of the packages it runs with."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+
+from workflow.provenance.sources import ROOT, portable_name
+from workflow.run.identity import file_sha256
+
+_SOURCE_FOLDERS = ("data_prep", "methods", "workflow")
+_SOURCE_FILES = ("Snakefile", "requirements.txt", "environment.yml")
+
+
+def source_files() -> list[str]:
+    """Return the files of the repository that the workflow is made of, relative to its root."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for folder in _SOURCE_FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return sorted([*found, *(name for name in _SOURCE_FILES if (ROOT / name).is_file())])
+
+
+PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
+
+
+def code_version(sources: Iterable[str]) -> dict[str, str | None]:
+    """Return the git commit (None outside a checkout) and the sha256 over the given source files.
+
+    The commit may be followed by local edits; the hash is of what really ran.
+    """
+    together = hashlib.sha256()
+    for path in sorted(set(sources)):
+        together.update(f"{portable_name(path)} {file_sha256(path)}\n".encode())
+    return {"commit": _git_commit(), "source_sha256": together.hexdigest()}
+
+
+def _git_commit() -> str | None:
+    # Without this test git would report the commit of a repository that merely surrounds ours.
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+@cache
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that take part in the numbers."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

@@ -1,0 +1,1 @@
+"""One run: its specification, identity, model, checkpoint and device."""

@@ -1,0 +1,59 @@
+"""Torch set up for one run: threads, memory, determinism."""
+
+import ctypes
+import os
+
+import torch
+
+from data_prep.errors import BadInput
+
+# Of glibc's malloc.h: parameters of mallopt, and up to which size freed memory is kept.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT_BYTES = 32 * 2**20
+
+
+def set_up_torch(threads: int, device: str) -> torch.device:
+    """Fix what could change numbers from run to run, and choose the device.
+
+    Args:
+        threads: torch threads on the CPU.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+
+    Raises:
+        BadInput: CUDA is asked for and not there.
+    """
+    torch.set_num_threads(threads)
+    _keep_freed_memory()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadInput("--device: cuda is not available here; use cpu, or auto to take what there is")
+    if device == "cuda":
+        prefer_deterministic()
+    return torch.device(device)
+
+
+def _keep_freed_memory() -> None:
+    """Keep what small maps leave behind for the next ones, where the C library lets us.
+
+    By itself glibc hands memory back to the system after each step and takes page faults for it in the
+    next: a tenth of the time of a small network.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def prefer_deterministic() -> None:
+    """Make torch choose deterministic algorithms wherever it has them, and warn (into the log) elsewhere.
+
+    Not called for evaluation on the CPU, whose forward passes are deterministic anyway: it imports torch's
+    compiler, more than a CPU second, which only training imports in any case (with its optimiser).
+    """
+    # Read when CUDA starts: without it cuBLAS may add in another order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Would fill every new tensor, which guards against reading it before it is written: not done here.
+    # The module sets its attributes through a class that the type checker cannot look into.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

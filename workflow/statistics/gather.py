@@ -1,0 +1,83 @@
+"""Join the metrics of all runs into one tidy table, ``metrics.parquet``."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+from data_prep.io.frames import read_csv
+
+COLUMNS = {
+    "dataset": "string",
+    "mask": "string",
+    "pattern": "string",
+    "acceleration": "int64",
+    "method": "string",
+    "seed": "int64",
+    "subject": "string",
+    "slice": "int64",
+    "level": "string",
+    "ssim": "float64",
+    "psnr": "float64",
+    "nmse": "float64",
+}
+_AGAIN = "run the workflow again"
+_ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
+
+
+def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataFrame:
+    """Return the rows of all CSV files, sorted by their key, whatever the order of the files.
+
+    Args:
+        paths: the files.
+        columns: what each must have, with the types; others are left out.
+        key: columns that tell any two rows apart.
+
+    Raises:
+        BadInput: a file is damaged or lacks a column, or the same row stands twice.
+    """
+    tables = [read_csv(path, columns, _AGAIN, f"delete the file and {_AGAIN}")[[*columns]] for path in paths]
+    joined = pd.concat(tables, ignore_index=True)
+    repeated = joined.duplicated(key, keep=False)
+    if repeated.any():
+        row = joined.loc[repeated, key].iloc[0]
+        places = [
+            str(path)
+            for path, table in zip(paths, tables, strict=True)
+            if (table[key] == row).all(axis=1).any()
+        ]
+        raise BadInput(
+            f"{' and '.join(dict.fromkeys(places))}: the row {row.to_dict()} is there twice; delete one of "
+            "the files and run again"
+        )
+    return joined.sort_values(key, kind="stable", ignore_index=True)
+
+
+def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the rows of all ``metrics.csv`` files, see ``join``.
+
+    Args:
+        paths: the files.
+        further: ids of the further metrics that every file has.
+    """
+    return join(paths, COLUMNS | dict.fromkeys(further, "float64"), _ORDER)
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.statistics.gather", description=__doc__)
+    parser.add_argument("metrics", nargs="+", type=Path, help="metrics.csv of every run")
+    parser.add_argument("--further", nargs="*", default=[], help="further metrics that all have, e.g. hfen")
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    arguments = parser.parse_args()
+    table = gather(arguments.metrics, arguments.further)
+    with replacing(arguments.output) as temporary:
+        table.to_parquet(temporary, index=False)
+    print(f"{len(arguments.metrics)} runs, {len(table)} rows")
+
+
+if __name__ == "__main__":
+    run_command(main)

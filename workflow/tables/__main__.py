@@ -1,0 +1,86 @@
+"""Tables I to IV in the paper's layout, with the paper's values and the differences beside ours.
+
+``python -m workflow.tables --definition JSON --results results/X --configuration SHA256 --output
+results/X/tables`` writes ``table_<number>.csv``, ``.md``, ``.tex`` and ``.html``. What the paired tests do
+not tell apart stands in ``statistics/`` (``workflow.statistics.significance``).
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+from data_prep.masks.registry import label
+from workflow.plan.definitions import Definition, read_definition
+from workflow.plan.paper import SUBJECTS
+from workflow.provenance.footer import footer
+from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
+from workflow.tables.comparison import lay_out, tidy_table
+from workflow.tables.formats import to_html, to_latex, to_markdown
+from workflow.tables.words import convergence_notes
+
+
+def write_table(definition: Definition, results: Path, configuration: str, output: Path) -> None:
+    """Write one table as CSV, Markdown, LaTeX and HTML into the folder ``output``.
+
+    Args:
+        definition: the table.
+        results: folder of the experiment.
+        configuration: sha256 of its configuration, for the footer.
+        output: folder to write into.
+
+    Raises:
+        BadInput: an input is missing or does not fit.
+    """
+    if definition.numeral not in (*SUBJECTS, str(definition.number)):
+        raise BadInput(
+            f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}, or the "
+            "number of a table that the paper does not have"
+        )
+    folder = results / "masks" / definition.dataset
+    accelerations = {mask: realised_acceleration(folder, mask) for mask in definition.masks}
+    statistics = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
+    verdicts = {
+        (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
+    }
+    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
+    origin = footer(
+        results,
+        definition.experiment,
+        definition.dataset,
+        {mask: label(mask) for mask in definition.masks},
+        definition.run_paths,
+        configuration,
+    )
+    unconverged = convergence_notes(definition, results)
+    wide, narrow = (
+        replace(page, notes=page.notes + unconverged)
+        for page in (lay_out(definition, table, statistics, origin, narrow=small) for small in (False, True))
+    )
+    texts = {
+        "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
+        "md": to_markdown(narrow),
+        "tex": to_latex(wide),
+        "html": to_html(narrow),
+    }
+    for suffix, text in texts.items():
+        with replacing(output / f"table_{definition.number}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.tables", description=__doc__)
+    parser.add_argument("--definition", required=True, help="the table as JSON, as workflow.plan defines it")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
+    arguments = parser.parse_args()
+    write_table(
+        read_definition(arguments.definition), arguments.results, arguments.configuration, arguments.output
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,200 @@
+"""Methods against each other: from scores to a laid out table."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_prep.masks.registry import label, parse_mask
+from workflow.metrics.contract import DIGITS, UNDEFINED, digits_of, header, rises
+from workflow.plan.definitions import Definition
+from workflow.plan.paper import IN_PAPER, published_values
+from workflow.statistics.scores import MaskScores, number, ranks, summarise
+from workflow.tables.page import Block, Page, Text
+from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
+
+
+def tidy_table(
+    definition: Definition,
+    metrics: pd.DataFrame,
+    accelerations: Mapping[str, float],
+    verdicts: Mapping[tuple[str, str, str], str],
+) -> pd.DataFrame:
+    """Return one row per mask and method: status, means, spreads, ranks, the paper's values, differences.
+
+    Args:
+        definition: the table.
+        metrics: contents of ``metrics.parquet``.
+        accelerations: mask -> realised acceleration.
+        verdicts: (mask, metric, method) -> how the paired test tells it from the best of its column.
+    """
+    cells = summarise(metrics, definition, tuple(row.method for row in definition.rows))
+    paper = published_values(definition.numeral)
+    records = []
+    for mask in definition.masks:
+        column = [cells[mask, row.method] for row in definition.rows]
+        placed = {
+            metric: ranks([cell.mean.get(metric) for cell in column], digits_of(metric), rises(metric))
+            for metric in definition.metrics
+        }
+        for index, (row, cell) in enumerate(zip(definition.rows, column, strict=True)):
+            records.append(
+                {
+                    "table": definition.numeral,
+                    "dataset": definition.dataset,
+                    "source": definition.source,
+                    "convention": definition.convention,
+                    "mask": mask,
+                    "acceleration": parse_mask(mask)[1],
+                    "realised_acceleration": accelerations[mask],
+                    "method": row.method,
+                    "label": row.label,
+                    "status": cell.status,
+                    "seeds": " ".join(map(str, cell.seeds)),
+                    "volumes": cell.volumes,
+                    "units": cell.units,
+                    **_numbers(cell, paper.get((mask, row.method), {}), definition.metrics),
+                    **{f"{metric}_rank": placed[metric][index] for metric in definition.metrics},
+                    **{
+                        f"{metric}_verdict": verdicts.get((mask, metric, row.method), "")
+                        for metric in definition.metrics
+                    },
+                }
+            )
+    table = pd.DataFrame.from_records(records)
+    return table.astype({f"{metric}_rank": "Int64" for metric in definition.metrics})
+
+
+def _numbers(cell: MaskScores, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
+    numbers: dict[str, Any] = {}
+    for metric in metrics:
+        numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
+        numbers[f"{metric}_std"] = cell.std.get(metric, np.nan)
+        if metric not in IN_PAPER:
+            continue
+        printed = paper.get(f"{metric}_mean", "")
+        numbers[f"{metric}_paper_mean"] = printed
+        numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
+        numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
+    return numbers
+
+
+def comparison_headers(metrics: Iterable[str], in_paper: Iterable[str]) -> tuple[str, ...]:
+    """Return the columns under a mask: the metrics, those of the paper with its value and the difference."""
+    return tuple(
+        text
+        for metric in metrics
+        for text in ((header(metric), "paper", "Δ") if metric in in_paper else (header(metric),))
+    )
+
+
+def lay_out(
+    definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame, footer: str, narrow: bool = False
+) -> Page:
+    """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns.
+
+    Args:
+        definition: the table.
+        table: what ``tidy_table`` returns.
+        statistics: what ``read_statistics`` returns.
+        footer: the sentence on provenance.
+        narrow: one mask per sub-table and methods as rows throughout, for screens.
+    """
+    records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
+    masks, size = definition.masks, 1 if narrow else 2
+    if definition.numeral == "IV" and not narrow:
+        blocks = [_variants_block(definition, mask, records) for mask in masks]
+    else:
+        groups = [masks[start : start + size] for start in range(0, len(masks), size)]
+        blocks = [_methods_block(definition, group, records) for group in groups]
+    return Page(
+        number=definition.number,
+        name=f"Table {definition.numeral}",
+        title=title_of(definition),
+        caption=caption_of(definition, table, statistics),
+        blocks=tuple(blocks),
+        notes=notes_of(definition, table),
+        footer=footer,
+    )
+
+
+_Records = Mapping[tuple[str, str], dict[Any, Any]]
+
+
+def _mask_title(row: dict[Any, Any]) -> str:
+    return f"{label(row['mask'])} (realised {row['realised_acceleration']:.2f}×)"
+
+
+def _comparison(row: dict[Any, Any], definition: Definition) -> tuple[Text, ...]:
+    cells = []
+    for metric in definition.metrics:
+        cells.append(_ours(row, metric))
+        if metric in in_print(definition):
+            cells += [Text(_paper(row, metric), "muted"), Text(_difference(row, metric), "muted")]
+    return tuple(cells)
+
+
+def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Records) -> Block:
+    """Tables I to III: one group of columns per mask, one row per method."""
+    rows = definition.rows
+    headers = comparison_headers(definition.metrics, in_print(definition))
+    return Block(
+        stub="Method",
+        groups=tuple((_mask_title(records[mask, rows[0].method]), headers) for mask in masks),
+        rows=tuple(
+            (
+                row.label,
+                tuple(cell for mask in masks for cell in _comparison(records[mask, row.method], definition)),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _variants_block(definition: Definition, mask: str, records: _Records) -> Block:
+    """Table IV: one group of columns per variant, one row each for ours, the paper's and the difference."""
+    rows, metrics = definition.rows, definition.metrics
+    of_row = [records[mask, row.method] for row in rows]
+    lines: tuple[tuple[str, Callable[[dict[Any, Any], str], Text]], ...] = (
+        ("This run", _ours),
+        ("Paper", lambda row, metric: Text(_paper(row, metric), "muted")),
+        ("Δ", lambda row, metric: Text(_difference(row, metric), "muted")),
+    )
+    return Block(
+        stub=_mask_title(of_row[0]),
+        groups=tuple((row.label, tuple(map(header, metrics))) for row in rows),
+        rows=tuple(
+            (name, tuple(write(row, metric) for row in of_row for metric in metrics)) for name, write in lines
+        ),
+    )
+
+
+def _ours(row: dict[Any, Any], metric: str) -> Text:
+    if row["status"] == "diverged":
+        return Text("diverged")
+    if row["status"] == "missing":
+        return Text("—")
+    rank = row[f"{metric}_rank"]
+    mark = "" if pd.isna(rank) else {1: "best", 2: "second"}.get(rank, "")
+    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], digits_of(metric)
+    if np.isnan(mean):
+        return Text(UNDEFINED)
+    if np.isinf(mean):
+        return Text(number(mean, digits), mark)
+    alike = f" {ALIKE}" if row[f"{metric}_verdict"] == "not distinguishable" else ""
+    return Text(f"{number(mean, digits)} ± {std:.{digits}f}{alike}", mark)
+
+
+def _paper(row: dict[Any, Any], metric: str) -> str:
+    mean, std = row.get(f"{metric}_paper_mean", ""), row.get(f"{metric}_paper_std", "")
+    return f"{mean} ± {std}" if std else mean
+
+
+def _difference(row: dict[Any, Any], metric: str) -> str:
+    value = row.get(f"{metric}_difference", np.nan)
+    if not np.isfinite(value):
+        return ""
+    # No more digits than the paper prints.
+    digits = min(DIGITS[metric], len(row[f"{metric}_paper_mean"].partition(".")[2]))
+    return number(value, digits, signed=True)

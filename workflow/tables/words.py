@@ -1,0 +1,156 @@
+"""Captions and notes of tables."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.datasets.contract import contrasts, dataset_name, further_dataset
+from data_prep.io.json_files import read_json
+from data_prep.masks.registry import label
+from workflow.metrics.contract import further_metric
+from workflow.plan.definitions import Definition
+from workflow.plan.paper import IN_PAPER, SUBJECTS
+from workflow.statistics.scores import ALPHA
+from workflow.train.convergence import RULE
+
+FURTHER_SUBJECT = "Comparison of methods"  # of tables that the paper does not have
+
+ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
+
+
+def in_print(definition: Definition) -> tuple[str, ...]:
+    """Return the metrics of which the paper prints values in this table."""
+    return IN_PAPER if definition.numeral in SUBJECTS else ()
+
+
+_DESCENT = {
+    "ixi": "all brains descend from two variants of one population average",
+    "fastmri": "all knees descend from one knee",
+}
+
+
+def descent(dataset: str) -> str:
+    """Say what the embedded subjects of a dataset have in common."""
+    return _DESCENT.get(dataset) or further_dataset(dataset).descent
+
+
+def title_of(definition: Definition) -> str:
+    target, auxiliary = contrasts(definition.dataset)
+    subject = SUBJECTS.get(definition.numeral, FURTHER_SUBJECT)
+    return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
+
+
+def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
+    name = dataset_name(definition.dataset)
+    done = table[table["status"] == "ok"]
+    volumes = int(done["volumes"].max()) if len(done) else 0
+    units = int(done["units"].max()) if len(done) else 0
+    if definition.source == "embedded":
+        data = (
+            f"Data: embedded semi-synthetic scans, not {name}: {descent(definition.dataset)}, so a split by "
+            "subject does not separate anatomies."
+        )
+        difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
+    else:
+        data = f"Data: {name}, published scans."
+        difference = "Δ: this run minus the paper."
+    counted = _count(volumes, "test volume")
+    if definition.convention == "slice":
+        counted = f"{_count(units, 'slice')} of {counted}"
+    seeds = ", ".join(map(str, definition.seeds))
+    if len(definition.seeds) > 1:
+        seeds = f"seeds {seeds}; the scores of a {definition.convention} are averaged over seeds first"
+    else:
+        seeds = f"seed {seeds}"
+    realised = dict(zip(table["mask"], table["realised_acceleration"], strict=True))
+    return (
+        data,
+        _CONVENTIONS[definition.convention],
+        *(f"{further_metric(m).label}: {further_metric(m).meaning}." for m in definition.further),
+        f"Mean ± population standard deviation over {counted}; {seeds}.",
+        "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
+        *significance_sentence(statistics),
+        *((difference,) if in_print(definition) else ()),
+        *(_MASK_INFERRED if definition.numeral == "IV" else ()),
+        "Realised acceleration, ACS included: "
+        + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
+        + ".",
+    )
+
+
+_MASK_INFERRED = (
+    "The paper names no mask for this table; it is inferred: the paper's values of CS are those of MANet "
+    "under 1D-Uniform-6× in Table I.",
+)
+
+_CONVENTIONS = {
+    "volume": (
+        "Volume convention: the data range is the maximum of the ground-truth volume; PSNR (dB) and "
+        "NMSE are taken over the volume, SSIM is the mean over its slices."
+    ),
+    "slice": "Slice convention: every slice by itself, its ground truth's maximum as data range; PSNR in dB.",
+}
+
+
+def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
+    """Say what the mark of undistinguished values means, or that no test of the table can be significant."""
+    tested = statistics[statistics["verdict"].isin([*_VERDICTS])]
+    if tested.empty:
+        return ()
+    first = tested.iloc[0]
+    tests, volumes, least = int(first["tests"]), int(tested["volumes"].max()), float(tested["least_p"].min())
+    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {_count(tests, 'test')}"
+    if (tested["verdict"] == "unreachable").all():
+        return (
+            f"Significance is out of reach with {_count(volumes, 'test volume')}: the least p of a {test}, "
+            f"is {least:.3g} before and {min(1.0, tests * least):.3g} after correction; it takes "
+            f"{int(first['volumes_needed'])} volumes. No difference in this table is shown to be more than "
+            "chance.",
+        )
+    return (f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}).",)
+
+
+_VERDICTS = ("distinguishable", "not distinguishable", "unreachable")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    notes = []
+    declines = {row.method: row.declines for row in definition.rows}
+    for row in table[table["status"] != "ok"].to_dict("records"):
+        seeds = row["seeds"].split()
+        which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+        where = f"{row['label']} under {label(row['mask'])}"
+        if row["status"] == "diverged":
+            notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
+        elif row["mask"] in declines[row["method"]]:
+            notes.append(f"{where}: the method declines this mask ({declines[row['method']][row['mask']]}).")
+        else:
+            notes.append(f"{where}: no run ({which}), shown as —.")
+    return tuple(notes)
+
+
+def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
+    """Name the trainings behind the table whose run.json says that they had not converged."""
+    found: dict[str, list[str]] = {}
+    for row in definition.rows:
+        for mask in definition.masks:
+            folders = [
+                results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
+                for seed in definition.seeds
+            ]
+            records = [read_json(path) for folder in folders if (path := folder / "run.json").is_file()]
+            # Methods without training have none to converge.
+            if any(record.get("converged") is False for record in records):
+                found.setdefault(row.label, []).append(label(mask))
+    if not found:
+        return ()
+    everywhere = len(definition.masks)
+    named = [
+        f"{name} under {'every mask' if len(masks) == everywhere > 1 else ', '.join(masks)}"
+        for name, masks in found.items()
+    ]
+    return (f"Not converged: {'; '.join(named)}. There, {RULE}: longer training would change the scores.",)

@@ -1,0 +1,81 @@
+"""Batches and what learns from one."""
+
+import itertools
+import math
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from data_prep.measurement import Measurement, Truth
+from methods.contract import ReconstructionModel
+
+
+def shares(count: int, processes: int, process: int, most: int | None) -> list[tuple[slice, float]]:
+    """Return which slices of a step one process computes, in parts, and the share of each in the mean loss.
+
+    All processes get equally many parts, because batch statistics may be joined in each. A process without a
+    slice of its own computes the first one and counts it as nothing.
+
+    Args:
+        count: slices of the step.
+        processes: that train together.
+        process: which of them, from 0.
+        most: slices in a part; None for no limit.
+    """
+    parts = math.ceil(math.ceil(count / processes) / (most or count))
+    start, stop = (count * end // processes for end in (process, process + 1))
+    ends = [start + (stop - start) * part // parts for part in range(parts + 1)]
+    return [
+        (slice(begin, end), (end - begin) / count) if end > begin else (slice(0, 1), 0.0)
+        for begin, end in itertools.pairwise(ends)
+    ]
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Tell whether what a network makes of a slice depends on the slices beside it in training."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
+
+
+class Batch:
+    """Measurement and truth on their way into the network.
+
+    A plain class, because Fabric converts the tensors of all other containers to the network's precision,
+    while k-space, noise and truth are to stay as they are.
+    """
+
+    def __init__(self, measurement: Measurement, truth: Truth) -> None:
+        self.measurement = measurement
+        self.truth = truth
+
+    def part(self, rows: slice) -> "Batch":
+        """Return some of the slices, as views."""
+        count = len(self.truth.image)
+
+        def cut(values: Tensor) -> Tensor:
+            # A mask may be one for all slices.
+            return values[rows] if len(values) == count else values
+
+        measurement, truth = (
+            {name: cut(value) for name, value in vars(both).items()}
+            for both in (self.measurement, self.truth)
+        )
+        return Batch(Measurement(**measurement), Truth(**truth))
+
+
+class Learner(nn.Module):
+    """A method and its own loss in one call, which is what Fabric wraps."""
+
+    def __init__(self, model: ReconstructionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the scalar loss, and the image (batch, height, width)."""
+        reconstruction = self.model(batch.measurement)
+        return self.model.loss(reconstruction, batch.truth, batch.measurement), reconstruction.image
+
+
+def in_batches(positions: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(positions), size):
+        yield positions[start : start + size]

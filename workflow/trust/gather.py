@@ -1,0 +1,45 @@
+"""Join the probing scores of all runs into one tidy table, ``trust/probes.parquet``."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.errors import run_command
+from data_prep.io.files import replacing
+from workflow.statistics.gather import join
+
+COLUMNS = {
+    "dataset": "string",
+    "mask": "string",
+    "method": "string",
+    "seed": "int64",
+    "probe": "string",
+    "condition": "string",
+    "amount": "float64",
+    "subject": "string",
+    "item": "int64",
+    "metric": "string",
+    "value": "float64",
+}
+
+
+def gather(paths: list[Path]) -> pd.DataFrame:
+    """Return the rows of all files, see ``workflow.statistics.gather.join``."""
+    return join(paths, COLUMNS, [name for name in COLUMNS if name != "value"])
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.trust.gather", description=__doc__)
+    parser.add_argument("scores", nargs="+", type=Path, help="the CSV of every probed run")
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    arguments = parser.parse_args()
+    table = gather(arguments.scores)
+    with replacing(arguments.output) as temporary:
+        table.to_parquet(temporary, index=False)
+    print(f"{len(arguments.scores)} runs, {len(table)} rows")
+
+
+if __name__ == "__main__":
+    run_command(main)

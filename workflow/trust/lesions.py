@@ -1,0 +1,145 @@
+"""What a reconstruction makes of lesions whose place is known (embedded brains only).
+
+The lesions change T2 only: the T1 scan cannot tell of them, and a method that trusts T1 too much could paint
+them away, or paint spots that are not there. All thresholds are shares of the lesions' own true contrast.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from data_prep.errors import BadInput
+from data_prep.io import hdf5
+
+Image = NDArray[np.floating]
+Mask = NDArray[np.bool_]
+
+SHARES = (0.25, 0.5, 0.75)  # of the true contrast, at which detections and false spots are counted
+VISIBLE = 0.1  # least true contrast as a share of the surroundings
+_GAP, _RING = 1, 3  # pixels from the lesion to the inner and outer edge of its surroundings
+_IN_PLANE = ndimage.generate_binary_structure(2, 2)[None]  # slices are thick: never across them
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A known lesion in a volume of the test split.
+
+    Attributes:
+        number: as in the labels.
+        radius_mm: of the ellipsoid it was made from.
+        inside: its pixels, bool (slice, height, width).
+        around: its surroundings: a ring in each slice from 1 to 3 pixels off, without other lesions.
+        contrast: mean inside less median around, in the truth, scanner units.
+        visible: whether the contrast is at least 10 % of the surroundings' median.
+    """
+
+    number: int
+    radius_mm: float
+    inside: Mask
+    around: Mask
+    contrast: float
+    visible: bool
+
+
+def read_labels(path: Path, subject: str) -> tuple[NDArray[np.uint8], list[float]]:
+    """Read a subject's lesion numbers (slice, height, width) and radii in mm (``data_prep.datasets.ixi.lesions``).
+
+    Raises:
+        BadInput: the file or the subject is missing, or the file is damaged.
+    """
+    again = "delete it and run the step `lesion_labels` again"
+    with hdf5.opened(path, "run the step `lesion_labels`", again) as file:
+        stored = hdf5.dataset(file, subject)
+        if stored is None:
+            raise BadInput(f"{path}: holds no subject {subject}; run the step `lesion_labels` again")
+        if "radius_mm" not in stored.attrs:
+            raise BadInput(f"{path}: field radius_mm of {subject} is missing; {again}")
+        labels, radii = stored[()], [float(radius) for radius in stored.attrs["radius_mm"]]
+    if labels.ndim != 3 or labels.dtype != np.uint8 or labels.max(initial=0) > len(radii):
+        raise BadInput(f"{path}: the lesions of {subject} do not fit their radius_mm; {again}")
+    return labels, radii
+
+
+def contrast(image: Image, inside: Mask, around: Mask) -> float:
+    """Mean inside less median around: an overall change of intensity does not look like a lesion."""
+    return float(image[inside].mean() - np.median(image[around]))
+
+
+def known_lesions(target: Image, labels: NDArray[np.uint8], radii: Sequence[float]) -> list[Lesion]:
+    """Return the lesions that fill a pixel of the volume or more.
+
+    Args:
+        target: ground-truth magnitude (slice, height, width).
+        labels: lesion numbers from 1, of the same shape.
+        radii: in mm, of each number.
+    """
+    near = ndimage.binary_dilation(labels > 0, _IN_PLANE, iterations=_GAP)
+    found = []
+    for number in np.unique(labels[labels > 0]).tolist():
+        inside = labels == number
+        around = ndimage.binary_dilation(inside, _IN_PLANE, iterations=_RING) & ~near
+        if not around.any():
+            continue
+        height = contrast(target, inside, around)
+        visible = height > 0 and height >= VISIBLE * float(np.median(target[around]))
+        found.append(Lesion(number, radii[number - 1], inside, around, height, visible))
+    return found
+
+
+def recovered(lesion: Lesion, reconstruction: Image) -> float:
+    """Contrast of the lesion in the reconstruction over its contrast in the truth: 1 is right, 0 is gone.
+
+    NaN where the truth has none, as whole numbers of the scanner's unit may have it; it is not visible then.
+    """
+    if lesion.contrast == 0:
+        return float("nan")
+    return contrast(reconstruction, lesion.inside, lesion.around) / lesion.contrast
+
+
+def false_spots(
+    target: Image, reconstruction: Image, labels: NDArray[np.uint8], body: Mask, height: float
+) -> float:
+    """Count bright spots that the truth does not have, per slice.
+
+    A spot is a peak of the difference of reconstruction and truth: a pixel of the body (or equal ones that
+    touch) that no neighbour in its slice exceeds, of ``height`` or more, farther than 1 pixel from every
+    lesion. Peaks and not connected areas: areas merge where the height is low, and would then count less.
+
+    Args:
+        target: ground-truth magnitude (slice, height, width).
+        reconstruction: in the same unit and shape.
+        labels: lesion numbers, 0 elsewhere.
+        body: the body's pixels.
+        height: in the images' unit.
+    """
+    near = ndimage.binary_dilation(labels > 0, _IN_PLANE, iterations=_GAP)
+    difference = reconstruction - target
+    peaks = difference == ndimage.maximum_filter(difference, footprint=_IN_PLANE)
+    bright = peaks & (difference >= height) & body & ~near
+    spots = sum(ndimage.label(part, _IN_PLANE[0])[1] for part in bright)
+    return float(spots / len(target))
+
+
+def score_lesions(
+    target: Image, reconstruction: Image, labels: NDArray[np.uint8], radii: Sequence[float], body: Mask
+) -> tuple[list[tuple[Lesion, float]], dict[float, float]]:
+    """Score one volume.
+
+    Returns:
+        Each lesion with its recovered contrast (NaN if the reconstruction holds NaN or the truth has no
+        contrast), and per share the false spots per slice that exceed this share of the median true contrast
+        of the volume's visible lesions; none where the volume has no visible lesion.
+    """
+    lesions = known_lesions(target, labels, radii)
+    heights = [lesion.contrast for lesion in lesions if lesion.visible]
+    scored = [(lesion, recovered(lesion, reconstruction)) for lesion in lesions]
+    if not heights or not np.isfinite(reconstruction).all():
+        return scored, {}
+    typical = float(np.median(heights))
+    return scored, {
+        share: false_spots(target, reconstruction, labels, body, share * typical) for share in SHARES
+    }

@@ -1,0 +1,269 @@
+r"""Evaluate a finished run again under altered conditions, without training: one tidy table per run.
+
+One process evaluates all conditions of a run on its test split and writes a CSV with a row for each
+condition, subject and metric (columns and conditions: docs/trust.md):
+
+    python -m workflow.trust.probe --spec JSON --data results/X/data/ixi --mask results/X/masks/ixi/NAME.npz \
+        --checkpoint results/X/runs/ixi/NAME/METHOD/seed0/model.ckpt --shifts 1 2 4 --swaps zeroed --audit \
+        --output FILE.csv
+
+The unchanged condition is always evaluated; its scores are the run's own volume scores (to the bit on a CPU).
+"""
+
+import argparse
+import csv
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.errors import BadInput, run_command
+from data_prep.io.files import replacing
+from workflow.run.spec import RunSpec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from data_prep.undersample.acquisition import Acquisition
+    from data_prep.undersample.slices import SliceStore
+    from workflow.run.model import Reconstruct
+
+
+COLUMNS = (
+    "dataset",
+    "mask",
+    "method",
+    "seed",
+    "probe",
+    "condition",
+    "amount",
+    "subject",
+    "item",
+    "metric",
+    "value",
+)
+SWAPS = ("zeroed", "other_subject")
+GROUND_TRUTH = "ground_truth"
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Which conditions a run is evaluated under, besides the unchanged one.
+
+    Attributes:
+        swaps: what the auxiliary is exchanged for: ``zeroed``, ``other_subject``.
+        shifts: of the auxiliary, in pixels.
+        rotations: of the auxiliary, in degrees.
+        noise: k-space noise as a share of each slice's mean intensity.
+        masks: files of the other sampling masks.
+        audit: score the unchanged reconstructions under all metric conventions.
+        lesions: file of the known lesions, or None.
+        ceiling: score the ground truth too, as a method of the name ``ground_truth``.
+    """
+
+    swaps: tuple[str, ...] = ()
+    shifts: tuple[int, ...] = ()
+    rotations: tuple[float, ...] = ()
+    noise: tuple[float, ...] = ()
+    masks: tuple[Path, ...] = ()
+    audit: bool = False
+    lesions: Path | None = None
+    ceiling: bool = False
+
+
+Row = dict[str, Any]
+
+
+def probe(
+    reconstruct: "Reconstruct", spec: RunSpec, store: "SliceStore", acquisition: "Acquisition", probes: Probes
+) -> list[Row]:
+    """Evaluate a method under all conditions.
+
+    Args:
+        reconstruct: the method.
+        spec: the run.
+        store: the test split.
+        acquisition: how the run's own evaluation undersamples it.
+        probes: the conditions.
+
+    Returns:
+        Rows with ``COLUMNS``.
+
+    Raises:
+        BadInput: another subject's auxiliary is asked for and there is one test subject only, or a mask is of
+            another dataset.
+    """
+    from workflow.metrics.volume import volume_metrics
+
+    rows: list[Row] = []
+    unchanged: list[tuple[str, NDArray[np.float32], NDArray[np.float32]]] = []
+    for subject, positions in store.volumes().items():
+        target, images = _reconstructed(reconstruct, spec, store, acquisition, positions)
+        unchanged.append((subject, target, images))
+        rows += _score_rows("unchanged", "unchanged", 0.0, subject, volume_metrics(target, images))
+    for kind, condition, amount, changed in _conditions(store, acquisition, probes):
+        for subject, positions in store.volumes().items():
+            target, images = _reconstructed(reconstruct, spec, store, changed, positions)
+            rows += _score_rows(kind, condition, amount, subject, volume_metrics(target, images))
+        say(f"{spec.method}: {kind} {condition} {amount:g}")
+    rows = [{"method": spec.method, **row} for row in rows + _score_unchanged(unchanged, probes)]
+    if probes.ceiling:
+        perfect = [(subject, target, target) for subject, target, _ in unchanged]
+        ceiling = [
+            row
+            for subject, target, images in perfect
+            for row in _score_rows("unchanged", "unchanged", 0.0, subject, volume_metrics(target, images))
+        ]
+        rows += [{"method": GROUND_TRUTH, **row} for row in ceiling + _score_unchanged(perfect, probes)]
+    return [{"dataset": spec.dataset, "mask": spec.mask, "seed": spec.seed, **row} for row in rows]
+
+
+def _conditions(
+    store: "SliceStore", acquisition: "Acquisition", probes: Probes
+) -> Iterator[tuple[str, str, float, "Acquisition"]]:
+    """Yield probe, condition, amount and the acquisition that realises them."""
+    from data_prep.undersample.acquisition import open_acquisition
+    from workflow.trust.conditions import altered, of_other_subject, rotated, shifted, zeroed
+
+    if "other_subject" in probes.swaps and len(store.volumes()) < 2:
+        raise BadInput(
+            f"{store.path}: holds one subject, so there is no other subject's auxiliary; leave other_subject "
+            "out of trust.swaps, or raise datasets' splits.test"
+        )
+    for name in probes.swaps:
+        alteration = {"zeroed": zeroed, "other_subject": of_other_subject}[name]
+        yield "auxiliary", name, 0.0, altered(acquisition, alteration)
+    for pixels in probes.shifts:
+        yield "auxiliary", "shift", float(pixels), altered(acquisition, shifted(pixels))
+    for degrees in probes.rotations:
+        yield "auxiliary", "rotation", degrees, altered(acquisition, rotated(degrees))
+    for level in probes.noise:
+        yield "noise", "noise", level, replace(acquisition, noise=level)
+    for path in probes.masks:
+        other = open_acquisition(path, store.dataset, path.stem, acquisition.noise, acquisition.base_seed)
+        yield "mask", path.stem, 0.0, other
+
+
+def _reconstructed(
+    reconstruct: "Reconstruct",
+    spec: RunSpec,
+    store: "SliceStore",
+    acquisition: "Acquisition",
+    positions: list[int],
+) -> tuple["NDArray[np.float32]", "NDArray[np.float32]"]:
+    from workflow.evaluate.evaluation import reconstruct_volume
+
+    target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
+    return target.cpu().numpy(), images.cpu().numpy()
+
+
+def _score_rows(
+    kind: str, condition: str, amount: float, subject: str, scores: dict[str, float]
+) -> list[Row]:
+    named = {"probe": kind, "condition": condition, "amount": amount, "subject": subject, "item": 0}
+    return [{**named, "metric": metric, "value": value} for metric, value in scores.items()]
+
+
+def _score_unchanged(
+    volumes: Sequence[tuple[str, "NDArray[np.float32]", "NDArray[np.float32]"]], probes: Probes
+) -> list[Row]:
+    """Score reconstructions (subject, truth, reconstruction) under the conventions, and their lesions."""
+    from workflow.metrics.conventions import audit, body_mask
+    from workflow.trust.lesions import read_labels, score_lesions
+
+    rows: list[Row] = []
+    for subject, target, images in volumes:
+        if probes.audit:
+            for convention, metric, value in audit(target, images):
+                rows += _score_rows("audit", convention, 0.0, subject, {metric: value})
+        if probes.lesions is not None:
+            labels, radii = read_labels(probes.lesions, subject)
+            lesions, spots = score_lesions(target, images, labels, radii, body_mask(target))
+            for lesion, share in lesions:
+                scores = {
+                    "recovered": share,
+                    "true_contrast": lesion.contrast,
+                    "visible": float(lesion.visible),
+                    "pixels": float(lesion.inside.sum()),
+                }
+                found = _score_rows("lesions", "lesion", lesion.radius_mm, subject, scores)
+                rows += [{**row, "item": lesion.number} for row in found]
+            for share, count in spots.items():
+                rows += _score_rows("lesions", "false_spots", share, subject, {"per_slice": count})
+    return rows
+
+
+def write_rows(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as CSV; numbers read back exactly, equal results give equal bytes."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def say(text: str) -> None:
+    """Tell the log how far the probing is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Command line entry point."""
+    from workflow.run.arguments import add_run_arguments, check_checkpoint
+
+    parser = argparse.ArgumentParser(
+        prog="python -m workflow.trust.probe",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    add_run_arguments(parser, output="CSV file to write")
+    parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
+    parser.add_argument("--swaps", nargs="*", choices=SWAPS, default=[], help="exchange the auxiliary for")
+    parser.add_argument("--shifts", nargs="*", type=int, default=[], help="shift the auxiliary, pixels")
+    parser.add_argument("--rotations", nargs="*", type=float, default=[], help="rotate it, degrees")
+    parser.add_argument("--noise", nargs="*", type=float, default=[], help="noise levels, e.g. 0 0.05 0.1")
+    parser.add_argument("--masks", nargs="*", type=Path, default=[], help="other mask files to test under")
+    parser.add_argument("--audit", action="store_true", help="score under all metric conventions")
+    parser.add_argument("--lesions", type=Path, help="file of data_prep.datasets.ixi.lesions")
+    parser.add_argument("--ceiling", action="store_true", help="score the ground truth as a method, too")
+    arguments = parser.parse_args()
+    spec = RunSpec.from_json(arguments.spec)
+    check_checkpoint(spec, arguments.checkpoint)
+    if any(pixels < 0 for pixels in arguments.shifts):
+        raise BadInput("--shifts: must not be negative; give pixels to the right")
+    if any(level < 0 or not math.isfinite(level) for level in arguments.noise):
+        raise BadInput("--noise: must not be negative; give shares of the mean intensity such as 0.1")
+    probes = Probes(
+        swaps=tuple(arguments.swaps),
+        shifts=tuple(arguments.shifts),
+        rotations=tuple(arguments.rotations),
+        noise=tuple(arguments.noise),
+        masks=tuple(arguments.masks),
+        audit=arguments.audit,
+        lesions=arguments.lesions,
+        ceiling=arguments.ceiling,
+    )
+    from data_prep.undersample.acquisition import open_acquisition, open_split
+    from workflow.run.device import set_up_torch
+    from workflow.run.model import restore
+
+    training = spec.training
+    device = set_up_torch(training.threads, arguments.device)
+    acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    if spec.tune:
+        from workflow.evaluate.tuning import tune
+
+        # As its evaluation chose, under the conditions that were altered for neither.
+        validation = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
+        spec, _ = tune(spec, validation, acquisition, device)
+    store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
+    _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
+    rows = probe(reconstruct, spec, store, acquisition, probes)
+    write_rows(rows, arguments.output)
+    say(f"{spec.method}: {len(rows)} rows")
+
+
+if __name__ == "__main__":
+    run_command(main)

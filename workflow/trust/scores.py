@@ -1,0 +1,276 @@
+"""What the tables and figures of trust show, computed from ``trust/probes.parquet`` (docs/trust.md).
+
+Scores of a volume are averaged over the training seeds first, then over the volumes. Shared by
+``workflow.trust.tables`` and ``workflow.trust.figures``; it knows neither layout nor colours.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, kendalltau
+
+from data_prep.errors import BadInput
+from data_prep.io.frames import read_parquet
+from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row
+from workflow.trust.gather import COLUMNS
+
+LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
+DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
+LEAST_CHANGE_DB = 0.005
+RISING = {"ssim": True, "psnr": True, "hfen": False}
+
+
+def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
+    """Read the rows of a dataset from ``probes.parquet``.
+
+    Raises:
+        BadInput: the file is missing or damaged, lacks a column, or holds no row of a method and mask of the
+            definition.
+    """
+    probes = read_parquet(path, "workflow.trust.gather")
+    for column in COLUMNS:
+        if column not in probes.columns:
+            raise BadInput(f"{path}: column {column} is missing; delete it and run the workflow again")
+    probes = probes[probes["dataset"] == definition.dataset]
+    found = set(zip(probes["mask"], probes["method"], strict=True))
+    for mask in definition.masks:
+        for row in definition.rows_under(mask):
+            if (mask, row.method) not in found:
+                raise BadInput(f"{path}: holds nothing of {row.method} under {mask}; probe this run")
+    return probes
+
+
+def volumes(probes: pd.DataFrame, mask: str, method: str, metric: str, **chosen: Any) -> pd.Series:
+    """Return a metric per volume, averaged over seeds, sorted by subject; empty where nothing was probed.
+
+    Args:
+        probes: of one dataset.
+        mask: that the method was trained for.
+        method: its id.
+        metric: name of the metric.
+        chosen: further columns and the values that they must have, such as ``probe`` and ``amount``.
+    """
+    kept = (probes["mask"] == mask) & (probes["method"] == method) & (probes["metric"] == metric)
+    for column, value in chosen.items():
+        kept &= probes[column] == value
+    # A diverged seed is not averaged away.
+    return probes[kept].groupby("subject")["value"].mean(skipna=False)
+
+
+def mean(values: pd.Series) -> float:
+    """Mean over volumes; NaN if any is NaN (a diverged training), or if there are none."""
+    return float(values.mean(skipna=False)) if len(values) else math.nan
+
+
+def unchanged(probes: pd.DataFrame, mask: str, method: str, metric: str) -> pd.Series:
+    """Return the run's own scores per volume."""
+    return volumes(probes, mask, method, metric, probe="unchanged")
+
+
+def auxiliary_conditions(probes: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return the conditions of the auxiliary that were probed: swaps, then shifts, then rotations."""
+    probed = probes[probes["probe"] == "auxiliary"][["condition", "amount"]].drop_duplicates()
+    found = set(zip(probed["condition"].tolist(), probed["amount"].tolist(), strict=True))
+    order = {"zeroed": 0, "other_subject": 1, "shift": 2, "rotation": 3}
+    return sorted(found, key=lambda entry: (order[entry[0]], entry[1]))
+
+
+def condition_name(condition: str, amount: float) -> str:
+    """Return a condition as tables print it, e.g. "shift 2 px"."""
+    names = {
+        "zeroed": "zeroed",
+        "other_subject": "other subject's",
+        "shift": f"shift {amount:g} px",
+        "rotation": f"rotation {amount:g}°",
+    }
+    return names[condition]
+
+
+def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+    """Return PSNR and SSIM per mask, method and condition, and the difference to the unchanged auxiliary.
+
+    Columns: mask, method, label, condition, amount, volumes, psnr, ssim, psnr_difference, ssim_difference,
+    volumes_worse (volumes whose PSNR is lower than with the unchanged auxiliary).
+    """
+    records = []
+    for mask in definition.masks:
+        for row in definition.rows_under(mask):
+            own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
+            conditions = auxiliary_conditions(probes) if row.auxiliary else []
+            for condition, amount in [("unchanged", 0.0), *conditions]:
+                changed = {
+                    metric: own[metric]
+                    if condition == "unchanged"
+                    else volumes(
+                        probes,
+                        mask,
+                        row.method,
+                        metric,
+                        probe="auxiliary",
+                        condition=condition,
+                        amount=amount,
+                    )
+                    for metric in own
+                }
+                difference = changed["psnr"] - own["psnr"]
+                records.append(
+                    {
+                        "mask": mask,
+                        "method": row.method,
+                        "label": row.label,
+                        "condition": condition,
+                        "amount": amount,
+                        "volumes": len(own["psnr"]),
+                        "psnr": mean(changed["psnr"]),
+                        "ssim": mean(changed["ssim"]),
+                        "psnr_difference": mean(difference),
+                        "ssim_difference": mean(changed["ssim"] - own["ssim"]),
+                        "volumes_worse": int((difference < 0).sum()),
+                    }
+                )
+    return pd.DataFrame.from_records(records)
+
+
+def is_used(scores: pd.DataFrame, mask: str, row: Row) -> str:
+    """Say whether a method uses the auxiliary of its subject, by another subject's (else by zeros).
+
+    "no": the mean PSNR changes by less than 0.005 dB, which no table prints; "yes": every volume has a lower
+    PSNR without it; otherwise the number of volumes that have.
+    """
+    if not row.auxiliary:
+        return "reads none"
+    own = scores[(scores["mask"] == mask) & (scores["method"] == row.method)]
+    for condition in ("other_subject", "zeroed"):
+        found = own[own["condition"] == condition]
+        if len(found):
+            worse, count = int(found["volumes_worse"].iloc[0]), int(found["volumes"].iloc[0])
+            if math.isnan(found["psnr_difference"].iloc[0]):
+                return "diverged"
+            if abs(found["psnr_difference"].iloc[0]) < LEAST_CHANGE_DB:
+                return "no"
+            return "yes" if worse == count else f"in {worse} of {count}"
+    return "not probed"
+
+
+def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+    """Return the mean over volumes per mask, method (the truth included), convention and metric.
+
+    Columns: mask, method, label, convention, metric, value, rank (1 is best; the truth has none), volumes.
+    """
+    rows = [(row.method, row.label) for row in definition.rows]
+    audited = probes[probes["probe"] == "audit"]
+    pairs = list(dict.fromkeys(zip(audited["condition"], audited["metric"], strict=True)))
+    records = []
+    for mask in definition.masks:
+        for convention, metric in pairs:
+            values = {}
+            for method, label in [*rows, (GROUND_TRUTH, "ground truth")]:
+                scores = volumes(audited, mask, method, metric, condition=convention)
+                if len(scores):
+                    values[method] = (label, mean(scores), len(scores))
+            ranks = _ranks({m: v for m, (_, v, _) in values.items() if m != GROUND_TRUTH}, metric)
+            for method, (label, value, count) in values.items():
+                records.append(
+                    {
+                        "mask": mask,
+                        "method": method,
+                        "label": label,
+                        "convention": convention,
+                        "metric": metric,
+                        "value": value,
+                        "rank": ranks.get(method),
+                        "volumes": count,
+                    }
+                )
+    return pd.DataFrame.from_records(records).astype({"rank": "Int64"})
+
+
+def _ranks(values: Mapping[str, float], metric: str) -> dict[str, int]:
+    finite = {name: value for name, value in values.items() if not math.isnan(value)}
+    order = sorted(set(finite.values()), reverse=RISING.get(metric, False))
+    return {name: order.index(value) + 1 for name, value in finite.items()}
+
+
+def ranking_agreement(scores: pd.DataFrame, mask: str, convention: str, metric: str) -> float:
+    """Kendall's tau-b between the ranking of the methods here and in the benchmark's own convention.
+
+    HFEN, which the benchmark does not rank by, is compared with PSNR. NaN with fewer than two methods.
+    """
+    reference = ("volume", "psnr" if metric == "hfen" else metric)
+    ranked = scores[(scores["mask"] == mask) & scores["rank"].notna()]
+    columns = [
+        ranked[(ranked["convention"] == c) & (ranked["metric"] == m)].set_index("method")["rank"]
+        for c, m in (reference, (convention, metric))
+    ]
+    joined = pd.concat(columns, axis=1, keys=("own", "other")).dropna()
+    if len(joined) < 2:
+        return math.nan
+    return float(kendalltau(joined["own"].astype(float), joined["other"].astype(float)).statistic)
+
+
+@dataclass(frozen=True)
+class LesionScores:
+    """What a method makes of the known lesions under one mask.
+
+    Attributes:
+        lesions: per visible lesion: ``radius_mm`` and ``recovered`` (averaged over seeds; NaN if one
+            diverged), sorted by radius.
+        rates: share of the true contrast -> (detection rate, false bright spots per slice); empty if a seed
+            diverged.
+    """
+
+    lesions: pd.DataFrame
+    rates: Mapping[float, tuple[float, float]]
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a seed diverged: the others alone would flatter the method."""
+        return bool(self.lesions["recovered"].isna().any())
+
+    @property
+    def detected(self) -> int:
+        """Number of lesions with at least half of their true contrast."""
+        return int((self.lesions["recovered"] >= DETECTED).sum())
+
+
+def lesion_scores(probes: pd.DataFrame, mask: str, method: str) -> LesionScores:
+    """Summarise a method's lesions; the table is empty where the test split has no visible lesion."""
+    own = probes[(probes["probe"] == "lesions") & (probes["mask"] == mask) & (probes["method"] == method)]
+    found = own[own["condition"] == "lesion"]
+    if found.empty:
+        return LesionScores(pd.DataFrame({"subject": [], "item": [], "radius_mm": [], "recovered": []}), {})
+    by_lesion = found.groupby(["subject", "item", "amount", "metric"])["value"].mean(skipna=False)
+    lesions = by_lesion.unstack("metric")
+    visible = lesions[lesions["visible"] == 1].reset_index().rename(columns={"amount": "radius_mm"})
+    visible = visible.sort_values(["radius_mm", "subject", "item"], ignore_index=True)
+    visible = visible[["subject", "item", "radius_mm", "recovered"]]
+    if visible["recovered"].isna().any():
+        # Its false spots were not counted, so that those of the other seeds would stand for it.
+        return LesionScores(visible, {})
+    spots = own[own["condition"] == "false_spots"].groupby("amount")["value"].mean(skipna=False)
+    rates = {
+        share: (float((visible["recovered"] >= share).mean()), count)
+        for share, count in zip(spots.index.tolist(), spots.tolist(), strict=True)
+    }
+    return LesionScores(visible, rates)
+
+
+def rate_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a rate after Wilson; from 0 to 1 where nothing was tried."""
+    if trials == 0:
+        return 0.0, 1.0
+    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def quartiles(values: pd.Series) -> tuple[float, float, float]:
+    """Lower quartile, median and upper quartile; NaN without values."""
+    if not len(values) or values.isna().any():
+        return math.nan, math.nan, math.nan
+    low, middle, high = np.percentile(values.to_numpy(dtype=np.float64), (25, 50, 75))
+    return float(low), float(middle), float(high)

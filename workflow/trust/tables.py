@@ -1,0 +1,264 @@
+"""Tables of trust: is the auxiliary used, do the conventions matter, what becomes of lesions.
+
+``python -m workflow.trust.tables --table auxiliary --definition JSON --results results/X
+--configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.md``,
+``.tex`` and ``.html``.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.datasets.contract import dataset_name
+from data_prep.errors import run_command
+from data_prep.masks.registry import label
+from workflow.metrics.conventions import CONVENTIONS
+from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, read_definition
+from workflow.statistics.scores import number
+from workflow.tables.formats import origin, write_page
+from workflow.tables.page import Block, Page, Text
+from workflow.trust.scores import (
+    LARGE_LESION_MM,
+    audit_scores,
+    auxiliary_scores,
+    condition_name,
+    is_used,
+    lesion_scores,
+    quartiles,
+    ranking_agreement,
+    rate_interval,
+    read_probes,
+)
+
+_DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4, "hfen": 3}
+_NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE", "hfen": "HFEN"}
+_SHORT = {
+    "volume": "volume",
+    "slice": "slice",
+    "peak_to_peak": "peak to peak",
+    "self_normalised": "self-norm.",
+    "gaussian_window": "Gaussian",
+    "body": "body",
+}
+
+
+def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+    """Is the auxiliary used? PSNR with it, and what other auxiliaries change."""
+    scores = auxiliary_scores(probes, definition)
+    conditions = [
+        (condition, amount)
+        for condition, amount in dict.fromkeys(zip(scores["condition"], scores["amount"], strict=True))
+        if condition != "unchanged"
+    ]
+    at = {
+        (entry["mask"], entry["method"], entry["condition"], entry["amount"]): entry
+        for entry in scores.to_dict("records")
+    }
+    blocks = []
+    for mask in definition.masks:
+        rows = []
+        for row in definition.rows_under(mask):
+            own = float(at[mask, row.method, "unchanged", 0.0]["psnr"])
+            cells = [Text(number(own, 2))]
+            for condition, amount in conditions:
+                if not row.auxiliary:
+                    cells.append(Text("·", "muted"))
+                    continue
+                change = float(at[mask, row.method, condition, amount]["psnr_difference"])
+                cells.append(Text(number(change, 2, signed=True)))
+            cells.append(Text(is_used(scores, mask, row)))
+            rows.append((row.label, tuple(cells)))
+        headers = ("PSNR", *(condition_name(*condition) for condition in conditions), "used?")
+        blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
+    count = int(scores["volumes"].max())
+    caption = (
+        _data(definition),
+        "PSNR (dB, volume convention) with the auxiliary as it is, and what it gains or loses when the same "
+        "weights see another auxiliary; nothing is trained again.",
+        "Used: every test volume has a lower PSNR with another subject's auxiliary (of the same slice "
+        "position); otherwise in how many of them; no: the mean changes by less than 0.005 dB.",
+        _averages(definition, count),
+        "A small loss under a wrong auxiliary means that the scores owe little to it.",
+    )
+    title = f"Is the auxiliary used? ({definition.data_note})"
+    return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+
+
+def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+    """Do the metric conventions matter? The same reconstructions under each, and whether ranks change."""
+    scores = audit_scores(probes, definition)
+    scores["kendall_tau"] = [
+        ranking_agreement(scores, entry["mask"], entry["convention"], entry["metric"])
+        for entry in scores.to_dict("records")
+    ]
+    columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in _pairs(scores)]
+    columns.append(("volume", "hfen"))
+    at = {
+        (entry["mask"], entry["method"], entry["convention"], entry["metric"]): entry
+        for entry in scores.to_dict("records")
+    }
+    blocks = []
+    for mask in definition.masks:
+        rows = []
+        for method, name in [*((row.method, row.label) for row in definition.rows), (GROUND_TRUTH, "Truth")]:
+            if (mask, method, "volume", "ssim") not in at:
+                continue
+            cells = []
+            for convention, metric in columns:
+                entry = at[mask, method, convention, metric]
+                rank = entry["rank"]
+                mark = "muted" if method == GROUND_TRUTH else {1: "best", 2: "second"}.get(_int(rank), "")
+                cells.append(Text(number(float(entry["value"]), _DIGITS[metric]), mark))
+            rows.append((name, tuple(cells)))
+        agreement = [ranking_agreement(scores, mask, *column) for column in columns]
+        taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
+        headers = tuple("HFEN ↓" if m == "hfen" else f"{_NAMES[m]} {_SHORT[c]}" for c, m in columns)
+        groups = ((label(mask), headers),)
+        blocks.append(Block("Method", groups, tuple(rows), foot=(("Ranking: τ", taus),)))
+    caption = (
+        _data(definition),
+        "The same reconstructions, scored under the conventions in use; PSNR in dB. The conventions: "
+        + "; ".join(f"{_SHORT[name]}: {words}" for name, words in CONVENTIONS.items())
+        + ". HFEN: high-frequency error norm.",
+        "τ: Kendall's rank correlation of the methods with the benchmark's own convention (HFEN: with its "
+        "PSNR); 1 means the same ranking.",
+        _averages(definition, int(scores["volumes"].max())),
+        "Values of two columns are not comparable; that is the point.",
+    )
+    title = f"Metric conventions ({definition.data_note})"
+    return scores, Page(f"audit-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+
+
+def _pairs(scores: pd.DataFrame) -> set[tuple[str, str]]:
+    return set(zip(scores["convention"], scores["metric"], strict=True))
+
+
+def _int(rank: object) -> int:
+    return int(str(rank)) if str(rank).isdigit() else 0
+
+
+def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+    """What becomes of lesions that only T2 shows: contrast, detections, false bright spots."""
+    records, blocks, counts = [], [], []
+    for mask in definition.masks:
+        rows = []
+        for method, name in [(GROUND_TRUTH, "Truth"), *((row.method, row.label) for row in definition.rows)]:
+            scores = lesion_scores(probes, mask, method)
+            lesions = scores.lesions
+            if not len(lesions):
+                continue
+            large = lesions["radius_mm"] >= LARGE_LESION_MM
+            parts = {"all": lesions, "small": lesions[~large], "large": lesions[large]}
+            spots = scores.rates.get(0.5, (math.nan, math.nan))[1]
+            diverged = scores.diverged
+            low, high = (math.nan,) * 2 if diverged else rate_interval(scores.detected, len(lesions))
+            counts.append((len(lesions), int(large.sum())))
+            record = {
+                "mask": mask,
+                "method": method,
+                "label": name,
+                "lesions": len(lesions),
+                "detected": math.nan if diverged else scores.detected,
+                "detection_low": low,
+                "detection_high": high,
+                "false_spots_per_slice": spots,
+            }
+            for part, chosen in parts.items():
+                low, middle, high = quartiles(chosen["recovered"])
+                record |= {
+                    f"recovered_{part}": middle,
+                    f"recovered_{part}_low": low,
+                    f"recovered_{part}_high": high,
+                    f"lesions_{part}": len(chosen),
+                }
+            records.append(record)
+            rows.append((name, _lesion_cells(record, diverged)))
+        headers = (
+            "contrast, all",
+            f"< {LARGE_LESION_MM:g} mm",
+            f"≥ {LARGE_LESION_MM:g} mm",
+            "detected",
+            "95 %",
+            "false spots",
+        )
+        blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
+    total, large_total = counts[0] if counts else (0, 0)
+    caption = (
+        _data(definition),
+        "Lesions change T2 only, so the auxiliary cannot tell of them. Contrast: of the lesion to its "
+        "surroundings over the same in the truth, median over lesions [quartiles]; 1 is right, 0 is gone.",
+        "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate. False spots: "
+        "bright spots per slice that the truth does not have, at least half as strong as a typical lesion.",
+        f"Visible lesions in the test split: {total}, of them {large_total} with a radius of "
+        f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
+        "Where lesions are few the intervals are wide: methods whose intervals overlap are not told apart. "
+        "They take each lesion for independent; those of one head are not, so that the true ones are wider.",
+    )
+    title = f"Lesions ({definition.data_note})"
+    return pd.DataFrame.from_records(records), Page(
+        f"lesions-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), ""
+    )
+
+
+def _lesion_cells(record: dict[str, object], diverged: bool) -> tuple[Text, ...]:
+    if diverged:
+        return tuple(Text("diverged") for _ in range(6))
+    cells = []
+    for part in ("all", "small", "large"):
+        low, middle, high = (float(str(record[f"recovered_{part}{end}"])) for end in ("_low", "", "_high"))
+        found = record[f"lesions_{part}"] != 0
+        cells.append(Text(f"{number(middle, 2)} [{number(low, 2)}, {number(high, 2)}]" if found else "—"))
+    spots = float(str(record["false_spots_per_slice"]))
+    return (
+        *cells,
+        Text(f"{record['detected']} of {record['lesions']}"),
+        Text(
+            "–".join(f"{100 * float(str(record[f'detection_{end}'])):.0f}" for end in ("low", "high")) + " %"
+        ),
+        Text("—" if math.isnan(spots) else number(spots, 2)),
+    )
+
+
+def _data(definition: Definition) -> str:
+    name = dataset_name(definition.dataset)
+    if definition.source == "embedded":
+        return f"Data: embedded semi-synthetic scans, not {name}."
+    return f"Data: {name}, published scans."
+
+
+def _averages(definition: Definition, count: int) -> str:
+    seeds = ", ".join(map(str, definition.seeds))
+    which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
+    return f"Mean over {count} test volumes; {which}." if count else f"{which.capitalize()}."
+
+
+_TABLES: dict[str, Callable[[Definition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {
+    "auxiliary": auxiliary_table,
+    "audit": audit_table,
+    "lesions": lesion_table,
+}
+
+
+def main() -> None:
+    """Command line entry point."""
+    parser = argparse.ArgumentParser(prog="python -m workflow.trust.tables", description=__doc__)
+    parser.add_argument("--table", required=True, choices=tuple(_TABLES), help="which table")
+    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.probes defines it")
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
+    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    arguments = parser.parse_args()
+    definition = read_definition(arguments.definition)
+    probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
+    scores, page = _TABLES[arguments.table](definition, probes)
+    made_from = origin(definition, arguments.results, definition.masks, arguments.configuration)
+    page = replace(page, footer=made_from)
+    write_page(scores, page, arguments.output / f"trust_{arguments.table}_{definition.dataset}")
+
+
+if __name__ == "__main__":
+    run_command(main)
