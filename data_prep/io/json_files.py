@@ -1,11 +1,19 @@
-"""JSON files that steps write and read: objects with the fields that are needed, or refused by name."""
+"""JSON that steps hand over: one written form, read back whole or refused by name.
+
+``to_json`` and ``from_json`` write and read the dataclasses that one step makes and another takes, whether in a
+file or in an option of a command. Equal values are equal texts: Snakemake runs a job again when a parameter's
+text changes.
+"""
 
 import json
+import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
+
+import msgspec
 
 from data_prep.errors import BadInput
 from data_prep.io.files import replacing
@@ -19,6 +27,79 @@ _KINDS = {
     list: "a list",
     NoneType: "null",
 }
+
+
+_WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
+_WORDS |= {"object": "an object", "array": "a list", "null": "null"}
+Handed = TypeVar("Handed")
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys and without spaces."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def to_json(record: Any) -> str:
+    """Return a dataclass, or a list of them, as canonical JSON."""
+    return canonical(msgspec.to_builtins(record))
+
+
+def from_json(kind: type[Handed], text: str, place: str, remedy: str) -> Handed:
+    """Read what ``to_json`` wrote.
+
+    Args:
+        kind: a dataclass, or ``list`` or ``tuple`` of them; its annotations are the types that are asked for.
+        text: JSON.
+        place: the file or option that it is from, for messages.
+        remedy: what to do if it is something else.
+
+    Raises:
+        BadInput: not JSON, a field is missing, unknown or of another type; the message names the field.
+    """
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise BadInput(f"{place}: not JSON ({error}); {remedy}") from error
+    return converted(kind, content, place, remedy)
+
+
+def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Handed:
+    """Return what ``json.loads`` gave as a dataclass; see ``from_json``."""
+    try:
+        record = msgspec.convert(content, kind)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"{place}: {_said(str(error))}; {remedy}") from error
+    unknown = _unknown(content, msgspec.to_builtins(record), "")
+    if unknown is not None:
+        raise BadInput(f"{place}: field {unknown} is unknown; {remedy}")
+    return record
+
+
+def _said(problem: str) -> str:
+    """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` in words."""
+    what, _, where = problem.partition(" - at ")
+    field = where.strip("`").removeprefix("$").lstrip(".")
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
+        return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
+    what = re.sub(
+        r"`([\w |]+)`", lambda kinds: " or ".join(_WORDS.get(k, k) for k in kinds[1].split(" | ")), what
+    )
+    return f"{f'field {field}' if field else 'the whole'}: {what[0].lower()}{what[1:]}"
+
+
+def _unknown(content: Any, known: Any, place: str) -> str | None:
+    """Return the first key that reading left out."""
+    if isinstance(content, Mapping) and isinstance(known, Mapping):
+        for name, value in content.items():
+            if name not in known:
+                return f"{place}{name}"
+            if (found := _unknown(value, known[name], f"{place}{name}.")) is not None:
+                return found
+    elif isinstance(content, list) and isinstance(known, list | tuple):
+        for index, (value, other) in enumerate(zip(content, known, strict=False)):
+            if (found := _unknown(value, other, f"{place.rstrip('.')}[{index}].")) is not None:
+                return found
+    return None
 
 
 def read_json(

@@ -17,11 +17,12 @@ from typing import Any
 import yaml
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import canonical
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.document import document
-from workflow.plan.plan import Plan, canonical
+from workflow.plan.plan import Plan
 
 
 def main() -> None:

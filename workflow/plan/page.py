@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import run_command
+from data_prep.io.json_files import canonical
 from data_prep.masks.registry import masks_of
 from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.plan import Plan, canonical
+from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.provenance.footer import config_sha256
 

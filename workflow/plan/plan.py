@@ -13,7 +13,7 @@ from data_prep.datasets.fastmri.embedded import pair_files
 from data_prep.datasets.fastmri.pairs import check_splits, read_pair_list
 from data_prep.datasets.ixi.names import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
 from data_prep.errors import BadInput
-from data_prep.io.json_files import read_json
+from data_prep.io.json_files import canonical, read_json
 from data_prep.masks.registry import all_masks, masks_of
 from methods.registry import Method, MethodFolder
 from workflow.plan.config import Config, merged_optimiser
@@ -530,8 +530,3 @@ class Plan:
             program = "python -m workflow.evaluate --device cpu"
         # exec: what ends the command is to reach the training, which saves first.
         return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
-
-
-def canonical(value: Any) -> str:
-    """Return JSON with sorted keys: Snakemake re-runs a job when a parameter's text changes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

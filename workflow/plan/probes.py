@@ -13,9 +13,10 @@ from typing import Any
 
 from data_prep.datasets.contract import datasets
 from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import canonical
 from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.plan import Plan, Run, canonical
+from workflow.plan.plan import Plan, Run
 
 # Name -> the keys of the configuration's section ``trust`` of which one must be set.
 FIGURES = {

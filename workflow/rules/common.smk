@@ -9,7 +9,8 @@ from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
 from workflow.plan.config import check_config
-from workflow.plan.plan import Plan, canonical
+from data_prep.io.json_files import canonical
+from workflow.plan.plan import Plan
 from workflow.provenance.footer import config_sha256
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import dataset_sources, drawn_mask_sources, folder_sources, mask_sources, metric_sources, module_sources

@@ -11,10 +11,11 @@ import pytest
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import canonical
 from methods.registry import MethodFolder, discover
 from workflow.plan.config import check_config, read_config
 from workflow.plan.page import index_definition
-from workflow.plan.plan import Plan, Run, canonical
+from workflow.plan.plan import Plan, Run
 from workflow.plan.probes import TrustPlan
 from workflow.run.spec import RunSpec
 

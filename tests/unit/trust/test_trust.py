@@ -12,12 +12,13 @@ import yaml
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import canonical
 from methods.registry import discover
 from workflow.cost.measured import cost_page, cost_scores, draw_costs, read_records
 from workflow.figures import style
 from workflow.figures.sheet import looks
 from workflow.plan.config import check_config, read_config
-from workflow.plan.plan import Plan, Run, canonical
+from workflow.plan.plan import Plan, Run
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.plan.trust_definitions import Row, read_definition
 from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
