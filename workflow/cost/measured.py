@@ -1,9 +1,9 @@
 """What each method costs, and what that buys: a table, and PSNR against cost as a figure.
 
 ``python -m workflow.cost.measured --definition JSON --results results/X --configuration SHA256`` writes
-``tables/cost_<dataset>.csv``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf`` and
-``.png``. Time and memory are those of the runs' ``run.json``; operations are counted (``workflow.cost.flops``) at
-the runs' own sizes.
+``tables/cost_<dataset>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf``
+and ``.png``. Time and memory are those of the runs' ``run.json``; operations are counted
+(``workflow.cost.flops``) at the runs' own sizes.
 """
 
 import argparse
@@ -20,8 +20,9 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_parquet
 from data_prep.io.json_files import read_json
 from workflow.plan.trust_definitions import FLOOR, Definition, Row, read_definition
+from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import origin, write_page
+from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 
 if TYPE_CHECKING:
@@ -199,9 +200,17 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     definition = read_definition(arguments.definition)
-    output = arguments.output or arguments.results
-    costs = cost_scores(definition, arguments.results)
-    made_from = origin(definition, arguments.results, definition.all_masks, arguments.configuration)
+    results, output = arguments.results, arguments.output or arguments.results
+    costs = cost_scores(definition, results)
+    runs = [path for paths in definition.runs.values() for path in paths]
+    made_from = footer(
+        results,
+        definition.experiment,
+        definition.dataset,
+        definition.all_masks,
+        runs,
+        arguments.configuration,
+    )
     page = replace(cost_page(definition, costs), footer=made_from)
     write_page(costs, page, output / "tables" / f"cost_{definition.dataset}")
     with style.printed():

@@ -11,7 +11,7 @@ def index_files(definition: Mapping[str, Any]) -> list[str]:
         definition: as ``workflow.plan.page.index_definition`` returns it.
     """
     return [
-        *(f"{file}.html" for files in definition["tables"].values() for file in files),
+        *(f"{file}.json" for files in definition["tables"].values() for file in files),
         *(f"statistics/table_{number}.csv" for number in definition["statistics"]),
         *(f"{picture['file']}.png" for pictures in definition["pictures"].values() for picture in pictures),
         *(f"runs/{run}/examples.npz" for shown in definition["viewer"] for run in shown["runs"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.io.json_files import read_json
+from data_prep.masks.registry import label
 from workflow.provenance.files import file_sha256
 
 SHORT = 12  # digits of a hash in print
@@ -34,7 +35,7 @@ def footer(
     results: Path,
     experiment: str,
     dataset: str,
-    masks: Mapping[str, str],
+    masks: Iterable[str],
     runs: Iterable[str],
     configuration: str,
 ) -> str:
@@ -44,7 +45,7 @@ def footer(
         results: folder of the experiment, with ``runs/``, ``masks/`` and ``data/``.
         experiment: its name.
         dataset: such as ``ixi``.
-        masks: mask -> the name to print.
+        masks: those shown.
         runs: paths of the table's runs below ``runs/``; those that are not there are passed over.
         configuration: what ``config_sha256`` returns.
 
@@ -58,10 +59,10 @@ def footer(
     sources = _json_sha256(sorted({version["source_sha256"] for version in versions}))
     manifest = file_sha256(results / "data" / dataset / "manifest.csv")
     sampled = []
-    for mask, name in masks.items():
+    for mask in masks:
         path = results / "masks" / dataset / f"{mask}.json"
         found = read_json(path, damaged=AGAIN, fields={"sha256": str})
-        sampled.append(f"{name} {found['sha256'][:SHORT]}")
+        sampled.append(f"{label(mask)} {found['sha256'][:SHORT]}")
     return (
         f"Provenance (first {SHORT} digits of each hash): experiment {experiment}; "
         f"code {', '.join(commits) or 'outside a git checkout'}, sources {sources[:SHORT]}; "

@@ -11,6 +11,7 @@ from snakemake.exceptions import WorkflowError
 from workflow.plan.config import check_config
 from data_prep.io.json_files import canonical
 from workflow.plan.plan import Plan
+from workflow.plan.probes import TrustPlan
 from workflow.provenance.footer import config_sha256
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import dataset_sources, drawn_mask_sources, folder_sources, mask_sources, metric_sources, module_sources
@@ -26,6 +27,7 @@ except BadInput as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = PLAN.root
+TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
 # Of the further metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)

@@ -1,8 +1,8 @@
 """Tables of trust: is the auxiliary used, do the conventions matter, what becomes of lesions.
 
 ``python -m workflow.trust.tables --table auxiliary --definition JSON --results results/X
---configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.md``,
-``.tex`` and ``.html``.
+--configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.json``,
+``.md``, ``.tex`` and ``.html``.
 """
 
 import argparse
@@ -18,8 +18,9 @@ from data_prep.errors import run_command
 from data_prep.masks.registry import label
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, read_definition
+from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import origin, write_page
+from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
@@ -255,9 +256,15 @@ def main() -> None:
     definition = read_definition(arguments.definition)
     probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    made_from = origin(definition, arguments.results, definition.masks, arguments.configuration)
-    page = replace(page, footer=made_from)
-    write_page(scores, page, arguments.output / f"trust_{arguments.table}_{definition.dataset}")
+    results, runs = arguments.results, [path for paths in definition.runs.values() for path in paths]
+    made_from = footer(
+        results, definition.experiment, definition.dataset, definition.masks, runs, arguments.configuration
+    )
+    write_page(
+        scores,
+        replace(page, footer=made_from),
+        arguments.output / f"trust_{arguments.table}_{definition.dataset}",
+    )
 
 
 if __name__ == "__main__":
