@@ -25,12 +25,14 @@ from made_up_results import (
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.plan.definitions import read_definition
 from workflow.plan.paper import PUBLISHED, PUBLISHED_METHODS, published_values
 from workflow.statistics.scores import ranks, read_metrics, summarise
 from workflow.tables import __main__ as tables
-from workflow.tables.formats import tex_escape
+from workflow.tables.formats import tex_escape, to_html, to_markdown
+from workflow.tables.page import Page
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
@@ -454,7 +456,14 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path):
         )
         found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert found[0] == found[1]
-    assert sorted(found[0]) == ["table_1.csv", "table_1.html", "table_1.md", "table_1.tex"]
+    assert sorted(found[0]) == [f"table_1.{kind}" for kind in ("csv", "html", "json", "md", "tex")]
+
+
+def test_json_holds_all_that_is_printed(tmp_path):
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), definition(1, "ixi", TWO, FIVE, numeral="I"))
+    text = (tmp_path / "tables" / "table_1.json").read_text(encoding="utf-8")
+    page = from_json(Page, text, "table_1.json", "")
+    assert (to_html(page), to_markdown(page)) == (texts["html"], texts["md"])
 
 
 @pytest.mark.parametrize(
