@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import jinja2
 from docutils.core import publish_parts
-from PIL import Image as Picture
+from PIL import Image
+
+from workflow.plan.definitions import Picture
 
 CAPTIONS = Path(__file__).parents[1] / "report"
 
@@ -29,9 +30,7 @@ class Figure:
     data: str
 
 
-def read_figure(
-    results: Path, picture: Mapping[str, Any], sources: Mapping[str, str], width: int | None
-) -> Figure:
+def read_figure(results: Path, picture: Picture, sources: Mapping[str, str], width: int | None) -> Figure:
     """Read a picture with the caption that Snakemake's report gives it.
 
     Args:
@@ -40,14 +39,14 @@ def read_figure(
         sources: dataset -> ``embedded`` or ``published``.
         width: largest width in pixels; None: as printed.
     """
-    path = results / f"{picture['file']}.png"
-    text = caption(picture["caption"], picture["wildcards"], sources)
+    path = results / f"{picture.file}.png"
+    text = caption(picture.caption, picture.wildcards, sources)
     data = path.read_bytes()
-    with Picture.open(path) as image:
+    with Image.open(path) as image:
         if width is not None and image.width > width:
             plain_mode = image if image.mode in ("L", "RGB") else image.convert("RGB")
             small = plain_mode.resize(
-                (width, round(image.height * width / image.width)), Picture.Resampling.LANCZOS
+                (width, round(image.height * width / image.width)), Image.Resampling.LANCZOS
             )
             buffer = io.BytesIO()
             small.save(buffer, "PNG", optimize=True)
@@ -58,9 +57,9 @@ def read_figure(
     alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
     stem = path.stem.replace("_", " ")
     return Figure(
-        file=picture["file"],
+        file=picture.file,
         caption=text,
-        alt=alt if picture["caption"] == "figure" else f"{stem}: {alt}",
+        alt=alt if picture.caption == "figure" else f"{stem}: {alt}",
         width=size[0],
         height=size[1],
         data=base64.b64encode(data).decode("ascii"),

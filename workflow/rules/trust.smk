@@ -98,7 +98,7 @@ rule trust_table:
         # Named in the footer.
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
-            mask=TRUST.definition(wildcards.dataset)["masks"],
+            mask=TRUST.definition(wildcards.dataset).masks,
         ),
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
         runs=lambda wildcards: [
@@ -127,7 +127,7 @@ rule trust_table:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         results=subpath(output.page, ancestor=2),
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
@@ -157,7 +157,7 @@ rule trust_figure:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         folder=subpath(output.pdf, parent=True),
     shell:
         "python -m workflow.trust.figures --figure {wildcards.figure} --definition {params.definition:q} "
@@ -208,7 +208,7 @@ rule cost:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.cost_definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.cost_definition(wildcards.dataset)),
         results=subpath(input.metrics, parent=True),
         configuration=config_sha256(PLAN.config),
     shell:

@@ -10,8 +10,8 @@ from tabulate import tabulate
 
 from data_prep.io.files import replacing
 from data_prep.masks.registry import label
+from workflow.plan.definitions import TrustDefinition
 from workflow.plan.paper import RESOURCES
-from workflow.plan.trust_definitions import Definition
 from workflow.provenance.footer import footer
 from workflow.tables.page import Page, Text
 
@@ -116,7 +116,7 @@ def template(name: str) -> jinja2.Template:
     return _environment(autoescape=True).get_template(name)
 
 
-def origin(definition: Definition, results: Path, masks: Sequence[str], configuration: str) -> str:
+def origin(definition: TrustDefinition, results: Path, masks: Sequence[str], configuration: str) -> str:
     """Return the footer of a table: what it was made from.
 
     Args:
