@@ -21,10 +21,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from data_prep.errors import run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.metrics.contract import METRICS, RISING
-from workflow.plan.definitions import Definition, read_definitions
+from workflow.plan.definitions import Definition
 from workflow.statistics.scores import read_metrics, read_statistics, unit_scores
 from workflow.statistics.significance import Sample, samples_of, subtract
 from workflow.statistics.tests import Array
@@ -247,7 +248,9 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = read_definitions(arguments.definitions)
+    definitions = from_json(
+        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
+    )
     metrics = read_metrics(arguments.results / "metrics.parquet")
     for number, definition in enumerate(definitions, 1):
         write_differences(definition, metrics, arguments.results, arguments.output)

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import jinja2
 from docutils.core import publish_parts
-from PIL import Image as Picture
+from PIL import Image
+
+from workflow.plan.definitions import Picture
 
 CAPTIONS = Path(__file__).parents[1] / "report"
 
@@ -28,7 +29,7 @@ class Figure:
     data: str
 
 
-def read_figure(results: Path, picture: Mapping[str, Any], sources: Mapping[str, str]) -> Figure:
+def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> Figure:
     """Read a picture with the caption that Snakemake's report gives it.
 
     Args:
@@ -36,18 +37,18 @@ def read_figure(results: Path, picture: Mapping[str, Any], sources: Mapping[str,
         picture: an entry of ``pictures`` in the definition.
         sources: dataset -> ``embedded`` or ``published``.
     """
-    path = results / f"{picture['file']}.png"
-    text = caption(picture["caption"], picture["wildcards"], sources)
-    with Picture.open(path) as image:
+    path = results / f"{picture.file}.png"
+    text = caption(picture.caption, picture.wildcards, sources)
+    with Image.open(path) as image:
         width, height = image.size
     plain = html.unescape(re.sub(r"<[^>]+>", "", text))
     # The first sentence; "Fig. 5" is no end of one.
     alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
     stem = path.stem.replace("_", " ")
     return Figure(
-        file=picture["file"],
+        file=picture.file,
         caption=text,
-        alt=alt if picture["caption"] == "figure" else f"{stem}: {alt}",
+        alt=alt if picture.caption == "figure" else f"{stem}: {alt}",
         width=width,
         height=height,
         data=base64.b64encode(path.read_bytes()).decode("ascii"),

@@ -45,7 +45,7 @@ rule cost:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.cost_definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.cost_definition(wildcards.dataset)),
         results=subpath(input.metrics, parent=True),
         configuration=config_sha256(PLAN.config),
     shell:

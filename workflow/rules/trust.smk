@@ -97,7 +97,7 @@ rule trust_table:
         # Named in the footer.
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
-            mask=TRUST.definition(wildcards.dataset)["masks"],
+            mask=TRUST.definition(wildcards.dataset).masks,
         ),
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
         runs=lambda wildcards: [
@@ -132,7 +132,7 @@ rule trust_table:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         results=subpath(output.page, ancestor=2),
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
@@ -162,7 +162,7 @@ rule trust_figure:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         folder=subpath(output.pdf, parent=True),
     shell:
         "python -m workflow.trust.figures --figure {wildcards.figure} --definition {params.definition:q} "

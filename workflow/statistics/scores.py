@@ -96,10 +96,11 @@ def unit_scores(
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes, or a further metric is missing.
     """
-    for metric in definition.further:
+    for metric in definition.metrics:
         if metric not in metrics.columns:
             raise BadInput(
-                f"metrics: column {metric} is missing; write the file with workflow.statistics.gather --further"
+                f"metrics: column {metric} is missing; "
+                "write the file with workflow.statistics.gather --further"
             )
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
     chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))

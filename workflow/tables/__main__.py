@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from workflow.plan.definitions import Definition, read_definition
+from data_prep.io.json_files import from_json
+from workflow.plan.definitions import Definition
 from workflow.plan.paper import SUBJECTS
 from workflow.provenance.footer import footer
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
@@ -68,7 +69,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
     arguments = parser.parse_args()
     write_table(
-        read_definition(arguments.definition), arguments.results, arguments.configuration, arguments.output
+        from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints"),
+        arguments.results,
+        arguments.configuration,
+        arguments.output,
     )
 
 
