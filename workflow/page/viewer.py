@@ -28,7 +28,7 @@ from workflow.statistics.scores import number
 
 # Grey levels of a slice as a power of two: an error of a hundredth of the maximum spans thirty of them.
 BITS = 12
-# What lies further from the anatomy saturates every display; errors end at the slice's maximum.
+# What lies beyond these saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
 ZERO_FILLED = "zf"  # the method whose result is the zero-filled image, which is shown anyway
 
