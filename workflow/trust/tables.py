@@ -9,6 +9,7 @@ import argparse
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -87,7 +88,7 @@ def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[
         "A small loss under a wrong auxiliary means that the scores owe little to it.",
     )
     title = f"Is the auxiliary used? ({definition.data_note})"
-    return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+    return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks))
 
 
 def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
@@ -132,7 +133,7 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
         "Values of two columns are not comparable; that is the point.",
     )
     title = f"Metric conventions ({definition.data_note})"
-    return scores, Page(f"audit-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+    return scores, Page(f"audit-{definition.dataset}", "Trust", title, caption, tuple(blocks))
 
 
 def _pairs(scores: pd.DataFrame) -> set[tuple[str, str]]:
@@ -202,7 +203,7 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
     )
     title = f"Lesions ({definition.data_note})"
     return pd.DataFrame.from_records(records), Page(
-        f"lesions-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), ""
+        f"lesions-{definition.dataset}", "Trust", title, caption, tuple(blocks)
     )
 
 
@@ -259,14 +260,11 @@ def main() -> None:
     )
     probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    results, runs = arguments.results, [path for paths in definition.runs.values() for path in paths]
-    made_from = footer(
-        results, definition.experiment, definition.dataset, definition.masks, runs, arguments.configuration
-    )
+    results, dataset, masks = arguments.results, definition.dataset, definition.masks
+    runs = chain(*definition.runs.values())
+    made_from = footer(results, definition.experiment, dataset, masks, runs, arguments.configuration)
     write_page(
-        scores,
-        replace(page, footer=made_from),
-        arguments.output / f"trust_{arguments.table}_{definition.dataset}",
+        scores, replace(page, footer=made_from), arguments.output / f"trust_{arguments.table}_{dataset}"
     )
 
 
