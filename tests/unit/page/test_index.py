@@ -16,14 +16,14 @@ from index_page import write_results
 from PIL import Image as Picture
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json, to_json
 from methods.registry import discover
 from workflow.page import __main__ as index
 from workflow.page.__main__ import REDUCTIONS, Reduction, embedded_json, facts, write_index
-from workflow.page.files import index_files
 from workflow.page.grids import claims_grid, significance_grid, values_grid
 from workflow.page.viewer import viewer_data
 from workflow.plan.config import read_config
-from workflow.plan.definitions import read_definition
+from workflow.plan.definitions import PageDefinition
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
@@ -171,7 +171,7 @@ def test_headings_landmarks_labels_and_texts_for_pictures(page):
 def test_the_same_results_give_the_same_bytes_in_another_process(results, page):
     root, definition = results
     again = root / "again.html"
-    command = [sys.executable, "-m", "workflow.page", "--definition", json.dumps(definition)]
+    command = [sys.executable, "-m", "workflow.page", "--definition", to_json(definition)]
     done = subprocess.run(
         [*command, "--results", str(root), "--output", str(again)],
         cwd=ROOT,
@@ -213,7 +213,7 @@ def test_json_in_a_script_element_reads_back():
 def noisy(root, definition):
     """Give every method another example, all of noise, which cannot be compressed, and the figure too."""
     generator = np.random.default_rng(1)
-    for run in definition["viewer"][0]["runs"]:
+    for run in definition.viewer[0].runs:
         path = root / "runs" / run / "examples.npz"
         with np.load(path) as kept:
             content = {name: np.concatenate([kept[name]] * 2) for name in kept.files}
@@ -261,10 +261,10 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
     plan = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
     generator = np.random.default_rng(1)
     shown = []
-    for content in index_definition(TrustPlan(plan))["viewer"]:
-        size = plan.config["datasets"][content["dataset"]]["matrix"]
+    for content in index_definition(TrustPlan(plan)).viewer:
+        size = plan.config["datasets"][content.dataset]["matrix"]
         images = [generator.random((1, size, size), np.float32) for _ in range(2)]
-        for run in content["runs"]:
+        for run in content.runs:
             path = tmp_path / "runs" / run / "examples.npz"
             path.parent.mkdir(parents=True)
             names = ("zero_filled", "reconstruction")
@@ -275,7 +275,7 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
             labels = {"subject": np.array(["a"]), "slice": np.array([1])}
             mask = np.ones((1, 1, size), bool)
             np.savez(path, target=images[0], auxiliary=images[1], mask=mask, **own, **scores, **labels)
-        shown.append(read_definition(json.dumps(content)))
+        shown.append(content)
     data = embedded_json(viewer_data(tmp_path, shown, REDUCTIONS[-1].bits, REDUCTIONS[-1].examples))
     assert len(data) < index.LIMIT - 5_000_000
 
@@ -300,27 +300,27 @@ def test_a_definition_that_is_no_json_is_refused(monkeypatch):
 def test_every_configuration_has_a_page(name):
     plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
     definition = index_definition(TrustPlan(plan))
-    assert json.loads(json.dumps(definition)) == definition
-    files = index_files(definition)
+    assert from_json(PageDefinition, to_json(definition), "--definition", "mend it") == definition
+    files = definition.files
     assert len(files) == len(set(files))
     kept = {f"runs/{run.path}/examples.npz" for run in plan.runs}
     shown = {file for file in files if file.startswith("runs/")}
     assert shown <= kept
     # Of other training seeds and the grid of loss weights nothing is shown.
     assert not any("/manet-a" in file or "/seed1/" in file for file in shown)
-    for dataset in definition["viewer"]:
-        labels = [row["label"] for row in dataset["rows"]]
+    for dataset in definition.viewer:
+        labels = [row.label for row in dataset.rows]
         assert len(labels) == len(set(labels))
-        assert dataset["masks"] == plan.config["datasets"][dataset["dataset"]]["masks"]
-    assert ("tables/cost_ixi" in definition["tables"]["cost"]) == plan.config["trust"]["cost"]
+        assert list(dataset.masks) == plan.config["datasets"][dataset.dataset]["masks"]
+    assert ("tables/cost_ixi" in definition.tables["cost"]) == plan.config["trust"]["cost"]
 
 
 def test_methods_are_called_as_in_their_tables_but_for_ablations():
     labels: dict[str, str] = {}
     for name in ("demo", "extended"):
         plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
-        rows = index_definition(TrustPlan(plan))["viewer"][0]["rows"]
-        labels |= {row["method"]: row["label"] for row in rows}
+        rows = index_definition(TrustPlan(plan)).viewer[0].rows
+        labels |= {row.method: row.label for row in rows}
     assert labels["cs-wavelet"] == "CS-wavelet"
     assert labels["manet-no_kspace"] == "MANet w/o k-space"
 
