@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_results import LABELS, definition, metric_rows, write_mask_json, write_records, write_statistics
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    read_definition,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
 from published_masks import MASKS
 from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_filling_spec
 
@@ -19,7 +27,6 @@ from workflow.evaluate.__main__ import main
 from workflow.evaluate.evaluation import KEY_COLUMNS, METRICS, Evaluation, write_evaluation
 from workflow.metrics import contract as further_metric
 from workflow.metrics.contract import FurtherMetric, discover, further_scores
-from workflow.plan.definitions import read_definition
 from workflow.provenance.sources import metric_sources, module_sources
 from workflow.run.identity import training_hash, training_sources
 from workflow.run.spec import RunSpec
