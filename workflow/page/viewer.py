@@ -123,38 +123,27 @@ def _check_signal(definition: Definition, blocks: Sequence[Block]) -> None:
 def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any]:
     """Describe one example slice: its images in the order in which the viewer offers them."""
     example = block.reference
+
+    def shown(name: str, image: Image, like: Image = example.target) -> dict[str, Any]:
+        # An auxiliary may be empty where the target is not.
+        largest = float(like.max()) or 1.0
+        top = window(like)[1] / largest
+        return {"name": name, "image": store.add(image / largest), "top": top}
+
     target, auxiliary = contrasts(definition.dataset)
-    # An auxiliary may be empty where the target is not.
-    largest, auxiliary_largest = float(example.target.max()), float(example.auxiliary.max()) or 1.0
-    top = window(example.target)[1] / largest
-    images: list[dict[str, Any]] = [
-        {"name": f"Reference ({target})", "image": store.add(example.target / largest), "top": top},
-        {
-            "name": f"Auxiliary ({auxiliary})",
-            "image": store.add(example.auxiliary / auxiliary_largest),
-            "top": window(example.auxiliary)[1] / auxiliary_largest,
-        },
-        {
-            "name": "Zero-filled",
-            "image": store.add(example.zero_filled / largest),
-            "top": top,
-            **_scores(example.zero_filled_psnr, example.zero_filled_ssim),
-        },
+    images = [
+        shown(f"Reference ({target})", example.target),
+        shown(f"Auxiliary ({auxiliary})", example.auxiliary, example.auxiliary),
+        shown("Zero-filled", example.zero_filled)
+        | _scores(example.zero_filled_psnr, example.zero_filled_ssim),
     ]
     for row, own in block.columns:
         if row.method == ZERO_FILLED:
             continue
         if own is None or own.diverged:
             images.append({"name": row.label, "problem": "no run" if own is None else "diverged"})
-            continue
-        images.append(
-            {
-                "name": row.label,
-                "image": store.add(own.reconstruction / largest),
-                "top": top,
-                **_scores(own.psnr, own.ssim),
-            }
-        )
+        else:
+            images.append(shown(row.label, own.reconstruction) | _scores(own.psnr, own.ssim))
     sampled = np.broadcast_to(example.mask, example.target.shape).astype(np.float32)
     images.append({"name": "Sampling mask", "image": store.add(sampled, bits=1), "top": 1.0})
     return {"title": f"{example.subject}, slice {example.index + 1}", "images": images}

@@ -1,5 +1,6 @@
 """A laid out table as JSON, Markdown, LaTeX and HTML."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,7 @@ def to_markdown(page: Page) -> str:
 
 def markdown(text: str) -> str:
     """Escape text for Markdown."""
-    for character in "\\|*_<":
-        text = text.replace(character, "\\" + character)
-    return text
+    return re.sub(r"([\\|*_<])", r"\\\1", text)
 
 
 _TEX = {
