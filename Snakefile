@@ -1,7 +1,6 @@
 """From raw scans to the tables and figures of "Multi-modal Aggregation Network for Fast MR Imaging"."""
 
 import sys
-from pathlib import Path
 
 from snakemake.utils import min_version
 
