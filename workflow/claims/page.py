@@ -11,8 +11,8 @@ from tabulate import tabulate
 from data_prep.datasets.contract import dataset_name
 from data_prep.masks.registry import label
 from workflow.claims.agreement import PRINTED, TOLERANCE, order_agreement
-from workflow.claims.claims import NAMES, NOT_IN_PAPER
-from workflow.metrics.contract import DIGITS
+from workflow.claims.claims import NOT_IN_PAPER
+from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import number
 from workflow.tables.formats import markdown
@@ -40,7 +40,11 @@ class Page:
 
 HEADERS = (
     "Method",
-    *(f"{name}{part}" for name in ("SSIM ", "PSNR ") for part in ("paper", "here", "Δ", "rank", "verdict")),
+    *(
+        f"{metric_of(name).label} {part}"
+        for name in PRINTED
+        for part in ("paper", "here", "Δ", "rank", "verdict")
+    ),
 )
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
@@ -103,7 +107,7 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
     counts = cells["verdict"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
     orders = [
-        f"{NAMES[row['metric']]}: all ranks agree under {row['same_order']} of {row['columns']} masks"
+        f"{metric_of(row['metric']).label}: all ranks agree under {row['same_order']} of {row['columns']} masks"
         + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {number(row['tau'], 2)}")
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
         if row["columns"]
@@ -125,7 +129,7 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
 
 
 def _texts(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    digits = DIGITS[row["metric"]]
+    digits = metric_of(row["metric"]).digits
     verdict = f"{SIGNS[row['verdict']]} {row['verdict']}"
     if np.isnan(row["difference"]):
         return row["paper"], "—", "", "", verdict

@@ -1,4 +1,4 @@
-"""The same reconstructions under the metric conventions in use in this field, and two further metrics.
+"""The same reconstructions under the metric conventions in use in this field, with HFEN and inside the body.
 
 Every convention gives one value per volume, so that they can be compared; ``CONVENTIONS`` says in words what
 each is. Values are computed in double precision, images are compared as they are unless the convention says
@@ -14,7 +14,9 @@ from skimage.filters import threshold_otsu
 from skimage.metrics import structural_similarity
 
 from workflow.metrics.library.hfen import hfen
-from workflow.metrics.volume import psnr, slice_metrics, ssim, volume_metrics
+from workflow.metrics.library.psnr import psnr
+from workflow.metrics.library.ssim import WINDOW, ssim
+from workflow.metrics.volume import slice_metrics, volume_metrics
 
 Image = NDArray[np.floating]
 # scikit-image declares no types for it.
@@ -28,7 +30,7 @@ CONVENTIONS = {
     "gaussian_window": "SSIM with a Gaussian window, range as this benchmark",
     "body": "inside the body only, range as this benchmark",
 }
-_SSIM_MARGIN = 3  # pixels that scikit-image's mean leaves out along each edge: half its window of 7
+_SSIM_MARGIN = WINDOW // 2  # pixels that its mean leaves out along each edge
 _BODY_SMOOTHING = 1.0  # pixels
 _BODY_CAP = 0.5  # of the mean
 

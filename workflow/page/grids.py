@@ -13,7 +13,7 @@ from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from workflow.claims.page import SIGNS, claims_heading
-from workflow.metrics.contract import UNDEFINED, digits_of, header
+from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
 
 # A number at the start of a cell, thousands set apart by spaces.
@@ -249,7 +249,7 @@ def significance_grid(path: Path) -> Grid:
     metrics = [_name(metric) for metric in dict.fromkeys(table["metric"])]
     rows = []
     for row in table.to_dict("records"):
-        digits = digits_of(row["metric"])
+        digits = metric_of(row["metric"]).digits
         verdict = row["verdict"] or row["status"]
         verdict = UNDEFINED if verdict == "ok" else verdict
         rows.append(
@@ -275,7 +275,7 @@ def significance_grid(path: Path) -> Grid:
 
 
 def _name(metric: str) -> str:
-    return header(metric).rstrip(" ↑↓")
+    return metric_of(metric).label
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -319,7 +319,7 @@ def values_grid(path: Path) -> Grid:
     methods = list(dict.fromkeys(cells["label"]))
     rows = []
     for row in cells.to_dict("records"):
-        digits = digits_of(row["metric"])
+        digits = metric_of(row["metric"]).digits
         ranks = f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else ""
         rows.append(
             [

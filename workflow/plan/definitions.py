@@ -7,7 +7,7 @@ from typing import Any
 
 from data_prep.datasets.contract import dataset_name, datasets
 from data_prep.errors import BadInput
-from workflow.metrics.contract import METRICS, further_metric
+from workflow.metrics.contract import metric_of, with_standard
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Definition:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """SSIM, PSNR, NMSE and the further metrics, by the names of their columns."""
-        return (*METRICS, *self.further)
+        """SSIM, PSNR, NMSE and those that the configuration adds, by the names of their columns."""
+        return with_standard(self.further)
 
     @property
     def run_paths(self) -> list[str]:
@@ -108,7 +108,7 @@ def read_definition(text: str) -> Definition:
         if value not in known:
             raise BadInput(f"--definition: {name} {value!r} is unknown; use one of {', '.join(known)}")
     for name in definition.further:
-        further_metric(name)
+        metric_of(name)
     return definition
 
 

@@ -21,7 +21,7 @@ rule index:
                 for picture in pictures
             }
         ),
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.page"),
     output:
         f"{ROOT}/index.html",

@@ -77,7 +77,7 @@ class RunSpec:
         examples: test subjects whose central slice is kept for the figures.
         optimiser: its ``name`` and options; empty for untrained methods.
         tune: of an untrained method, values to try on validation data, by parameter.
-        metrics: further metrics that the evaluation takes.
+        metrics: those that the evaluation takes beside SSIM, PSNR and NMSE.
     """
 
     dataset: str
@@ -115,7 +115,7 @@ class RunSpec:
         """Return the spec as JSON with sorted keys: equal specs are equal texts."""
         content = asdict(self)
         for name in ("tune", "metrics"):
-            # Most runs have nothing to try and no further metric, and their specs say nothing of it.
+            # Most runs have nothing to try and no other metric, and their specs say nothing of it.
             if not content[name]:
                 del content[name]
         return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -205,11 +205,11 @@ def _valid(spec: RunSpec) -> RunSpec:
         _check_optimiser(spec.optimiser)
     _check_tune(spec)
     if spec.metrics:
-        from workflow.metrics.contract import discover
+        from workflow.metrics.contract import metrics
 
         for name in spec.metrics:
-            if name not in discover():
-                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(discover())}")
+            if name not in metrics():
+                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
     return spec
 
 

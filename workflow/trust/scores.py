@@ -16,13 +16,14 @@ from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_parquet
+from workflow.metrics.contract import metric_of
 from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row
+from workflow.statistics.scores import ranks
 from workflow.trust.gather import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
 LEAST_CHANGE_DB = 0.005
-RISING = {"ssim": True, "psnr": True, "hfen": False}
 
 
 def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
@@ -173,7 +174,9 @@ def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
                 scores = volumes(audited, mask, method, metric, condition=convention)
                 if len(scores):
                     values[method] = (label, mean(scores), len(scores))
-            ranks = _ranks({m: v for m, (_, v, _) in values.items() if m != GROUND_TRUTH}, metric)
+            methods = [method for method in values if method != GROUND_TRUTH]
+            order = ranks([values[method][1] for method in methods], None, metric_of(metric).rising)
+            placed = dict(zip(methods, order, strict=True))
             for method, (label, value, count) in values.items():
                 records.append(
                     {
@@ -183,17 +186,11 @@ def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
                         "convention": convention,
                         "metric": metric,
                         "value": value,
-                        "rank": ranks.get(method),
+                        "rank": placed.get(method),
                         "volumes": count,
                     }
                 )
     return pd.DataFrame.from_records(records).astype({"rank": "Int64"})
-
-
-def _ranks(values: Mapping[str, float], metric: str) -> dict[str, int]:
-    finite = {name: value for name, value in values.items() if not math.isnan(value)}
-    order = sorted(set(finite.values()), reverse=RISING.get(metric, False))
-    return {name: order.index(value) + 1 for name, value in finite.items()}
 
 
 def ranking_agreement(scores: pd.DataFrame, mask: str, convention: str, metric: str) -> float:

@@ -16,6 +16,7 @@ import pandas as pd
 from data_prep.datasets.contract import dataset_name
 from data_prep.errors import run_command
 from data_prep.masks.registry import label
+from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, read_definition
 from workflow.statistics.scores import number
@@ -34,8 +35,6 @@ from workflow.trust.scores import (
     read_probes,
 )
 
-_DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4, "hfen": 3}
-_NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE", "hfen": "HFEN"}
 _SHORT = {
     "volume": "volume",
     "slice": "slice",
@@ -112,11 +111,13 @@ def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFr
                 entry = at[mask, method, convention, metric]
                 rank = entry["rank"]
                 mark = "muted" if method == GROUND_TRUTH else {1: "best", 2: "second"}.get(_int(rank), "")
-                cells.append(Text(number(float(entry["value"]), _DIGITS[metric]), mark))
+                cells.append(Text(number(float(entry["value"]), metric_of(metric).digits), mark))
             rows.append((name, tuple(cells)))
         agreement = [ranking_agreement(scores, mask, *column) for column in columns]
         taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
-        headers = tuple("HFEN ↓" if m == "hfen" else f"{_NAMES[m]} {_SHORT[c]}" for c, m in columns)
+        headers = tuple(
+            metric_of(m).header if m == "hfen" else f"{metric_of(m).label} {_SHORT[c]}" for c, m in columns
+        )
         groups = ((label(mask), headers),)
         blocks.append(Block("Method", groups, tuple(rows), foot=(("Ranking: τ", taus),)))
     caption = (
