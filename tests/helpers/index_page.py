@@ -40,7 +40,7 @@ def write_results(
     text = definition(number, "ixi", masks, methods, numeral="I" if in_paper else str(number), **more)
     table = read_definition(text)
     metrics = metric_rows("ixi", masks, list(methods), volumes=6, slices=1)
-    metrics = metrics.assign(**dict.fromkeys(table.further, 2 * metrics["nmse"] ** 0.5))
+    metrics = metrics.assign(**dict.fromkeys(table.metrics[3:], 2 * metrics["nmse"] ** 0.5))
     metrics.to_parquet(root / "metrics.parquet")
     write_mask_json(root, "ixi", masks)
     write_records(root, table)
