@@ -128,12 +128,12 @@ def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
 def _grid(results: Path, figure: Definition | None) -> dict[tuple[float, float], dict[str, float]]:
     if figure is None:
         return {}
-    cells = cells_of(read_metrics(results / "metrics.parquet"), figure, figure.grid.values())
+    cells = cells_of(read_metrics(results / "metrics.parquet"), figure)
     (mask,) = figure.masks
     return {
-        point: cells[mask, method].mean
-        for point, method in figure.grid.items()
-        if cells[mask, method].status != "missing"
+        (point.alpha, point.beta): cells[mask, point.method].mean
+        for point in figure.grid
+        if cells[mask, point.method].status != "missing"
     }
 
 

@@ -107,7 +107,8 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
     counts = cells["verdict"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
     orders = [
-        f"{metric_of(row['metric']).label}: all ranks agree under {row['same_order']} of {row['columns']} masks"
+        f"{metric_of(row['metric']).label}: all ranks agree under {row['same_order']} "
+        f"of {row['columns']} masks"
         + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {number(row['tau'], 2)}")
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
         if row["columns"]

@@ -1,8 +1,9 @@
 """The paired differences of a table as a figure: how far each method is behind the best of its column.
 
-``python -m workflow.figures.differences --definitions JSON --results results/X --output results/X/statistics``
-draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and ``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean difference with its
-bootstrap interval, and whether the test tells the method from the best.
+``python -m workflow.figures.differences --definitions JSON --results results/X --output
+results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and
+``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean
+difference with its bootstrap interval, and whether the test tells the method from the best.
 """
 
 import argparse
@@ -21,15 +22,17 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from data_prep.errors import run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.metrics.contract import metric_of
-from workflow.plan.definitions import Definition, read_definitions
+from workflow.plan.definitions import Definition
 from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
 from workflow.statistics.tests import Array
 
-# The metrics drawn, linear up to here, logarithmic beyond: zero filling is far behind, the best are close together.
+# Of the metrics drawn: linear up to here, logarithmic beyond. Zero filling is far behind, the best are close
+# together.
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
 CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
 LINE = 0.125  # inches per method
@@ -203,12 +206,14 @@ def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: 
         va="top",
         fontweight="bold",
     )
+    linear = ", ".join(
+        f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
+    )
     figure.text(
         0.012,
         0.07 / height,
         "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
-        f"{', '.join(f'{end:g} {metric_of(name).unit or metric_of(name).label}' for name, end in LINEAR.items())}), "
-        "logarithmic beyond.",
+        f"{linear}), logarithmic beyond.",
         size=6,
     )
 
@@ -247,7 +252,9 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = read_definitions(arguments.definitions)
+    definitions = from_json(
+        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
+    )
     metrics = read_metrics(arguments.results / "metrics.parquet")
     for number, definition in enumerate(definitions, 1):
         write_differences(definition, metrics, arguments.results, arguments.output)

@@ -20,7 +20,7 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
     mask = definition.masks[0]
     metrics = read_metrics(results / "metrics.parquet")
-    cells = cells_of(metrics, definition, dict.fromkeys(definition.grid.values()))
+    cells = cells_of(metrics, definition)
     rows, columns = len(definition.alphas), len(definition.betas)
     left, between, top, bottom = 0.36, 0.18, 0.2, 0.55
     square = min((style.COLUMN_WIDTH - left - between - 0.06) / (2 * columns), 0.62)
@@ -53,9 +53,9 @@ def _heat_map(
 
     mask = definition.masks[0]
     values = np.full((len(definition.alphas), len(definition.betas)), np.nan)
-    for (alpha, beta), method in definition.grid.items():
-        mean = cells[mask, method].mean.get(metric, np.nan)
-        values[definition.alphas.index(alpha), definition.betas.index(beta)] = mean
+    for point in definition.grid:
+        mean = cells[mask, point.method].mean.get(metric, np.nan)
+        values[definition.alphas.index(point.alpha), definition.betas.index(point.beta)] = mean
     low, high = (np.nanmin(values), np.nanmax(values)) if np.isfinite(values).any() else (0.0, 1.0)
     seaborn.heatmap(
         values,
@@ -75,22 +75,22 @@ def _heat_map(
     # Where there is a value; seaborn chose a colour that the cell's own lets stand out.
     printed = {(int(x), int(y)): text for text in axes.texts for x, y in [text.get_position()]}
     best = np.nanmax(np.round(values, digits)) if np.isfinite(values).any() else np.nan
-    for (alpha, beta), method in definition.grid.items():
-        row, column = definition.alphas.index(alpha), definition.betas.index(beta)
+    for point in definition.grid:
+        row, column = definition.alphas.index(point.alpha), definition.betas.index(point.beta)
         shown = printed.get((column, row))
         if shown is None:
             # Hatched, because in grey print any flat tone would pass for a score.
             axes.add_patch(
                 Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
             )
-            text = {"diverged": "div.", "missing": "—"}[cells[mask, method].status]
+            text = {"diverged": "div.", "missing": "—"}[cells[mask, point.method].status]
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
         colour = "black" if shown is None else shown.get_color()
         if shown is not None and round(values[row, column], digits) == best:
             shown.set_fontweight("bold")
             _frame(axes, column, row, 0.02, "-", colour)
-        if (alpha, beta) == PAPER_CHOICE:
+        if (point.alpha, point.beta) == PAPER_CHOICE:
             _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)
 
 

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from workflow.figures import style
-from workflow.plan.trust_definitions import FLOOR, Definition, Row
+from workflow.plan.definitions import FLOOR, TrustDefinition, TrustRow
 
 _LEFT, _RIGHT, _GAP = 0.45, 0.08, 0.22  # inches
 _PANEL = 1.35  # height of a panel
@@ -25,7 +25,7 @@ class Sheet:
 
     def __init__(
         self,
-        definition: Definition,
+        definition: TrustDefinition,
         widths: Sequence[float],
         rows: int,
         legend: Sequence[Line2D],
@@ -121,7 +121,7 @@ class Sheet:
                 axes.yaxis.set_label_coords(place, 0.5)
 
 
-def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+def looks(rows: Sequence[TrustRow]) -> dict[str, dict[str, Any]]:
     """Return each method's line; zero filling, the floor, is dotted grey and has no marker."""
     found, index = {}, 0
     for row in rows:
@@ -133,7 +133,7 @@ def looks(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def draw_legend(rows: Sequence[Row], styles: dict[str, dict[str, Any]]) -> list[Line2D]:
+def draw_legend(rows: Sequence[TrustRow], styles: dict[str, dict[str, Any]]) -> list[Line2D]:
     return [Line2D([], [], markersize=3.2, label=row.label, **styles[row.method]) for row in rows]
 
 
@@ -156,6 +156,6 @@ def common_limits(panels: Sequence[Axes]) -> None:
         axes.tick_params(labelleft=index == 0)
 
 
-def write_note(definition: Definition, text: str) -> str:
+def write_note(definition: TrustDefinition, text: str) -> str:
     seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
     return f"{text}{seeds}"

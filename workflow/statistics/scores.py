@@ -83,20 +83,12 @@ def read_statistics(path: Path) -> pd.DataFrame:
     return read_csv(path, columns, "run workflow.statistics.significance first", again)
 
 
-def cells_of(
-    metrics: pd.DataFrame, definition: Definition, methods: Iterable[str] | None = None
-) -> dict[tuple[str, str], Cell]:
-    """Return (mask, method) -> its cell; each unit is averaged over seeds.
-
-    Args:
-        metrics: contents of ``metrics.parquet``.
-        definition: what is shown.
-        methods: those of the definition's rows if left out.
+def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, str], Cell]:
+    """Return (mask, method) -> its cell, from the contents of ``metrics.parquet``.
 
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes, or a metric is missing.
     """
-    methods = [row.method for row in definition.rows] if methods is None else list(methods)
     for metric in definition.metrics:
         if metric not in metrics.columns:
             raise BadInput(
@@ -108,7 +100,7 @@ def cells_of(
     found = {}
     for mask in definition.masks:
         reference: set[Any] | None = None
-        for method in methods:
+        for method in definition.methods:
             runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
             found[mask, method] = _cell(runs, definition)
             if found[mask, method].status != "ok":

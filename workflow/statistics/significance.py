@@ -18,9 +18,10 @@ import pandas as pd
 
 from data_prep.errors import run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import from_json
 from data_prep.seeds import seed_for
 from workflow.metrics.contract import metric_of
-from workflow.plan.definitions import Definition, read_definitions
+from workflow.plan.definitions import Definition
 from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
     Array,
@@ -261,7 +262,9 @@ def main() -> None:
     parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = read_definitions(arguments.definitions)
+    definitions = from_json(
+        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
+    )
     metrics = read_metrics(arguments.metrics)
     for number, definition in enumerate(definitions, 1):
         write_numbers(definition.number, *analyse(definition, metrics), arguments.output)

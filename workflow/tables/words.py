@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.datasets.contract import contrasts, dataset_name, further_dataset
-from data_prep.io.json_files import read_json
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import IN_PAPER, SUBJECTS
+from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
 
@@ -140,9 +140,9 @@ def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
                 results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
                 for seed in definition.seeds
             ]
-            records = [read_json(path) for folder in folders if (path := folder / "run.json").is_file()]
+            records = [read_run(folder) for folder in folders if (folder / "run.json").is_file()]
             # Methods without training have none to converge.
-            if any(record.get("converged") is False for record in records):
+            if any(record.converged is False for record in records):
                 found.setdefault(row.label, []).append(label(mask))
     if not found:
         return ()

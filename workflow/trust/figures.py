@@ -18,11 +18,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import Sheet, common_limits, draw_legend, looks, plain, write_note
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row, read_definition
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.trust.scores import (
     LesionScores,
     audit_scores,
@@ -36,7 +37,7 @@ from workflow.trust.scores import (
 )
 
 
-def draw_misalignment(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """PSNR against shift and rotation of the auxiliary, and without the right auxiliary; one row per mask."""
     scores = auxiliary_scores(probes, definition)
     kinds = [
@@ -85,7 +86,7 @@ def _misaligned_line(axes: Axes, scores: pd.DataFrame, condition: str, look: dic
 
 
 def _swap_panel(
-    axes: Axes, scores: pd.DataFrame, conditions: list[str], rows: Sequence[Row], styles: dict[str, Any]
+    axes: Axes, scores: pd.DataFrame, conditions: list[str], rows: Sequence[TrustRow], styles: dict[str, Any]
 ) -> None:
     names = {"unchanged": "its own", "zeroed": "zeroed", "other_subject": "other\nsubject's"}
     for row in rows:
@@ -99,7 +100,7 @@ def _swap_panel(
     axes.set_xlim(-0.25, len(conditions) - 0.75)
 
 
-def draw_noise(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """PSNR against the noise level of the test measurements; a line marks the level of training."""
     levels = sorted({float(level) for level in probes.loc[probes["probe"] == "noise", "amount"]})
     styles = looks(definition.rows)
@@ -129,7 +130,7 @@ def _noise_score(probes: pd.DataFrame, mask: str, method: str, level: float) -> 
     return mean(volumes(probes, mask, method, "psnr", probe="noise", amount=level))
 
 
-def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """One heat map per trained method: trained for the mask of the row, tested under that of the column."""
     import seaborn  # costs a CPU second, which the other figures need not spend
 
@@ -183,7 +184,7 @@ def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
     )
 
 
-def transfer_matrix(definition: Definition, probes: pd.DataFrame, method: str) -> Any:
+def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: str) -> Any:
     """PSNR in dB, float64 (mask of training, mask of the test); NaN where a training diverged."""
     return np.array(
         [
@@ -196,7 +197,7 @@ def transfer_matrix(definition: Definition, probes: pd.DataFrame, method: str) -
     )
 
 
-def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """SSIM and PSNR under each convention, and HFEN; lines that cross are rankings that change."""
     scores = audit_scores(probes, definition)
     styles = looks(definition.rows)
@@ -236,9 +237,9 @@ def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
     )
 
 
-def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
-    truth = Row(GROUND_TRUTH, "Truth", False, False)
+    truth = TrustRow(GROUND_TRUTH, "Truth", False, False)
     styles = looks(definition.rows)
     for look in styles.values():
         look["marker"] = look["marker"] or "x"
@@ -301,14 +302,14 @@ def _lesion_strip(axes: Axes, place: int, scores: LesionScores) -> None:
     axes.plot([place - 0.36, place + 0.36], [middle, middle], color="black", linewidth=1.4, zorder=4)
 
 
-def _detection_line(axes: Axes, probes: pd.DataFrame, mask: str, row: Row, look: dict[str, Any]) -> None:
+def _detection_line(axes: Axes, probes: pd.DataFrame, mask: str, row: TrustRow, look: dict[str, Any]) -> None:
     rates = sorted(lesion_scores(probes, mask, row.method).rates.items())
     if rates:
         x, y = [spots for _, (_, spots) in rates], [found for _, (found, _) in rates]
         axes.plot(x, y, markersize=3.2, clip_on=False, **look)
 
 
-_FIGURES: dict[str, Callable[[Definition, pd.DataFrame], Figure]] = {
+_FIGURES: dict[str, Callable[[TrustDefinition, pd.DataFrame], Figure]] = {
     "misalignment": draw_misalignment,
     "noise": draw_noise,
     "transfer": draw_transfer,
@@ -325,7 +326,9 @@ def main() -> None:
     parser.add_argument("--probes", required=True, type=Path, help="probes.parquet of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
+    definition = from_json(
+        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
+    )
     probes = read_probes(arguments.probes, definition)
     with style.printed():
         figure = _FIGURES[arguments.figure](definition, probes)

@@ -17,7 +17,7 @@ from scipy.stats import binomtest, kendalltau
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_parquet
 from workflow.metrics.contract import metric_of
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.statistics.scores import ranks
 from workflow.trust.gather import COLUMNS
 
@@ -26,7 +26,7 @@ DETECTED = 0.5  # share of its true contrast at which a lesion counts as detecte
 LEAST_CHANGE_DB = 0.005
 
 
-def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
+def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
     """Read the rows of a dataset from ``probes.parquet``.
 
     Raises:
@@ -92,7 +92,7 @@ def condition_name(condition: str, amount: float) -> str:
     return names[condition]
 
 
-def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFrame:
     """Return PSNR and SSIM per mask, method and condition, and the difference to the unchanged auxiliary.
 
     Columns: mask, method, label, condition, amount, volumes, psnr, ssim, psnr_difference, ssim_difference,
@@ -137,7 +137,7 @@ def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFra
     return pd.DataFrame.from_records(records)
 
 
-def is_used(scores: pd.DataFrame, mask: str, row: Row) -> str:
+def is_used(scores: pd.DataFrame, mask: str, row: TrustRow) -> str:
     """Say whether a method uses the auxiliary of its subject, by another subject's (else by zeros).
 
     "no": the mean PSNR changes by less than 0.005 dB, which no table prints; "yes": every volume has a lower
@@ -158,7 +158,7 @@ def is_used(scores: pd.DataFrame, mask: str, row: Row) -> str:
     return "not probed"
 
 
-def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+def audit_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFrame:
     """Return the mean over volumes per mask, method (the truth included), convention and metric.
 
     Columns: mask, method, label, convention, metric, value, rank (1 is best; the truth has none), volumes.

@@ -1,8 +1,8 @@
 """Tables of trust: is the auxiliary used, do the conventions matter, what becomes of lesions.
 
 ``python -m workflow.trust.tables --table auxiliary --definition JSON --results results/X
---configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.md``,
-``.tex`` and ``.html``.
+--configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.json``,
+``.md``, ``.tex`` and ``.html``.
 """
 
 import argparse
@@ -15,12 +15,14 @@ import pandas as pd
 
 from data_prep.datasets.contract import dataset_name
 from data_prep.errors import run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, read_definition
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
+from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import origin, write_page
+from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
@@ -45,7 +47,7 @@ _SHORT = {
 }
 
 
-def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """Is the auxiliary used? PSNR with it, and what other auxiliaries change."""
     scores = auxiliary_scores(probes, definition)
     conditions = [
@@ -87,7 +89,7 @@ def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.Da
     return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
 
 
-def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """Do the metric conventions matter? The same reconstructions under each, and whether ranks change."""
     scores = audit_scores(probes, definition)
     scores["kendall_tau"] = [
@@ -142,7 +144,7 @@ def _int(rank: object) -> int:
     return int(str(rank)) if str(rank).isdigit() else 0
 
 
-def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """What becomes of lesions that only T2 shows: contrast, detections, false bright spots."""
     records, blocks, counts = [], [], []
     for mask in definition.masks:
@@ -224,20 +226,20 @@ def _lesion_cells(record: dict[str, object], diverged: bool) -> tuple[Text, ...]
     )
 
 
-def _data(definition: Definition) -> str:
+def _data(definition: TrustDefinition) -> str:
     name = dataset_name(definition.dataset)
     if definition.source == "embedded":
         return f"Data: embedded semi-synthetic scans, not {name}."
     return f"Data: {name}, published scans."
 
 
-def _averages(definition: Definition, count: int) -> str:
+def _averages(definition: TrustDefinition, count: int) -> str:
     seeds = ", ".join(map(str, definition.seeds))
     which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
     return f"Mean over {count} test volumes; {which}." if count else f"{which.capitalize()}."
 
 
-_TABLES: dict[str, Callable[[Definition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {
+_TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {
     "auxiliary": auxiliary_table,
     "audit": audit_table,
     "lesions": lesion_table,
@@ -253,12 +255,20 @@ def main() -> None:
     parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
+    definition = from_json(
+        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
+    )
     probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    made_from = origin(definition, arguments.results, definition.masks, arguments.configuration)
-    page = replace(page, footer=made_from)
-    write_page(scores, page, arguments.output / f"trust_{arguments.table}_{definition.dataset}")
+    results, runs = arguments.results, [path for paths in definition.runs.values() for path in paths]
+    made_from = footer(
+        results, definition.experiment, definition.dataset, definition.masks, runs, arguments.configuration
+    )
+    write_page(
+        scores,
+        replace(page, footer=made_from),
+        arguments.output / f"trust_{arguments.table}_{definition.dataset}",
+    )
 
 
 if __name__ == "__main__":

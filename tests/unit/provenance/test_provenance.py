@@ -180,7 +180,7 @@ def test_a_record_that_a_footer_cannot_use_is_named(results, text, message):
     run = "ixi/1d_uniform_6x/zf/seed0"
     (results / "runs" / run / "run.json").write_text(text)
     with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
-        footer(results, "tiny", "ixi", {}, [run], "c" * 64)
+        footer(results, "tiny", "ixi", [], [run], "c" * 64)
 
 
 def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():

@@ -12,7 +12,7 @@ import yaml
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import canonical, converted, read_json
 from methods.registry import discover
 from workflow.cost.measured import cost_page, cost_scores, draw_costs, read_records
 from workflow.figures import style
@@ -22,6 +22,7 @@ from workflow.plan.plan import Plan, Run
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.plan.trust_definitions import Row, read_definition
 from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
+from workflow.tables.page import Page
 from workflow.trust.figures import (
     draw_audit,
     draw_lesions,
@@ -282,6 +283,7 @@ def test_a_table_names_every_method_and_the_source_in_every_format(probes, table
     assert to_latex(page).isascii()
     write_page(scores, page, tmp_path / "table")
     assert len(pd.read_csv(tmp_path / "table.csv")) == len(scores)
+    assert converted(Page, read_json(tmp_path / "table.json"), "table.json", "") == page
 
 
 def test_the_auxiliary_table_prints_the_losses(probes):
