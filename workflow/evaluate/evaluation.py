@@ -1,6 +1,5 @@
 """Metrics of every slice and volume of a test split."""
 
-import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, write_rows
 from workflow.evaluate.examples import example_of
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD, with_standard
 from workflow.run.spec import RunSpec
@@ -126,12 +125,8 @@ def reconstruct_volume(
 
 
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
-    """Write metrics.csv (numbers read back exactly) and examples.npz; equal results give equal bytes."""
-    with replacing(output / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-        columns = (*KEY_COLUMNS, *evaluation.metrics)
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(evaluation.rows)
+    """Write metrics.csv and examples.npz; equal results give equal bytes."""
+    write_rows(output / "metrics.csv", (*KEY_COLUMNS, *evaluation.metrics), evaluation.rows)
     examples = evaluation.examples
     if examples:
         arrays: dict[str, Any] = {

@@ -11,7 +11,7 @@ from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import IN_PAPER, published_values
 from workflow.statistics.scores import Cell, cells_of, number, ranks
-from workflow.tables.page import Block, Page, Text
+from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
 
 
@@ -179,8 +179,7 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
         return Text("diverged")
     if row["status"] == "missing":
         return Text("—")
-    rank = row[f"{metric}_rank"]
-    mark = "" if pd.isna(rank) else {1: "best", 2: "second"}.get(rank, "")
+    mark = MARKS.get(row[f"{metric}_rank"], "")
     mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], metric_of(metric).digits
     if np.isnan(mean):
         return Text(UNDEFINED)

@@ -33,12 +33,14 @@ def descent(dataset: str) -> str:
 
 
 def title_of(definition: Definition) -> str:
+    """Return a table's title: what it compares, of which contrasts, on whose data."""
     target, auxiliary = contrasts(definition.dataset)
     subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
     return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
 def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
+    """Return the sentences below a table: data, conventions, averages, marks and masks."""
     name = dataset_name(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
@@ -116,6 +118,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    """Say why cells of a table have no value."""
     notes = []
     declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):

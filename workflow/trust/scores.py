@@ -104,20 +104,8 @@ def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.Da
             own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
             conditions = auxiliary_conditions(probes) if row.auxiliary else []
             for condition, amount in [("unchanged", 0.0), *conditions]:
-                changed = {
-                    metric: own[metric]
-                    if condition == "unchanged"
-                    else volumes(
-                        probes,
-                        mask,
-                        row.method,
-                        metric,
-                        probe="auxiliary",
-                        condition=condition,
-                        amount=amount,
-                    )
-                    for metric in own
-                }
+                asked = {"condition": condition, "amount": amount}
+                changed = {metric: volumes(probes, mask, row.method, metric, **asked) for metric in own}
                 difference = changed["psnr"] - own["psnr"]
                 records.append(
                     {
