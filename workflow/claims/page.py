@@ -20,7 +20,7 @@ from workflow.tables.formats import markdown
 
 @dataclass(frozen=True)
 class Section:
-    """The values of one table: its heading, a summary and rows of text under ``HEADERS``."""
+    """The values of one table: its heading, a summary and rows of text under ``value_headers``."""
 
     title: str
     summary: str
@@ -38,14 +38,6 @@ class Page:
     sections: tuple[Section, ...]
 
 
-HEADERS = (
-    "Method",
-    *(
-        f"{metric_of(name).label} {part}"
-        for name in PRINTED
-        for part in ("paper", "here", "Δ", "rank", "verdict")
-    ),
-)
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
     **{
@@ -57,6 +49,12 @@ SIGNS = {
         "no value": "–",
     },
 }
+
+
+def value_headers() -> tuple[str, ...]:
+    """Return the columns of a section."""
+    parts = ("paper", "here", "Δ", "rank", "verdict")
+    return ("Method", *(f"{metric_of(name).label} {part}" for name in PRINTED for part in parts))
 
 
 def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> Page:
@@ -162,7 +160,7 @@ def to_markdown(page: Page) -> str:
         parts += [f"**{section.title}**", "", markdown(section.summary), ""]
         for title, lines in section.groups:
             grid = [[markdown(text) for text in line] for line in lines]
-            align = ["left", *["right"] * (len(HEADERS) - 1)]
-            table = tabulate(grid, [*HEADERS], tablefmt="pipe", colalign=align, disable_numparse=True)
+            align = ["left", *["right"] * (len(value_headers()) - 1)]
+            table = tabulate(grid, [*value_headers()], tablefmt="pipe", colalign=align, disable_numparse=True)
             parts += [f"**{title}**", "", table, ""]
     return "\n".join(parts)

@@ -10,6 +10,7 @@ import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +128,6 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         f"What each method costs ({definition.data_note})",
         caption,
         (Block("Method", ((heading, headers),), tuple(rows)),),
-        (),
-        "",
     )
 
 
@@ -197,21 +196,16 @@ def main() -> None:
     definition = from_json(
         CostDefinition, arguments.definition, "--definition", "give what workflow.plan.probes --cost prints"
     )
-    results, output = arguments.results, arguments.output or arguments.results
+    results, dataset = arguments.results, definition.dataset
+    output, runs = arguments.output or results, chain(*definition.runs.values())
     costs = cost_scores(definition, results)
-    runs = [path for paths in definition.runs.values() for path in paths]
     made_from = footer(
-        results,
-        definition.experiment,
-        definition.dataset,
-        definition.all_masks,
-        runs,
-        arguments.configuration,
+        results, definition.experiment, dataset, definition.all_masks, runs, arguments.configuration
     )
     page = replace(cost_page(definition, costs), footer=made_from)
-    write_page(costs, page, output / "tables" / f"cost_{definition.dataset}")
+    write_page(costs, page, output / "tables" / f"cost_{dataset}")
     with style.printed():
-        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{definition.dataset}")
+        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{dataset}")
 
 
 if __name__ == "__main__":

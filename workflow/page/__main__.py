@@ -40,22 +40,51 @@ class Section:
     name: str
     title: str
     introduction: str
-    grids: tuple[tuple[str, Grid, tuple[str, ...]], ...] = ()  # name, grid, files that hold the same
-    figures: tuple[Figure, ...] = ()
+    grids: tuple[tuple[str, Grid, tuple[str, ...]], ...]  # name, grid, files that hold the same
+    figures: tuple[Figure, ...]
+
+
+# Name of each section -> title and introduction.
+_SECTIONS = {
+    "tables": (
+        "Tables",
+        "Scores of all methods, with the paper's values, where it prints any, and the differences.",
+    ),
+    "figures": (
+        "Figures",
+        "The paper's figures, drawn from this experiment. Select one to enlarge it.",
+    ),
+    "significance": (
+        "Significance",
+        "Which differences are more than chance: paired tests over test volumes, corrected for "
+        "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
+    ),
+    "claims": (
+        "Paper against ours",
+        "Each claim of the paper's text, checked by the paper's own tables and by this experiment; "
+        "then every value that the paper prints beside ours. Definitions: docs/statistics.md.",
+    ),
+    "trust": (
+        "Controls",
+        "The same weights under a missing, wrong or misaligned auxiliary and other conditions. Nothing "
+        "is trained again. Definitions: docs/trust.md.",
+    ),
+    "cost": ("Cost", "What each method costs, and PSNR against it. Definitions: docs/trust.md."),
+    "training": ("Training", "Validation PSNR and losses of every training."),
+}
 
 
 def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
     """Read all tables and figures, section by section; a section without content is left out."""
-    sources = definition.sources
     figures = {
-        name: tuple(read_figure(results, picture, sources) for picture in pictures)
+        name: tuple(read_figure(results, picture, definition.sources) for picture in pictures)
         for name, pictures in definition.pictures.items()
     }
-    printed = {
+    grids = {
         name: tuple((Path(file).name, printed_grid(results / f"{file}.json"), _kinds(file)) for file in files)
         for name, files in definition.tables.items()
     }
-    tested = tuple(
+    grids["significance"] = tuple(
         (
             f"significance_{number}",
             significance_grid(results / "statistics" / f"table_{number}.csv"),
@@ -63,44 +92,17 @@ def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
         )
         for number in definition.statistics
     )
-    claimed = (
-        (
-            (
-                "paper_claims",
-                claims_grid(results / "claims" / "claims.csv"),
-                ("claims/claims.csv", "claims/claims.html"),
-            ),
-            ("paper_values", values_grid(results / "claims" / "cells.csv"), ("claims/cells.csv",)),
+    if definition.claims:
+        claims, cells = (results / "claims" / f"{name}.csv" for name in ("claims", "cells"))
+        grids["claims"] = (
+            ("paper_claims", claims_grid(claims), ("claims/claims.csv", "claims/claims.html")),
+            ("paper_values", values_grid(cells), ("claims/cells.csv",)),
         )
-        if definition.claims
-        else ()
-    )
     sections = [
-        Section("tables", "Tables", _INTRODUCTIONS["tables"], printed["tables"]),
-        Section("figures", "Figures", _INTRODUCTIONS["figures"], (), figures["figures"]),
-        Section(
-            "significance", "Significance", _INTRODUCTIONS["significance"], tested, figures["significance"]
-        ),
-        Section("claims", "Paper against ours", _INTRODUCTIONS["claims"], claimed),
-        Section("trust", "Controls", _INTRODUCTIONS["trust"], printed["trust"], figures["trust"]),
-        Section("cost", "Cost", _INTRODUCTIONS["cost"], printed["cost"], figures["cost"]),
-        Section("training", "Training", _INTRODUCTIONS["training"], (), figures["training"]),
+        Section(name, title, introduction, grids.get(name, ()), figures.get(name, ()))
+        for name, (title, introduction) in _SECTIONS.items()
     ]
     return [section for section in sections if section.grids or section.figures]
-
-
-_INTRODUCTIONS = {
-    "tables": "Scores of all methods, with the paper's values, where it prints any, and the differences.",
-    "figures": "The paper's figures, drawn from this experiment. Select one to enlarge it.",
-    "significance": "Which differences are more than chance: paired tests over test volumes, corrected for "
-    "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
-    "claims": "Each claim of the paper's text, checked by the paper's own tables and by this experiment; "
-    "then every value that the paper prints beside ours. Definitions: docs/statistics.md.",
-    "trust": "The same weights under a missing, wrong or misaligned auxiliary and other conditions. Nothing "
-    "is trained again. Definitions: docs/trust.md.",
-    "cost": "What each method costs, and PSNR against it. Definitions: docs/trust.md.",
-    "training": "Validation PSNR and losses of every training.",
-}
 
 
 def _kinds(file: str) -> tuple[str, ...]:

@@ -26,11 +26,9 @@ _REMEDIES = ("run the workflow to its end first", "delete it and run the workflo
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell's text, its mark ("best", "second", "muted" or "") and the number that it is sorted by."""
+class Cell(Text):
+    """A cell as printed, and the number that it is sorted by."""
 
-    text: str
-    mark: str = ""
     order: str = ""
 
 

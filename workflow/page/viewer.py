@@ -28,7 +28,7 @@ from workflow.statistics.scores import number
 
 # Grey levels of a slice as a power of two: an error of a hundredth of the maximum spans thirty of them.
 BITS = 12
-# What lies further from the anatomy saturates every display; errors end at the slice's maximum.
+# What lies beyond these saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
 ZERO_FILLED = "zf"  # the method whose result is the zero-filled image, which is shown anyway
 
@@ -68,17 +68,16 @@ class _Store:
     """Packed images, each once: target and auxiliary are the same under every mask."""
 
     def __init__(self) -> None:
-        self.images: list[dict[str, Any]] = []
-        self._places: dict[tuple[Any, ...], int] = {}
+        self._places: dict[tuple[tuple[str, Any], ...], int] = {}
 
     def add(self, image: Image, bits: int = BITS) -> int:
         """Store an image and return its number."""
-        packed = pack(image, bits)
-        key = tuple(packed.values())
-        if key not in self._places:
-            self._places[key] = len(self.images)
-            self.images.append(packed)
-        return self._places[key]
+        return self._places.setdefault(tuple(pack(image, bits).items()), len(self._places))
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        """What ``pack`` returned, by number."""
+        return [dict(packed) for packed in self._places]
 
 
 def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, Any]:

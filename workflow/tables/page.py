@@ -35,5 +35,5 @@ class Page:
     title: str
     caption: tuple[str, ...]
     blocks: tuple[Block, ...]
-    notes: tuple[str, ...]
-    footer: str
+    notes: tuple[str, ...] = ()
+    footer: str = ""

@@ -33,14 +33,20 @@ def descent(dataset: str) -> str:
 
 
 def title_of(definition: Definition) -> str:
-    """Return a table's title: what it compares, of which contrasts, on whose data."""
+    """Say what a table compares, on which data."""
     target, auxiliary = contrasts(definition.dataset)
     subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
     return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
 def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
-    """Return the sentences below a table: data, conventions, averages, marks and masks."""
+    """Return the sentences below a table: its data, conventions, marks and masks.
+
+    Args:
+        definition: the table.
+        table: what ``tidy_table`` returns.
+        statistics: what ``read_statistics`` returns.
+    """
     name = dataset_name(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
@@ -118,7 +124,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
-    """Say why cells of a table have no value."""
+    """Name what a tidy table has no scores of, and why."""
     notes = []
     declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):

@@ -9,6 +9,7 @@ import argparse
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,7 @@ def _lesion_cells(record: Mapping[str, Any], diverged: bool) -> tuple[Text, ...]
 def _page(
     name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
 ) -> Page:
-    """Lay out a table; its footer comes when it is written."""
+    """Lay out a table, whose footer comes when it is written."""
     dataset = dataset_name(definition.dataset)
     data = (
         f"embedded semi-synthetic scans, not {dataset}"
@@ -219,8 +220,6 @@ def _page(
         title=f"{title} ({definition.data_note})",
         caption=(f"Data: {data}.", *caption),
         blocks=tuple(blocks),
-        notes=(),
-        footer="",
     )
 
 
@@ -251,14 +250,11 @@ def main() -> None:
     )
     probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    results, runs = arguments.results, [path for paths in definition.runs.values() for path in paths]
-    made_from = footer(
-        results, definition.experiment, definition.dataset, definition.masks, runs, arguments.configuration
-    )
+    results, dataset, masks = arguments.results, definition.dataset, definition.masks
+    runs = chain(*definition.runs.values())
+    made_from = footer(results, definition.experiment, dataset, masks, runs, arguments.configuration)
     write_page(
-        scores,
-        replace(page, footer=made_from),
-        arguments.output / f"trust_{arguments.table}_{definition.dataset}",
+        scores, replace(page, footer=made_from), arguments.output / f"trust_{arguments.table}_{dataset}"
     )
 
 

@@ -9,7 +9,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_results import LABELS, definition, metric_rows, write_mask_json, write_records, write_statistics
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    read_definition,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
 from published_masks import MASKS
 from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_filling_spec
 
@@ -21,7 +29,6 @@ from workflow.evaluate.evaluation import Evaluation, write_evaluation
 from workflow.metrics import library
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD, Metric, metrics, with_standard
 from workflow.metrics.volume import metrics_of, scores_of
-from workflow.plan.definitions import read_definition
 from workflow.provenance.sources import metric_sources, module_sources
 from workflow.run.identity import training_hash, training_sources
 from workflow.run.spec import RunSpec
@@ -120,7 +127,7 @@ def test_a_metric_that_is_added_changes_the_spec_but_no_training():
     assert not [name for name in training_sources("unet", "random_4x") if "metrics" in name]
     for chosen, problem in (
         (["hfne"], "'hfne' is unknown; known: hfen, nmse, psnr, ssim"),
-        ("hfen", "not a list of texts"),
+        ("hfen", "metrics is 'hfen', not a list"),
     ):
         with pytest.raises(BadInput, match=problem):
             RunSpec.from_json(json.dumps(spec_content(metrics=chosen)))

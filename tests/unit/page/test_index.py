@@ -15,14 +15,14 @@ import pytest
 from index_page import write_results
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json, to_json
 from methods.registry import discover
 from workflow.page import __main__ as index
 from workflow.page.__main__ import embedded_json, facts, write_index
-from workflow.page.files import index_files
 from workflow.page.grids import claims_grid, significance_grid, values_grid
 from workflow.page.viewer import viewer_data
 from workflow.plan.config import read_config
-from workflow.plan.definitions import read_definition
+from workflow.plan.definitions import PageDefinition
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
@@ -170,7 +170,7 @@ def test_headings_landmarks_labels_and_texts_for_pictures(page):
 def test_the_same_results_give_the_same_bytes_in_another_process(results, page):
     root, definition = results
     again = root / "again.html"
-    command = [sys.executable, "-m", "workflow.page", "--definition", json.dumps(definition)]
+    command = [sys.executable, "-m", "workflow.page", "--definition", to_json(definition)]
     done = subprocess.run(
         [*command, "--results", str(root), "--output", str(again)],
         cwd=ROOT,
@@ -224,11 +224,11 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
     plan = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
     generator = np.random.default_rng(1)
     shown = []
-    for content in index_definition(TrustPlan(plan))["viewer"]:
-        size = plan.config["datasets"][content["dataset"]]["matrix"]
+    for content in index_definition(TrustPlan(plan)).viewer:
+        size = plan.config["datasets"][content.dataset]["matrix"]
         count = plan.config["examples"]
         images = [generator.random((count, size, size), np.float32) for _ in range(2)]
-        for run in content["runs"]:
+        for run in content.runs:
             path = tmp_path / "runs" / run / "examples.npz"
             path.parent.mkdir(parents=True)
             names = ("zero_filled", "reconstruction")
@@ -239,7 +239,7 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
             labels = {"subject": np.full(count, "a"), "slice": np.arange(count)}
             mask = np.ones((count, 1, size), bool)
             np.savez(path, target=images[0], auxiliary=images[1], mask=mask, **own, **scores, **labels)
-        shown.append(read_definition(json.dumps(content)))
+        shown.append(content)
     data = embedded_json(viewer_data(tmp_path, shown))
     assert len(data) < index.LIMIT - 10_000_000
 
@@ -264,27 +264,27 @@ def test_a_definition_that_is_no_json_is_refused(monkeypatch):
 def test_every_configuration_has_a_page(name):
     plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
     definition = index_definition(TrustPlan(plan))
-    assert json.loads(json.dumps(definition)) == definition
-    files = index_files(definition)
+    assert from_json(PageDefinition, to_json(definition), "--definition", "mend it") == definition
+    files = definition.files
     assert len(files) == len(set(files))
     kept = {f"runs/{run.path}/examples.npz" for run in plan.runs}
     shown = {file for file in files if file.startswith("runs/")}
     assert shown <= kept
     # Of other training seeds and the grid of loss weights nothing is shown.
     assert not any("/manet-a" in file or "/seed1/" in file for file in shown)
-    for dataset in definition["viewer"]:
-        labels = [row["label"] for row in dataset["rows"]]
+    for dataset in definition.viewer:
+        labels = [row.label for row in dataset.rows]
         assert len(labels) == len(set(labels))
-        assert dataset["masks"] == plan.config["datasets"][dataset["dataset"]]["masks"]
-    assert ("tables/cost_ixi" in definition["tables"]["cost"]) == plan.config["trust"]["cost"]
+        assert list(dataset.masks) == plan.config["datasets"][dataset.dataset]["masks"]
+    assert ("tables/cost_ixi" in definition.tables["cost"]) == plan.config["trust"]["cost"]
 
 
 def test_methods_are_called_as_in_their_tables_but_for_ablations():
     labels: dict[str, str] = {}
     for name in ("demo", "extended"):
         plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
-        rows = index_definition(TrustPlan(plan))["viewer"][0]["rows"]
-        labels |= {row["method"]: row["label"] for row in rows}
+        rows = index_definition(TrustPlan(plan)).viewer[0].rows
+        labels |= {row.method: row.label for row in rows}
     assert labels["cs-wavelet"] == "CS-wavelet"
     assert labels["manet-no_kspace"] == "MANet w/o k-space"
 

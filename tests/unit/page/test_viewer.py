@@ -8,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from made_up_results import LABELS, definition, write_examples
+from made_up_results import LABELS, definition, read_definition, write_examples
 
 from data_prep.errors import BadInput
 from workflow.evaluate.examples import ERROR_LIMITS
 from workflow.page.viewer import CLIPPED, pack, plots, viewer_data
-from workflow.plan.definitions import read_definition
 
 MASKS = ["1d_uniform_6x", "2d_radial_9x"]
 

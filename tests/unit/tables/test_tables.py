@@ -17,6 +17,8 @@ from made_up_results import (
     LABELS,
     definition,
     metric_rows,
+    read_definition,
+    run_record,
     sha256,
     write_mask_json,
     write_records,
@@ -27,7 +29,6 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
-from workflow.plan.definitions import read_definition
 from workflow.plan.paper import PUBLISHED, PUBLISHED_METHODS, published_values
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
@@ -470,8 +471,8 @@ def test_json_holds_all_that_is_printed(tmp_path):
     ("change", "message"),
     [
         ({"dataset": "oasis"}, "dataset 'oasis'"),
-        ({"convention": "pixel"}, "convention 'pixel'"),
-        ({"source": "found"}, "source 'found'"),
+        ({"convention": "pixel"}, "convention is 'pixel', not volume or slice"),
+        ({"source": "found"}, "source is 'found', not embedded or published"),
         ({"rows": [{"method": "zf"}]}, "label"),
     ],
 )
@@ -599,7 +600,7 @@ def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
     record = tmp_path / "runs" / "ixi" / TWO[0] / "zf" / "seed0" / "run.json"
-    record.write_text(json.dumps({"code": {"commit": 40 * "f", "source_sha256": sha256("edited")}}))
+    record.write_text(json.dumps(run_record(code={"commit": 40 * "f", "source_sha256": sha256("edited")})))
     wanted = read_definition(text)
     tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "second")
     second = (tmp_path / "second" / "table_1.md").read_text()
