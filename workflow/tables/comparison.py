@@ -175,10 +175,8 @@ def _variants_block(definition: Definition, mask: str, records: _Records) -> Blo
 
 
 def _ours(row: dict[Any, Any], metric: str) -> Text:
-    if row["status"] == "diverged":
-        return Text("diverged")
-    if row["status"] == "missing":
-        return Text("—")
+    if row["status"] != "ok":
+        return Text("—" if row["status"] == "missing" else row["status"])
     mark = MARKS.get(row[f"{metric}_rank"], "")
     mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], metric_of(metric).digits
     if np.isnan(mean):

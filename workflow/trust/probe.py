@@ -12,7 +12,6 @@ The unchanged condition is always evaluated; its scores are the run's own volume
 
 import argparse
 import math
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -98,6 +97,8 @@ def probe(
         BadInput: another subject's auxiliary is asked for and there is one test subject only, or a mask is of
             another dataset.
     """
+    from workflow.train.progress import say
+
     unchanged = [
         (subject, *_reconstructed(reconstruct, spec, store, acquisition, positions))
         for subject, positions in store.volumes().items()
@@ -199,11 +200,6 @@ def _score_unchanged(volumes: Sequence["Volume"], probes: Probes) -> list[Row]:
     return rows
 
 
-def say(text: str) -> None:
-    """Tell the log how far the probing is."""
-    print(text, file=sys.stderr, flush=True)
-
-
 def main() -> None:
     """Command line entry point."""
     from workflow.run.arguments import add_run_arguments, check_checkpoint
@@ -236,6 +232,7 @@ def main() -> None:
     from data_prep.undersample.acquisition import open_acquisition, open_split
     from workflow.run.device import set_up_torch
     from workflow.run.model import restore
+    from workflow.train.progress import say
 
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)

@@ -141,19 +141,18 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
                 continue
             large = lesions["radius_mm"] >= LARGE_LESION_MM
             parts = {"all": lesions, "small": lesions[~large], "large": lesions[large]}
-            spots = scores.rates.get(0.5, (math.nan, math.nan))[1]
-            diverged = scores.diverged
-            low, high = (math.nan,) * 2 if diverged else rate_interval(scores.detected, len(lesions))
+            diverged, detected = scores.diverged, scores.detected
+            low, high = (math.nan,) * 2 if diverged else rate_interval(detected, len(lesions))
             counts.append((len(lesions), int(large.sum())))
             record = {
                 "mask": mask,
                 "method": method,
                 "label": name,
                 "lesions": len(lesions),
-                "detected": math.nan if diverged else scores.detected,
+                "detected": math.nan if diverged else detected,
                 "detection_low": low,
                 "detection_high": high,
-                "false_spots_per_slice": spots,
+                "false_spots_per_slice": scores.rates.get(0.5, (math.nan, math.nan))[1],
             }
             for part, chosen in parts.items():
                 low, middle, high = quartiles(chosen["recovered"])
@@ -165,14 +164,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
                 }
             records.append(record)
             rows.append((name, _lesion_cells(record, diverged)))
-        headers = (
-            "contrast, all",
-            f"< {LARGE_LESION_MM:g} mm",
-            f"≥ {LARGE_LESION_MM:g} mm",
-            "detected",
-            "95 %",
-            "false spots",
-        )
+        sizes = (f"{sign} {LARGE_LESION_MM:g} mm" for sign in "<≥")
+        headers = ("contrast, all", *sizes, "detected", "95 %", "false spots")
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
     total, large_total = counts[0] if counts else (0, 0)
     caption = (
