@@ -18,7 +18,7 @@ from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import parse_mask
 from data_prep.masks.sets import make_masks
-from workflow.metrics.contract import METRICS
+from workflow.metrics.contract import with_standard
 from workflow.plan.definitions import Definition
 from workflow.statistics.significance import analyse, write_numbers
 
@@ -64,7 +64,7 @@ def definition(
             "masks": list(masks),
             "rows": [{"method": method, "label": text} for method, text in rows.items()],
             **more,
-            "metrics": [*METRICS, *metrics],
+            "metrics": with_standard(metrics),
         }
     )
 

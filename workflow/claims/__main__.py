@@ -9,7 +9,7 @@ from data_prep.io.files import replacing
 from data_prep.io.json_files import from_json
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
-from workflow.claims.page import HEADERS, SIGNS, lay_out, to_markdown
+from workflow.claims.page import SIGNS, lay_out, to_markdown, value_headers
 from workflow.plan.definitions import Definition
 from workflow.tables.formats import template
 
@@ -30,7 +30,7 @@ def write_claims(
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
         "claims.md": to_markdown(page),
-        "claims.html": template("claims.html.j2").render(page=page, headers=HEADERS, signs=SIGNS),
+        "claims.html": template("claims.html.j2").render(page=page, headers=value_headers(), signs=SIGNS),
     }
     for name, text in texts.items():
         with replacing(output / name) as temporary:

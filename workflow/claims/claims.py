@@ -12,10 +12,9 @@ import numpy as np
 
 from data_prep.masks.registry import label, parse_mask
 from workflow.claims.agreement import PRINTED, Scores
-from workflow.metrics.contract import RISING
+from workflow.metrics.contract import metric_of
 from workflow.statistics.scores import number
 
-NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF
 PAPER_CHOICE = (0.4, 0.6)  # alpha and beta
 NOT_IN_PAPER = "not in the paper"
@@ -67,9 +66,9 @@ def _better(
     lost = (numeral, mask, first) in scores.diverged
     if b is None or (a is None and not lost):
         return
-    better = a is not None and (a > b if RISING[metric] else a < b)
+    better = a is not None and (a > b if metric_of(metric).rising else a < b)
     yield Comparison(
-        f"{label(mask)}, {NAMES[metric]}",
+        f"{label(mask)}, {metric_of(metric).label}",
         better or (a == b and not strictly),
         f"{scores.labels[first]} {_printed(scores, a, metric)}, "
         f"{scores.labels[second]} {_printed(scores, b, metric)}",
@@ -91,7 +90,9 @@ def _best(scores: Scores, numerals: Sequence[str], metrics: Sequence[str]) -> It
                     if method != "manet" and (value := scores.get(numeral, mask, method, metric)) is not None
                 }
                 if others:
-                    rival = (max if RISING[metric] else min)(others, key=lambda method: others[method])
+                    rival = (max if metric_of(metric).rising else min)(
+                        others, key=lambda method: others[method]
+                    )
                     yield from _better(scores, numeral, mask, metric, "manet", rival, strictly=False)
 
 
@@ -116,7 +117,7 @@ def _across_masks(scores: Scores, method: str, metric: str, better: str, worse: 
     lost = ("I", better, method) in scores.diverged
     if b is not None and (a is not None or lost):
         yield Comparison(
-            f"{scores.labels[method]}, {NAMES[metric]}",
+            f"{scores.labels[method]}, {metric_of(metric).label}",
             a is not None and a > b,
             f"{label(better)} {_printed(scores, a, metric)}, {label(worse)} {_printed(scores, b, metric)}",
         )
@@ -180,7 +181,7 @@ def _points(scores: Scores, better: tuple[float, float], worse: tuple[float, flo
             values = (
                 f"{_printed(scores, a, metric)} at {names[0]}, {_printed(scores, b, metric)} at {names[1]}"
             )
-            yield Comparison(f"{NAMES[metric]}", a is not None and a > b, values)
+            yield Comparison(metric_of(metric).label, a is not None and a > b, values)
 
 
 _PLOT = "Fig. 9 is a plot: the paper prints no numbers."

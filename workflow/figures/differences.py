@@ -1,8 +1,9 @@
 """The paired differences of a table as a figure: how far each method is behind the best of its column.
 
-``python -m workflow.figures.differences --definitions JSON --results results/X --output results/X/statistics``
-draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and ``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean difference with its
-bootstrap interval, and whether the test tells the method from the best.
+``python -m workflow.figures.differences --definitions JSON --results results/X --output
+results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and
+``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean
+difference with its bootstrap interval, and whether the test tells the method from the best.
 """
 
 import argparse
@@ -24,37 +25,33 @@ from data_prep.errors import run_command
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.metrics.contract import METRICS, RISING
+from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import read_metrics, read_statistics, unit_scores
+from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
 from workflow.statistics.tests import Array
 
-# Linear up to here, logarithmic beyond: zero filling is far behind, the best are close together.
+# Of the metrics drawn: linear up to here, logarithmic beyond. Zero filling is far behind, the best are close
+# together.
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
 CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
-NAMES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "nmse": "NMSE"}
 LINE = 0.125  # inches per method
 TITLE, GAP = 0.17, 0.09
 LEFT, RIGHT, BOTTOM, TOP, BETWEEN = 1.15, 0.1, 0.78, 0.3, 0.16
-COLOURS = {
-    "distinguishable": style.LINE_COLOURS[1],
-    "not distinguishable": style.LINE_COLOURS[0],
-    "unreachable": "#444444",
+# Colour, marker's filling, and words; filled where the test is sure.
+LOOKS = {
+    "distinguishable": (style.LINE_COLOURS[1], style.LINE_COLOURS[1], "distinguishable from the best"),
+    "not distinguishable": (style.LINE_COLOURS[0], "white", "not distinguishable"),
+    "unreachable": ("#444444", "white", "too few volumes to tell"),
 }
-# Filled where the test is sure.
-FILLED = {"distinguishable": True, "not distinguishable": False, "unreachable": False}
-WORDS = {
-    "distinguishable": "distinguishable from the best",
-    "not distinguishable": "not distinguishable",
-    "unreachable": "too few volumes to tell",
-}
+BEST: Mapping[str, Any] = {"marker": "|", "color": "black", "markersize": 7, "markeredgewidth": 1.6}
+SUBJECT = "#9a9a9a"
 Points = Mapping[tuple[str, str, str], NDArray[np.float64]]
 
 
 def behind(metric: str, difference: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn "method minus best" into "behind the best": positive is worse, in every metric."""
-    return -difference if RISING[metric] else difference
+    return -difference if metric_of(metric).rising else difference
 
 
 def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
@@ -70,24 +67,30 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
     height = TOP + len(definition.masks) * band + BOTTOM
     figure = style.new_figure(style.PAGE_WIDTH, height)
     width = (style.PAGE_WIDTH - LEFT - RIGHT - 2 * BETWEEN) / 3
-    limits = {metric: _limits(metric, table, points) for metric in METRICS}
-    for row, mask in enumerate(definition.masks):
-        for column, metric in enumerate(METRICS):
-            x = LEFT + column * (width + BETWEEN)
-            y = height - TOP - row * band - TITLE - lines * LINE
-            axes = figure.add_axes(
-                (x / style.PAGE_WIDTH, y / height, width / style.PAGE_WIDTH, lines * LINE / height)
-            )
+    limits = {metric: _limits(metric, table, points) for metric in LINEAR}
+    panels = figure.subplots(
+        len(definition.masks),
+        len(LINEAR),
+        squeeze=False,
+        sharex="col",
+        sharey=True,
+        gridspec_kw={
+            "left": LEFT / style.PAGE_WIDTH,
+            "right": 1 - RIGHT / style.PAGE_WIDTH,
+            "bottom": (BOTTOM + GAP) / height,
+            "top": 1 - (TOP + TITLE) / height,
+            "wspace": BETWEEN / width,
+            "hspace": (TITLE + GAP) / (lines * LINE),
+        },
+    )
+    for row, mask in zip(panels, definition.masks, strict=True):
+        for axes, metric in zip(row, LINEAR, strict=True):
             chosen = table[(table["mask"] == mask) & (table["metric"] == metric)]
             _panel(axes, metric, chosen.to_dict("records"), points, limits[metric])
-            axes.set_title(label(mask) if column == 0 else "", loc="left", pad=3, fontweight="bold")
-            axes.set_yticks(
-                range(lines), [row.label for row in definition.rows] if column == 0 else [""] * lines
-            )
-            last = row == len(definition.masks) - 1
-            axes.tick_params(labelbottom=last)
-            if last:
-                axes.set_xlabel(f"behind the best by, {NAMES[metric]}")
+        row[0].set_title(label(mask), loc="left", pad=3, fontweight="bold")
+        row[0].set_yticks(range(lines), [shown.label for shown in definition.rows])
+    for axes, metric in zip(panels[-1], LINEAR, strict=True):
+        axes.set_xlabel(f"behind the best by, {metric_of(metric).axis}")
     _words(figure, definition, table, height)
     return figure
 
@@ -138,61 +141,48 @@ def _panel(
     axes.axvline(0, color="black", linewidth=0.6)
     for position, row in enumerate(rows):
         if row["verdict"] == "best":
-            axes.plot(
-                0, position, marker="|", color="black", markersize=7, markeredgewidth=1.6, clip_on=False
-            )
-        elif row["status"] != "ok":
-            axes.text(
-                0,
-                position,
-                f" {'no run' if row['status'] == 'missing' else row['status']}",
-                va="center",
-                size=6,
-            )
-        elif np.isfinite(row["difference"]):
+            axes.plot(0, position, clip_on=False, **BEST)
+        elif row["status"] == "ok" and np.isfinite(row["difference"]):
             own = behind(metric, points[row["mask"], metric, row["method"]])
-            axes.plot(own, np.full(len(own), position), ".", color="#9a9a9a", markersize=2.2, zorder=2)
+            axes.plot(own, np.full(len(own), position), ".", color=SUBJECT, markersize=2.2, zorder=2)
             _interval(axes, metric, row, position)
         else:
-            axes.text(0, position, " perfect: infinite difference", va="center", size=6)
+            said = {"ok": "perfect: infinite difference", "missing": "no run"}
+            text = said.get(row["status"], row["status"])
+            axes.text(0, position, f" {text}", va="center", size=6)
 
 
 def _interval(axes: Axes, metric: str, row: Mapping[Any, Any], position: int) -> None:
-    colour, filled = COLOURS[row["verdict"]], FILLED[row["verdict"]]
-    ends = behind(metric, np.array([row["difference_low"], row["difference_high"]]))
-    axes.plot(ends, [position] * 2, color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
-    axes.plot(
-        behind(metric, np.array([row["difference"]])),
-        [position],
-        marker="o",
-        markersize=3.4,
-        markeredgewidth=0.9,
-        color=colour,
-        markerfacecolor=colour if filled else "white",
-        zorder=4,
+    colour, filling, _ = LOOKS[row["verdict"]]
+    low, mean, high = behind(
+        metric, np.array([row["difference_low"], row["difference"], row["difference_high"]])
     )
+    axes.plot([low, high], [position] * 2, color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
+    axes.plot(
+        mean, position, "o", markersize=3.4, markeredgewidth=0.9,
+        color=colour, markerfacecolor=filling, zorder=4,
+    )  # fmt: skip
 
 
 def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: float) -> None:
-    shown = [name for name in COLOURS if name in set(table["verdict"])]
+    found = set(table["verdict"])
     handles = [
         Line2D(
             [],
             [],
             marker="o",
-            color=COLOURS[name],
-            markerfacecolor=COLOURS[name] if FILLED[name] else "white",
+            color=colour,
+            markerfacecolor=filling,
             markersize=3.4,
             linewidth=1.3,
-            label=WORDS[name],
+            label=words,
         )
-        for name in shown
+        for name, (colour, filling, words) in LOOKS.items()
+        if name in found
     ]
     handles += [
-        Line2D(
-            [], [], marker="|", color="black", linestyle="", markersize=7, markeredgewidth=1.6, label="best"
-        ),
-        Line2D([], [], marker=".", color="#9a9a9a", linestyle="", markersize=4, label="one test subject"),
+        Line2D([], [], linestyle="", label="best", **BEST),
+        Line2D([], [], marker=".", color=SUBJECT, linestyle="", markersize=4, label="one test subject"),
     ]
     figure.legend(
         handles=handles, loc="lower left", ncols=len(handles), bbox_to_anchor=(0.01, 0.2 / height),
@@ -205,11 +195,14 @@ def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: 
         va="top",
         fontweight="bold",
     )
+    linear = ", ".join(
+        f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
+    )
     figure.text(
         0.012,
         0.07 / height,
         "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
-        f"{LINEAR['ssim']:g} SSIM, {LINEAR['psnr']:g} dB, {LINEAR['nmse']:g} NMSE), logarithmic beyond.",
+        f"{linear}), logarithmic beyond.",
         size=6,
     )
 
@@ -233,9 +226,9 @@ def write_differences(definition: Definition, metrics: pd.DataFrame, results: Pa
         BadInput: the table's statistics are missing or damaged.
     """
     table = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
-    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
+    samples = samples_of(cells_of(metrics, definition))
     with style.printed():
-        figure = draw(definition, table, differences_to_best(table, samples_of(units)))
+        figure = draw(definition, table, differences_to_best(table, samples))
         style.save(figure, output / f"table_{definition.number}")
 
 

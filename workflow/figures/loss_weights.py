@@ -13,14 +13,14 @@ from workflow.figures import style
 from workflow.figures.canvas import Canvas, write_footer
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import PAPER_CHOICE
-from workflow.statistics.scores import MaskScores, number, read_metrics, summarise
+from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
     mask = definition.masks[0]
     metrics = read_metrics(results / "metrics.parquet")
-    cells = summarise(metrics, definition, definition.methods)
+    cells = cells_of(metrics, definition)
     rows, columns = len(definition.alphas), len(definition.betas)
     left, between, top, bottom = 0.36, 0.18, 0.2, 0.55
     square = min((style.COLUMN_WIDTH - left - between - 0.06) / (2 * columns), 0.62)
@@ -47,7 +47,7 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
 
 
 def _heat_map(
-    axes: Axes, definition: Definition, cells: dict[tuple[str, str], MaskScores], metric: str, digits: int
+    axes: Axes, definition: Definition, cells: dict[tuple[str, str], Cell], metric: str, digits: int
 ) -> None:
     import seaborn  # costs a CPU second, which the other figures need not spend
 

@@ -13,7 +13,7 @@ from data_prep.io.frames import read_csv
 from data_prep.io.json_files import converted, read_json
 from data_prep.masks.registry import label
 from workflow.claims.page import SIGNS, claims_heading
-from workflow.metrics.contract import UNDEFINED, digits_of, header
+from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
 from workflow.tables.page import Page, Text
 
@@ -217,7 +217,7 @@ def significance_grid(path: Path) -> Grid:
 
 
 def _name(metric: str) -> str:
-    return header(metric).rstrip(" ↑↓")
+    return metric_of(metric).label
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -227,7 +227,7 @@ def _number(value: float, digits: str) -> Cell:
 def _interval(row: Mapping[Any, Any], *names: str, signed: bool = False) -> Cell:
     if pd.isna(row[names[0]]):
         return Cell("")
-    middle, low, high = (number(row[name], digits_of(row["metric"]), signed) for name in names)
+    middle, low, high = (number(row[name], metric_of(row["metric"]).digits, signed) for name in names)
     return Cell(f"{middle} [{low}, {high}]")
 
 
@@ -258,8 +258,8 @@ def values_grid(path: Path) -> Grid:
         "Mask": placed(map(label, values["mask"])),
         "Metric": [Cell(_name(metric)) for metric in values["metric"]],
         "Paper": list(map(Cell, values["paper"])),
-        "Here": [_number(row["ours"], f".{digits_of(row['metric'])}f") for row in rows],
-        "Δ": [_number(row["difference"], f"+.{digits_of(row['metric'])}f") for row in rows],
+        "Here": [_number(row["ours"], f".{metric_of(row['metric']).digits}f") for row in rows],
+        "Δ": [_number(row["difference"], f"+.{metric_of(row['metric']).digits}f") for row in rows],
         "Rank, paper → here": [
             Cell(f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else "") for row in rows
         ],

@@ -18,7 +18,7 @@ from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
 from methods.optimisers import check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, discover, folder_of
-from workflow.metrics.contract import discover as further_metrics
+from workflow.metrics.contract import metrics
 from workflow.plan.paper import PUBLISHED_SUBJECTS
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
@@ -70,10 +70,10 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     _check_sweep(config["sweep"])
     _check_trust(config)
     for metric in config.get("metrics", []):
-        if metric not in further_metrics():
+        if metric not in metrics():
             raise BadInput(
                 f"config: metrics: {metric!r} is unknown; workflow/metrics/library/ has "
-                f"{', '.join(further_metrics())}"
+                f"{', '.join(metrics())}"
             )
     return config
 

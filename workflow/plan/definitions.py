@@ -8,7 +8,7 @@ from typing import Literal
 
 from data_prep.datasets.contract import dataset_name, datasets
 from data_prep.errors import BadInput
-from workflow.metrics.contract import METRICS, further_metric
+from workflow.metrics.contract import STANDARD, metric_of
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 Source = Literal["embedded", "published"]
@@ -81,14 +81,13 @@ class Definition:
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
     grid: tuple[Point, ...] = ()
-    metrics: tuple[str, ...] = tuple(METRICS)
+    metrics: tuple[str, ...] = STANDARD
 
     def __post_init__(self) -> None:
         """Refuse a dataset or a metric that there is not."""
         _check_dataset(self.dataset)
         for name in self.metrics:
-            if name not in METRICS:
-                further_metric(name)
+            metric_of(name)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from data_prep.io.json_files import converted, read_json
 from data_prep.masks.registry import all_masks, masks_of
 from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
-from workflow.metrics.contract import METRICS
+from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
 from workflow.plan.definitions import Curve, Definition, Point, Row
 from workflow.plan.paper import (
@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def metrics(self) -> list[str]:
-        """Ids of the further metrics."""
+        """Ids of the metrics beside the paper's."""
         chosen: list[str] = self.config.get("metrics", [])
         return chosen
 
@@ -446,7 +446,7 @@ class Plan:
             convention=self.config["metric_convention"],
             experiment=self.config["experiment"],
             numeral=numeral,
-            metrics=(*METRICS, *self.metrics),
+            metrics=with_standard(self.metrics),
         )
 
     def _row(self, method: str, text: str, masks: tuple[str, ...]) -> Row:

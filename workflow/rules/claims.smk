@@ -14,6 +14,7 @@ rule claims:
             "workflow/resources/published_tables.csv",
             "workflow/resources/claims.html.j2",
         ],
+        named=NAMING_SOURCES,
         source=module_sources("workflow.claims"),
     output:
         multiext(f"{ROOT}/claims/", "cells.csv", "claims.csv", "claims.md"),

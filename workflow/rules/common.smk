@@ -36,7 +36,7 @@ except BadInput as error:
 ROOT = PLAN.root
 TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
-# Of the further metrics: computed by evaluations, named and ranked by tables, which name datasets too.
+# Of the metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)
 NAMING_SOURCES = METRIC_SOURCES + dataset_sources(PLAN.further)
 

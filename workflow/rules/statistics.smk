@@ -12,15 +12,15 @@ rule gather:
     conda:
         "../../environment.yml"
     params:
-        further=f"--further {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
+        added=f"--metrics {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
     shell:
-        "python -m workflow.statistics.gather {input.metrics:q} {params.further} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.statistics.gather {input.metrics:q} {params.added} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:
     input:
         metrics=f"{ROOT}/metrics.parquet",
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.statistics.significance"),
     output:
         expand(
@@ -46,7 +46,7 @@ rule differences:
         statistics=expand(
             f"{ROOT}/statistics/table_{{number}}.csv", number=PLAN.table_definitions
         ),
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.figures.differences"),
     output:
         expand(f"{ROOT}/statistics/table_{{number}}.pdf", number=PLAN.table_definitions),

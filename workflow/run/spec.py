@@ -163,11 +163,11 @@ def _check(spec: RunSpec) -> None:
         check_optimiser("--spec: optimiser", spec.optimiser)
     _check_tune(spec)
     if spec.metrics:
-        from workflow.metrics.contract import discover
+        from workflow.metrics.contract import metrics
 
         for name in spec.metrics:
-            if name not in discover():
-                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(discover())}")
+            if name not in metrics():
+                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
 
 
 def _check_tune(spec: RunSpec) -> None:

@@ -9,7 +9,7 @@ Definitions with their sources: docs/statistics.md.
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from data_prep.errors import run_command
 from data_prep.io.files import replacing
 from data_prep.io.json_files import from_json
 from data_prep.seeds import seed_for
-from workflow.metrics.contract import rises
+from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import ALPHA, Units, read_metrics, unit_scores
+from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
     Array,
     bootstrap_weights,
@@ -50,9 +50,9 @@ class Sample:
     sums: Mapping[str, Array]
 
     @classmethod
-    def of(cls, units: Units) -> "Sample":
+    def of(cls, cell: Cell) -> "Sample":
         """Sum units within subjects: slices of one subject are no independent observations."""
-        by_subject = units.scores.groupby(level="subject", sort=True)
+        by_subject = cell.scores.groupby(level="subject", sort=True)
         sums = by_subject.sum(skipna=False)
         return cls(
             tuple(map(str, sums.index)),
@@ -84,36 +84,26 @@ def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Samp
     """
     labels = {row.method: row.label for row in definition.rows}
     records: list[dict[str, Any]] = []
-    for mask in definition.masks:
-        present = [method for method in labels if (mask, method) in samples]
-        if not present:
-            continue
-        weights = _weights(definition, len(samples[mask, present[0]].subjects))
-        for metric in definition.metrics:
-            defined = [method for method in present if samples[mask, method].has(metric)]
-            for first, second in combinations(defined, 2):
-                a, b = samples[mask, first], samples[mask, second]
-                sums = subtract(a.sums[metric], b.sums[metric])
-                low, high = interval(sums, a.counts, weights)
-                records.append(
-                    {
-                        "table": definition.numeral,
-                        "dataset": definition.dataset,
-                        "source": definition.source,
-                        "mask": mask,
-                        "metric": metric,
-                        "method_a": first,
-                        "label_a": labels[first],
-                        "method_b": second,
-                        "label_b": labels[second],
-                        "volumes": len(a.subjects),
-                        "difference": float(sums.sum() / a.counts.sum()),
-                        "low": low,
-                        "high": high,
-                        "effect": rank_biserial(sums / a.counts),
-                        "p": signed_rank(sums / a.counts),
-                    }
-                )
+    for mask, metric in product(definition.masks, definition.metrics):
+        for first, second in combinations(_comparable(definition, samples, mask, metric), 2):
+            a, b = samples[mask, first], samples[mask, second]
+            sums = subtract(a.sums[metric], b.sums[metric])
+            low, high = _interval(definition, sums, a)
+            records.append(
+                {
+                    **_place(definition, mask, metric),
+                    "method_a": first,
+                    "label_a": labels[first],
+                    "method_b": second,
+                    "label_b": labels[second],
+                    "volumes": len(a.subjects),
+                    "difference": float(sums.sum() / a.counts.sum()),
+                    "low": low,
+                    "high": high,
+                    "effect": rank_biserial(sums / a.counts),
+                    "p": signed_rank(sums / a.counts),
+                }
+            )
     pairs = pd.DataFrame.from_records(records, columns=[*_PAIR_COLUMNS])
     pairs["tests"] = len(pairs)
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=np.float64))
@@ -127,9 +117,23 @@ _PAIR_COLUMNS = (
 )
 
 
-def _weights(definition: Definition, subjects: int) -> Array:
+def _comparable(
+    definition: Definition, samples: Mapping[tuple[str, str], Sample], mask: str, metric: str
+) -> list[str]:
+    """Return the methods that have this metric under this mask, in the table's order."""
+    methods = [row.method for row in definition.rows]
+    return [m for m in methods if (mask, m) in samples and samples[mask, m].has(metric)]
+
+
+def _place(definition: Definition, mask: str, metric: str) -> dict[str, str]:
+    table = {"table": definition.numeral, "dataset": definition.dataset, "source": definition.source}
+    return table | {"mask": mask, "metric": metric}
+
+
+def _interval(definition: Definition, sums: Array, sample: Sample) -> tuple[float, float]:
     # By name, like every random number here; the same draws for all masks of a table.
-    return bootstrap_weights(subjects, seed_for(use="bootstrap", dataset=definition.dataset))
+    seed = seed_for(use="bootstrap", dataset=definition.dataset)
+    return interval(sums, sample.counts, bootstrap_weights(len(sample.subjects), seed))
 
 
 def _verdict(pair: Mapping[Any, Any]) -> str:
@@ -142,44 +146,49 @@ def _verdict(pair: Mapping[Any, Any]) -> str:
 
 def compare_with_best(
     definition: Definition,
-    units: Mapping[tuple[str, str], Units],
+    cells: Mapping[tuple[str, str], Cell],
     samples: Mapping[tuple[str, str], Sample],
     pairs: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return one row per mask, metric and method: its interval, and how it differs from the column's best."""
     tested = {
-        (row["mask"], row["metric"], row["method_a"], row["method_b"]): row
-        for row in pairs.to_dict("records")
+        (pair["mask"], pair["metric"], frozenset((pair["method_a"], pair["method_b"]))): pair
+        for pair in pairs.to_dict("records")
     }
     records = []
-    for mask in definition.masks:
-        present = [row.method for row in definition.rows if (mask, row.method) in samples]
-        for metric in definition.metrics:
-            sign = 1 if rises(metric) else -1
-            defined = [method for method in present if samples[mask, method].has(metric)]
-            # The first of equals.
-            best = max(defined, key=lambda m: sign * samples[mask, m].mean(metric), default="")
-            for row in definition.rows:
-                record: dict[str, Any] = {
-                    "table": definition.numeral,
-                    "dataset": definition.dataset,
-                    "source": definition.source,
-                    "convention": definition.convention,
-                    "mask": mask,
-                    "metric": metric,
-                    "method": row.method,
-                    "label": row.label,
-                    "status": units[mask, row.method].status,
+    for mask, metric in product(definition.masks, definition.metrics):
+        sign = 1 if metric_of(metric).rising else -1
+        means = {
+            method: sign * samples[mask, method].mean(metric)
+            for method in _comparable(definition, samples, mask, metric)
+        }
+        # The first of equals.
+        best = max(means, key=lambda method: means[method], default="")
+        for row in definition.rows:
+            record: dict[str, Any] = {
+                **_place(definition, mask, metric),
+                "convention": definition.convention,
+                "method": row.method,
+                "label": row.label,
+                "status": cells[mask, row.method].status,
+            }
+            if row.method in means:
+                sample = samples[mask, row.method]
+                low, high = _interval(definition, sample.sums[metric], sample)
+                record |= {
+                    "volumes": len(sample.subjects),
+                    "mean": sample.mean(metric),
+                    "low": low,
+                    "high": high,
+                    "best": best,
+                    "tests": len(pairs),
+                    "least_p": least_p(len(sample.subjects)),
+                    "volumes_needed": subjects_needed(len(pairs)),
+                    "verdict": "best",
                 }
-                if row.method in defined:
-                    record |= _interval_of(definition, samples[mask, row.method], metric)
-                    record |= {
-                        "best": best,
-                        "tests": len(pairs),
-                        "volumes_needed": subjects_needed(len(pairs)),
-                    }
-                    record |= _against(tested, mask, metric, row.method, best)
-                records.append(record)
+                if row.method != best:
+                    record |= _against(tested[mask, metric, frozenset((row.method, best))], row.method)
+            records.append(record)
     return pd.DataFrame.from_records(records, columns=[*_COLUMNS]).astype(
         dict.fromkeys(("volumes", "tests", "volumes_needed"), "Int64")
     )
@@ -192,45 +201,22 @@ _COLUMNS = (
 )
 
 
-def _interval_of(definition: Definition, sample: Sample, metric: str) -> dict[str, Any]:
-    low, high = interval(sample.sums[metric], sample.counts, _weights(definition, len(sample.subjects)))
-    return {
-        "volumes": len(sample.subjects),
-        "mean": sample.mean(metric),
-        "low": low,
-        "high": high,
-        "least_p": least_p(len(sample.subjects)),
-    }
-
-
-def _against(
-    tested: Mapping[tuple[str, str, str, str], Mapping[Any, Any]],
-    mask: str,
-    metric: str,
-    method: str,
-    best: str,
-) -> dict[str, Any]:
-    """Return the row of (method, best), turned round where the pair is listed the other way."""
-    if method == best:
-        return {"verdict": "best"}
-    turned = (mask, metric, best, method) in tested
-    pair = tested[(mask, metric, best, method) if turned else (mask, metric, method, best)]
-    sign = -1 if turned else 1
+def _against(pair: Mapping[Any, Any], method: str) -> dict[str, Any]:
+    """Return what a pair says of one of its methods against the other."""
+    sign = 1 if pair["method_a"] == method else -1
     low, high = sorted((sign * pair["low"], sign * pair["high"]))
     return {
         "difference": sign * pair["difference"],
         "difference_low": low,
         "difference_high": high,
         "effect": sign * pair["effect"],
-        "p": pair["p"],
-        "p_holm": pair["p_holm"],
-        "verdict": pair["verdict"],
+        **{name: pair[name] for name in ("p", "p_holm", "verdict")},
     }
 
 
-def samples_of(units: Mapping[tuple[str, str], Units]) -> dict[tuple[str, str], Sample]:
+def samples_of(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], Sample]:
     """Return (mask, method) -> its scores by subject; methods that diverged or have no run are left out."""
-    return {key: Sample.of(found) for key, found in units.items() if found.status == "ok"}
+    return {key: Sample.of(found) for key, found in cells.items() if found.status == "ok"}
 
 
 def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -239,10 +225,10 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes.
     """
-    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
-    samples = samples_of(units)
+    cells = cells_of(metrics, definition)
+    samples = samples_of(cells)
     pairs = compare_pairs(definition, samples)
-    return compare_with_best(definition, units, samples, pairs), pairs
+    return compare_with_best(definition, cells, samples, pairs), pairs
 
 
 def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output: Path) -> None:

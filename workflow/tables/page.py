@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MARKS = {1: "best", 2: "second"}  # by rank
+
 
 @dataclass(frozen=True)
 class Text:

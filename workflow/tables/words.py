@@ -6,14 +6,12 @@ import pandas as pd
 
 from data_prep.datasets.contract import contrasts, dataset_name, further_dataset
 from data_prep.masks.registry import label
-from workflow.metrics.contract import METRICS, further_metric
+from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import IN_PAPER, SUBJECTS
 from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
-
-FURTHER_SUBJECT = "Comparison of methods"  # of tables that the paper does not have
 
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 
@@ -37,7 +35,7 @@ def descent(dataset: str) -> str:
 def title_of(definition: Definition) -> str:
     """Say what a table compares, on which data."""
     target, auxiliary = contrasts(definition.dataset)
-    subject = SUBJECTS.get(definition.numeral, FURTHER_SUBJECT)
+    subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
     return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
@@ -74,11 +72,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
     return (
         data,
         _CONVENTIONS[definition.convention],
-        *(
-            f"{further_metric(m).label}: {further_metric(m).meaning}."
-            for m in definition.metrics
-            if m not in METRICS
-        ),
+        *(f"{metric_of(m).label}: {metric_of(m).meaning}." for m in definition.metrics if m not in STANDARD),
         f"Mean ± population standard deviation over {counted}; {seeds}.",
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),

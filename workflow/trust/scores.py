@@ -7,6 +7,7 @@ Scores of a volume are averaged over the training seeds first, then over the vol
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_parquet
+from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
+from workflow.statistics.scores import ranks
 from workflow.trust.gather import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
 LEAST_CHANGE_DB = 0.005
-RISING = {"ssim": True, "psnr": True, "hfen": False}
 
 
 def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
@@ -74,21 +76,22 @@ def unchanged(probes: pd.DataFrame, mask: str, method: str, metric: str) -> pd.S
 
 def auxiliary_conditions(probes: pd.DataFrame) -> list[tuple[str, float]]:
     """Return the conditions of the auxiliary that were probed: swaps, then shifts, then rotations."""
-    probed = probes[probes["probe"] == "auxiliary"][["condition", "amount"]].drop_duplicates()
+    probed = probes[probes["probe"] == "auxiliary"]
     found = set(zip(probed["condition"].tolist(), probed["amount"].tolist(), strict=True))
-    order = {"zeroed": 0, "other_subject": 1, "shift": 2, "rotation": 3}
-    return sorted(found, key=lambda entry: (order[entry[0]], entry[1]))
+    return sorted(found, key=lambda entry: ([*_CONDITIONS].index(entry[0]), entry[1]))
 
 
 def condition_name(condition: str, amount: float) -> str:
     """Return a condition as tables print it, e.g. "shift 2 px"."""
-    names = {
-        "zeroed": "zeroed",
-        "other_subject": "other subject's",
-        "shift": f"shift {amount:g} px",
-        "rotation": f"rotation {amount:g}°",
-    }
-    return names[condition]
+    return _CONDITIONS[condition].format(amount)
+
+
+_CONDITIONS = {
+    "zeroed": "zeroed",
+    "other_subject": "other subject's",
+    "shift": "shift {:g} px",
+    "rotation": "rotation {:g}°",
+}
 
 
 def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFrame:
@@ -103,20 +106,8 @@ def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.Da
             own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
             conditions = auxiliary_conditions(probes) if row.auxiliary else []
             for condition, amount in [("unchanged", 0.0), *conditions]:
-                changed = {
-                    metric: own[metric]
-                    if condition == "unchanged"
-                    else volumes(
-                        probes,
-                        mask,
-                        row.method,
-                        metric,
-                        probe="auxiliary",
-                        condition=condition,
-                        amount=amount,
-                    )
-                    for metric in own
-                }
+                asked = {"condition": condition, "amount": amount}
+                changed = {metric: volumes(probes, mask, row.method, metric, **asked) for metric in own}
                 difference = changed["psnr"] - own["psnr"]
                 records.append(
                     {
@@ -162,38 +153,22 @@ def audit_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFr
 
     Columns: mask, method, label, convention, metric, value, rank (1 is best; the truth has none), volumes.
     """
-    rows = [(row.method, row.label) for row in definition.rows]
+    labels = {row.method: row.label for row in definition.rows} | {GROUND_TRUTH: "ground truth"}
     audited = probes[probes["probe"] == "audit"]
-    pairs = list(dict.fromkeys(zip(audited["condition"], audited["metric"], strict=True)))
+    pairs = dict.fromkeys(zip(audited["condition"], audited["metric"], strict=True))
     records = []
-    for mask in definition.masks:
-        for convention, metric in pairs:
-            values = {}
-            for method, label in [*rows, (GROUND_TRUTH, "ground truth")]:
-                scores = volumes(audited, mask, method, metric, condition=convention)
-                if len(scores):
-                    values[method] = (label, mean(scores), len(scores))
-            ranks = _ranks({m: v for m, (_, v, _) in values.items() if m != GROUND_TRUTH}, metric)
-            for method, (label, value, count) in values.items():
-                records.append(
-                    {
-                        "mask": mask,
-                        "method": method,
-                        "label": label,
-                        "convention": convention,
-                        "metric": metric,
-                        "value": value,
-                        "rank": ranks.get(method),
-                        "volumes": count,
-                    }
-                )
-    return pd.DataFrame.from_records(records).astype({"rank": "Int64"})
-
-
-def _ranks(values: Mapping[str, float], metric: str) -> dict[str, int]:
-    finite = {name: value for name, value in values.items() if not math.isnan(value)}
-    order = sorted(set(finite.values()), reverse=RISING.get(metric, False))
-    return {name: order.index(value) + 1 for name, value in finite.items()}
+    for mask, (convention, metric) in product(definition.masks, pairs):
+        found = {method: volumes(audited, mask, method, metric, condition=convention) for method in labels}
+        means = {method: (mean(scores), len(scores)) for method, scores in found.items() if len(scores)}
+        methods = [method for method in means if method != GROUND_TRUTH]
+        order = ranks([means[method][0] for method in methods], None, metric_of(metric).rising)
+        placed = dict(zip(methods, order, strict=True))
+        records += [
+            (mask, method, labels[method], convention, metric, value, placed.get(method), count)
+            for method, (value, count) in means.items()
+        ]
+    columns = ("mask", "method", "label", "convention", "metric", "value", "rank", "volumes")
+    return pd.DataFrame.from_records(records, columns=[*columns]).astype({"rank": "Int64"})
 
 
 def ranking_agreement(scores: pd.DataFrame, mask: str, convention: str, metric: str) -> float:

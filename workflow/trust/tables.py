@@ -7,10 +7,11 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -18,15 +19,17 @@ from data_prep.datasets.contract import dataset_name
 from data_prep.errors import run_command
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
+from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
 from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
 from workflow.tables.formats import write_page
-from workflow.tables.page import Block, Page, Text
+from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
     audit_scores,
+    auxiliary_conditions,
     auxiliary_scores,
     condition_name,
     is_used,
@@ -37,8 +40,6 @@ from workflow.trust.scores import (
     read_probes,
 )
 
-_DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4, "hfen": 3}
-_NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE", "hfen": "HFEN"}
 _SHORT = {
     "volume": "volume",
     "slice": "slice",
@@ -52,11 +53,7 @@ _SHORT = {
 def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """Is the auxiliary used? PSNR with it, and what other auxiliaries change."""
     scores = auxiliary_scores(probes, definition)
-    conditions = [
-        (condition, amount)
-        for condition, amount in dict.fromkeys(zip(scores["condition"], scores["amount"], strict=True))
-        if condition != "unchanged"
-    ]
+    conditions = auxiliary_conditions(probes) if any(row.auxiliary for row in definition.rows) else []
     at = {
         (entry["mask"], entry["method"], entry["condition"], entry["amount"]): entry
         for entry in scores.to_dict("records")
@@ -65,21 +62,18 @@ def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[
     for mask in definition.masks:
         rows = []
         for row in definition.rows_under(mask):
-            own = float(at[mask, row.method, "unchanged", 0.0]["psnr"])
-            cells = [Text(number(own, 2))]
-            for condition, amount in conditions:
-                if not row.auxiliary:
-                    cells.append(Text("·", "muted"))
-                    continue
-                change = float(at[mask, row.method, condition, amount]["psnr_difference"])
-                cells.append(Text(number(change, 2, signed=True)))
-            cells.append(Text(is_used(scores, mask, row)))
-            rows.append((row.label, tuple(cells)))
+            own = Text(number(at[mask, row.method, "unchanged", 0.0]["psnr"], 2))
+            changes = [
+                Text(number(at[mask, row.method, *condition]["psnr_difference"], 2, signed=True))
+                if row.auxiliary
+                else Text("·", "muted")
+                for condition in conditions
+            ]
+            rows.append((row.label, (own, *changes, Text(is_used(scores, mask, row)))))
         headers = ("PSNR", *(condition_name(*condition) for condition in conditions), "used?")
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
     count = int(scores["volumes"].max())
     caption = (
-        _data(definition),
         "PSNR (dB, volume convention) with the auxiliary as it is, and what it gains or loses when the same "
         "weights see another auxiliary; nothing is trained again.",
         "Used: every test volume has a lower PSNR with another subject's auxiliary (of the same slice "
@@ -87,8 +81,7 @@ def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[
         _averages(definition, count),
         "A small loss under a wrong auxiliary means that the scores owe little to it.",
     )
-    title = f"Is the auxiliary used? ({definition.data_note})"
-    return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks))
+    return scores, _page("auxiliary", "Is the auxiliary used?", definition, caption, blocks)
 
 
 def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
@@ -98,7 +91,8 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
         ranking_agreement(scores, entry["mask"], entry["convention"], entry["metric"])
         for entry in scores.to_dict("records")
     ]
-    columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in _pairs(scores)]
+    scored = set(zip(scores["convention"], scores["metric"], strict=True))
+    columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in scored]
     columns.append(("volume", "hfen"))
     at = {
         (entry["mask"], entry["method"], entry["convention"], entry["metric"]): entry
@@ -113,17 +107,17 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
             cells = []
             for convention, metric in columns:
                 entry = at[mask, method, convention, metric]
-                rank = entry["rank"]
-                mark = "muted" if method == GROUND_TRUTH else {1: "best", 2: "second"}.get(_int(rank), "")
-                cells.append(Text(number(float(entry["value"]), _DIGITS[metric]), mark))
+                mark = "muted" if method == GROUND_TRUTH else MARKS.get(entry["rank"], "")
+                cells.append(Text(number(entry["value"], metric_of(metric).digits), mark))
             rows.append((name, tuple(cells)))
         agreement = [ranking_agreement(scores, mask, *column) for column in columns]
         taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
-        headers = tuple("HFEN ↓" if m == "hfen" else f"{_NAMES[m]} {_SHORT[c]}" for c, m in columns)
+        headers = tuple(
+            metric_of(m).header if m == "hfen" else f"{metric_of(m).label} {_SHORT[c]}" for c, m in columns
+        )
         groups = ((label(mask), headers),)
         blocks.append(Block("Method", groups, tuple(rows), foot=(("Ranking: τ", taus),)))
     caption = (
-        _data(definition),
         "The same reconstructions, scored under the conventions in use; PSNR in dB. The conventions: "
         + "; ".join(f"{_SHORT[name]}: {words}" for name, words in CONVENTIONS.items())
         + ". HFEN: high-frequency error norm.",
@@ -132,16 +126,7 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
         _averages(definition, int(scores["volumes"].max())),
         "Values of two columns are not comparable; that is the point.",
     )
-    title = f"Metric conventions ({definition.data_note})"
-    return scores, Page(f"audit-{definition.dataset}", "Trust", title, caption, tuple(blocks))
-
-
-def _pairs(scores: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(scores["convention"], scores["metric"], strict=True))
-
-
-def _int(rank: object) -> int:
-    return int(str(rank)) if str(rank).isdigit() else 0
+    return scores, _page("audit", "Metric conventions", definition, caption, blocks)
 
 
 def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
@@ -156,19 +141,18 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
                 continue
             large = lesions["radius_mm"] >= LARGE_LESION_MM
             parts = {"all": lesions, "small": lesions[~large], "large": lesions[large]}
-            spots = scores.rates.get(0.5, (math.nan, math.nan))[1]
-            diverged = scores.diverged
-            low, high = (math.nan,) * 2 if diverged else rate_interval(scores.detected, len(lesions))
+            diverged, detected = scores.diverged, scores.detected
+            low, high = (math.nan,) * 2 if diverged else rate_interval(detected, len(lesions))
             counts.append((len(lesions), int(large.sum())))
             record = {
                 "mask": mask,
                 "method": method,
                 "label": name,
                 "lesions": len(lesions),
-                "detected": math.nan if diverged else scores.detected,
+                "detected": math.nan if diverged else detected,
                 "detection_low": low,
                 "detection_high": high,
-                "false_spots_per_slice": spots,
+                "false_spots_per_slice": scores.rates.get(0.5, (math.nan, math.nan))[1],
             }
             for part, chosen in parts.items():
                 low, middle, high = quartiles(chosen["recovered"])
@@ -180,18 +164,11 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
                 }
             records.append(record)
             rows.append((name, _lesion_cells(record, diverged)))
-        headers = (
-            "contrast, all",
-            f"< {LARGE_LESION_MM:g} mm",
-            f"≥ {LARGE_LESION_MM:g} mm",
-            "detected",
-            "95 %",
-            "false spots",
-        )
+        sizes = (f"{sign} {LARGE_LESION_MM:g} mm" for sign in "<≥")
+        headers = ("contrast, all", *sizes, "detected", "95 %", "false spots")
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
     total, large_total = counts[0] if counts else (0, 0)
     caption = (
-        _data(definition),
         "Lesions change T2 only, so the auxiliary cannot tell of them. Contrast: of the lesion to its "
         "surroundings over the same in the truth, median over lesions [quartiles]; 1 is right, 0 is gone.",
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate. False spots: "
@@ -201,36 +178,42 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "Where lesions are few the intervals are wide: methods whose intervals overlap are not told apart. "
         "They take each lesion for independent; those of one head are not, so that the true ones are wider.",
     )
-    title = f"Lesions ({definition.data_note})"
-    return pd.DataFrame.from_records(records), Page(
-        f"lesions-{definition.dataset}", "Trust", title, caption, tuple(blocks)
-    )
+    return pd.DataFrame.from_records(records), _page("lesions", "Lesions", definition, caption, blocks)
 
 
-def _lesion_cells(record: dict[str, object], diverged: bool) -> tuple[Text, ...]:
+def _lesion_cells(record: Mapping[str, Any], diverged: bool) -> tuple[Text, ...]:
     if diverged:
         return tuple(Text("diverged") for _ in range(6))
     cells = []
     for part in ("all", "small", "large"):
-        low, middle, high = (float(str(record[f"recovered_{part}{end}"])) for end in ("_low", "", "_high"))
-        found = record[f"lesions_{part}"] != 0
-        cells.append(Text(f"{number(middle, 2)} [{number(low, 2)}, {number(high, 2)}]" if found else "—"))
-    spots = float(str(record["false_spots_per_slice"]))
-    return (
-        *cells,
-        Text(f"{record['detected']} of {record['lesions']}"),
-        Text(
-            "–".join(f"{100 * float(str(record[f'detection_{end}'])):.0f}" for end in ("low", "high")) + " %"
-        ),
-        Text("—" if math.isnan(spots) else number(spots, 2)),
+        middle, low, high = (number(record[f"recovered_{part}{end}"], 2) for end in ("", "_low", "_high"))
+        cells.append(f"{middle} [{low}, {high}]" if record[f"lesions_{part}"] else "—")
+    spots, interval = record["false_spots_per_slice"], (record["detection_low"], record["detection_high"])
+    cells += [
+        f"{record['detected']} of {record['lesions']}",
+        "–".join(f"{100 * end:.0f}" for end in interval) + " %",
+        "—" if math.isnan(spots) else number(spots, 2),
+    ]
+    return tuple(map(Text, cells))
+
+
+def _page(
+    name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
+) -> Page:
+    """Lay out a table, whose footer comes when it is written."""
+    dataset = dataset_name(definition.dataset)
+    data = (
+        f"embedded semi-synthetic scans, not {dataset}"
+        if definition.source == "embedded"
+        else (f"{dataset}, published scans")
     )
-
-
-def _data(definition: TrustDefinition) -> str:
-    name = dataset_name(definition.dataset)
-    if definition.source == "embedded":
-        return f"Data: embedded semi-synthetic scans, not {name}."
-    return f"Data: {name}, published scans."
+    return Page(
+        number=f"{name}-{definition.dataset}",
+        name="Trust",
+        title=f"{title} ({definition.data_note})",
+        caption=(f"Data: {data}.", *caption),
+        blocks=tuple(blocks),
+    )
 
 
 def _averages(definition: TrustDefinition, count: int) -> str:

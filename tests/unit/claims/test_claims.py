@@ -33,10 +33,11 @@ from workflow.claims.agreement import (
 )
 from workflow.claims.claims import CLAIMS, QUESTIONS, Comparison
 from workflow.claims.judge import judge, judge_claims
-from workflow.metrics.contract import DIGITS
+from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.paper import published_values
 from workflow.tables import __main__ as tables
 
+DIGITS = {name: metric_of(name).digits for name in STANDARD}
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
 GRID = [(0.2, 0.4), (0.2, 0.6), (0.4, 0.4), (0.4, 0.6)]

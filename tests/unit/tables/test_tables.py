@@ -30,7 +30,7 @@ from data_prep.errors import BadInput
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.plan.paper import PUBLISHED, PUBLISHED_METHODS, published_values
-from workflow.statistics.scores import ranks, read_metrics, summarise
+from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
 from workflow.tables.formats import tex_escape, to_html, to_markdown
 from workflow.tables.page import Page
@@ -117,21 +117,21 @@ def test_seeds_are_averaged_per_volume_before_the_spread():
     # Two volumes of equal mean over seeds: no spread between volumes, whatever the seeds do.
     metrics.loc[of_volume, "psnr"] = [30.0, 34.0, 34.0, 30.0]
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}, seeds=[0, 1]))
-    found = summarise(metrics, wanted, ("manet",))[TWO[0], "manet"]
+    found = cells_of(metrics, wanted)[TWO[0], "manet"]
     assert found.mean["psnr"] == pytest.approx(32)
     assert found.std["psnr"] == pytest.approx(0, abs=1e-9)
-    assert (found.units, found.volumes) == (2, 2)
+    assert (len(found.scores), found.volumes) == (2, 2)
 
 
 def test_other_seeds_datasets_and_masks_do_not_leak_in():
     metrics = metric_rows("ixi", TWO, ["manet", "unet"], seeds=(0, 1, 2))
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}, seeds=[1]))
-    found = summarise(metrics, wanted, ("manet",))[TWO[0], "manet"]
+    found = cells_of(metrics, wanted)[TWO[0], "manet"]
     own = metrics.query("mask == @TWO[0] and method == 'manet' and seed == 1 and level == 'volume'")
     assert found.mean["nmse"] == pytest.approx(own["nmse"].mean(), rel=1e-12)
     foreign = metric_rows("fastmri", ["random_4x"], ["manet"]).assign(mask=TWO[0], psnr=0.0)
     both = pd.concat([metrics, foreign])
-    assert summarise(both, wanted, ("manet",))[TWO[0], "manet"] == found
+    pd.testing.assert_frame_equal(cells_of(both, wanted)[TWO[0], "manet"].scores, found.scores)
 
 
 def test_slice_convention_takes_slice_rows(tmp_path):
@@ -212,16 +212,16 @@ def test_blank_slices_are_no_divergence():
     blank = (metrics["slice"] == 2) & (metrics["subject"] == "IXI900")
     metrics.loc[blank, METRICS] = np.nan
     wanted = read_definition(definition(1, "ixi", TWO[:1], FIVE, convention="slice"))
-    found = summarise(metrics, wanted, ("zf", "manet"))
+    found = cells_of(metrics, wanted)
     assert {found[TWO[0], name].status for name in ("zf", "manet")} == {"ok"}
-    assert found[TWO[0], "zf"].units == 4 * 4 - 1
+    assert len(found[TWO[0], "zf"].scores) == 4 * 4 - 1
 
 
 def test_a_lone_diverged_run_stays_diverged():
     metrics = metric_rows("ixi", TWO[:1], ["manet"])
     metrics[METRICS] = np.nan
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}))
-    assert summarise(metrics, wanted, ("manet",))[TWO[0], "manet"].status == "diverged"
+    assert cells_of(metrics, wanted)[TWO[0], "manet"].status == "diverged"
 
 
 # ---- ranks and marks ------------------------------------------------------------------------------
