@@ -39,13 +39,13 @@ class Method:
     Attributes:
         id: the run's method id, e.g. ``manet``, ``manet-no_kspace`` or ``manet-a0.2-b0.6``.
         folder: name of the method's folder, e.g. ``manet``.
-        label: the name that tables print, by dataset; ``other`` for all further ones.
+        label: the name that tables print, by dataset; ``other`` for all others.
         parameters: what ``build`` gets.
         changes: those of them that define a variant or sweep point; empty for the default.
         collection: enters a configuration only where this is asked for; None: enters every one.
         tune: of an untrained method, values to try on validation data, by parameter.
         small: values with which ``methods.check`` builds the method in seconds.
-        optimiser: name, learning rate and further options; empty for untrained methods.
+        optimiser: name, learning rate and other options; empty for untrained methods.
         declines: masks that the method does not take, with the reason.
         full_parameter_count: trainable parameters at the folder's default parameters, if stated.
     """

@@ -1,8 +1,10 @@
 """``run.json``: what ran where, on what, with which result. Light: no torch here."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import UNSET, UnsetType
 
 from data_prep.io.json_files import read_record
 
@@ -30,26 +32,26 @@ class Seconds:
         reconstruction: of the test split.
         metrics: of its scores.
         total: of the process.
-        training: of all epochs; None where nothing is trained.
+        training: of all epochs; absent where nothing is trained.
     """
 
     reconstruction: float
     metrics: float
     total: float
-    training: float | None = None
+    training: float | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Slices per second, of evaluation and of training."""
+    """Slices per second, of evaluation and of training; the latter is absent where nothing is trained."""
 
     evaluation_slices_per_second: float
-    training_slices_per_second: float | None = None
+    training_slices_per_second: float | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The content of ``run.json``; what has a default is not said of every run.
+    """The content of ``run.json``; what may be unset is absent where nothing is trained.
 
     Attributes:
         spec: the run, as ``RunSpec.canonical`` writes it.
@@ -100,16 +102,16 @@ class RunRecord:
     throughput: Throughput
     training_hash: str | None = None
     tuning: dict[str, Any] | None = None
-    epochs: int | None = None
     best_epoch: int | None = None
-    converged: bool | None = None
-    diverged_step: int | None = None
-    environments: list[dict[str, str]] = field(default_factory=list)
-    restarts: int = 0
-    refused_states: list[str] = field(default_factory=list)
-    micro_batch: int | None = None
-    notes: list[str] = field(default_factory=list)
-    energy_joules: float | None = None
+    epochs: int | UnsetType = UNSET
+    converged: bool | UnsetType | None = UNSET
+    diverged_step: int | UnsetType | None = UNSET
+    environments: list[dict[str, str]] | UnsetType = UNSET
+    restarts: int | UnsetType = UNSET
+    refused_states: list[str] | UnsetType = UNSET
+    micro_batch: int | UnsetType | None = UNSET
+    notes: list[str] | UnsetType = UNSET
+    energy_joules: float | UnsetType | None = UNSET
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -20,7 +20,7 @@ rule index:
                 for picture in pictures
             }
         ),
-        further=NAMING_SOURCES,
+        naming=NAMING_SOURCES,
         source=module_sources("workflow.page"),
     output:
         f"{ROOT}/index.html",

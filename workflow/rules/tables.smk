@@ -23,7 +23,7 @@ rule table:
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",
         ],
-        further=NAMING_SOURCES,
+        naming=NAMING_SOURCES,
         source=module_sources("workflow.tables"),
     output:
         multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".md", ".tex"),

@@ -99,7 +99,7 @@ def test_a_further_metric_changes_the_spec_but_no_training():
     assert json.loads(scored.canonical())["metrics"] == ["hfen"]
     assert training_hash(plain, {}, "m") == training_hash(scored, {}, "m")
     assert not [name for name in training_sources("unet", "random_4x") if "further" in name]
-    for metrics, problem in ((["hfne"], "'hfne' is unknown; known: hfen"), ("hfen", "not a list of texts")):
+    for metrics, problem in ((["hfne"], "'hfne' is unknown; known: hfen"), ("hfen", "is 'hfen', not a list")):
         with pytest.raises(BadInput, match=problem):
             RunSpec.from_json(json.dumps(spec_content(metrics=metrics)))
 
