@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +58,7 @@ class Method:
     needs_auxiliary: bool
     citation: str
     parameters: Mapping[str, Any]
-    optimiser: Mapping[str, Any]
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
     declines: Mapping[str, str] = field(default_factory=dict)
     full_parameter_count: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -236,22 +236,9 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
             "data; remove it"
         )
     label = content["label"]
-    default = Method(
-        id=content["id"],
-        folder=name,
-        label=label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label),
-        order=content["order"],
-        trainable=content["trainable"],
-        needs_auxiliary=content["needs_auxiliary"],
-        citation=content["citation"],
-        parameters=content["parameters"],
-        optimiser=content.get("optimiser", {}),
-        declines=content.get("declines", {}),
-        full_parameter_count=content.get("full_parameter_count"),
-        collection=content.get("collection"),
-        tune=content.get("tune", {}),
-        small=content.get("small", {}),
-    )
+    label = label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label)
+    own = {entry.name: content[entry.name] for entry in fields(Method) if entry.name in content}
+    default = Method(**own | {"folder": name, "label": label})
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
 
 

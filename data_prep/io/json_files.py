@@ -21,6 +21,7 @@ _AGAIN = "delete it and make it again"
 # As msgspec names them.
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 _WORDS |= {"object": "an object", "array": "a list"}
+_BOUNDS = {">=": "from", ">": "above", "<": "below", "<=": "up to"}
 Handed = TypeVar("Handed")
 
 
@@ -74,8 +75,10 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
     field = f"{place}{where}".lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
-    named = re.match(r"Expected `([\w |]+)`", what)
+    named = re.match(r"Expected `([\w |]+)`(?: ([<>]=?) (.+))?$", what.partition(", got")[0])
     wanted = [_WORDS.get(name, name) for name in named[1].split(" | ")] if named else []
+    if named and named[2]:
+        wanted = [f"{wanted[0]} {_BOUNDS[named[2]]} {float(named[3]):g}"]
     found = ""
     # Msgspec leaves the keys of mappings out.
     if "..." not in where:

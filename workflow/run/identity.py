@@ -58,11 +58,6 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical(identity).encode()).hexdigest()
 
 
-def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
-    """Return the hash of ``training_identity``."""
-    return identity_hash(training_identity(spec, fingerprints, mask_sha256))
-
-
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 3) -> str:
     """Name what differs between two identities, such as ``spec.optimiser.lr``; at most so many by name."""
     mine, theirs = dict(_leaves(one)), dict(_leaves(other))

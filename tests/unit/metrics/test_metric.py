@@ -28,7 +28,7 @@ from workflow.evaluate.evaluation import KEY_COLUMNS, METRICS, Evaluation, write
 from workflow.metrics import contract as further_metric
 from workflow.metrics.contract import FurtherMetric, discover, further_scores
 from workflow.provenance.sources import metric_sources, module_sources
-from workflow.run.identity import training_hash, training_sources
+from workflow.run.identity import training_identity, training_sources
 from workflow.run.spec import RunSpec
 from workflow.statistics.gather import gather
 from workflow.tables import __main__ as tables
@@ -97,7 +97,7 @@ def test_a_further_metric_changes_the_spec_but_no_training():
     plain, scored = tiny_spec(), tiny_spec(metrics=["hfen"])
     assert "metrics" not in json.loads(plain.canonical())
     assert json.loads(scored.canonical())["metrics"] == ["hfen"]
-    assert training_hash(plain, {}, "m") == training_hash(scored, {}, "m")
+    assert training_identity(plain, {}, "m") == training_identity(scored, {}, "m")
     assert not [name for name in training_sources("unet", "random_4x") if "further" in name]
     for metrics, problem in ((["hfne"], "'hfne' is unknown; known: hfen"), ("hfen", "is 'hfen', not a list")):
         with pytest.raises(BadInput, match=problem):
