@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,13 +39,13 @@ class Method:
     Attributes:
         id: the run's method id, e.g. ``manet``, ``manet-no_kspace`` or ``manet-a0.2-b0.6``.
         folder: name of the method's folder, e.g. ``manet``.
-        label: the name that tables print, by dataset; ``other`` for all further ones.
+        label: the name that tables print, by dataset; ``other`` for all others.
         parameters: what ``build`` gets.
         changes: those of them that define a variant or sweep point; empty for the default.
         collection: enters a configuration only where this is asked for; None: enters every one.
         tune: of an untrained method, values to try on validation data, by parameter.
         small: values with which ``methods.check`` builds the method in seconds.
-        optimiser: name, learning rate and further options; empty for untrained methods.
+        optimiser: name, learning rate and other options; empty for untrained methods.
         declines: masks that the method does not take, with the reason.
         full_parameter_count: trainable parameters at the folder's default parameters, if stated.
     """
@@ -58,7 +58,7 @@ class Method:
     needs_auxiliary: bool
     citation: str
     parameters: Mapping[str, Any]
-    optimiser: Mapping[str, Any]
+    optimiser: Mapping[str, Any] = field(default_factory=dict)
     declines: Mapping[str, str] = field(default_factory=dict)
     full_parameter_count: int | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
@@ -236,22 +236,9 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
             "data; remove it"
         )
     label = content["label"]
-    default = Method(
-        id=content["id"],
-        folder=name,
-        label=label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label),
-        order=content["order"],
-        trainable=content["trainable"],
-        needs_auxiliary=content["needs_auxiliary"],
-        citation=content["citation"],
-        parameters=content["parameters"],
-        optimiser=content.get("optimiser", {}),
-        declines=content.get("declines", {}),
-        full_parameter_count=content.get("full_parameter_count"),
-        collection=content.get("collection"),
-        tune=content.get("tune", {}),
-        small=content.get("small", {}),
-    )
+    label = label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label)
+    own = {entry.name: content[entry.name] for entry in fields(Method) if entry.name in content}
+    default = Method(**own | {"folder": name, "label": label})
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
 
 

@@ -33,9 +33,8 @@ def read_outputs(results: Path) -> dict[str, str]:
         BadInput: there is no such file or it lists no files of this folder.
     """
     path = results / FILE
-    outputs = read_json(path).get("outputs")
-    if not isinstance(outputs, dict) or not all(isinstance(value, str) for value in outputs.values()):
-        raise BadInput(f"{path}: field outputs is missing or damaged; make it again with workflow.provenance")
+    again = "make it again with workflow.provenance"
+    outputs: dict[str, str] = read_json(path, damaged=again, fields={"outputs": dict[str, str]})["outputs"]
     for name in outputs:
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts:

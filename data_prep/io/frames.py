@@ -16,7 +16,7 @@ def read_csv(path: Path, columns: Mapping[str, str], absent: str, damaged: str) 
     Args:
         path: the file.
         columns: what it must have, with the types. A "string" stays as it is written: neither is 0001 a
-            number, nor is NA nothing. Further columns have the types that they look like.
+            number, nor is NA nothing. Other columns have the types that they look like.
         absent: what to do where there is no such file.
         damaged: what to do where it holds something else.
 

@@ -1,8 +1,8 @@
 """JSON that steps hand over: one written form, read back whole or refused by name.
 
 ``to_json`` and ``from_json`` write and read the dataclasses that one step makes and another takes, whether in
-a file or in an option of a command. Equal values are equal texts: Snakemake runs a job again when a parameter's
-text changes.
+a file or in an option of a command. Equal values are equal texts: Snakemake runs a job again when the
+text of a parameter changes.
 """
 
 import json
@@ -10,7 +10,6 @@ import re
 import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import NoneType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -19,17 +18,10 @@ from data_prep.errors import BadInput
 from data_prep.io.files import replacing
 
 _AGAIN = "delete it and make it again"
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    dict: "an object",
-    list: "a list",
-    NoneType: "null",
-}
 # As msgspec names them.
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 _WORDS |= {"object": "an object", "array": "a list"}
+_BOUNDS = {">=": "from", ">": "above", "<": "below", "<=": "up to"}
 Handed = TypeVar("Handed")
 
 
@@ -76,18 +68,21 @@ def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Hand
     return record
 
 
-def _said(kind: Any, content: Any, problem: str) -> str:
+def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
     """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` as "field a[0].b is 'x', not ..."."""
     what, _, where = problem.partition(" - at ")
-    field = where.strip("`").removeprefix("$").lstrip(".")
+    where = where.strip("`").removeprefix("$")
+    field = f"{place}{where}".lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
-    named = re.match(r"Expected `([\w |]+)`", what)
+    named = re.match(r"Expected `([\w |]+)`(?: ([<>]=?) (.+))?$", what.partition(", got")[0])
     wanted = [_WORDS.get(name, name) for name in named[1].split(" | ")] if named else []
+    if named and named[2]:
+        wanted = [f"{wanted[0]} {_BOUNDS[named[2]]} {float(named[3]):g}"]
     found = ""
     # Msgspec leaves the keys of mappings out.
-    if "..." not in field:
-        for step in re.findall(r"\w+", field):
+    if "..." not in where:
+        for step in re.findall(r"\w+", where):
             content = content[int(step) if step.isdigit() else step]
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
@@ -144,21 +139,6 @@ def read_record(
     return converted(kind, _read(path, absent, damaged), str(path), damaged)
 
 
-def read_json_list(
-    path: Path,
-    absent: str = "run the workflow to its end first",
-    damaged: str = _AGAIN,
-    fields: Iterable[str] | Mapping[str, Any] = (),
-) -> list[dict[str, Any]]:
-    """Read a JSON list of objects, each with the fields; see ``read_json``."""
-    content = _read(path, absent, damaged)
-    if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
-        raise BadInput(f"{path}: not a JSON list of objects; {damaged}")
-    for entry in content:
-        check_fields(entry, fields, path, damaged)
-    return content
-
-
 def check_fields(
     content: Mapping[str, Any], fields: Iterable[str] | Mapping[str, Any], path: Path, damaged: str
 ) -> None:
@@ -176,16 +156,13 @@ def check_fields(
             if not isinstance(value, Mapping) or part not in value:
                 raise BadInput(f"{path}: field {name} is missing; {damaged}")
             value = value[part]
-        if isinstance(fields, Mapping) and not _fits(value, fields[name]):
-            wanted = " or ".join(_KINDS[kind] for kind in get_args(fields[name]) or (fields[name],))
-            raise BadInput(f"{path}: field {name} is {reprlib.repr(value)}, not {wanted}; {damaged}")
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    # Some writers leave the point out of 2.0.
-    return isinstance(value, kind) or (isinstance(value, int) and isinstance(0.0, kind))
+        if isinstance(fields, Mapping):
+            try:
+                msgspec.convert(value, fields[name])
+            except msgspec.ValidationError as error:
+                raise BadInput(
+                    f"{path}: {_said(fields[name], value, str(error), name)}; {damaged}"
+                ) from error
 
 
 def _read(path: Path, absent: str, damaged: str) -> Any:

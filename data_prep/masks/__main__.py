@@ -2,13 +2,13 @@
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import write_json
 from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
 
@@ -50,8 +50,7 @@ def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folde
     }
     with replacing(folder / f"{masks.name}.npz") as path:
         np.savez(path, name=np.array(masks.name), mask=masks.mask, files=np.array(masks.files, dtype=np.str_))
-    with replacing(folder / f"{masks.name}.json") as path:
-        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(folder / f"{masks.name}.json", record)
     with replacing(folder / f"{masks.name}.png") as path:
         _draw(masks, height, width, path)
 

@@ -9,7 +9,6 @@ own) and are used only while their SHA-256 is the one below.
 import argparse
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from platformdirs import user_cache_path
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import write_json
 
 CACHE_VARIABLE = "MANET_BENCH_CACHE"
 
@@ -257,8 +257,7 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
         }
         for donor in origins
     ]
-    with replacing(output / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(output / f"{name}.json", record)
 
 
 def main() -> None:

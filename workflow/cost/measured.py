@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from msgspec import UNSET
 
 from data_prep.datasets.contract import dataset_name
 from data_prep.errors import BadInput, run_command
@@ -47,7 +48,7 @@ def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[Run
     for name in paths:
         folder = results / "runs" / name
         records.append(read_run(folder))
-        if trained and records[-1].seconds.training is None:
+        if trained and records[-1].seconds.training is UNSET:
             raise BadInput(f"{folder / 'run.json'}: field seconds.training is missing; {AGAIN}")
     return records
 
@@ -84,7 +85,7 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
                 / _median([record.throughput.evaluation_slices_per_second for record in records]),
                 "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
                 "training_hours": _median(
-                    [s / 3600 for record in records if (s := record.seconds.training) is not None]
+                    [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]
                 ),
                 "psnr": float(by_mask.mean(skipna=False)),
                 "devices": "; ".join(sorted({record.device for record in records})),

@@ -11,7 +11,6 @@ from data_prep.errors import BadInput
 from workflow.metrics.contract import STANDARD, metric_of
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
-Source = Literal["embedded", "published"]
 
 
 def data_note(dataset: str, source: str) -> str:
@@ -20,9 +19,27 @@ def data_note(dataset: str, source: str) -> str:
     return f"embedded data, not {name}" if source == "embedded" else name
 
 
-def _check_dataset(dataset: str) -> None:
-    if dataset not in datasets():
-        raise BadInput(f"--definition: dataset {dataset!r} is unknown; use one of {', '.join(datasets())}")
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Whose runs are shown, whatever is shown of them."""
+
+    dataset: str
+    source: Literal["embedded", "published"]
+    masks: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    experiment: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a dataset that there is not."""
+        if self.dataset not in datasets():
+            raise BadInput(
+                f"--definition: dataset {self.dataset!r} is unknown; use one of {', '.join(datasets())}"
+            )
+
+    @property
+    def data_note(self) -> str:
+        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
+        return data_note(self.dataset, self.source)
 
 
 @dataclass(frozen=True)
@@ -49,34 +66,23 @@ class Point:
     method: str
 
 
-@dataclass(frozen=True)
-class Definition:
+@dataclass(frozen=True, kw_only=True)
+class Definition(Shown):
     """One table or figure.
 
     Attributes:
         number: of the table or figure.
-        dataset: whose runs it shows.
-        source: of its scans.
-        masks: shown.
-        rows: methods shown.
-        seeds: of the trainings.
+        rows: methods.
         convention: of the metrics.
-        experiment: name.
         numeral: of a table, as it is printed.
-        alphas: loss weights of the grid, by row.
-        betas: loss weights of the grid, by column.
+        alphas: loss weights of the grid, by row; ``betas`` by column.
         grid: its points.
         metrics: columns of scores: the paper's three, then those of the configuration.
     """
 
     number: int
-    dataset: str
-    source: Source
-    masks: tuple[str, ...]
     rows: tuple[Row, ...]
-    seeds: tuple[int, ...] = (0,)
     convention: Literal["volume", "slice"] = "volume"
-    experiment: str = ""
     numeral: str = ""
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
@@ -85,7 +91,7 @@ class Definition:
 
     def __post_init__(self) -> None:
         """Refuse a dataset or a metric that there is not."""
-        _check_dataset(self.dataset)
+        super().__post_init__()
         for name in self.metrics:
             metric_of(name)
 
@@ -104,11 +110,6 @@ class Definition:
             for row in self.rows
             for seed in self.seeds
         ]
-
-    @property
-    def data_note(self) -> str:
-        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        return data_note(self.dataset, self.source)
 
 
 @dataclass(frozen=True)
@@ -140,66 +141,39 @@ class TrustRow:
     without: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class TrustDefinition:
+@dataclass(frozen=True, kw_only=True)
+class TrustDefinition(Shown):
     """What tables and figures of trust show of one dataset.
 
     Attributes:
-        dataset: whose runs are probed.
-        source: of its scans.
-        experiment: name.
-        seeds: of the trainings.
-        masks: under which runs are probed.
-        all_masks: those of the dataset.
+        all_masks: those of the dataset; ``masks`` are those under which runs are probed.
         noise: of its k-space, as a share of each slice's mean intensity.
-        rows: methods shown.
+        rows: methods.
         runs: by method, as folders below ``runs/``.
     """
 
-    dataset: str
-    source: Source
-    experiment: str
-    seeds: tuple[int, ...]
-    masks: tuple[str, ...]
     all_masks: tuple[str, ...]
     noise: float
     rows: tuple[TrustRow, ...]
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        """Refuse a dataset that there is not."""
-        _check_dataset(self.dataset)
-
-    @property
-    def data_note(self) -> str:
-        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        return data_note(self.dataset, self.source)
 
     def rows_under(self, mask: str) -> tuple[TrustRow, ...]:
         """Return the methods that take a mask."""
         return tuple(row for row in self.rows if mask not in row.without)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CostDefinition(TrustDefinition):
-    """What the cost table of one dataset shows.
+    """What the cost table of one dataset shows; ``matrix`` is the side of its slices in pixels."""
 
-    Attributes:
-        matrix: side of its slices in pixels.
-    """
-
-    matrix: int = field(kw_only=True)
+    matrix: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ViewerDefinition(Definition):
-    """What the page's viewer shows of one dataset.
+    """What the page's viewer shows of one dataset; ``runs`` are folders below ``runs/``, with examples."""
 
-    Attributes:
-        runs: whose example slices it shows, as folders below ``runs/``.
-    """
-
-    runs: tuple[str, ...] = ()
+    runs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -234,7 +208,7 @@ class PageDefinition:
 
     experiment: str
     configuration: str
-    sources: dict[str, Source]
+    sources: dict[str, Literal["embedded", "published"]]
     viewer: tuple[ViewerDefinition, ...]
     tables: dict[str, tuple[str, ...]]
     statistics: tuple[int, ...]

@@ -40,7 +40,7 @@ def document() -> str:
         "# Configuration",
         "",
         "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
-        "`extended.yaml` compares further methods with the paper's,",
+        "`extended.yaml` compares more methods with the paper's,",
         "`paper.yaml` is the paper's setting on the published data, `reference.yaml` makes results to",
         "compare with on one GPU (`results/reference/README.md`), `trust.yaml` is the demo with three",
         "seeds and every control of `docs/trust.md`. Choose one with",
@@ -55,9 +55,9 @@ def document() -> str:
         "",
         "Masks: "
         + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
-        + ". Further ones: docs/adding_a_mask.md.",
+        + ". Your own: docs/adding_a_mask.md.",
         "",
-        f"Metrics: {', '.join(f'`{name}`' for name in metrics() if name not in STANDARD)}. Further ones: "
+        f"Metrics: {', '.join(f'`{name}`' for name in metrics() if name not in STANDARD)}. Your own: "
         "docs/adding_a_metric.md.",
     ]
     return "\n".join(lines) + "\n"

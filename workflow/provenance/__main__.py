@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import check_fields, read_json_list, write_json
+from data_prep.io.json_files import check_fields, read_record, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
 from workflow.provenance.footer import config_sha256
@@ -52,13 +52,12 @@ def inputs(results: Path) -> list[dict[str, str]]:
 def _donors(folder: Path) -> list[dict[str, str]]:
     """Return the packages that maps were made from, each once: two files of maps may share one."""
     kept = dict.fromkeys(("package", "archive", "sha256"), str)
-    records = [
-        record
-        for path in sorted(folder.glob("[!.]*.json"))
-        for record in read_json_list(path, damaged=AGAIN, fields=kept)
-    ]
-    by_package = {record["package"]: record for record in records}
-    return [{key: record[key] for key in kept} for record in by_package.values()]
+    by_package = {}
+    for path in sorted(folder.glob("[!.]*.json")):
+        for donor in read_record(list[dict[str, Any]], path, damaged=AGAIN):
+            check_fields(donor, kept, path, AGAIN)
+            by_package[donor["package"]] = {name: donor[name] for name in kept}
+    return list(by_package.values())
 
 
 def runs(results: Path) -> dict[str, dict[str, Any]]:
@@ -66,8 +65,10 @@ def runs(results: Path) -> dict[str, dict[str, Any]]:
     kept = ("code", "training_hash", "data_fingerprints", "mask_sha256", "packages", "device")
     found = {}
     for path in sorted((results / "runs").rglob("run.json")):
-        content = asdict(read_run(path.parent))
-        found[path.parent.relative_to(results / "runs").as_posix()] = {name: content[name] for name in kept}
+        run = read_run(path.parent)
+        found[path.parent.relative_to(results / "runs").as_posix()] = {
+            name: getattr(run, name) for name in kept
+        }
     return found
 
 

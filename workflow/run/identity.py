@@ -15,14 +15,14 @@ from workflow.provenance.sources import (
 )
 from workflow.run.spec import RunSpec
 
-# Imported by the training loop, but what they say of a training stands in its spec.
+# Imported by the training loop, but what they say of a training stands in its spec, or changes no number.
 _WITHOUT_EFFECT = {
     "workflow/provenance/sources.py",
     "workflow/run/identity.py",
     "workflow/run/spec.py",
     "workflow/train/energy.py",
     "workflow/train/history.py",
-    "data_prep/io/files.py",
+    "workflow/train/termination.py",
 }
 
 
@@ -56,11 +56,6 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
 def identity_hash(identity: Mapping[str, Any]) -> str:
     """Return the sha256 that stands for a ``training_identity``, the training hash."""
     return hashlib.sha256(canonical(identity).encode()).hexdigest()
-
-
-def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
-    """Return the hash of ``training_identity``."""
-    return identity_hash(training_identity(spec, fingerprints, mask_sha256))
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 3) -> str:

@@ -4,9 +4,10 @@ Light: no torch here, so that planning can check a spec and compute a hash.
 """
 
 from dataclasses import asdict, dataclass, field
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical, converted, from_json
@@ -17,6 +18,8 @@ from workflow.provenance.record import AGAIN, RunRecord
 # No 16-mixed: its gradient scaler would be one more state to resume.
 Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+FromZero = Annotated[int, Meta(ge=0)]
+FromOne = Annotated[int, Meta(ge=1)]
 
 # Of the training's part of a spec, what changes no weight.
 _WITHOUT_WEIGHT = ("resident_gigabytes", "logger")
@@ -40,16 +43,16 @@ class TrainingSpec:
         logger: what shows a running training: ``csv`` (history.csv), or ``tensorboard`` as well.
     """
 
-    epochs: int
-    batch_size: int
-    threads: int
+    epochs: FromOne
+    batch_size: FromOne
+    threads: FromOne
     schedule: Literal["constant", "cosine"]
     precision: Precision
-    resident_gigabytes: float
-    warm_up: float = 0.0
-    gradient_clip: float | None = None
+    resident_gigabytes: Annotated[float, Meta(ge=0)]
+    warm_up: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    gradient_clip: Annotated[float, Meta(gt=0)] | None = None
     channels_last: bool = False
-    devices: int = 1
+    devices: FromOne = 1
     logger: Literal["csv", "tensorboard"] = "csv"
 
 
@@ -78,13 +81,13 @@ class RunSpec:
     mask: str
     method: str
     folder: str
-    seed: int
+    seed: FromZero
     trainable: bool
     parameters: dict[str, Any]
-    noise: float
+    noise: Annotated[float, Meta(ge=0)]
     base_seed: int
     training: TrainingSpec
-    examples: int
+    examples: FromZero
     optimiser: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
@@ -131,30 +134,8 @@ def finished_spec(record: RunRecord, folder: Path) -> RunSpec:
     return converted(RunSpec, record.spec, f"{folder / 'run.json'}: spec", AGAIN)
 
 
-# Field -> least value.
-_LEAST = {
-    "seed": 0,
-    "noise": 0,
-    "examples": 0,
-    "training.epochs": 1,
-    "training.batch_size": 1,
-    "training.threads": 1,
-    "training.resident_gigabytes": 0,
-    "training.devices": 1,
-}
-
-
 def _check(spec: RunSpec) -> None:
-    """Refuse what cannot be run."""
-    training, clip = spec.training, spec.training.gradient_clip
-    ranges = [(name, attrgetter(name)(spec) >= least, f"at least {least}") for name, least in _LEAST.items()]
-    ranges += [
-        ("training.warm_up", 0 <= training.warm_up < 1, "at least 0 and below 1"),
-        ("training.gradient_clip", clip is None or clip > 0, "null or above 0"),
-    ]
-    for name, right, wanted in ranges:
-        if not right:
-            raise BadInput(f"--spec: {name} must be {wanted}; correct it")
+    """Refuse what types do not tell."""
     if not (folder_path(spec.folder) / "model.py").is_file():
         raise BadInput(
             f"--spec: folder {spec.folder!r}: there is no methods/{spec.folder}/model.py; correct it"

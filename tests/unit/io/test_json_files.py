@@ -1,12 +1,13 @@
 """JSON files are read as objects with the needed fields, or refused by name and remedy."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import read_json, read_json_list
+from data_prep.io.json_files import canonical, from_json, read_json, read_record, to_json, write_json
 
 
 def test_an_object_with_its_fields_is_returned(tmp_path: Path) -> None:
@@ -37,35 +38,24 @@ FIELDS = {"code.commit": str | None, "rate": float, "count": int}
 
 
 @pytest.mark.parametrize(
-    ("read", "content", "what"),
+    ("content", "what"),
     [
-        (read_json, "{}", "field code.commit is missing"),
-        (read_json, '{"code": null}', "field code.commit is missing"),
-        (read_json, '{"code": {"commit": 1}}', "field code.commit is 1, not a text or null"),
-        (read_json, '{"code": {"commit": null}, "rate": "fast"}', "field rate is 'fast', not a number"),
-        (read_json, '{"code": {"commit": null}, "rate": true}', "field rate is True, not a number"),
+        ("{}", "field code.commit is missing"),
+        ('{"code": null}', "field code.commit is missing"),
+        ('{"code": {"commit": 1}}', "field code.commit is 1, not a text or null"),
+        ('{"code": {"commit": null}, "rate": "fast"}', "field rate is 'fast', not a number"),
+        ('{"code": {"commit": null}, "rate": true}', "field rate is True, not a number"),
         (
-            read_json,
             '{"code": {"commit": null}, "rate": 1, "count": 4.5}',
             "field count is 4.5, not a whole number",
         ),
-        (read_json_list, "[", "not JSON"),
-        (read_json_list, "{}", "not a JSON list of objects"),
-        (read_json_list, "[1]", "not a JSON list of objects"),
-        (
-            read_json_list,
-            '[{"code": {"commit": "b"}, "rate": 1, "count": 2}, {}]',
-            "field code.commit is missing",
-        ),
     ],
 )
-def test_what_is_of_another_kind_is_refused_by_name(
-    tmp_path: Path, read: Callable[..., object], content: str, what: str
-) -> None:
+def test_what_is_of_another_kind_is_refused_by_name(tmp_path: Path, content: str, what: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(content, encoding="utf-8")
     with pytest.raises(BadInput, match=rf"run\.json: {what}.*; train it again$"):
-        read(path, damaged="train it again", fields=FIELDS)
+        read_json(path, damaged="train it again", fields=FIELDS)
 
 
 def test_fields_of_their_types_are_returned(tmp_path: Path) -> None:
@@ -77,3 +67,63 @@ def test_fields_of_their_types_are_returned(tmp_path: Path) -> None:
 def test_a_missing_file_is_told_with_what_writes_it(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"run\.json: no such file; train it first$"):
         read_json(tmp_path / "run.json", "train it first")
+
+
+# ---- dataclasses ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of what is handed over."""
+
+    size: float
+    kind: Literal["one", "other"] = "one"
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What is handed over."""
+
+    name: str
+    parts: tuple[Part, ...] = ()
+    count: int | None = None
+    free: dict[str, Any] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+
+
+def test_what_is_written_is_read_back_as_it_was_and_equal_values_are_equal_texts(tmp_path: Path) -> None:
+    whole = Whole("a", (Part(0.1 + 0.2, "other"),), 3, {"ü": [None, 1.5]}, {"b": 1.0})
+    assert from_json(Whole, to_json(whole), "--whole", "mend it") == whole
+    text = '{"parts": [{"size": 0}], "name": "a"}'
+    assert from_json(Whole, text, "--whole", "mend it") == Whole("a", (Part(0.0),))
+    assert to_json([whole, whole]) == f"[{to_json(whole)},{to_json(whole)}]"
+    assert canonical({"b": whole, "a": 1}) == f'{{"a":1,"b":{to_json(whole)}}}'
+    write_json(tmp_path / "whole.json", {"of": whole})
+    assert read_json(tmp_path / "whole.json")["of"]["parts"] == [{"kind": "other", "size": 0.1 + 0.2}]
+    write_json(tmp_path / "whole.json", [whole])
+    assert read_record(list[Whole], tmp_path / "whole.json") == [whole]
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "not JSON"),
+        ("[]", r"the whole is \[\], not an object"),
+        ("{}", "field name is missing"),
+        ('{"name": 1}', "field name is 1, not a text"),
+        ('{"name": "a", "count": 2.0}', "field count is 2.0, not a whole number or null"),
+        ('{"name": "a", "count": true}', "field count is True, not a whole number or null"),
+        ('{"name": "a", "nam": "b"}', "field nam is unknown"),
+        ('{"name": "a", "parts": [{"size": 1}, {}]}', r"field parts\[1\].size is missing"),
+        ('{"name": "a", "parts": [{"size": "1"}]}', r"field parts\[0\].size is '1', not a number"),
+        (
+            '{"name": "a", "parts": [{"size": 1, "kind": "third"}]}',
+            r"field parts\[0\].kind is 'third', not one or other",
+        ),
+        ('{"name": "a", "parts": [{"size": 1, "side": 2}]}', r"field parts\[0\].side is unknown"),
+        ('{"name": "a", "shares": {"b": "c"}}', r"field shares\[...\] is not a number"),
+    ],
+)
+def test_what_was_not_written_so_is_refused_by_place_field_and_remedy(text: str, what: str) -> None:
+    with pytest.raises(BadInput, match=rf"^--whole: {what}.*; mend it$"):
+        from_json(Whole, text, "--whole", "mend it")

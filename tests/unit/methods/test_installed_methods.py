@@ -58,7 +58,7 @@ from workflow.plan.plan import Plan
 from workflow.plan.plan import Run
 from workflow.plan.config import read_config
 from workflow.run.spec import RunSpec
-from workflow.run.identity import training_hash
+from workflow.run.identity import identity_hash, training_identity
 from workflow.run.identity import training_sources
 from workflow.provenance.sources import folder_sources
 from workflow.provenance.sources import portable_name
@@ -69,7 +69,7 @@ specs = {run.method: plan.spec(run) for run in runs}
 print(json.dumps({
     "sources": folder_sources("example"),
     "names": [portable_name(path) for path in training_sources("example", "1d_uniform_6x")],
-    "hashes": {name: training_hash(spec, {}, "") for name, spec in specs.items()},
+    "hashes": {name: identity_hash(training_identity(spec, {}, "")) for name, spec in specs.items()},
 }))
 """
 

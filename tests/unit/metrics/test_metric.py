@@ -30,7 +30,7 @@ from workflow.metrics import library
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD, Metric, metrics, with_standard
 from workflow.metrics.volume import metrics_of, scores_of
 from workflow.provenance.sources import metric_sources, module_sources
-from workflow.run.identity import training_hash, training_sources
+from workflow.run.identity import training_identity, training_sources
 from workflow.run.spec import RunSpec
 from workflow.statistics.gather import gather
 from workflow.tables import __main__ as tables
@@ -123,7 +123,7 @@ def test_a_metric_that_is_added_changes_the_spec_but_no_training():
     plain, scored = tiny_spec(), tiny_spec(metrics=["hfen"])
     assert "metrics" not in json.loads(plain.canonical())
     assert json.loads(scored.canonical())["metrics"] == ["hfen"]
-    assert training_hash(plain, {}, "m") == training_hash(scored, {}, "m")
+    assert training_identity(plain, {}, "m") == training_identity(scored, {}, "m")
     assert not [name for name in training_sources("unet", "random_4x") if "metrics" in name]
     for chosen, problem in (
         (["hfne"], "'hfne' is unknown; known: hfen, nmse, psnr, ssim"),

@@ -80,7 +80,7 @@ def test_the_extended_configuration_compares_every_method_there_is():
 
 
 @pytest.mark.parametrize("name", ["demo", "smoke", "paper"])
-def test_the_papers_configurations_run_no_further_method(name):
+def test_the_papers_configurations_run_no_other_method(name):
     found = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
     folders = {run.method.split("-")[0] for run in found.runs}
     assert folders == {"zf", "unet", "xiang", "dudornet", "manet"}
