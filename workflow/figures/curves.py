@@ -1,6 +1,5 @@
 """Training curves as read from history.csv."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
-from data_prep.io.json_files import read_json
+from data_prep.io.json_files import from_json, read_json
 from workflow.train.convergence import converged
 
 _COLUMNS = dict.fromkeys(("epoch", "train_loss", "val_loss", "val_psnr"), "float64")
@@ -81,40 +80,27 @@ def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
     Raises:
         BadInput: a folder holds no readable run.json or no history.
     """
+    fields = {"spec.mask": str, "spec.method": str, "spec.seed": int}
     curves = []
     for folder in folders:
         path = folder / "run.json"
-        record = read_json(path, "name the folder of a finished run", "train this run again", ["spec"])
-        try:
-            mask, method, seed = (record["spec"][name] for name in ("mask", "method", "seed"))
-        except (KeyError, TypeError) as error:
-            raise BadInput(f"{path}: field spec is damaged; train this run again") from error
-        curves.append(read_curve(folder, mask, method, f"{method}, seed {seed}", str(seed)))
+        spec = read_json(path, "name the folder of a finished run", "train this run again", fields)["spec"]
+        method, seed = spec["method"], str(spec["seed"])
+        curves.append(read_curve(folder, spec["mask"], method, f"{method}, seed {seed}", seed))
     return curves
 
 
 def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
-    """Read the trainings of a plan: a JSON list of [mask, method, label] or [mask, method, label, seed].
+    """Read the trainings of a plan: a JSON list of [mask, method, label, seed].
 
     Raises:
         BadInput: the plan is not such a list, or a history is missing.
     """
-    try:
-        entries = [
-            (entry[0], entry[1], entry[2], str(entry[3:][0]) if entry[3:] else None)
-            for entry in json.loads(plan)
-        ]
-    except (json.JSONDecodeError, IndexError, KeyError, TypeError) as error:
-        raise BadInput(f"--plan: not a JSON list of [mask, method, label] ({error}); mend it") from error
-    several_seeds = len({seed for *_, seed in entries}) > 1
-    curves = []
-    for mask, method, name, seed in entries:
-        folder = results / "runs" / dataset / mask / method
-        chosen = [folder / f"seed{seed}"] if seed is not None else sorted(folder.glob("seed*"))
-        if not chosen:
-            raise BadInput(f"{folder}: no such run; train it or take it out of --plan")
-        numbered = several_seeds or len(chosen) > 1
-        for path in chosen:
-            of_run = path.name.removeprefix("seed")
-            curves.append(read_curve(path, mask, method, name, of_run, numbered))
-    return curves
+    entries = from_json(list[tuple[str, str, str, str]], plan, "--plan", "give what workflow.plan defines")
+    several = len({seed for *_, seed in entries}) > 1
+    return [
+        read_curve(
+            results / "runs" / dataset / mask / method / f"seed{seed}", mask, method, name, seed, several
+        )
+        for mask, method, name, seed in entries
+    ]
