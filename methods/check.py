@@ -11,7 +11,6 @@ import copy
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +22,7 @@ from data_prep.fourier import fft2c
 from data_prep.masks.registry import all_masks
 from data_prep.measurement import Measurement, Truth, measure
 from methods.contract import Reconstruction, ReconstructionModel
+from methods.optimisers import check_optimiser, make_optimiser
 from methods.registry import Method, discover, folder_of, folder_path, load_builder
 from methods.tiny import EVEN, ODD, example, head_slices, measured, named_measurement, sampling, with_phase
 
@@ -31,7 +31,6 @@ GEOMETRIES = ((EVEN, "1d"), (EVEN, "2d"), (ODD, "1d"), (ODD, "2d"))
 INITIALISATIONS = 12
 # Steps within which the loss on one batch must fall to FALLEN of what it was.
 STEPS, FALLEN = 60, 0.95
-_OPTIMISERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,10 @@ def step(model: ReconstructionModel, measurement: Measurement, truth: Truth) -> 
     return reconstruction, loss.detach()
 
 
-def optimiser_of(method: Method, model: nn.Module) -> torch.optim.Optimizer:
-    """Make the method's own optimiser."""
-    options: dict[str, Any] = {key: value for key, value in method.optimiser.items() if key != "name"}
-    name = method.optimiser["name"]
-    require(name in _OPTIMISERS, f"method.yaml: optimiser.name is {name!r}, not {', '.join(_OPTIMISERS)}")
-    made: torch.optim.Optimizer = getattr(torch.optim, _OPTIMISERS[name])(model.parameters(), **options)
-    return made
-
-
 def train(candidate: Candidate, model: ReconstructionModel) -> Iterator[float]:
     """Yield the losses of steps on one batch with the method's own optimiser, before each step."""
-    optimiser = optimiser_of(candidate.method, model)
+    check_optimiser("method.yaml: optimiser", candidate.method.optimiser)
+    optimiser = make_optimiser(model.parameters(), candidate.method.optimiser)
     measurement, truth = example()
     while True:
         optimiser.zero_grad()

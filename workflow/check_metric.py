@@ -1,4 +1,4 @@
-r"""Check that further metrics keep their contract: ``python -m workflow.check_metric ID``.
+r"""Check that metrics keep their contract: ``python -m workflow.check_metric ID``.
 
 ID is that of a file of ``workflow/metrics/library/``, such as ``hfen``; without one every metric is checked.
 Each scores small head-like volumes of known error. A failure says what is wrong, with which volume and, if
@@ -7,7 +7,7 @@ the metric's own code stopped, in which line. The exit status is 0 only if every
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from data_prep.contracts.checking import conclude, report, require
 from data_prep.errors import run_command
-from workflow.metrics.contract import FurtherMetric, discover, further_metric
+from workflow.metrics.contract import Metric, metric_of, metrics
 
 SHAPES = ((1, 32, 32), (3, 45, 37), (2, 40, 64))
 # Noise as shares of the volume's maximum.
@@ -45,9 +45,11 @@ def noisy(volume: Image, share: float) -> Image:
     return np.asarray(np.abs(volume + share * volume.max() * draw), dtype=np.float64)
 
 
-def where(shape: tuple[int, int, int], *details: str) -> str:
-    """Name an input."""
-    return ", ".join(["x".join(map(str, shape)), *details])
+def cases() -> Iterator[tuple[str, Image, Image]]:
+    """Yield a volume of every shape with its name, and with noise."""
+    for shape in SHAPES:
+        volume = head(shape)
+        yield "x".join(map(str, shape)), volume, noisy(volume, NOISE[1])
 
 
 def close(a: float, b: float) -> bool:
@@ -55,77 +57,69 @@ def close(a: float, b: float) -> bool:
     return a == b or math.isclose(a, b, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
 
 
-def form(metric: FurtherMetric) -> None:
+def form(metric: Metric) -> None:
     """The value is one finite number, for one slice and many, even and odd sides."""
-    for shape in SHAPES:
-        volume = head(shape)
-        value = metric.score(volume, noisy(volume, NOISE[1]))
-        place = where(shape, f"noise {NOISE[1]}")
+    for name, volume, image in cases():
+        value = metric.score(volume, image)
+        place = f"{name}, noise {NOISE[1]}"
         require(isinstance(value, float), f"the value is {type(value).__name__}, no float ({place})")
         require(math.isfinite(value), f"the value is {value} ({place})")
 
 
-def perfection(metric: FurtherMetric) -> None:
+def perfection(metric: Metric) -> None:
     """A reconstruction that equals the truth has the stated value."""
-    for shape in SHAPES:
-        found = metric.score(head(shape), head(shape))
-        require(
-            close(found, metric.perfect), f"it has {found}, but perfect is {metric.perfect} ({where(shape)})"
-        )
+    for name, volume, _ in cases():
+        found = metric.score(volume, volume.copy())
+        require(close(found, metric.perfect), f"it has {found}, but perfect is {metric.perfect} ({name})")
 
 
-def direction(metric: FurtherMetric) -> None:
+def direction(metric: Metric) -> None:
     """More noise is worse, in the stated direction."""
     sign = 1 if metric.rising else -1
-    for shape in SHAPES:
-        volume = head(shape)
+    for name, volume, _ in cases():
         values = [metric.perfect, *(metric.score(volume, noisy(volume, share)) for share in NOISE)]
         falling = all(sign * a > sign * b for a, b in pairwise(values))
         shown = ", ".join(f"{value:.4g}" for value in values)
         require(
             falling,
             f"rising is {str(metric.rising).lower()}, but under noise of 0, "
-            f"{', '.join(map(str, NOISE))} the values are {shown} ({where(shape)})",
+            f"{', '.join(map(str, NOISE))} the values are {shown} ({name})",
         )
 
 
-def unit(metric: FurtherMetric) -> None:
+def unit(metric: Metric) -> None:
     """The unit of the images does not matter."""
-    for shape in SHAPES:
-        volume = head(shape)
-        image = noisy(volume, NOISE[1])
+    for name, volume, image in cases():
         value = metric.score(volume, image)
         for scale in SCALES:
             other = metric.score(scale * volume, scale * image)
             require(
                 close(value, other),
                 f"{value:.6g} becomes {other:.6g} where both images are multiplied by {scale:g} "
-                f"({where(shape)}); scanners' units are arbitrary",
+                f"({name}); scanners' units are arbitrary",
             )
 
 
-def purity(metric: FurtherMetric) -> None:
+def purity(metric: Metric) -> None:
     """Images are left as they are, and the same images have the same value to the bit."""
-    for shape in SHAPES:
-        volume = head(shape)
-        image = noisy(volume, NOISE[1])
+    for name, volume, image in cases():
         kept = volume.copy(), image.copy()
         first = metric.score(volume, image)
         same = bool((volume == kept[0]).all() and (image == kept[1]).all())
-        require(same, f"an image is changed ({where(shape)}); work on a copy")
+        require(same, f"an image is changed ({name}); work on a copy")
         second = metric.score(volume, image)
-        require(first == second, f"{first!r} becomes {second!r} at the second call ({where(shape)})")
+        require(first == second, f"{first!r} becomes {second!r} at the second call ({name})")
 
 
-def silence(metric: FurtherMetric) -> None:
+def silence(metric: Metric) -> None:
     """A truth without signal has no value: NaN, and no error or warning."""
-    for shape in SHAPES:
+    for name, _, image in cases():
         with np.errstate(divide="raise", over="raise", invalid="raise"):
-            value = metric.score(np.zeros(shape), noisy(head(shape), NOISE[0]))
-        require(math.isnan(value), f"the value is {value}, not NaN ({where(shape, 'truth of zeros')})")
+            value = metric.score(np.zeros(image.shape), image)
+        require(math.isnan(value), f"the value is {value}, not NaN ({name}, truth of zeros)")
 
 
-CHECKS: dict[str, Callable[[FurtherMetric], None]] = {
+CHECKS: dict[str, Callable[[Metric], None]] = {
     check.__name__: check for check in (form, perfection, direction, unit, purity, silence)
 }
 
@@ -136,8 +130,8 @@ def runs_of(name: str) -> tuple[dict[str, Callable[[], None]], Path]:
     Raises:
         BadInput: there is no such metric.
     """
-    metric = further_metric(name)
-    path = Path(__file__).parent.parent / f"{discover()[name][0].replace('.', '/')}.py"
+    metric = metric_of(name)
+    path = Path(__file__).parent.parent / f"{metrics()[name][0].replace('.', '/')}.py"
     return {check: partial(run, metric) for check, run in CHECKS.items()}, path
 
 
@@ -148,12 +142,12 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    parser.add_argument("id", nargs="*", help="further metric, e.g. hfen; default: all")
+    parser.add_argument("id", nargs="*", help="metric, e.g. hfen; default: all")
     counts = []
-    for name in parser.parse_args().id or discover():
+    for name in parser.parse_args().id or metrics():
         runs, path = runs_of(name)
         titled = {(CHECKS[check].__doc__ or check).rstrip("."): run for check, run in runs.items()}
-        counts.append(report(f"{name}: {further_metric(name).label}", titled, path))
+        counts.append(report(f"{name}: {metric_of(name).label}", titled, path))
     conclude(counts)
 
 

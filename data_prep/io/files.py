@@ -1,10 +1,12 @@
 """Whole files or none: a result appears under its name only when it is complete."""
 
+import csv
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 # No space, over quota, over the file size limit.
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -38,6 +40,14 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write rows as CSV; numbers read back exactly, equal results give equal bytes."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _reserve(path: Path, size: int) -> None:

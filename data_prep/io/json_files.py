@@ -1,7 +1,7 @@
 """JSON that steps hand over: one written form, read back whole or refused by name.
 
-``to_json`` and ``from_json`` write and read the dataclasses that one step makes and another takes, whether in a
-file or in an option of a command. Equal values are equal texts: Snakemake runs a job again when a parameter's
+``to_json`` and ``from_json`` write and read the dataclasses that one step makes and another takes, whether in
+a file or in an option of a command. Equal values are equal texts: Snakemake runs a job again when a parameter's
 text changes.
 """
 
@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -27,21 +27,22 @@ _KINDS = {
     list: "a list",
     NoneType: "null",
 }
-
-
+# As msgspec names them.
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
-_WORDS |= {"object": "an object", "array": "a list", "null": "null"}
+_WORDS |= {"object": "an object", "array": "a list"}
 Handed = TypeVar("Handed")
 
 
 def canonical(value: Any) -> str:
-    """Return JSON with sorted keys and without spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """Return JSON, with dataclasses as objects, with sorted keys and without spaces."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=msgspec.to_builtins
+    )
 
 
 def to_json(record: Any) -> str:
     """Return a dataclass, or a list of them, as canonical JSON."""
-    return canonical(msgspec.to_builtins(record))
+    return canonical(record)
 
 
 def from_json(kind: type[Handed], text: str, place: str, remedy: str) -> Handed:
@@ -68,23 +69,30 @@ def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Hand
     try:
         record = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
-        raise BadInput(f"{place}: {_said(str(error))}; {remedy}") from error
+        raise BadInput(f"{place}: {_said(kind, content, str(error))}; {remedy}") from error
     unknown = _unknown(content, msgspec.to_builtins(record), "")
     if unknown is not None:
         raise BadInput(f"{place}: field {unknown} is unknown; {remedy}")
     return record
 
 
-def _said(problem: str) -> str:
-    """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` in words."""
+def _said(kind: Any, content: Any, problem: str) -> str:
+    """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` as "field a[0].b is 'x', not ..."."""
     what, _, where = problem.partition(" - at ")
     field = where.strip("`").removeprefix("$").lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
-    what = re.sub(
-        r"`([\w |]+)`", lambda kinds: " or ".join(_WORDS.get(k, k) for k in kinds[1].split(" | ")), what
-    )
-    return f"{f'field {field}' if field else 'the whole'}: {what[0].lower()}{what[1:]}"
+    named = re.match(r"Expected `([\w |]+)`", what)
+    wanted = [_WORDS.get(name, name) for name in named[1].split(" | ")] if named else []
+    found = ""
+    # Msgspec leaves the keys of mappings out.
+    if "..." not in field:
+        for step in re.findall(r"\w+", field):
+            content = content[int(step) if step.isdigit() else step]
+            kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
+        found = f" {reprlib.repr(content)},"
+    wanted = wanted or [str(choice) for choice in get_args(kind)]
+    return f"{f'field {field}' if field else 'the whole'} is{found} not {' or '.join(wanted)}"
 
 
 def _unknown(content: Any, known: Any, place: str) -> str | None:
@@ -124,6 +132,16 @@ def read_json(
         raise BadInput(f"{path}: not a JSON object; {damaged}")
     check_fields(content, fields, path, damaged)
     return content
+
+
+def read_record(
+    kind: type[Handed],
+    path: Path,
+    absent: str = "run the workflow to its end first",
+    damaged: str = _AGAIN,
+) -> Handed:
+    """Read a JSON file as a dataclass; see ``read_json`` for the arguments and ``from_json`` for the rest."""
+    return converted(kind, _read(path, absent, damaged), str(path), damaged)
 
 
 def read_json_list(
@@ -179,8 +197,8 @@ def _read(path: Path, absent: str, damaged: str) -> Any:
         raise BadInput(f"{path}: not JSON ({error}); {damaged}") from error
 
 
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record, keys sorted, floats in full."""
+def write_json(path: Path, record: Any) -> None:
+    """Write a record (dataclasses as objects), keys sorted, floats in full."""
     with replacing(path) as temporary:
-        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False)
+        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=msgspec.to_builtins)
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What every further metric promises, as ``python -m workflow.check_metric`` checks it.
+"""What every metric promises, as ``python -m workflow.check_metric`` checks it.
 
 A new file is tested by existing.
 """
@@ -7,11 +7,11 @@ import pytest
 
 from data_prep.contracts.checking import find
 from workflow.check_metric import CHECKS, runs_of
-from workflow.metrics.contract import discover
+from workflow.metrics.contract import metrics
 
 
 @pytest.mark.parametrize("name", CHECKS)
-@pytest.mark.parametrize("metric", discover())
+@pytest.mark.parametrize("metric", metrics())
 def test_a_metric_keeps_the_contract(metric: str, name: str) -> None:
     runs, path = runs_of(metric)
     assert find(name, runs[name], path).problem is None

@@ -39,7 +39,7 @@ def test_no_cell_of_a_table_is_empty(finished: Workspace, plan: Plan, number: in
     folder = finished.results / "tables"
     definition = plan.table_definitions[number]
     table = pd.read_csv(folder / f"table_{number}.csv")
-    assert list(table["method"]) == [row["method"] for row in definition["rows"]] * len(definition["masks"])
+    assert list(table["method"]) == [row.method for row in definition.rows] * len(definition.masks)
     assert set(table["status"]) == {"ok"}
     ours = [f"{metric}_{part}" for metric in ("ssim", "psnr", "nmse") for part in ("mean", "std")]
     assert table[ours].notna().all(axis=None)
@@ -47,8 +47,8 @@ def test_no_cell_of_a_table_is_empty(finished: Workspace, plan: Plan, number: in
         text = (folder / f"table_{number}.{kind}").read_text(encoding="utf-8")
         assert "embedded" in text
         assert "diverged" not in text
-        for row in definition["rows"]:
-            assert row["label"].replace("_", r"\_" if kind == "tex" else "_") in text
+        for row in definition.rows:
+            assert row.label.replace("_", r"\_" if kind == "tex" else "_") in text
 
 
 def test_every_figure_is_drawn(finished: Workspace, plan: Plan) -> None:
@@ -95,7 +95,7 @@ def test_every_table_is_tested_for_significance(finished: Workspace, plan: Plan,
     folder = finished.results / "statistics"
     definition = plan.table_definitions[number]
     table = pd.read_csv(folder / f"table_{number}.csv")
-    assert len(table) == 3 * len(definition["rows"]) * len(definition["masks"])
+    assert len(table) == 3 * len(definition.rows) * len(definition.masks)
     # One test volume: nothing can be told apart, and every table says so.
     assert set(table["verdict"]) == {"best", "unreachable"}
     page = (finished.results / "tables" / f"table_{number}.html").read_text(encoding="utf-8")

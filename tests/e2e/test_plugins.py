@@ -77,7 +77,7 @@ def test_its_scans_have_the_published_form_and_reach_the_splits(ran: Ran) -> Non
 
 
 @pytest.mark.long
-def test_every_run_is_scored_with_the_further_metric_and_the_table_shows_it(
+def test_every_run_is_scored_with_the_metric_that_is_added_and_the_table_shows_it(
     ran: Ran,
 ) -> None:
     results = ran[0].path(str(RESULTS))

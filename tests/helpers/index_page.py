@@ -9,6 +9,7 @@ from made_up_results import (
     LABELS,
     definition,
     metric_rows,
+    read_definition,
     sha256,
     write_examples,
     write_mask_json,
@@ -17,8 +18,9 @@ from made_up_results import (
 )
 from PIL import Image
 
+from data_prep.io.json_files import converted
 from workflow.claims.__main__ import write_claims
-from workflow.plan.definitions import read_definition
+from workflow.plan.definitions import PageDefinition
 from workflow.tables.__main__ import write_table
 
 MASKS = ("1d_uniform_6x", "2d_radial_9x")
@@ -31,7 +33,7 @@ def write_results(
     methods: Mapping[str, str] = LABELS["ixi"],
     number: int = 1,
     **more: Any,
-) -> dict[str, Any]:
+) -> PageDefinition:
     """Write a table with tests and claims, two pictures and the slices; return the page's definition.
 
     Table 1 is the paper's; another one is beside it, and no claim is judged.
@@ -40,7 +42,7 @@ def write_results(
     text = definition(number, "ixi", masks, methods, numeral="I" if in_paper else str(number), **more)
     table = read_definition(text)
     metrics = metric_rows("ixi", masks, list(methods), volumes=6, slices=1)
-    metrics = metrics.assign(**dict.fromkeys(table.further, 2 * metrics["nmse"] ** 0.5))
+    metrics = metrics.assign(**dict.fromkeys(table.metrics[3:], 2 * metrics["nmse"] ** 0.5))
     metrics.to_parquet(root / "metrics.parquet")
     write_mask_json(root, "ixi", masks)
     write_records(root, table)
@@ -58,9 +60,9 @@ def write_results(
     return page_definition(json.loads(text))
 
 
-def page_definition(table: Mapping[str, Any]) -> dict[str, Any]:
+def page_definition(table: Mapping[str, Any]) -> PageDefinition:
     """Return what ``workflow.plan.page`` would hand over for an experiment with this one table."""
-    return {
+    content = {
         "experiment": table["experiment"],
         "configuration": CONFIGURATION,
         "sources": {"ixi": table["source"]},
@@ -90,3 +92,4 @@ def page_definition(table: Mapping[str, Any]) -> dict[str, Any]:
             "training": [],
         },
     }
+    return converted(PageDefinition, content, "--definition", "mend it")

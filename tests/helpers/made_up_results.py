@@ -15,8 +15,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from skimage.transform import resize
 
 from data_prep.fourier import fft2c, ifft2c
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import parse_mask
 from data_prep.masks.sets import make_masks
+from workflow.metrics.contract import with_standard
 from workflow.plan.definitions import Definition
 from workflow.statistics.significance import analyse, write_numbers
 
@@ -42,8 +44,15 @@ LABELS = {
 }
 
 
-def definition(number: int, dataset: str, masks: Sequence[str], rows: Mapping[str, str], **more: Any) -> str:
-    """The JSON that the plan hands to tables and figures."""
+def definition(
+    number: int,
+    dataset: str,
+    masks: Sequence[str],
+    rows: Mapping[str, str],
+    metrics: Sequence[str] = (),
+    **more: Any,
+) -> str:
+    """The JSON that the plan hands to tables and figures; ``metrics`` are those beside the paper's."""
     return json.dumps(
         {
             "number": number,
@@ -55,8 +64,37 @@ def definition(number: int, dataset: str, masks: Sequence[str], rows: Mapping[st
             "masks": list(masks),
             "rows": [{"method": method, "label": text} for method, text in rows.items()],
             **more,
+            "metrics": with_standard(metrics),
         }
     )
+
+
+def read_definition(text: str) -> Definition:
+    """Read it as tables and figures do."""
+    return from_json(Definition, text, "--definition", "give what workflow.plan prints")
+
+
+def run_record(**changes: Any) -> dict[str, Any]:
+    """The content of a run.json."""
+    return {
+        "spec": {},
+        "seed": 0,
+        "source": "embedded",
+        "status": "finished",
+        "parameter_count": 0,
+        "data_fingerprints": {},
+        "mask_sha256": sha256("mask"),
+        "code": {"commit": None, "source_sha256": sha256("sources")},
+        "packages": {},
+        "device": "a CPU",
+        "device_type": "cpu",
+        "threads": 1,
+        "tf32_convolutions": False,
+        "seconds": {"reconstruction": 1.0, "metrics": 1.0, "total": 2.0},
+        "peak_memory_bytes": 2e9,
+        "throughput": {"evaluation_slices_per_second": 1.0},
+        **changes,
+    }
 
 
 @cache
@@ -144,7 +182,7 @@ def write_records(root: Path, definition: Definition) -> None:
         path = root / "runs" / run / "run.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         code = {"commit": sha256("commit")[:40], "source_sha256": sha256(path.parent.parent.name)}
-        path.write_text(json.dumps({"code": code}))
+        path.write_text(json.dumps(run_record(code=code)))
 
 
 def metric_rows(

@@ -9,6 +9,7 @@ from made_up_results import (
     LABELS,
     definition,
     metric_rows,
+    read_definition,
     sha256,
     write_mask_json,
     write_records,
@@ -17,7 +18,6 @@ from made_up_results import (
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from workflow.plan.definitions import read_definition
 from workflow.summary import summarise
 from workflow.tables.__main__ import write_table
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from data_prep.errors import run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import from_json
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
-from workflow.claims.page import HEADERS, SIGNS, lay_out, to_markdown
-from workflow.plan.definitions import Definition, read_definition, read_definitions
+from workflow.claims.page import SIGNS, lay_out, to_markdown, value_headers
+from workflow.plan.definitions import Definition
 from workflow.tables.formats import template
 
 
@@ -34,7 +35,7 @@ def write_claims(
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
         "claims.md": to_markdown(page),
-        "claims.html": template("claims.html.j2").render(page=page, headers=HEADERS, signs=SIGNS),
+        "claims.html": template("claims.html.j2").render(page=page, headers=value_headers(), signs=SIGNS),
     }
     for name, text in texts.items():
         with replacing(output / name) as temporary:
@@ -51,8 +52,10 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    figure = read_definition(arguments.figure) if arguments.figure else None
-    write_claims(read_definitions(arguments.definitions), figure, arguments.results, arguments.output)
+    given = "give what workflow.plan prints"
+    tables = from_json(list[Definition], arguments.definitions, "--definitions", given)
+    figure = from_json(Definition, arguments.figure, "--figure", given) if arguments.figure else None
+    write_claims(tables, figure, arguments.results, arguments.output)
 
 
 if __name__ == "__main__":

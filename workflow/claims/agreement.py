@@ -15,10 +15,10 @@ from scipy.stats import kendalltau
 
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import all_masks
-from workflow.metrics.contract import DIGITS, RISING
+from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import PUBLISHED_METHODS, published_values
-from workflow.statistics.scores import ranks, read_metrics, summarise
+from workflow.statistics.scores import cells_of, ranks, read_metrics
 
 PRINTED = ("ssim", "psnr")  # the paper prints no NMSE
 # Half the median distance between neighbouring methods in the paper's Tables I and II (ZF left out).
@@ -103,11 +103,11 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     for definition in definitions:
         numeral = definition.numeral
         needed = dict.fromkeys(("mask", "method", "status"), "string")
-        needed |= {f"{metric}_mean": "float64" for metric in DIGITS}
+        needed |= {f"{metric}_mean": "float64" for metric in STANDARD}
         for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
             key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
-                means[key] = {m: float(row[f"{m}_mean"]) for m in DIGITS}
+                means[key] = {m: float(row[f"{m}_mean"]) for m in STANDARD}
             elif row["status"] == "diverged" and row["mask"] in definition.masks:
                 diverged.add(key)
         needed = dict.fromkeys(("mask", "metric", "method_a", "method_b", "verdict"), "string")
@@ -116,8 +116,8 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
             tested[numeral, row["mask"], row["metric"], pair] = row["verdict"]
         # Tables I to III name MANet itself; Table IV calls it by its attention.
         labels = {row.method: row.label for row in definition.rows} | labels
-    grid = _grid(results, figure)
-    return Scores(means, labels | {"unet": UNET}, DIGITS, grid, tested, frozenset(diverged))
+    grid, digits = _grid(results, figure), {metric: metric_of(metric).digits for metric in STANDARD}
+    return Scores(means, labels | {"unet": UNET}, digits, grid, tested, frozenset(diverged))
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
@@ -129,12 +129,12 @@ def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
 def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, float]]:
     if figure is None:
         return {}
-    cells = summarise(read_metrics(results / "metrics.parquet"), figure, tuple(figure.grid.values()))
+    cells = cells_of(read_metrics(results / "metrics.parquet"), figure)
     (mask,) = figure.masks
     return {
-        point: dict(cells[mask, method].mean)
-        for point, method in figure.grid.items()
-        if cells[mask, method].status != "missing"
+        (point.alpha, point.beta): cells[mask, point.method].mean
+        for point in figure.grid
+        if cells[mask, point.method].status != "missing"
     }
 
 
@@ -165,7 +165,8 @@ def _column(
     own = [ours.get(numeral, mask, row.method, metric) for row in rows]
     # A hole of ours must not move the others: the paper is ranked without it too.
     shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
-    both_ranks = (ranks(side, DIGITS[metric], RISING[metric]) for side in (shared, own))
+    of = metric_of(metric)
+    both_ranks = (ranks(side, of.digits, of.rising) for side in (shared, own))
     for row, value, mine, paper_rank, rank in zip(rows, theirs, own, *both_ranks, strict=True):
         # Alone, a method has the same rank whatever it does.
         same = paper_rank == rank if len(own) - own.count(None) > 1 else None

@@ -8,11 +8,10 @@ import numpy as np
 
 from data_prep.masks.registry import label, parse_mask
 from workflow.claims.agreement import PRINTED, Point, Scores
-from workflow.metrics.contract import RISING
+from workflow.metrics.contract import metric_of
 from workflow.plan.paper import PAPER_CHOICE
 from workflow.statistics.scores import number
 
-NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE"}
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF
 NOT_IN_PAPER = "not in the paper"
 
@@ -80,10 +79,13 @@ def _compare(
     a, b = values
     if b is None or (a is None and not lost):
         return
-    better = a is not None and (a > b if RISING[metric] else a < b)
+    better = a is not None and (a > b if metric_of(metric).rising else a < b)
     printed = [number(np.nan if value is None else value, scores.digits[metric]) for value in values]
     yield Comparison(
-        f"{place}{NAMES[metric]}", better or (a == b and not strictly), said.format(*printed), tested
+        f"{place}{metric_of(metric).label}",
+        better or (a == b and not strictly),
+        said.format(*printed),
+        tested,
     )
 
 
@@ -106,7 +108,7 @@ def _best(scores: Scores, numerals: Sequence[str], metrics: Sequence[str]) -> It
             found = {method: scores.get(numeral, mask, method, metric) for method in others}
             known = {method: value for method, value in found.items() if value is not None}
             if known:
-                rival = (max if RISING[metric] else min)(known, key=lambda method: known[method])
+                rival = (max if metric_of(metric).rising else min)(known, key=lambda method: known[method])
                 yield from _better(scores, numeral, mask, metric, "manet", rival, strictly=False)
 
 

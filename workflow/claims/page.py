@@ -11,8 +11,8 @@ from tabulate import tabulate
 from data_prep.datasets.contract import dataset_name
 from data_prep.masks.registry import label
 from workflow.claims.agreement import PRINTED, TOLERANCE, order_agreement
-from workflow.claims.claims import NAMES, NOT_IN_PAPER
-from workflow.metrics.contract import DIGITS
+from workflow.claims.claims import NOT_IN_PAPER
+from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import number
 from workflow.tables.formats import markdown
@@ -20,7 +20,7 @@ from workflow.tables.formats import markdown
 
 @dataclass(frozen=True)
 class Section:
-    """The values of one table: its heading, a summary and rows of text under ``HEADERS``."""
+    """The values of one table: its heading, a summary and rows of text under ``value_headers``."""
 
     title: str
     summary: str
@@ -38,15 +38,17 @@ class ClaimsPage:
     sections: tuple[Section, ...]
 
 
-HEADERS = (
-    "Method",
-    *(f"{name}{part}" for name in ("SSIM ", "PSNR ") for part in ("paper", "here", "Δ", "rank", "verdict")),
-)
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
     **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
     **{"no rank": "–", "no value": "–"},
 }
+
+
+def value_headers() -> tuple[str, ...]:
+    """Return the columns of a section."""
+    parts = ("paper", "here", "Δ", "rank", "verdict")
+    return ("Method", *(f"{metric_of(name).label} {part}" for name in PRINTED for part in parts))
 
 
 def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> ClaimsPage:
@@ -97,7 +99,8 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
     counts = cells["verdict"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
     orders = [
-        f"{NAMES[row['metric']]}: all ranks agree under {row['same_order']} of {row['columns']} masks"
+        f"{metric_of(row['metric']).label}: all ranks agree under {row['same_order']} "
+        f"of {row['columns']} masks"
         + ("" if np.isnan(row["tau"]) else f", mean Kendall's τ {number(row['tau'], 2)}")
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
         if row["columns"]
@@ -119,7 +122,7 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
 
 
 def _texts(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    digits = DIGITS[row["metric"]]
+    digits = metric_of(row["metric"]).digits
     verdict = f"{SIGNS[row['verdict']]} {row['verdict']}"
     if np.isnan(row["difference"]):
         return row["paper"], "—", "", "", verdict
@@ -151,7 +154,7 @@ def to_markdown(page: ClaimsPage) -> str:
         parts += [f"**{section.title}**", "", markdown(section.summary), ""]
         for title, lines in section.groups:
             grid = [[markdown(text) for text in line] for line in lines]
-            align = ["left", *["right"] * (len(HEADERS) - 1)]
-            table = tabulate(grid, [*HEADERS], tablefmt="pipe", colalign=align, disable_numparse=True)
+            align = ["left", *["right"] * (len(value_headers()) - 1)]
+            table = tabulate(grid, [*value_headers()], tablefmt="pipe", colalign=align, disable_numparse=True)
             parts += [f"**{title}**", "", table, ""]
     return "\n".join(parts)

@@ -144,18 +144,10 @@ def run_seconds(
 def parts(plan: Plan) -> dict[str, set[Run]]:
     """Return the trainings that each table and figure needs; several may need the same one."""
     needed: dict[str, set[Run]] = {}
-    tables = {f"Table {d['numeral']}": d for d in plan.table_definitions.values()}
+    tables = {f"Table {d.numeral}": d for d in plan.table_definitions.values()}
     figures = {f"Fig. {number}": d for number, d in plan.figure_definitions.items()}
     for name, definition in {**tables, **figures}.items():
-        shown = {row["method"] for row in definition.get("grid", definition["rows"])}
-        needed[name] = {
-            run
-            for run in plan.runs
-            if run.dataset == definition["dataset"]
-            and run.mask in definition["masks"]
-            and run.method in shown
-            and plan.trained(run.method)
-        }
+        needed[name] = {run for run in plan.runs_of(definition) if plan.trained(run.method)}
     return {name: runs for name, runs in needed.items() if runs}
 
 

@@ -1,44 +1,38 @@
 """What each method costs, and what that buys: a table, and PSNR against cost as a figure.
 
 ``python -m workflow.cost.measured --definition JSON --results results/X --configuration SHA256`` writes
-``tables/cost_<dataset>.csv``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf`` and
-``.png``. Time and memory are those of the runs' ``run.json``; operations are counted at the runs' own sizes
-(``workflow.cost.flops``).
+``tables/cost_<dataset>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``, and ``figures/cost_<dataset>.pdf``
+and ``.png``. Time and memory are those of the runs' ``run.json``; operations are counted
+(``workflow.cost.flops``) at the runs' own sizes.
 """
 
 import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from data_prep.datasets.contract import dataset_name
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_parquet
-from data_prep.io.json_files import read_json
-from workflow.plan.trust_definitions import FLOOR, Definition, read_definition
+from data_prep.io.json_files import from_json
+from workflow.plan.definitions import FLOOR, CostDefinition
+from workflow.provenance.footer import footer
+from workflow.provenance.record import AGAIN, RunRecord, read_run
+from workflow.run.spec import finished_spec
 from workflow.statistics.scores import number
-from workflow.tables.formats import origin, write_page
+from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-_FIELDS = {
-    "spec.folder": str,
-    "spec.parameters": dict,
-    "parameter_count": int,
-    "throughput.evaluation_slices_per_second": float,
-    "peak_memory_bytes": float,
-    "device": str,
-}
-
-
-def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[dict[str, Any]]:
+def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[RunRecord]:
     """Read ``run.json`` of runs below ``<results>/runs``.
 
     Args:
@@ -49,13 +43,16 @@ def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[dic
     Raises:
         BadInput: a file is missing or damaged.
     """
-    needed = _FIELDS | ({"seconds.training": float} if trained else {})
-    files = [results / "runs" / name / "run.json" for name in paths]
-    again = "delete it and run the workflow again"
-    return [read_json(path, "finish this run first", again, needed) for path in files]
+    records = []
+    for name in paths:
+        folder = results / "runs" / name
+        records.append(read_run(folder))
+        if trained and records[-1].seconds.training is None:
+            raise BadInput(f"{folder / 'run.json'}: field seconds.training is missing; {AGAIN}")
+    return records
 
 
-def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
+def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
     """Return one row per method; times and memory are medians over its runs.
 
     Columns: dataset, method, label, runs, parameters, gflops (one slice), latency_ms (one slice, from the
@@ -73,24 +70,24 @@ def cost_scores(definition: Definition, results: Path) -> pd.DataFrame:
             raise BadInput(f"{results}: no run of {row.method}; leave it out of compare, or add its runs")
         scores = metrics[metrics["method"] == row.method]
         by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
-        spec = records[0]["spec"]
-        operations = count(spec["folder"], spec["parameters"], (definition.matrix, definition.matrix))
+        spec = finished_spec(records[0], results / "runs" / definition.runs[row.method][0])
+        operations = count(spec.folder, spec.parameters, (definition.matrix, definition.matrix))
         rows.append(
             {
                 "dataset": definition.dataset,
                 "method": row.method,
                 "label": row.label,
                 "runs": len(records),
-                "parameters": records[0]["parameter_count"],
+                "parameters": records[0].parameter_count,
                 "gflops": operations / 1e9,
                 "latency_ms": 1e3
-                / _median([record["throughput"]["evaluation_slices_per_second"] for record in records]),
-                "memory_gb": _median([record["peak_memory_bytes"] / 1e9 for record in records]),
+                / _median([record.throughput.evaluation_slices_per_second for record in records]),
+                "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
                 "training_hours": _median(
-                    [record["seconds"]["training"] / 3600 for record in records if row.trained]
+                    [s / 3600 for record in records if (s := record.seconds.training) is not None]
                 ),
                 "psnr": float(by_mask.mean(skipna=False)),
-                "devices": "; ".join(sorted({record["device"] for record in records})),
+                "devices": "; ".join(sorted({record.device for record in records})),
             }
         )
     return pd.DataFrame.from_records(rows)
@@ -100,7 +97,7 @@ def _median(values: Sequence[float]) -> float:
     return float(pd.Series(values, dtype="float64").median()) if values else math.nan
 
 
-def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
+def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
     """Arrange the cost table."""
     rows = []
     for row in costs.to_dict("records"):
@@ -131,12 +128,10 @@ def cost_page(definition: Definition, costs: pd.DataFrame) -> Page:
         f"What each method costs ({definition.data_note})",
         caption,
         (Block("Method", ((heading, headers),), tuple(rows)),),
-        (),
-        "",
     )
 
 
-def draw_costs(definition: Definition, costs: pd.DataFrame) -> "Figure":
+def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
     """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
@@ -183,14 +178,19 @@ def main() -> None:
         "--output", type=Path, help="folder to write tables/ and figures/ into; default: --results"
     )
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
-    output = arguments.output or arguments.results
-    costs = cost_scores(definition, arguments.results)
-    made_from = origin(definition, arguments.results, definition.all_masks, arguments.configuration)
+    definition = from_json(
+        CostDefinition, arguments.definition, "--definition", "give what workflow.plan.probes --cost prints"
+    )
+    results, dataset = arguments.results, definition.dataset
+    output, runs = arguments.output or results, chain(*definition.runs.values())
+    costs = cost_scores(definition, results)
+    made_from = footer(
+        results, definition.experiment, dataset, definition.all_masks, runs, arguments.configuration
+    )
     page = replace(cost_page(definition, costs), footer=made_from)
-    write_page(costs, page, output / "tables" / f"cost_{definition.dataset}")
+    write_page(costs, page, output / "tables" / f"cost_{dataset}")
     with style.printed():
-        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{definition.dataset}")
+        style.save(draw_costs(definition, costs), output / "figures" / f"cost_{dataset}")
 
 
 if __name__ == "__main__":

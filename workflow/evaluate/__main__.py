@@ -11,7 +11,7 @@ methods, and trained ones by their checkpoint:
 import argparse
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import run_command
@@ -57,11 +57,8 @@ def main() -> None:
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation)
-    record |= asdict(origin)
-    record["tuning"] = tuning
-    record["seconds"]["total"] = time.perf_counter() - started
-    write_json(arguments.output / "run.json", record)
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
+    write_json(arguments.output / "run.json", replace(record, tuning=tuning))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)
 
 

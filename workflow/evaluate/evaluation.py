@@ -1,17 +1,15 @@
 """Metrics of every slice and volume of a test split."""
 
-import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, write_rows
 from workflow.evaluate.examples import example_of
-from workflow.metrics.contract import further_scores
+from workflow.metrics.contract import KEY_COLUMNS, STANDARD, with_standard
 from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -19,21 +17,8 @@ if TYPE_CHECKING:
 
     from data_prep.undersample.acquisition import Acquisition
     from data_prep.undersample.slices import SliceStore
+    from workflow.metrics.volume import Scores
     from workflow.run.model import Reconstruct
-
-
-METRICS = ("ssim", "psnr", "nmse")
-KEY_COLUMNS = (
-    "dataset",
-    "mask",
-    "pattern",
-    "acceleration",
-    "method",
-    "seed",
-    "subject",
-    "slice",
-    "level",
-)
 
 
 @dataclass
@@ -48,7 +33,7 @@ class Evaluation:
         seconds: of reconstruction, and of metrics.
     """
 
-    metrics: tuple[str, ...] = METRICS
+    metrics: tuple[str, ...] = STANDARD
     rows: list[dict[str, Any]] = field(default_factory=list)
     examples: list[dict[str, Any]] = field(default_factory=list)
     slices: int = 0
@@ -77,14 +62,14 @@ def evaluate(
         "method": spec.method,
         "seed": spec.seed,
     }
-    result = Evaluation((*METRICS, *spec.metrics))
+    result = Evaluation(with_standard(spec.metrics))
     for number, (subject, positions) in enumerate(store.volumes().items()):
         started = time.perf_counter()
         target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
         if images.is_cuda:  # the clock is read when the device is done, not when it has been told what to do
             torch.cuda.synchronize(images.device)
         reconstructed = time.perf_counter()
-        of_slices, of_volume = _score(target, images, spec.metrics)
+        of_slices, of_volume = _score(target, images, result.metrics)
         result.seconds["reconstruction"] += reconstructed - started
         result.seconds["metrics"] += time.perf_counter() - reconstructed
         result.slices += len(positions)
@@ -100,20 +85,18 @@ def evaluate(
     return result
 
 
-def _score(
-    target: "Tensor", images: "Tensor", further: list[str]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Score a volume on the device that holds it, and with further metrics on the CPU."""
-    if target.device.type == "cpu":
-        from workflow.metrics.volume import metrics_of
+def _score(target: "Tensor", images: "Tensor", metrics: tuple[str, ...]) -> "Scores":
+    """Score a volume with the paper's metrics on the device that holds it, and with others on the CPU."""
+    from workflow.metrics.volume import metrics_of, scores_of
 
+    if target.device.type == "cpu":
         slices, volume = metrics_of(target.numpy(), images.numpy())
     else:
-        from workflow.metrics import on_gpu as device_metrics
+        from workflow.metrics import on_gpu
 
-        slices, volume = device_metrics.metrics_of(target, images)
-    if further:
-        more_slices, more_volume = further_scores(further, target.cpu().numpy(), images.cpu().numpy())
+        slices, volume = on_gpu.metrics_of(target, images)
+    if others := [name for name in metrics if name not in volume]:
+        more_slices, more_volume = scores_of(others, target.cpu().numpy(), images.cpu().numpy())
         slices, volume = slices | more_slices, volume | more_volume
     return slices, volume
 
@@ -142,12 +125,8 @@ def reconstruct_volume(
 
 
 def write_evaluation(evaluation: Evaluation, output: Path) -> None:
-    """Write metrics.csv (numbers read back exactly) and examples.npz; equal results give equal bytes."""
-    with replacing(output / "metrics.csv") as temporary, temporary.open("w", newline="") as file:
-        columns = (*KEY_COLUMNS, *evaluation.metrics)
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(evaluation.rows)
+    """Write metrics.csv and examples.npz; equal results give equal bytes."""
+    write_rows(output / "metrics.csv", (*KEY_COLUMNS, *evaluation.metrics), evaluation.rows)
     examples = evaluation.examples
     if examples:
         arrays: dict[str, Any] = {

@@ -1,13 +1,14 @@
-"""run.json: what ran where, on what, with which result."""
+"""What a run says of itself when it ends: the content of run.json."""
 
-import json
 import platform
 import resource
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from workflow.evaluate.evaluation import Evaluation
 from workflow.provenance.code import code_version, package_versions
+from workflow.provenance.record import RunRecord, Seconds, Throughput
 from workflow.provenance.sources import drawn_mask_sources, folder_sources, metric_sources, module_sources
 from workflow.run.spec import RunSpec
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from data_prep.undersample.acquisition import Acquisition
     from data_prep.undersample.slices import SliceStore
     from methods.contract import ReconstructionModel
+    from workflow.run.checkpoint import Origin
 
 
 def run_record(
@@ -26,8 +28,10 @@ def run_record(
     stores: "dict[str, SliceStore]",
     acquisition: "Acquisition",
     evaluation: Evaluation,
-) -> dict[str, Any]:
-    """Return the part of run.json that every run has."""
+    started: float,
+    origin: "Origin",
+) -> RunRecord:
+    """Return run.json as far as every run has it; ``started`` is of ``time.perf_counter``."""
     import torch
 
     on_gpu = device.type == "cuda"
@@ -38,27 +42,25 @@ def run_record(
         *metric_sources(spec.metrics),
     }
     reconstruction = evaluation.seconds["reconstruction"]
-    return {
-        "spec": json.loads(spec.canonical()),
-        "seed": spec.seed,
-        "source": stores["test"].source,
-        "status": "finished",
-        "best_epoch": None,
-        "training_hash": None,
-        "tuning": None,
-        "parameter_count": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "data_fingerprints": {name: store.fingerprint for name, store in stores.items()},
-        "mask_sha256": acquisition.masks.sha256,
-        "code": code_version(sources),
-        "packages": package_versions(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else processor_name(),
-        "device_type": device.type,
-        "threads": torch.get_num_threads(),
-        "tf32_convolutions": on_gpu and torch.backends.cudnn.allow_tf32,
-        "seconds": dict(evaluation.seconds),
-        "peak_memory_bytes": torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes(),
-        "throughput": {"evaluation_slices_per_second": evaluation.slices / max(reconstruction, 1e-9)},
-    }
+    return RunRecord(
+        spec=spec.content(),
+        seed=spec.seed,
+        source=stores["test"].source,
+        status=origin.status,
+        parameter_count=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        data_fingerprints={name: store.fingerprint for name, store in stores.items()},
+        mask_sha256=acquisition.masks.sha256,
+        code=code_version(sources),
+        packages=package_versions(),
+        device=torch.cuda.get_device_name(device) if on_gpu else processor_name(),
+        device_type=device.type,
+        threads=torch.get_num_threads(),
+        tf32_convolutions=on_gpu and torch.backends.cudnn.allow_tf32,
+        seconds=Seconds(**evaluation.seconds, total=time.perf_counter() - started),
+        peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes(),
+        throughput=Throughput(evaluation.slices / max(reconstruction, 1e-9)),
+        training_hash=origin.training_hash,
+    )
 
 
 def processor_name() -> str:

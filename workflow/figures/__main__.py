@@ -11,10 +11,11 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import from_json
 from workflow.figures import style
 from workflow.figures.loss_weights import draw_loss_weights
 from workflow.figures.slices import draw_comparison, draw_modalities
-from workflow.plan.definitions import Definition, read_definition
+from workflow.plan.definitions import Definition
 
 
 def draw(definition: Definition, results: Path) -> Figure:
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment's results")
     parser.add_argument("--output", required=True, type=Path, help="folder to write figure_<number>.* into")
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
+    definition = from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints")
     with style.printed():
         figure = draw(definition, arguments.results)
         style.save(figure, arguments.output / f"figure_{definition.number}")

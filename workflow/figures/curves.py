@@ -10,7 +10,10 @@ import pandas as pd
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
-from data_prep.io.json_files import from_json, read_json
+from data_prep.io.json_files import from_json
+from workflow.plan import definitions
+from workflow.provenance.record import read_run
+from workflow.run.spec import finished_spec
 from workflow.train.convergence import converged
 
 _COLUMNS = dict.fromkeys(("epoch", "train_loss", "val_loss", "val_psnr"), "float64")
@@ -80,27 +83,24 @@ def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
     Raises:
         BadInput: a folder holds no readable run.json or no history.
     """
-    fields = {"spec.mask": str, "spec.method": str, "spec.seed": int}
     curves = []
     for folder in folders:
-        path = folder / "run.json"
-        spec = read_json(path, "name the folder of a finished run", "train this run again", fields)["spec"]
-        method, seed = spec["method"], str(spec["seed"])
-        curves.append(read_curve(folder, spec["mask"], method, f"{method}, seed {seed}", seed))
+        spec = finished_spec(read_run(folder), folder)
+        line = f"{spec.method}, seed {spec.seed}"
+        curves.append(read_curve(folder, spec.mask, spec.method, line, str(spec.seed)))
     return curves
 
 
 def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
-    """Read the trainings of a plan: a JSON list of [mask, method, label, seed].
+    """Read the trainings of a plan: a JSON list of ``workflow.plan.definitions.Curve``.
 
     Raises:
         BadInput: the plan is not such a list, or a history is missing.
     """
-    entries = from_json(list[tuple[str, str, str, str]], plan, "--plan", "give what workflow.plan defines")
-    several = len({seed for *_, seed in entries}) > 1
-    return [
-        read_curve(
-            results / "runs" / dataset / mask / method / f"seed{seed}", mask, method, name, seed, several
-        )
-        for mask, method, name, seed in entries
-    ]
+    entries = from_json(list[definitions.Curve], plan, "--plan", "give what workflow.plan defines")
+    several = len({entry.seed for entry in entries}) > 1
+    curves = []
+    for entry in entries:
+        folder = results / "runs" / dataset / entry.mask / entry.method / f"seed{entry.seed}"
+        curves.append(read_curve(folder, entry.mask, entry.method, entry.label, str(entry.seed), several))
+    return curves

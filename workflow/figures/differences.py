@@ -1,8 +1,9 @@
 """The paired differences of a table as a figure: how far each method is behind the best of its column.
 
-``python -m workflow.figures.differences --definitions JSON --results results/X --output results/X/statistics``
-draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and ``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean difference with its
-bootstrap interval, and whether the test tells the method from the best.
+``python -m workflow.figures.differences --definitions JSON --results results/X --output
+results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and
+``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean
+difference with its bootstrap interval, and whether the test tells the method from the best.
 """
 
 import argparse
@@ -21,18 +22,19 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from data_prep.errors import run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.metrics.contract import METRICS, RISING
-from workflow.plan.definitions import Definition, read_definitions
-from workflow.statistics.scores import read_metrics, read_statistics, unit_scores
+from workflow.metrics.contract import metric_of
+from workflow.plan.definitions import Definition
+from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
 from workflow.statistics.tests import Array
 
-# Linear up to here, logarithmic beyond: zero filling is far behind, the best are close together.
+# Of the metrics drawn: linear up to here, logarithmic beyond. Zero filling is far behind, the best are close
+# together.
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
 CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
-NAMES = {"ssim": "SSIM", "psnr": "PSNR (dB)", "nmse": "NMSE"}
 LINE = 0.125  # inches per method
 TITLE, GAP = 0.17, 0.09
 LEFT, RIGHT, BOTTOM, TOP, BETWEEN = 1.15, 0.1, 0.78, 0.3, 0.16
@@ -53,7 +55,7 @@ Points = Mapping[tuple[str, str, str], NDArray[np.float64]]
 
 def behind(metric: str, difference: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turn "method minus best" into "behind the best": positive is worse, in every metric."""
-    return -difference if RISING[metric] else difference
+    return -difference if metric_of(metric).rising else difference
 
 
 def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
@@ -69,9 +71,9 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
     height = TOP + len(definition.masks) * band + BOTTOM
     figure = style.new_figure(style.PAGE_WIDTH, height)
     width = (style.PAGE_WIDTH - LEFT - RIGHT - 2 * BETWEEN) / 3
-    limits = {metric: _limits(metric, table, points) for metric in METRICS}
+    limits = {metric: _limits(metric, table, points) for metric in LINEAR}
     for row, mask in enumerate(definition.masks):
-        for column, metric in enumerate(METRICS):
+        for column, metric in enumerate(LINEAR):
             x = LEFT + column * (width + BETWEEN)
             y = height - TOP - row * band - TITLE - lines * LINE
             axes = figure.add_axes(
@@ -86,7 +88,7 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
             last = row == len(definition.masks) - 1
             axes.tick_params(labelbottom=last)
             if last:
-                axes.set_xlabel(f"behind the best by, {NAMES[metric]}")
+                axes.set_xlabel(f"behind the best by, {metric_of(metric).axis}")
     _words(figure, definition, table, height)
     return figure
 
@@ -204,11 +206,14 @@ def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: 
         va="top",
         fontweight="bold",
     )
+    linear = ", ".join(
+        f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
+    )
     figure.text(
         0.012,
         0.07 / height,
         "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
-        f"{LINEAR['ssim']:g} SSIM, {LINEAR['psnr']:g} dB, {LINEAR['nmse']:g} NMSE), logarithmic beyond.",
+        f"{linear}), logarithmic beyond.",
         size=6,
     )
 
@@ -232,9 +237,9 @@ def write_differences(definition: Definition, metrics: pd.DataFrame, results: Pa
         BadInput: the table's statistics are missing or damaged.
     """
     table = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
-    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
+    samples = samples_of(cells_of(metrics, definition))
     with style.printed():
-        figure = draw(definition, table, differences_to_best(table, samples_of(units)))
+        figure = draw(definition, table, differences_to_best(table, samples))
         style.save(figure, output / f"table_{definition.number}")
 
 
@@ -247,7 +252,9 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = read_definitions(arguments.definitions)
+    definitions = from_json(
+        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
+    )
     metrics = read_metrics(arguments.results / "metrics.parquet")
     for number, definition in enumerate(definitions, 1):
         write_differences(definition, metrics, arguments.results, arguments.output)

@@ -13,13 +13,13 @@ from workflow.figures import style
 from workflow.figures.sheet import heat_map, sheet
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import PAPER_CHOICE
-from workflow.statistics.scores import MaskScores, number, read_metrics, summarise
+from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
     metrics = read_metrics(results / "metrics.parquet")
-    cells = summarise(metrics, definition, tuple(dict.fromkeys(definition.grid.values())))
+    cells = cells_of(metrics, definition)
     volumes = max((cell.volumes for cell in cells.values()), default=0)
     mask, convention = label(definition.masks[0]), definition.convention
     notes = (
@@ -42,13 +42,13 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
 
 
 def _draw_scores(
-    axes: Axes, definition: Definition, cells: dict[tuple[str, str], MaskScores], metric: str, digits: int
+    axes: Axes, definition: Definition, cells: dict[tuple[str, str], Cell], metric: str, digits: int
 ) -> None:
     mask = definition.masks[0]
     values = np.full((len(definition.alphas), len(definition.betas)), np.nan)
-    for (alpha, beta), method in definition.grid.items():
-        mean = cells[mask, method].mean.get(metric, np.nan)
-        values[definition.alphas.index(alpha), definition.betas.index(beta)] = mean
+    for point in definition.grid:
+        mean = cells[mask, point.method].mean.get(metric, np.nan)
+        values[definition.alphas.index(point.alpha), definition.betas.index(point.beta)] = mean
     known = values[np.isfinite(values)]
     low, high, best = (known.min(), known.max(), known.round(digits).max()) if known.size else (0, 1, np.nan)
     alphas, betas = ([f"{weight:g}" for weight in of] for of in (definition.alphas, definition.betas))
@@ -57,22 +57,22 @@ def _draw_scores(
     printed = heat_map(axes, values, lambda value: number(value, digits), limits, (alphas, betas), fontsize=6)
     axes.set_aspect("equal")
     axes.spines[:].set_visible(True)
-    for (alpha, beta), method in definition.grid.items():
-        row, column = definition.alphas.index(alpha), definition.betas.index(beta)
+    for point in definition.grid:
+        row, column = definition.alphas.index(point.alpha), definition.betas.index(point.beta)
         shown = printed.get((row, column))
         if shown is None:
             # Hatched, because in grey print any flat tone would pass for a score.
             axes.add_patch(
                 Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
             )
-            text = {"diverged": "div.", "missing": "—"}[cells[mask, method].status]
+            text = {"diverged": "div.", "missing": "—"}[cells[mask, point.method].status]
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
         colour = "black" if shown is None else shown.get_color()
         if shown is not None and round(values[row, column], digits) == best:
             shown.set_fontweight("bold")
             _frame(axes, column, row, 0.02, "-", colour)
-        if (alpha, beta) == PAPER_CHOICE:
+        if (point.alpha, point.beta) == PAPER_CHOICE:
             _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)
 
 

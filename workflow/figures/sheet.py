@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from workflow.figures import style
-from workflow.plan.trust_definitions import FLOOR, Definition, Row
+from workflow.plan.definitions import FLOOR, TrustDefinition, TrustRow
 
 AXIS = 0.36  # inches for the numbers and the name of a horizontal scale
 _LEGEND_ROW, _ABOVE_PRINT = 0.14, 0.16
@@ -75,7 +75,7 @@ def sheet(
 
 
 def sheet_of(
-    definition: Definition,
+    definition: TrustDefinition,
     styles: Mapping[str, Look],
     note: str,
     widths: Sequence[float],
@@ -89,7 +89,7 @@ def sheet_of(
     return sheet(legend, [f"{note}{seeds}"], data, widths, heights, **sharing)
 
 
-def looks(rows: Sequence[Row]) -> dict[str, Look]:
+def looks(rows: Sequence[TrustRow]) -> dict[str, Look]:
     """Return each method's line; zero filling, the floor, is dotted grey and has no marker."""
     methods = [row.method for row in rows if row.method != FLOOR]
     found = {method: style.line_style(index) for index, method in enumerate(methods)}

@@ -241,7 +241,7 @@ def main() -> None:
     )
     source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
     parser.add_argument("--dataset", help="with --results: whose trainings, e.g. ixi")
-    parser.add_argument("--plan", help="with --results: JSON list of [mask, method, label, seed]")
+    parser.add_argument("--plan", help="with --results: JSON list of {mask, method, label, seed}")
     parser.add_argument(
         "--embedded", action="store_true", help="with --results: say that the data is embedded"
     )

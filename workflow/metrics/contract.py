@@ -1,7 +1,10 @@
-"""The contract of a metric, and every metric by name."""
+"""The contract of a metric, every metric by name, and those that every run is scored with.
+
+Light: what only names or ranks metrics loads no image library.
+"""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -10,18 +13,27 @@ from numpy.typing import NDArray
 
 from data_prep.contracts.discovery import entries_of
 from data_prep.errors import BadInput
-from workflow.metrics import library as further_metrics
+from workflow.metrics import library
 
 Image = NDArray[np.float64]
-# Of the metrics that every experiment has, and of the columns beside them.
-TAKEN = (
-    *("ssim", "psnr", "nmse"),
-    *("dataset", "mask", "pattern", "acceleration", "method", "seed", "subject", "slice", "level"),
-)
+STANDARD = ("ssim", "psnr", "nmse")  # the paper's: every run is scored with them, in this order of columns
+# Beside the scores in metrics.csv and metrics.parquet, with their types.
+KEY_COLUMNS = {
+    "dataset": "string",
+    "mask": "string",
+    "pattern": "string",
+    "acceleration": "int64",
+    "method": "string",
+    "seed": "int64",
+    "subject": "string",
+    "slice": "int64",
+    "level": "string",
+}
+UNDEFINED = "undefined"  # in print, of a metric that has no value for some volume or slice
 
 
 @dataclass(frozen=True)
-class FurtherMetric:
+class Metric:
     """One metric; the ``METRIC`` of its file.
 
     Attributes:
@@ -34,6 +46,7 @@ class FurtherMetric:
         score: (target, reconstruction) -> value. Both are magnitudes, float64 (slice, height, width) in one
             arbitrary unit: a volume, or one slice of it for the ``slice`` convention. The reconstruction is
             finite. A target that is zero everywhere gives NaN.
+        unit: of its values, e.g. dB.
     """
 
     id: str
@@ -43,6 +56,7 @@ class FurtherMetric:
     perfect: float
     digits: int
     score: Callable[[Image, Image], float]
+    unit: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an id that can be no column of its own.
@@ -52,83 +66,41 @@ class FurtherMetric:
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
             raise BadInput(f"METRIC: id is {self.id!r}; use a-z, 0-9 and _, starting with a letter")
-        if self.id in TAKEN:
+        if self.id in KEY_COLUMNS:
             raise BadInput(f"METRIC: id {self.id!r} is the name of another column; rename it")
+
+    @property
+    def header(self) -> str:
+        """Its name with an arrow that says which way is better, for columns."""
+        return f"{self.label} {'↑' if self.rising else '↓'}"
+
+    @property
+    def axis(self) -> str:
+        """Its name with its unit, for axes."""
+        return f"{self.label} ({self.unit})" if self.unit else self.label
 
 
 @cache
-def discover() -> dict[str, tuple[str, FurtherMetric]]:
-    """Return every further metric with its module, by id, sorted.
+def metrics() -> dict[str, tuple[str, Metric]]:
+    """Return every metric with its module, by id, sorted.
 
     Raises:
         BadInput: a file defines no metric, or one whose id another has; the message names the file.
     """
-    return entries_of(further_metrics, "METRIC", FurtherMetric, "id", "docs/adding_a_metric.md")
+    return entries_of(library, "METRIC", Metric, "id", "docs/adding_a_metric.md")
 
 
-def further_metric(name: str) -> FurtherMetric:
+def metric_of(name: str) -> Metric:
     """Return a metric by id.
 
     Raises:
         BadInput: there is no such file.
     """
-    found = discover()
-    if name not in found:
-        raise BadInput(f"metric {name!r} is unknown; further metrics: {', '.join(found) or 'none'}")
-    return found[name][1]
+    if name not in metrics():
+        raise BadInput(f"metric {name!r} is unknown; known: {', '.join(metrics())}")
+    return metrics()[name][1]
 
 
-def further_scores(
-    names: Sequence[str], target: NDArray[np.floating], reconstruction: NDArray[np.floating]
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Score one volume with further metrics, in both conventions.
-
-    Slices with NaN or infinite pixels have NaN scores, and so has the volume that holds them.
-
-    Args:
-        names: ids of the metrics.
-        target: ground-truth magnitude (slice, height, width).
-        reconstruction: in the same unit and shape.
-
-    Returns:
-        Of every slice by itself, float64 (slice,); and of the volume.
-    """
-    truth, image = np.asarray(target, dtype=np.float64), np.asarray(reconstruction, dtype=np.float64)
-    usable = np.asarray(np.isfinite(image).all(axis=(1, 2)))
-    slices, volume = {}, {}
-    for name in names:
-        score = further_metric(name).score
-        slices[name] = np.array(
-            [score(truth[i : i + 1], image[i : i + 1]) if usable[i] else np.nan for i in range(len(truth))],
-            dtype=np.float64,
-        )
-        volume[name] = float(score(truth, image)) if usable.all() else float("nan")
-    return slices, volume
-
-
-METRICS = ("ssim", "psnr", "nmse")
-RISING = {"ssim": True, "psnr": True, "nmse": False}  # whether higher is better
-
-
-def rises(metric: str) -> bool:
-    """Tell whether higher values of a metric are better."""
-    return RISING[metric] if metric in RISING else further_metric(metric).rising
-
-
-DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4}
-
-UNDEFINED = "undefined"  # a further metric that has no value for some volume or slice
-HEADERS = {"ssim": "SSIM ↑", "psnr": "PSNR ↑", "nmse": "NMSE ↓"}
-
-
-def digits_of(metric: str) -> int:
-    """Return the decimals in which a metric is printed."""
-    return DIGITS[metric] if metric in DIGITS else further_metric(metric).digits
-
-
-def header(metric: str) -> str:
-    """Return a metric's name with an arrow that says which way is better."""
-    if metric in HEADERS:
-        return HEADERS[metric]
-    found = further_metric(metric)
-    return f"{found.label} {'↑' if found.rising else '↓'}"
+def with_standard(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the metrics that a run is scored with: the paper's, then those that a configuration names."""
+    return tuple(dict.fromkeys((*STANDARD, *names)))

@@ -1,4 +1,4 @@
-"""The same reconstructions under the metric conventions in use in this field, and two further metrics.
+"""The same reconstructions under the metric conventions in use in this field, with HFEN and inside the body.
 
 Every convention gives one value per volume, so that they can be compared; ``CONVENTIONS`` says in words what
 each is. Values are computed in double precision, images are compared as they are unless the convention says
@@ -14,7 +14,9 @@ from skimage.filters import threshold_otsu
 from skimage.metrics import structural_similarity
 
 from workflow.metrics.library.hfen import hfen
-from workflow.metrics.volume import psnr, slice_metrics, ssim, volume_metrics
+from workflow.metrics.library.psnr import psnr
+from workflow.metrics.library.ssim import WINDOW, ssim
+from workflow.metrics.volume import slice_metrics, volume_metrics
 
 Image = NDArray[np.floating]
 # scikit-image declares no types for it.
@@ -28,7 +30,7 @@ CONVENTIONS = {
     "gaussian_window": "SSIM with a Gaussian window, range as this benchmark",
     "body": "inside the body only, range as this benchmark",
 }
-_SSIM_MARGIN = 3  # pixels that scikit-image's mean leaves out along each edge: half its window of 7
+_SSIM_MARGIN = WINDOW // 2  # pixels that its mean leaves out along each edge
 _BODY_SMOOTHING = 1.0  # pixels
 _BODY_CAP = 0.5  # of the mean
 
@@ -44,21 +46,19 @@ def audit(target: Image, reconstruction: Image) -> list[tuple[str, str, float]]:
         (convention, metric, value) with the metrics ``ssim``, ``psnr`` and, under ``volume``, ``nmse`` and
         ``hfen``.
     """
-    volume = volume_metrics(target, reconstruction)
+    if not np.isfinite(reconstruction).all():
+        # One that failed is told nothing by the slices and pixels that did not.
+        return [(name, metric, float("nan")) for name, metric, _ in audit(target, np.zeros_like(target))]
     target, reconstruction = target.astype(np.float64), reconstruction.astype(np.float64)
-    of_slices = slice_metrics(target, reconstruction)
-    scores = [("volume", metric, value) for metric, value in volume.items()]
-    scores.append(("volume", "hfen", hfen(target, reconstruction)))
-    scores += [("slice", metric, _mean(of_slices[metric])) for metric in ("ssim", "psnr")]
-    scores += [("peak_to_peak", metric, value) for metric, value in _peak_to_peak(target, reconstruction)]
-    normalised = slice_metrics(_own_maximum(target), _own_maximum(reconstruction))
-    scores += [("self_normalised", metric, _mean(normalised[metric])) for metric in ("ssim", "psnr")]
-    scores.append(("gaussian_window", "ssim", gaussian_ssim(target, reconstruction)))
-    inside = inside_body(target, reconstruction, body_mask(target))
-    scores += [("body", metric, value) for metric, value in inside.items()]
-    # A slice that failed has NaN like one without signal, but must not be left out of its volume's mean.
-    sound = bool(np.isfinite(reconstruction).all())
-    return [(convention, metric, value if sound else float("nan")) for convention, metric, value in scores]
+    scores = {
+        "volume": volume_metrics(target, reconstruction) | {"hfen": hfen(target, reconstruction)},
+        "slice": _mean_of_slices(target, reconstruction),
+        "peak_to_peak": _peak_to_peak(target, reconstruction),
+        "self_normalised": _mean_of_slices(_own_maximum(target), _own_maximum(reconstruction)),
+        "gaussian_window": {"ssim": gaussian_ssim(target, reconstruction)},
+        "body": inside_body(target, reconstruction, body_mask(target)),
+    }
+    return [(name, metric, value) for name, found in scores.items() for metric, value in found.items()]
 
 
 def gaussian_ssim(target: Image, reconstruction: Image) -> float:
@@ -67,7 +67,7 @@ def gaussian_ssim(target: Image, reconstruction: Image) -> float:
     Mean over the slices of a volume (slice, height, width), the volume's maximum as range.
     """
     data_range = float(target.max())
-    if data_range <= 0 or not np.isfinite(reconstruction).all():
+    if data_range <= 0:
         return float("nan")
     values = [
         _structural_similarity(
@@ -109,7 +109,7 @@ def inside_body(target: Image, reconstruction: Image, mask: NDArray[np.bool_]) -
     inside the image, all slices together.
     """
     data_range = float(target.max())
-    if data_range <= 0 or not mask.any() or not np.isfinite(reconstruction).all():
+    if data_range <= 0 or not mask.any():
         return {"ssim": float("nan"), "psnr": float("nan")}
     maps = [
         _structural_similarity(t, r, data_range=data_range, full=True)[1]
@@ -123,15 +123,17 @@ def inside_body(target: Image, reconstruction: Image, mask: NDArray[np.bool_]) -
     }
 
 
-def _peak_to_peak(target: Image, reconstruction: Image) -> list[tuple[str, float]]:
-    if not np.isfinite(reconstruction).all():
-        return [("ssim", float("nan")), ("psnr", float("nan"))]
-    pairs = list(zip(target, reconstruction, strict=True))
-    ranges = [float(t.max() - t.min()) for t in target]
-    return [
-        ("ssim", _mean(np.array([ssim(t, r, span) for (t, r), span in zip(pairs, ranges, strict=True)]))),
-        ("psnr", _mean(np.array([psnr(t, r, span) for (t, r), span in zip(pairs, ranges, strict=True)]))),
-    ]
+def _mean_of_slices(target: Image, reconstruction: Image) -> dict[str, float]:
+    of_slices = slice_metrics(target, reconstruction)
+    return {metric: _mean(of_slices[metric]) for metric in ("ssim", "psnr")}
+
+
+def _peak_to_peak(target: Image, reconstruction: Image) -> dict[str, float]:
+    pairs = [(t, r, float(t.max() - t.min())) for t, r in zip(target, reconstruction, strict=True)]
+    return {
+        "ssim": _mean(np.array([ssim(*pair) for pair in pairs])),
+        "psnr": _mean(np.array([psnr(*pair) for pair in pairs])),
+    }
 
 
 def _own_maximum(volume: Image) -> Image:

@@ -1,21 +1,19 @@
 """The metrics of ``workflow.metrics.volume`` on the device that reconstructed: a GPU does not wait for a CPU.
 
-In double precision too; sums run in another order, so the last bits differ. On a CPU ``workflow.metrics.volume`` is
-faster and is what is used.
+In double precision too; sums run in another order, so the last bits differ. On a CPU
+``workflow.metrics.volume`` is faster and is what is used.
 """
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from workflow.metrics.volume import K1, K2, WINDOW
+from workflow.metrics.library.ssim import K1, K2, WINDOW
+from workflow.metrics.volume import Scores
 
 # Slices scored at once: bounds the memory that the maps of local moments take.
 _AT_ONCE = 16
 NAN = float("nan")
-Scores = tuple[dict[str, NDArray[np.float64]], dict[str, float]]
 
 
 def metrics_of(target: Tensor, reconstruction: Tensor) -> Scores:

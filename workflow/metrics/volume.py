@@ -1,4 +1,4 @@
-"""SSIM, PSNR and NMSE in the two conventions of the benchmark, and nothing else.
+"""Metrics of a volume and its slices in the two conventions of the benchmark.
 
 ``volume``: the data range is the largest value of the ground-truth volume; PSNR and NMSE are taken over the
 volume, SSIM is the mean over its slices. ``slice``: each slice by itself, its own largest value as range.
@@ -10,65 +10,23 @@ pixels has NaN metrics (of the whole volume, or of the slice that holds them); a
 target has PSNR inf, NMSE 0 and SSIM 1; a target that is zero everywhere has no range, and all three are NaN.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+
+from workflow.metrics.contract import metric_of
+from workflow.metrics.library.nmse import nmse
+from workflow.metrics.library.psnr import psnr
+from workflow.metrics.library.ssim import WINDOW, similarities
 
 Image = NDArray[np.floating]
-WINDOW = 7
-K1, K2 = 0.01, 0.03
+# Of every slice by itself, float64 (slice,), and of the volume, by metric.
+Scores = tuple[dict[str, NDArray[np.float64]], dict[str, float]]
 
 
-def nmse(target: Image, reconstruction: Image) -> float:
-    """Eq. 16: the squared error over the squared norm of the target, on arrays of any one shape."""
-    error = np.sum((reconstruction - target) ** 2)
-    norm = np.sum(target**2)
-    return float(error / norm) if norm > 0 else float("nan")
-
-
-def psnr(target: Image, reconstruction: Image, data_range: float) -> float:
-    """Eq. 17 in decibels, with max(v) given as ``data_range``; inf where the two are equal."""
-    error = np.mean((reconstruction - target) ** 2)
-    if data_range <= 0:
-        return float("nan")
-    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
-
-
-def ssim(target: Image, reconstruction: Image, data_range: float) -> float:
-    """Mean structural similarity of two images (height, width); see ``similarities``."""
-    return similarities(target, reconstruction, data_range)[0]
-
-
-def similarities(target: Image, reconstruction: Image, *data_ranges: float) -> list[float]:
-    """Mean structural similarity of two images (height, width) under each of several data ranges.
-
-    Wang et al. 2004 as scikit-image computes it by default: flat windows of 7 x 7 pixels inside the image and
-    sample covariances, the same operations in the same order, hence the same bits. The data range enters
-    after the filters, which take nearly all of the time, so that a second range costs little.
-    """
-    samples = WINDOW**2 / (WINDOW**2 - 1)
-    mean, other = uniform_filter(target, WINDOW), uniform_filter(reconstruction, WINDOW)
-    variance = samples * (uniform_filter(target * target, WINDOW) - mean * mean)
-    other_variance = samples * (uniform_filter(reconstruction * reconstruction, WINDOW) - other * other)
-    covariance = samples * (uniform_filter(target * reconstruction, WINDOW) - mean * other)
-    luminance, energies = 2 * mean * other, mean**2 + other**2
-    contrast, variances = 2 * covariance, variance + other_variance
-    edge = (WINDOW - 1) // 2
-    found = []
-    for data_range in data_ranges:
-        if data_range <= 0:
-            found.append(float("nan"))
-            continue
-        c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
-        similarity = ((luminance + c1) * (contrast + c2)) / ((energies + c1) * (variances + c2))
-        found.append(float(similarity[edge:-edge, edge:-edge].mean()))
-    return found
-
-
-def metrics_of(
-    target: Image, reconstruction: Image
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, float]]:
-    """Score one volume in both conventions.
+def metrics_of(target: Image, reconstruction: Image) -> Scores:
+    """Score one volume with SSIM, PSNR and NMSE in both conventions, each slice filtered once for both.
 
     Args:
         target: ground-truth magnitude (slice, height, width), any unit, at least 7 x 7 pixels.
@@ -100,6 +58,29 @@ def metrics_of(
         "psnr": psnr(target, reconstruction, volume_range),
         "nmse": nmse(target, reconstruction),
     }
+
+
+def scores_of(names: Iterable[str], target: Image, reconstruction: Image) -> Scores:
+    """Score one volume with any metrics in both conventions, by the ``score`` of their files.
+
+    Slices with NaN or infinite pixels have NaN scores, and so has the volume that holds them.
+
+    Args:
+        names: ids of the metrics.
+        target: ground-truth magnitude (slice, height, width).
+        reconstruction: in the same unit and shape.
+    """
+    truth, image = np.asarray(target, dtype=np.float64), np.asarray(reconstruction, dtype=np.float64)
+    usable = np.asarray(np.isfinite(image).all(axis=(1, 2)))
+    slices, volume = {}, {}
+    for name in names:
+        score = metric_of(name).score
+        slices[name] = np.array(
+            [score(truth[i : i + 1], image[i : i + 1]) if usable[i] else np.nan for i in range(len(truth))],
+            dtype=np.float64,
+        )
+        volume[name] = float(score(truth, image)) if usable.all() else float("nan")
+    return slices, volume
 
 
 def volume_metrics(target: Image, reconstruction: Image) -> dict[str, float]:

@@ -2,14 +2,14 @@
 
 ``python -m workflow.page --definition JSON --results results/X --output results/X/index.html`` puts tables,
 figures, significance, claims and controls of a finished experiment into one file, with a viewer that flips
-between methods on the same slice. The page loads nothing, neither from the network nor from beside it. It is
-kept below ``LIMIT``; ``REDUCTIONS`` says what gives way. Light: no torch and no matplotlib here.
+between methods on the same slice. The page loads nothing, neither from the network nor from beside it, and
+has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,44 +19,18 @@ from bokeh.resources import Resources
 from data_prep.datasets.contract import contrasts, dataset_name
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.claims.claims import NOT_IN_PAPER
-from workflow.page.files import index_files
-from workflow.page.grids import VERDICTS, Grid, claims_grid, read_printed, significance_grid, values_grid
+from workflow.page.grids import VERDICTS, Grid, claims_grid, printed_grid, significance_grid, values_grid
 from workflow.page.pictures import Figure, read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
-from workflow.plan.definitions import Definition, read_definition
+from workflow.plan.definitions import PageDefinition
 from workflow.plan.paper import RESOURCES
 from workflow.tables.formats import template
 
-LIMIT = 15_000_000  # bytes of the page
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """What is given up for size.
-
-    Attributes:
-        bits: grey levels of a slice in the viewer, as a power of two.
-        width: largest width of a figure in pixels; None: as printed.
-        examples: slices of each mask in the viewer; None: all that the runs wrote.
-    """
-
-    bits: int
-    width: int | None = None
-    examples: int | None = None
-
-
-# Tried in this order until the page is small enough.
-REDUCTIONS = (
-    Reduction(12),
-    Reduction(10),
-    Reduction(10, 1600),
-    Reduction(8, 1600),
-    Reduction(8, 1200),
-    Reduction(8, 900),
-    Reduction(8, 900, 1),
-)
+# Bytes of the page. At the paper's sizes it has about 25 MB, and 33 MB if slices were all noise.
+LIMIT = 40_000_000
 
 
 @dataclass(frozen=True)
@@ -66,78 +40,80 @@ class Section:
     name: str
     title: str
     introduction: str
-    grids: tuple[tuple[str, Grid, tuple[str, ...]], ...] = ()  # name, grid, files that hold the same
-    figures: tuple[Figure, ...] = ()
+    grids: tuple[tuple[str, Grid, tuple[str, ...]], ...]  # name, grid, files that hold the same
+    figures: tuple[Figure, ...]
 
 
-def read_sections(definition: Mapping[str, Any], results: Path, width: int | None) -> list[Section]:
+# Name of each section -> title and introduction.
+_SECTIONS = {
+    "tables": (
+        "Tables",
+        "Scores of all methods, with the paper's values, where it prints any, and the differences.",
+    ),
+    "figures": (
+        "Figures",
+        "The paper's figures, drawn from this experiment. Select one to enlarge it.",
+    ),
+    "significance": (
+        "Significance",
+        "Which differences are more than chance: paired tests over test volumes, corrected for "
+        "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
+    ),
+    "claims": (
+        "Paper against ours",
+        "Each claim of the paper's text, checked by the paper's own tables and by this experiment; "
+        "then every value that the paper prints beside ours. Definitions: docs/statistics.md.",
+    ),
+    "trust": (
+        "Controls",
+        "The same weights under a missing, wrong or misaligned auxiliary and other conditions. Nothing "
+        "is trained again. Definitions: docs/trust.md.",
+    ),
+    "cost": ("Cost", "What each method costs, and PSNR against it. Definitions: docs/trust.md."),
+    "training": ("Training", "Validation PSNR and losses of every training."),
+}
+
+
+def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
     """Read all tables and figures, section by section; a section without content is left out."""
-    sources = definition["sources"]
     figures = {
-        name: tuple(read_figure(results, picture, sources, width) for picture in pictures)
-        for name, pictures in definition["pictures"].items()
+        name: tuple(read_figure(results, picture, definition.sources) for picture in pictures)
+        for name, pictures in definition.pictures.items()
     }
-    printed = {
-        name: tuple((Path(file).name, read_printed(results / f"{file}.html"), _kinds(file)) for file in files)
-        for name, files in definition["tables"].items()
+    grids = {
+        name: tuple((Path(file).name, printed_grid(results / f"{file}.json"), _kinds(file)) for file in files)
+        for name, files in definition.tables.items()
     }
-    tested = tuple(
+    grids["significance"] = tuple(
         (
             f"significance_{number}",
             significance_grid(results / "statistics" / f"table_{number}.csv"),
             (f"statistics/table_{number}.csv", f"statistics/pairs_{number}.csv"),
         )
-        for number in definition["statistics"]
+        for number in definition.statistics
     )
-    claimed = (
-        (
-            (
-                "paper_claims",
-                claims_grid(results / "claims" / "claims.csv"),
-                ("claims/claims.csv", "claims/claims.html"),
-            ),
-            ("paper_values", values_grid(results / "claims" / "cells.csv"), ("claims/cells.csv",)),
+    if definition.claims:
+        claims, cells = (results / "claims" / f"{name}.csv" for name in ("claims", "cells"))
+        grids["claims"] = (
+            ("paper_claims", claims_grid(claims), ("claims/claims.csv", "claims/claims.html")),
+            ("paper_values", values_grid(cells), ("claims/cells.csv",)),
         )
-        if definition["claims"]
-        else ()
-    )
     sections = [
-        Section("tables", "Tables", _INTRODUCTIONS["tables"], printed["tables"]),
-        Section("figures", "Figures", _INTRODUCTIONS["figures"], (), figures["figures"]),
-        Section(
-            "significance", "Significance", _INTRODUCTIONS["significance"], tested, figures["significance"]
-        ),
-        Section("claims", "Paper against ours", _INTRODUCTIONS["claims"], claimed),
-        Section("trust", "Controls", _INTRODUCTIONS["trust"], printed["trust"], figures["trust"]),
-        Section("cost", "Cost", _INTRODUCTIONS["cost"], printed["cost"], figures["cost"]),
-        Section("training", "Training", _INTRODUCTIONS["training"], (), figures["training"]),
+        Section(name, title, introduction, grids.get(name, ()), figures.get(name, ()))
+        for name, (title, introduction) in _SECTIONS.items()
     ]
     return [section for section in sections if section.grids or section.figures]
-
-
-_INTRODUCTIONS = {
-    "tables": "Scores of all methods, with the paper's values, where it prints any, and the differences.",
-    "figures": "The paper's figures, drawn from this experiment. Select one to enlarge it.",
-    "significance": "Which differences are more than chance: paired tests over test volumes, corrected for "
-    "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
-    "claims": "Each claim of the paper's text, checked by the paper's own tables and by this experiment; "
-    "then every value that the paper prints beside ours. Definitions: docs/statistics.md.",
-    "trust": "The same weights under a missing, wrong or misaligned auxiliary and other conditions. Nothing "
-    "is trained again. Definitions: docs/trust.md.",
-    "cost": "What each method costs, and PSNR against it. Definitions: docs/trust.md.",
-    "training": "Validation PSNR and losses of every training.",
-}
 
 
 def _kinds(file: str) -> tuple[str, ...]:
     return tuple(f"{file}.{kind}" for kind in ("csv", "md", "tex", "html"))
 
 
-def facts(definition: Mapping[str, Any], claims: Grid | None) -> list[tuple[str, str]]:
+def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, str]]:
     """Return what a reader should know first, as terms and descriptions."""
     found = []
     seeds: Sequence[int] = ()
-    for shown in map(_definition, definition["viewer"]):
+    for shown in definition.viewer:
         target, auxiliary = contrasts(shown.dataset)
         note = f" ({shown.data_note})" if shown.source == "embedded" else ""
         found += [
@@ -155,12 +131,8 @@ def facts(definition: Mapping[str, Any], claims: Grid | None) -> list[tuple[str,
         found.append(("Claims of the paper here", ", ".join(counts)))
     return [
         *found,
-        ("Configuration", f"sha256 {definition['configuration'][:12]}… (provenance.json names everything)"),
+        ("Configuration", f"sha256 {definition.configuration[:12]}… (provenance.json names everything)"),
     ]
-
-
-def _definition(content: Mapping[str, Any]) -> Definition:
-    return read_definition(json.dumps(content))
 
 
 def embedded_json(value: Any) -> str:
@@ -170,29 +142,27 @@ def embedded_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
-def render(definition: Mapping[str, Any], results: Path, reduction: Reduction) -> str:
+def render(definition: PageDefinition, results: Path) -> str:
     """Return the whole page.
 
     Raises:
         BadInput: an input is missing or damaged.
     """
-    shown = [_definition(content) for content in definition["viewer"]]
-    viewer = viewer_data(results, shown, reduction.bits, reduction.examples)
-    sections = read_sections(definition, results, reduction.width)
+    viewer = viewer_data(results, definition.viewer)
+    sections = read_sections(definition, results)
     claims = next((section.grids[0][1] for section in sections if section.name == "claims"), None)
     embedded = sorted(
-        dataset_name(name) for name, source in definition["sources"].items() if source == "embedded"
+        dataset_name(name) for name, source in definition.sources.items() if source == "embedded"
     )
     third_party = RESOURCES / "third_party"
     own = RESOURCES / "index"
     return template("index/page.html.j2").render(
-        experiment=definition["experiment"],
+        experiment=definition.experiment,
         embedded=embedded,
         facts=facts(definition, claims),
         sections=sections,
         viewer=embedded_json(viewer | {"plots": plots()}) if viewer["settings"] else "",
         plots=PLOTS,
-        reduced=_reduced(reduction),
         styles=[_text(third_party / "photoswipe.css"), _text(own / "page.css")],
         scripts=[
             *Resources(mode="inline", components=["bokeh"]).js_raw,
@@ -207,41 +177,24 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def _reduced(reduction: Reduction) -> str:
-    """Say what was given up to keep the page small."""
-    first, parts = REDUCTIONS[0], []
-    if reduction.bits != first.bits:
-        parts.append(f"slices are stored with {2**reduction.bits} grey levels instead of {2**first.bits}")
-    if reduction.width is not None:
-        parts.append(f"figures are at most {reduction.width} pixels wide")
-    if reduction.examples is not None:
-        parts.append(f"only the first {reduction.examples} example slice of each mask is shown")
-    if not parts:
-        return ""
-    return (
-        f"To keep this page within {LIMIT / 1e6:g} MB, {', '.join(parts)}; the results folder has all of it."
-    )
-
-
-def write_index(definition: Mapping[str, Any], results: Path, output: Path) -> int:
-    """Write the page, reduced as little as its limit allows; return its size in bytes.
+def write_index(definition: PageDefinition, results: Path, output: Path) -> int:
+    """Write the page and return its size in bytes.
 
     Raises:
-        BadInput: an input is missing or damaged, or the page is too large even when reduced.
+        BadInput: an input is missing or damaged, or the page is too large.
     """
-    missing = [file for file in index_files(definition) if not (results / file).is_file()]
+    missing = [file for file in definition.files if not (results / file).is_file()]
     if missing:
         raise BadInput(f"{results / missing[0]}: no such file; run the workflow to its end first")
-    for reduction in REDUCTIONS:
-        page = render(definition, results, reduction).encode()
-        if len(page) <= LIMIT:
-            with replacing(output) as temporary:
-                temporary.write_bytes(page)
-            return len(page)
-    raise BadInput(
-        f"{output}: would have {len(page) / 1e6:.1f} MB even when reduced, more than {LIMIT / 1e6:g} MB; "
-        "lower the number of masks, methods or figures in the configuration"
-    )
+    page = render(definition, results).encode()
+    if len(page) > LIMIT:
+        raise BadInput(
+            f"{output}: would have {len(page) / 1e6:.1f} MB, more than {LIMIT / 1e6:g} MB; lower `examples`, "
+            "or the number of masks, methods or figures, in the configuration"
+        )
+    with replacing(output) as temporary:
+        temporary.write_bytes(page)
+    return len(page)
 
 
 def main() -> None:
@@ -251,10 +204,9 @@ def main() -> None:
     parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="file to write")
     arguments = parser.parse_args()
-    try:
-        definition = json.loads(arguments.definition)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"--definition: not JSON ({error}); give what workflow.plan.page prints") from error
+    definition = from_json(
+        PageDefinition, arguments.definition, "--definition", "give what workflow.plan.page prints"
+    )
     size = write_index(definition, arguments.results, arguments.output)
     sys.stdout.write(f"{arguments.output}: {size / 1e6:.1f} MB\n")
 

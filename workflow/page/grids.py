@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,25 @@ import pandas as pd
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
+from data_prep.io.json_files import converted, read_json
 from data_prep.masks.registry import label
 from workflow.claims.page import SIGNS, claims_heading
-from workflow.metrics.contract import UNDEFINED, digits_of, header
+from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
+from workflow.tables.page import Page, Text
 
 # A number at the start of a cell, thousands set apart by spaces.
 _NUMBER = re.compile(r"[+−-]?(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+−-]?\d+)?")
 _NO_NUMBER = {"", "—", "·", "diverged", "undefined"}
 _INFINITE = "1e308"  # of a perfect reconstruction's PSNR; as large as a column can be sorted by
 _BESIDE = ("paper", "Δ")  # headers that belong to the metric before them
+_REMEDIES = ("run the workflow to its end first", "delete it and run the workflow again")
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell's text, its mark ("best", "second", "muted" or "") and the number that it is sorted by."""
+class Cell(Text):
+    """A cell as printed, and the number that it is sorted by."""
 
-    text: str
-    mark: str = ""
     order: str = ""
 
 
@@ -65,38 +65,31 @@ class Grid:
     foot: tuple[tuple[Cell, ...], ...] = ()
 
 
-def make_grid(
-    title: str,
-    headers: Sequence[str],
-    rows: Iterable[Sequence[Cell]],
-    caption: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    footer: str = "",
-    foot: Iterable[Sequence[Cell]] = (),
-) -> Grid:
+def make_grid(title: str, columns: Iterable[tuple[str, Sequence[Cell]]], **more: Any) -> Grid:
     """Build a grid and find out what its columns are sorted by.
 
     A column of numbers, followed by whatever a cell adds to them, is sorted as numbers; one that has an
     ``order`` already by that; any other as text.
+
+    Args:
+        title: of the grid.
+        columns: header and cells of each, the same number in all.
+        more: the fields of ``Grid`` for what stands below the rows.
     """
-    lines = [list(row) for row in rows]
-    columns = []
-    for index, header in enumerate(headers):
-        cells = [line[index] for line in lines]
-        by_place = any(cell.order for cell in cells)
-        orders = [_order(cell.text) for cell in cells]
-        numeric = (
-            not by_place
-            and any(orders)
-            and all(order or cell.text in _NO_NUMBER for order, cell in zip(orders, cells, strict=True))
-        )
-        if numeric:
-            for line, order in zip(lines, orders, strict=True):
-                line[index] = Cell(line[index].text, line[index].mark, order)
-        columns.append(Column(header, by_place or numeric, numeric, "↑" in header))
-    shown = tuple(tuple(line) for line in lines)
-    below = tuple(tuple(line) for line in foot)
-    return Grid(title, tuple(columns), shown, tuple(caption), tuple(notes), footer, below)
+    found = [_column(name, cells) for name, cells in columns]
+    rows = zip(*(cells for _, cells in found), strict=True)
+    return Grid(title, tuple(column for column, _ in found), tuple(rows), **more)
+
+
+def _column(name: str, cells: Sequence[Cell]) -> tuple[Column, Sequence[Cell]]:
+    falling = "↑" in name
+    if any(cell.order for cell in cells):
+        return Column(name, ordered=True, falling=falling), cells
+    numbered = [replace(cell, order=_order(cell.text)) for cell in cells]
+    numeric = any(cell.order for cell in numbered) and all(
+        cell.order or cell.text in _NO_NUMBER for cell in numbered
+    )
+    return Column(name, numeric, numeric, falling), numbered if numeric else cells
 
 
 def _order(text: str) -> str:
@@ -106,129 +99,84 @@ def _order(text: str) -> str:
     return re.sub(r"\s", "", found[0]).replace("−", "-") if found else ""
 
 
-def placed(text: str, places: Sequence[str]) -> Cell:
-    """Return a cell that is sorted by its place in a sequence, not by its letters."""
-    return Cell(text, order=str(places.index(text)))
+def placed(texts: Iterable[str], places: Sequence[str] = ()) -> list[Cell]:
+    """Return cells that are sorted by their places in a sequence, not by their letters.
+
+    Args:
+        texts: of the cells.
+        places: the sequence; without one, the order in which the texts first occur.
+    """
+    shown = list(texts)
+    order = {text: str(place) for place, text in enumerate(places or dict.fromkeys(shown))}
+    return [Cell(text, order=order[text]) for text in shown]
 
 
-@dataclass
-class _Table:
-    caption: str = ""
-    headers: list[str] = field(default_factory=list)
-    rows: list[list[Cell]] = field(default_factory=list)
-    foot: list[list[Cell]] = field(default_factory=list)
+def printed_grid(path: Path) -> Grid:
+    """Return a table of the folder ``tables/`` as one grid.
 
+    Its second column names the mask, if there are several.
 
-class _Reader(HTMLParser):
-    """Takes apart what ``workflow/resources/table.html.j2`` writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.title = ""
-        self.paragraphs: list[str] = []
-        self.notes: list[str] = []
-        self.footer = ""
-        self.tables: list[_Table] = []
-        self._text: list[str] = []
-        self._mark = ""
-        self._hidden = self._head = False
-        self._lines: list[list[Cell]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        classes = dict(attrs).get("class") or ""
-        if tag in ("h1", "p", "li", "footer", "caption", "th", "td"):
-            self._text, self._mark = [], "muted" if classes == "muted" else ""
-        elif tag == "table":
-            self.tables.append(_Table())
-            self._lines = self.tables[-1].rows
-        elif tag == "thead":
-            self._head = True
-        elif tag == "tfoot":
-            self._lines = self.tables[-1].foot
-        elif tag == "tr" and not self._head:
-            self._lines.append([])
-        elif tag in ("strong", "u"):
-            self._mark = "best" if tag == "strong" else "second"
-        elif tag == "span" and classes == "hidden":
-            self._hidden = True
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self._text.append(data)
-
-    def handle_endtag(self, tag: str) -> None:
-        text = " ".join("".join(self._text).split())
-        if tag == "thead":
-            self._head = False
-        elif tag == "span":
-            self._hidden = False
-        elif tag == "h1":
-            self.title = text
-        elif tag == "p":
-            self.paragraphs.append(text)
-        elif tag == "li":
-            self.notes.append(text)
-        elif tag == "footer":
-            self.footer = text
-        elif tag == "caption":
-            self.tables[-1].caption = text
-        elif tag == "th" and self._head:
-            self.tables[-1].headers.append(text)
-        elif tag in ("th", "td"):
-            self._lines[-1].append(Cell(text, self._mark))
-
-
-def read_printed(path: Path) -> Grid:
-    """Read a printed table's HTML as one grid, whose second column names the mask if there are several.
+    Args:
+        path: what ``workflow.tables.formats.write_page`` wrote as JSON.
 
     Raises:
         BadInput: the file is missing or holds no such table.
     """
-    reader = _Reader()
-    try:
-        reader.feed(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run the workflow to its end first") from error
-    tables = reader.tables
-    headers = tables[0].headers if tables else []
-    if not headers or any(
-        table.headers != headers or any(len(row) != len(headers) for row in (*table.rows, *table.foot))
-        for table in tables
-    ):
-        raise BadInput(f"{path}: not a table as the workflow prints it; delete the file and run the workflow")
-    several = len(tables) > 1
-    parts = [table.caption for table in tables]
-    methods = list(dict.fromkeys(row[0].text for table in tables for row in table.rows))
-    rows = [
-        [placed(row[0].text, methods), *([placed(table.caption, parts)] if several else []), *row[1:]]
-        for table in tables
-        for row in table.rows
+    absent, damaged = _REMEDIES
+    page = converted(Page, read_json(path, absent, damaged), str(path), damaged)
+    heads = {(block.stub, headers) for block in page.blocks for _, headers in block.groups}
+    rows, foot = _lines(page, "rows"), _lines(page, "foot")
+    stub, headers = next(iter(heads), ("", ()))
+    if len(heads) != 1 or any(len(cells) != len(headers) for _, _, cells in (*rows, *foot)):
+        raise BadInput(f"{path}: its blocks do not have the columns of one table; {damaged}")
+    several = len(page.blocks) > 1
+    masks = [("Mask", placed(mask for mask, _, _ in rows))] if several else []
+    return make_grid(
+        f"{page.name}. {page.title}" + ("" if several else f": {page.blocks[0].groups[0][0]}"),
+        [
+            (stub, placed(name for _, name, _ in rows)),
+            *masks,
+            *(
+                (name, [_cell(cells[index]) for _, _, cells in rows])
+                for index, name in enumerate(_full(headers))
+            ),
+        ],
+        caption=page.caption,
+        notes=page.notes,
+        footer=page.footer,
+        foot=tuple(
+            (Cell(name), *([Cell(mask)] if several else []), *map(_cell, cells)) for mask, name, cells in foot
+        ),
+    )
+
+
+def _lines(page: Page, part: str) -> list[tuple[str, str, tuple[Text, ...]]]:
+    return [
+        (heading, name, cells)
+        for block in page.blocks
+        for heading, _ in block.groups
+        for name, cells in getattr(block, part)
     ]
-    foot = [
-        [row[0], *([Cell(table.caption)] if several else []), *row[1:]]
-        for table in tables
-        for row in table.foot
-    ]
-    named = [headers[0], *(["Mask"] if several else []), *_full(headers)[1:]]
-    title = reader.title if several else f"{reader.title}: {parts[0]}"
-    return make_grid(title, named, rows, reader.paragraphs, reader.notes, reader.footer, foot)
+
+
+def _cell(printed: Text) -> Cell:
+    return Cell(printed.text, printed.mark)
 
 
 def _full(headers: Sequence[str]) -> list[str]:
     """Name the metric in every header: "paper" after "SSIM ↑" becomes "SSIM paper"."""
     full, metric = [], ""
-    for header in headers:
-        if header in _BESIDE:
-            full.append(f"{metric} {header}")
+    for name in headers:
+        if name in _BESIDE:
+            full.append(f"{metric} {name}")
         else:
-            full.append(header)
-            metric = header.rstrip(" ↑↓")
+            full.append(name)
+            metric = name.rstrip(" ↑↓")
     return full
 
 
 VERDICTS = [f"{sign} {name}" for name, sign in SIGNS.items()]
 
-_REMEDIES = ("run the workflow to its end first", "delete it and run the workflow again")
 _TESTED = {
     **dict.fromkeys(("table", "mask", "metric", "method", "label", "status", "best", "verdict"), "string"),
     **dict.fromkeys(("mean", "low", "high", "difference", "difference_low", "difference_high"), "float64"),
@@ -244,95 +192,77 @@ _VALUES = {
 def significance_grid(path: Path) -> Grid:
     """Return the tests and intervals of one table, from ``statistics/table_<number>.csv``."""
     table = read_csv(path, _TESTED, *_REMEDIES)
-    methods, masks = list(dict.fromkeys(table["label"])), list(dict.fromkeys(table["mask"]))
+    rows = table.to_dict("records")
     labels = dict(zip(table["method"], table["label"], strict=True))
-    metrics = [_name(metric) for metric in dict.fromkeys(table["metric"])]
-    rows = []
-    for row in table.to_dict("records"):
-        digits = digits_of(row["metric"])
-        verdict = row["verdict"] or row["status"]
-        verdict = UNDEFINED if verdict == "ok" else verdict
-        rows.append(
-            [
-                placed(row["label"], methods),
-                placed(label(row["mask"]), [label(mask) for mask in masks]),
-                placed(_name(row["metric"]), metrics),
-                _interval(row, "mean", "low", "high", digits),
-                Cell(labels.get(row["best"], "—")),
-                _interval(row, "difference", "difference_low", "difference_high", digits, signed=True),
-                _number(row["effect"], "+.2f"),
-                _number(row["p"], ".3g"),
-                _number(row["p_holm"], ".3g"),
-                Cell(verdict, "best" if verdict == "best" else ""),
-            ]
-        )
-    headers = (
-        *("Method", "Mask", "Metric", "Mean [95 % interval]", "Best", "Difference to the best [95 %]"),
-        *("Effect size", "p", "p, Holm", "Verdict"),
-    )
+    verdicts = [row["verdict"] or row["status"] for row in rows]
+    columns = {
+        "Method": placed(table["label"]),
+        "Mask": placed(map(label, table["mask"])),
+        "Metric": placed(map(_name, table["metric"])),
+        "Mean [95 % interval]": [_interval(row, "mean", "low", "high") for row in rows],
+        "Best": [Cell(labels.get(row["best"], "—")) for row in rows],
+        "Difference to the best [95 %]": [
+            _interval(row, "difference", "difference_low", "difference_high", signed=True) for row in rows
+        ],
+        "Effect size": [_number(value, "+.2f") for value in table["effect"]],
+        "p": [_number(value, ".3g") for value in table["p"]],
+        "p, Holm": [_number(value, ".3g") for value in table["p_holm"]],
+        "Verdict": [
+            Cell(UNDEFINED if verdict == "ok" else verdict, "best" if verdict == "best" else "")
+            for verdict in verdicts
+        ],
+    }
     numeral = str(table["table"].iloc[0]) if len(table) else ""
-    return make_grid(f"Tests and intervals of Table {numeral}", headers, rows)
+    return make_grid(f"Tests and intervals of Table {numeral}", columns.items())
 
 
 def _name(metric: str) -> str:
-    return header(metric).rstrip(" ↑↓")
+    return metric_of(metric).label
 
 
 def _number(value: float, digits: str) -> Cell:
     return Cell("" if pd.isna(value) else f"{value:{digits}}".replace("-", "−"))
 
 
-def _interval(
-    row: Mapping[Any, Any], name: str, low: str, high: str, digits: int, signed: bool = False
-) -> Cell:
-    if pd.isna(row[name]):
+def _interval(row: Mapping[Any, Any], *names: str, signed: bool = False) -> Cell:
+    if pd.isna(row[names[0]]):
         return Cell("")
-    middle, *ends = (number(row[value], digits, signed) for value in (name, low, high))
-    return Cell(f"{middle} [{', '.join(ends)}]")
+    middle, low, high = (number(row[name], metric_of(row["metric"]).digits, signed) for name in names)
+    return Cell(f"{middle} [{low}, {high}]")
 
 
 def claims_grid(path: Path) -> Grid:
     """Return the claims of the paper's text with the verdicts, from ``claims/claims.csv``."""
     claims = read_csv(path, _CLAIMED, *_REMEDIES)
-    rows = [
-        [
-            Cell(f"{row['text']} ({row['section']})"),
-            _verdict(row["paper"]),
-            Cell(row["paper_evidence"]),
-            _verdict(row["here"]),
-            Cell(row["here_evidence"]),
-        ]
-        for row in claims.to_dict("records")
-    ]
-    headers = ("Claim", "In the paper's own tables", "Evidence there", "Here", "Evidence here")
-    return make_grid(claims_heading(claims["section"]), headers, rows)
+    columns = {
+        "Claim": [Cell(f"{row['text']} ({row['section']})") for row in claims.to_dict("records")],
+        "In the paper's own tables": _verdicts(claims["paper"]),
+        "Evidence there": list(map(Cell, claims["paper_evidence"])),
+        "Here": _verdicts(claims["here"]),
+        "Evidence here": list(map(Cell, claims["here_evidence"])),
+    }
+    return make_grid(claims_heading(claims["section"]), columns.items())
 
 
-def _verdict(name: str) -> Cell:
-    return placed(f"{SIGNS[name]} {name}", VERDICTS)
+def _verdicts(names: Iterable[str]) -> list[Cell]:
+    return placed((f"{SIGNS[name]} {name}" for name in names), VERDICTS)
 
 
 def values_grid(path: Path) -> Grid:
     """Return every value that the paper prints beside ours, from ``claims/cells.csv``."""
-    cells = read_csv(path, _VALUES, *_REMEDIES)
-    masks = [label(mask) for mask in dict.fromkeys(cells["mask"])]
-    methods = list(dict.fromkeys(cells["label"]))
-    rows = []
-    for row in cells.to_dict("records"):
-        digits = digits_of(row["metric"])
-        ranks = f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else ""
-        rows.append(
-            [
-                placed(row["label"], methods),
-                Cell(row["table"]),
-                placed(label(row["mask"]), masks),
-                Cell(_name(row["metric"])),
-                Cell(row["paper"]),
-                _number(row["ours"], f".{digits}f"),
-                _number(row["difference"], f"+.{digits}f"),
-                Cell(ranks),
-                _verdict(row["verdict"]),
-            ]
-        )
-    headers = ("Method", "Table", "Mask", "Metric", "Paper", "Here", "Δ", "Rank, paper → here", "Verdict")
-    return make_grid("The paper's values and ours", headers, rows)
+    values = read_csv(path, _VALUES, *_REMEDIES)
+    rows = values.to_dict("records")
+    columns = {
+        "Method": placed(values["label"]),
+        "Table": list(map(Cell, values["table"])),
+        "Mask": placed(map(label, values["mask"])),
+        "Metric": [Cell(_name(metric)) for metric in values["metric"]],
+        "Paper": list(map(Cell, values["paper"])),
+        "Here": [_number(row["ours"], f".{metric_of(row['metric']).digits}f") for row in rows],
+        "Δ": [_number(row["difference"], f"+.{metric_of(row['metric']).digits}f") for row in rows],
+        "Rank, paper → here": [
+            Cell(f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else "") for row in rows
+        ],
+        "Verdict": _verdicts(values["verdict"]),
+    }
+    return make_grid("The paper's values and ours", columns.items())

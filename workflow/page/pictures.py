@@ -2,17 +2,17 @@
 
 import base64
 import html
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import jinja2
 from docutils.core import publish_parts
-from PIL import Image as Picture
+from PIL import Image
+
+from workflow.plan.definitions import Picture
 
 CAPTIONS = Path(__file__).parents[1] / "report"
 
@@ -29,41 +29,29 @@ class Figure:
     data: str
 
 
-def read_figure(
-    results: Path, picture: Mapping[str, Any], sources: Mapping[str, str], width: int | None
-) -> Figure:
+def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> Figure:
     """Read a picture with the caption that Snakemake's report gives it.
 
     Args:
         results: folder of the experiment.
         picture: an entry of ``pictures`` in the definition.
         sources: dataset -> ``embedded`` or ``published``.
-        width: largest width in pixels; None: as printed.
     """
-    path = results / f"{picture['file']}.png"
-    text = caption(picture["caption"], picture["wildcards"], sources)
-    data = path.read_bytes()
-    with Picture.open(path) as image:
-        if width is not None and image.width > width:
-            plain_mode = image if image.mode in ("L", "RGB") else image.convert("RGB")
-            small = plain_mode.resize(
-                (width, round(image.height * width / image.width)), Picture.Resampling.LANCZOS
-            )
-            buffer = io.BytesIO()
-            small.save(buffer, "PNG", optimize=True)
-            data = buffer.getvalue() if buffer.tell() < len(data) else data
-        size = image.size
+    path = results / f"{picture.file}.png"
+    text = caption(picture.caption, picture.wildcards, sources)
+    with Image.open(path) as image:
+        width, height = image.size
     plain = html.unescape(re.sub(r"<[^>]+>", "", text))
     # The first sentence; "Fig. 5" is no end of one.
     alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
     stem = path.stem.replace("_", " ")
     return Figure(
-        file=picture["file"],
+        file=picture.file,
         caption=text,
-        alt=alt if picture["caption"] == "figure" else f"{stem}: {alt}",
-        width=size[0],
-        height=size[1],
-        data=base64.b64encode(data).decode("ascii"),
+        alt=alt if picture.caption == "figure" else f"{stem}: {alt}",
+        width=width,
+        height=height,
+        data=base64.b64encode(path.read_bytes()).decode("ascii"),
     )
 
 

@@ -26,7 +26,9 @@ from workflow.evaluate.examples import ERROR_LIMITS, Block, Image, error_limit, 
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import number
 
-# What lies further from the anatomy saturates every display; errors end at the slice's maximum.
+# Grey levels of a slice as a power of two: an error of a hundredth of the maximum spans thirty of them.
+BITS = 12
+# What lies beyond these saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
 ZERO_FILLED = "zf"  # the method whose result is the zero-filled image, which is shown anyway
 
@@ -65,39 +67,33 @@ def pack(image: Image, bits: int) -> dict[str, Any]:
 class _Store:
     """Packed images, each once: target and auxiliary are the same under every mask."""
 
-    def __init__(self, bits: int) -> None:
-        self.bits = bits
-        self.images: list[dict[str, Any]] = []
-        self._places: dict[tuple[Any, ...], int] = {}
+    def __init__(self) -> None:
+        self._places: dict[tuple[tuple[str, Any], ...], int] = {}
 
-    def add(self, image: Image, bits: int | None = None) -> int:
+    def add(self, image: Image, bits: int = BITS) -> int:
         """Store an image and return its number."""
-        packed = pack(image, bits or self.bits)
-        key = tuple(packed.values())
-        if key not in self._places:
-            self._places[key] = len(self.images)
-            self.images.append(packed)
-        return self._places[key]
+        return self._places.setdefault(tuple(pack(image, bits).items()), len(self._places))
+
+    @property
+    def images(self) -> list[dict[str, Any]]:
+        """What ``pack`` returned, by number."""
+        return [dict(packed) for packed in self._places]
 
 
-def viewer_data(
-    results: Path, definitions: Sequence[Definition], bits: int, examples: int | None = None
-) -> dict[str, Any]:
+def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, Any]:
     """Return all that the viewer shows, ready for JSON.
 
     Args:
         results: folder of the experiment.
         definitions: for each dataset its masks and methods.
-        bits: grey levels of an image, as a power of two.
-        examples: slices kept of each mask; None: all that the runs wrote.
 
     Raises:
         BadInput: an example file is damaged, missing for all methods, or of other slices.
     """
-    store = _Store(bits)
+    store = _Store()
     settings = []
     for definition in definitions:
-        blocks = {mask: read_blocks(results, definition, mask)[:examples] for mask in definition.masks}
+        blocks = {mask: read_blocks(results, definition, mask) for mask in definition.masks}
         every = [block for of_mask in blocks.values() for block in of_mask]
         _check_signal(definition, every)
         limit = error_limit(every)

@@ -10,6 +10,7 @@ command for each run that is not finished, for a machine that has torch but not 
 """
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,46 @@ from typing import Any
 import yaml
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import to_json
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.document import document
-from workflow.plan.plan import Plan
+from workflow.plan.plan import Plan, Run
+from workflow.provenance.record import read_run
+
+
+def commands(plan: Plan) -> list[str]:
+    """Return a shell command for each run that is not finished; it writes what the run's rule would.
+
+    Split files and masks must be there when it runs. A run is finished when its ``run.json`` is of the
+    spec that the configuration asks for.
+    """
+    return [_command(plan, run) for run in plan.runs if not _finished(plan, run)]
+
+
+def _finished(plan: Plan, run: Run) -> bool:
+    folder = Path(f"{plan.root}/runs/{run.path}")
+    return (folder / "run.json").is_file() and read_run(folder).spec == plan.spec(run).content()
+
+
+def _command(plan: Plan, run: Run) -> str:
+    training = plan.config["training"]
+    step = "train" if plan.trained(run.method) else "evaluate"
+    log = Path(f"{plan.root}/logs/{step}/{run.path}.log")
+    lease = f"--gpus {training['devices']} --per-gpu {training['trainings_per_gpu']}"
+    words = [
+        *("--spec", plan.spec(run).canonical()),
+        *("--data", f"{plan.root}/data/{run.dataset}"),
+        *("--mask", f"{plan.root}/masks/{run.dataset}/{run.mask}.npz"),
+        *("--output", f"{plan.root}/runs/{run.path}"),
+    ]
+    if step == "train":
+        program = f"python -m workflow.lease {lease} -- python -m workflow.train"
+    else:
+        program = "python -m workflow.evaluate --device cpu"
+    # exec: what ends the command is to reach the training, which saves first.
+    return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
 
 
 def main() -> None:
@@ -51,9 +86,9 @@ def main() -> None:
         return
     plan = Plan(read_config(arguments.file), discover())
     wanted: dict[str, tuple[Any, dict[Any, str]]] = {
-        "run": (arguments.run, {run.path: plan.spec(run) for run in plan.runs}),
-        "table": (arguments.table, {n: canonical(d) for n, d in plan.table_definitions.items()}),
-        "figure": (arguments.figure, {n: canonical(d) for n, d in plan.figure_definitions.items()}),
+        "run": (arguments.run, {run.path: plan.spec(run).canonical() for run in plan.runs}),
+        "table": (arguments.table, {n: to_json(d) for n, d in plan.table_definitions.items()}),
+        "figure": (arguments.figure, {n: to_json(d) for n, d in plan.figure_definitions.items()}),
     }
     for kind, (name, known) in wanted.items():
         if name is not None:
@@ -64,7 +99,7 @@ def main() -> None:
             sys.stdout.write(known[name] + "\n")
             return
     if arguments.commands:
-        sys.stdout.writelines(f"{command}\n" for command in plan.commands())
+        sys.stdout.writelines(f"{command}\n" for command in commands(plan))
         return
     for run in plan.runs:
         sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")

@@ -1,6 +1,5 @@
 """Reading and checking a benchmark configuration."""
 
-import math
 import re
 import sys
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from data_prep.datasets.ixi.embedded import Settings
 from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
+from methods.optimisers import check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, discover, folder_of
-from workflow.metrics.contract import discover as further_metrics
+from workflow.metrics.contract import metrics
 from workflow.plan.paper import PUBLISHED_SUBJECTS
-from workflow.run.spec import OPTIMISERS
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
@@ -71,10 +70,10 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     _check_sweep(config["sweep"])
     _check_trust(config)
     for metric in config.get("metrics", []):
-        if metric not in further_metrics():
+        if metric not in metrics():
             raise BadInput(
                 f"config: metrics: {metric!r} is unknown; workflow/metrics/library/ has "
-                f"{', '.join(further_metrics())}"
+                f"{', '.join(metrics())}"
             )
     return config
 
@@ -270,7 +269,7 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
         changes = config["methods"].get(name, {}).get("optimiser", {})
         place = f"config: methods.{name}.optimiser" if changes else f"methods/{name}/method.yaml: optimiser"
         if entry.default.trainable:
-            _check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
+            check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
 
 
 def _same_kind(value: Any, default: Any) -> bool:
@@ -290,47 +289,3 @@ def _below_one(value: Any, default: Any) -> bool:
 def _kind(default: Any) -> str:
     kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
     return kinds.get(type(default), "a value")
-
-
-def merged_optimiser(own: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a method's optimiser with the configuration's changes; another ``name`` replaces it whole."""
-    if "name" in changes and changes["name"] != own.get("name"):
-        return dict(changes)
-    return {**own, **changes}
-
-
-def _check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
-    name = settings.get("name")
-    if name not in OPTIMISERS:
-        raise BadInput(f"{place}.name: {name!r} is unknown; known optimisers: {', '.join(OPTIMISERS)}")
-    for key in settings:
-        if key != "name" and key not in OPTIMISERS[name]:
-            raise BadInput(
-                f"{place}.{key}: no option of {name}; its options: {', '.join(sorted(OPTIMISERS[name]))}"
-            )
-        if key not in ("name", "lr") and not _suits(key, settings[key]):
-            raise BadInput(
-                f"{place}.{key}: is {settings[key]!r}; give {_OPTIONS.get(key, 'a number from 0')}"
-            )
-    rate = settings.get("lr")
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-        # YAML reads 1e-3, without a point, as text.
-        raise BadInput(f"{place}.lr: is {rate!r}; give a number above 0 such as 0.001")
-
-
-_OPTIONS = {"betas": "two numbers from 0 and below 1, such as [0.9, 0.999]", "nesterov": "true or false"}
-
-
-def _suits(option: str, value: Any) -> bool:
-    """Tell whether an optimiser can be made with this option; torch's own complaint names no field."""
-    if option == "nesterov":
-        return isinstance(value, bool)
-    if option == "betas":
-        return isinstance(value, list) and len(value) == 2 and all(_fraction(beta) < 1 for beta in value)
-    return _fraction(value) < math.inf
-
-
-def _fraction(value: Any) -> float:
-    """Return a number from 0 as it is, and infinity for anything else."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-    return float(value) if number else math.inf

@@ -1,13 +1,28 @@
-"""What a printed table shows: rows, masks, metrics."""
+"""What tables, figures, curves and the page show: made by the plan, read by the steps.
 
-import json
-from collections.abc import Mapping
+Every step takes its definition as JSON in an option; ``python -m workflow.plan`` prints it for use by hand.
+"""
+
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal
 
 from data_prep.datasets.contract import dataset_name, datasets
 from data_prep.errors import BadInput
-from workflow.metrics.contract import METRICS, further_metric
+from workflow.metrics.contract import STANDARD, metric_of
+
+GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
+Source = Literal["embedded", "published"]
+
+
+def data_note(dataset: str, source: str) -> str:
+    """Say whose data it is: "embedded data, not IXI", or "IXI"."""
+    name = dataset_name(dataset)
+    return f"embedded data, not {name}" if source == "embedded" else name
+
+
+def _check_dataset(dataset: str) -> None:
+    if dataset not in datasets():
+        raise BadInput(f"--definition: dataset {dataset!r} is unknown; use one of {', '.join(datasets())}")
 
 
 @dataclass(frozen=True)
@@ -22,31 +37,63 @@ class Row:
 
     method: str
     label: str
-    declines: Mapping[str, str] = field(default_factory=dict, hash=False)
+    declines: dict[str, str] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the grid of loss weights, and the method that is trained with them."""
+
+    alpha: float
+    beta: float
+    method: str
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One table or figure as ``workflow.plan`` defines it."""
+    """One table or figure.
+
+    Attributes:
+        number: of the table or figure.
+        dataset: whose runs it shows.
+        source: of its scans.
+        masks: shown.
+        rows: methods shown.
+        seeds: of the trainings.
+        convention: of the metrics.
+        experiment: name.
+        numeral: of a table, as it is printed.
+        alphas: loss weights of the grid, by row.
+        betas: loss weights of the grid, by column.
+        grid: its points.
+        metrics: columns of scores: the paper's three, then those of the configuration.
+    """
 
     number: int
     dataset: str
-    source: str
+    source: Source
     masks: tuple[str, ...]
     rows: tuple[Row, ...]
     seeds: tuple[int, ...] = (0,)
-    convention: str = "volume"
+    convention: Literal["volume", "slice"] = "volume"
     experiment: str = ""
     numeral: str = ""
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
-    grid: Mapping[tuple[float, float], str] = field(default_factory=dict)
-    further: tuple[str, ...] = ()
+    grid: tuple[Point, ...] = ()
+    metrics: tuple[str, ...] = STANDARD
+
+    def __post_init__(self) -> None:
+        """Refuse a dataset or a metric that there is not."""
+        _check_dataset(self.dataset)
+        for name in self.metrics:
+            metric_of(name)
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """SSIM, PSNR, NMSE and the further metrics, by the names of their columns."""
-        return (*METRICS, *self.further)
+    def methods(self) -> tuple[str, ...]:
+        """Ids of the methods whose runs are shown, each once."""
+        shown = [row.method for row in self.rows] + [point.method for point in self.grid]
+        return tuple(dict.fromkeys(shown))
 
     @property
     def run_paths(self) -> list[str]:
@@ -64,64 +111,143 @@ class Definition:
         return data_note(self.dataset, self.source)
 
 
-def data_note(dataset: str, source: str) -> str:
-    """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-    name = dataset_name(dataset)
-    return f"embedded data, not {name}" if source == "embedded" else name
+@dataclass(frozen=True)
+class Curve:
+    """A training whose history is drawn."""
+
+    mask: str
+    method: str
+    label: str
+    seed: int
 
 
-def read_definition(text: str) -> Definition:
-    """Parse the JSON of ``--definition``.
+@dataclass(frozen=True)
+class TrustRow:
+    """A compared method.
 
-    Raises:
-        BadInput: not JSON, or a field is missing or unknown.
+    Attributes:
+        method: id.
+        label: the name that the tables print.
+        auxiliary: whether it reads the auxiliary.
+        trained: whether it has weights.
+        without: masks under which it has no run: it declines them, or no table or figure asks for it.
     """
-    try:
-        raw: dict[str, Any] = json.loads(text)
-        definition = Definition(
-            number=int(raw["number"]),
-            dataset=raw["dataset"],
-            source=raw["source"],
-            masks=tuple(raw["masks"]),
-            rows=tuple(
-                Row(row["method"], row["label"], row.get("declines", {})) for row in raw.get("rows", [])
-            ),
-            seeds=tuple(raw.get("seeds", [0])),
-            convention=raw.get("convention", "volume"),
-            experiment=raw.get("experiment", ""),
-            numeral=raw.get("numeral", ""),
-            alphas=tuple(raw.get("alphas", [])),
-            betas=tuple(raw.get("betas", [])),
-            grid={(point["alpha"], point["beta"]): point["method"] for point in raw.get("grid", [])},
-            further=tuple(raw.get("metrics", [])),
-        )
-    except json.JSONDecodeError as error:
-        raise BadInput(f"--definition: not JSON ({error}); give what workflow.plan defines") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"--definition: field {error} is missing or malformed; add it") from error
-    choices = {
-        "dataset": (definition.dataset, datasets()),
-        "source": (definition.source, ("embedded", "published")),
-        "convention": (definition.convention, ("volume", "slice")),
-    }
-    for name, (value, known) in choices.items():
-        if value not in known:
-            raise BadInput(f"--definition: {name} {value!r} is unknown; use one of {', '.join(known)}")
-    for name in definition.further:
-        further_metric(name)
-    return definition
+
+    method: str
+    label: str
+    auxiliary: bool
+    trained: bool
+    without: tuple[str, ...] = ()
 
 
-def read_definitions(text: str) -> list[Definition]:
-    """Parse the JSON list of ``--definitions``.
+@dataclass(frozen=True)
+class TrustDefinition:
+    """What tables and figures of trust show of one dataset.
 
-    Raises:
-        BadInput: not a list of definitions.
+    Attributes:
+        dataset: whose runs are probed.
+        source: of its scans.
+        experiment: name.
+        seeds: of the trainings.
+        masks: under which runs are probed.
+        all_masks: those of the dataset.
+        noise: of its k-space, as a share of each slice's mean intensity.
+        rows: methods shown.
+        runs: by method, as folders below ``runs/``.
     """
-    try:
-        entries = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"--definitions: not JSON ({error}); give what workflow.plan defines") from error
-    if not isinstance(entries, list):
-        raise BadInput("--definitions: not a list; give what workflow.plan defines, between brackets")
-    return [read_definition(json.dumps(entry)) for entry in entries]
+
+    dataset: str
+    source: Source
+    experiment: str
+    seeds: tuple[int, ...]
+    masks: tuple[str, ...]
+    all_masks: tuple[str, ...]
+    noise: float
+    rows: tuple[TrustRow, ...]
+    runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a dataset that there is not."""
+        _check_dataset(self.dataset)
+
+    @property
+    def data_note(self) -> str:
+        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
+        return data_note(self.dataset, self.source)
+
+    def rows_under(self, mask: str) -> tuple[TrustRow, ...]:
+        """Return the methods that take a mask."""
+        return tuple(row for row in self.rows if mask not in row.without)
+
+
+@dataclass(frozen=True)
+class CostDefinition(TrustDefinition):
+    """What the cost table of one dataset shows.
+
+    Attributes:
+        matrix: side of its slices in pixels.
+    """
+
+    matrix: int = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class ViewerDefinition(Definition):
+    """What the page's viewer shows of one dataset.
+
+    Attributes:
+        runs: whose example slices it shows, as folders below ``runs/``.
+    """
+
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the page.
+
+    Attributes:
+        file: without its ending, relative to the results folder.
+        caption: file of ``workflow/report/``, without its ending.
+        wildcards: what completes the caption's text.
+    """
+
+    file: str
+    caption: str
+    wildcards: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PageDefinition:
+    """What ``index.html`` shows of an experiment.
+
+    Attributes:
+        experiment: name.
+        configuration: sha256 of the configuration.
+        sources: dataset -> source of its scans.
+        viewer: what the viewer shows, by dataset.
+        tables: section -> printed tables, without their ending, relative to the results folder.
+        statistics: numbers of the tables that are tested.
+        claims: whether the paper's claims are judged.
+        pictures: section -> pictures.
+    """
+
+    experiment: str
+    configuration: str
+    sources: dict[str, Source]
+    viewer: tuple[ViewerDefinition, ...]
+    tables: dict[str, tuple[str, ...]]
+    statistics: tuple[int, ...]
+    claims: bool
+    pictures: dict[str, tuple[Picture, ...]]
+
+    @property
+    def files(self) -> list[str]:
+        """The files that the page is made from, relative to the results folder."""
+        return [
+            *(f"{file}.json" for files in self.tables.values() for file in files),
+            *(f"statistics/table_{number}.csv" for number in self.statistics),
+            *(f"{picture.file}.png" for pictures in self.pictures.values() for picture in pictures),
+            *(f"runs/{run}/examples.npz" for shown in self.viewer for run in shown.runs),
+            *(f"claims/{name}.csv" for name in ("claims", "cells") if self.claims),
+        ]

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from data_prep.masks.registry import masks_of
-from workflow.metrics.contract import discover as further_metrics
+from workflow.metrics.contract import STANDARD, metrics
 from workflow.plan.config import resolve, schema
 
 
@@ -57,7 +57,7 @@ def document() -> str:
         + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
         + ". Further ones: docs/adding_a_mask.md.",
         "",
-        f"Metrics: {', '.join(f'`{metric}`' for metric in further_metrics())}. Further ones: "
+        f"Metrics: {', '.join(f'`{name}`' for name in metrics() if name not in STANDARD)}. Further ones: "
         "docs/adding_a_metric.md.",
     ]
     return "\n".join(lines) + "\n"

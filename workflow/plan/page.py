@@ -3,68 +3,59 @@
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 from data_prep.errors import run_command
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import to_json
 from data_prep.masks.registry import masks_of
 from methods.registry import discover
 from workflow.plan.config import read_config
+from workflow.plan.definitions import PageDefinition, Picture, Row, ViewerDefinition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.provenance.footer import config_sha256
 
 
-def index_definition(trust: TrustPlan) -> dict[str, Any]:
-    """Return what the page shows of an experiment, for ``workflow.page --definition``.
-
-    Files are named without their ending, relative to the results folder. A picture's ``caption`` is a file of
-    ``workflow/report/``, whose text the wildcards complete.
-    """
+def index_definition(trust: TrustPlan) -> PageDefinition:
+    """Return what the page shows of an experiment, for ``workflow.page --definition``."""
     plan = trust.plan
     costed = trust.costed if trust.config["cost"] else []
-    probed = [(f"trust_{name}_{dataset}", name, dataset) for name, dataset in trust.wanted(FIGURES)]
-    return {
-        "experiment": plan.config["experiment"],
-        "configuration": config_sha256(plan.config),
-        "sources": {name: dataset["source"] for name, dataset in plan.config["datasets"].items()},
-        "viewer": [
-            definition for dataset in plan.config["datasets"] if (definition := _shown(plan, dataset))
+    numbers = [str(number) for number in plan.table_definitions]
+    viewer = [_shown(plan, dataset) for dataset in plan.config["datasets"]]
+    pictures = {
+        "figures": [
+            Picture(f"figures/figure_{number}", "figure", {"number": str(number)})
+            for number in plan.figure_definitions
         ],
-        "tables": {
-            "tables": [f"tables/table_{number}" for number in plan.table_definitions],
-            "trust": [f"tables/trust_{name}_{dataset}" for name, dataset in trust.wanted(TABLES)],
-            "cost": [f"tables/cost_{dataset}" for dataset in costed],
-        },
-        "statistics": list(plan.table_definitions),
-        "claims": not plan.beside_paper,
-        "pictures": {
-            "figures": [
-                _picture(f"figures/figure_{number}", "figure", number=str(number))
-                for number in plan.figure_definitions
-            ],
-            "significance": [
-                _picture(f"statistics/table_{number}", "significance", number=str(number))
-                for number in plan.table_definitions
-            ],
-            "trust": [
-                _picture(f"figures/{file}", "trust_figure", figure=name, dataset=dataset)
-                for file, name, dataset in probed
-            ],
-            "cost": [_picture(f"figures/cost_{dataset}", "cost", dataset=dataset) for dataset in costed],
-            "training": [
-                _picture(f"figures/training_curves_{dataset}", "training_curves", dataset=dataset)
-                for dataset in plan.trained_datasets()
-            ],
-        },
+        "significance": [
+            Picture(f"statistics/table_{number}", "significance", {"number": number}) for number in numbers
+        ],
+        "trust": [
+            Picture(f"figures/trust_{name}_{dataset}", "trust_figure", {"figure": name, "dataset": dataset})
+            for name, dataset in trust.wanted(FIGURES)
+        ],
+        "cost": [Picture(f"figures/cost_{dataset}", "cost", {"dataset": dataset}) for dataset in costed],
+        "training": [
+            Picture(f"figures/training_curves_{dataset}", "training_curves", {"dataset": dataset})
+            for dataset in plan.trained_datasets()
+        ],
     }
+    return PageDefinition(
+        experiment=plan.config["experiment"],
+        configuration=config_sha256(plan.config),
+        sources={name: dataset["source"] for name, dataset in plan.config["datasets"].items()},
+        viewer=tuple(definition for definition in viewer if definition is not None),
+        tables={
+            "tables": tuple(f"tables/table_{number}" for number in numbers),
+            "trust": tuple(f"tables/trust_{name}_{dataset}" for name, dataset in trust.wanted(TABLES)),
+            "cost": tuple(f"tables/cost_{dataset}" for dataset in costed),
+        },
+        statistics=tuple(plan.table_definitions),
+        claims=not plan.beside_paper,
+        pictures={section: tuple(chosen) for section, chosen in pictures.items()},
+    )
 
 
-def _picture(file: str, caption: str, **wildcards: str) -> dict[str, Any]:
-    return {"file": file, "caption": caption, "wildcards": wildcards}
-
-
-def _shown(plan: Plan, dataset: str) -> dict[str, Any] | None:
+def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
     """Return masks and methods of a dataset's example slices (first seed); None if it has no run.
 
     Points of the grid of loss weights are left out: they are many, and differ by little.
@@ -72,25 +63,25 @@ def _shown(plan: Plan, dataset: str) -> dict[str, Any] | None:
     seed = plan.config["seeds"][0]
     definitions = [*plan.table_definitions.values(), *plan.figure_definitions.values()]
     named = {
-        row["method"]: None
+        row.method: None
         for definition in definitions
-        if definition["dataset"] == dataset
-        for row in definition["rows"]
+        if definition.dataset == dataset
+        for row in definition.rows
     }
     runs = [run for run in plan.runs if run.dataset == dataset and run.seed == seed and run.method in named]
     if not runs:
         return None
     masks = {run.mask for run in runs}
-    return {
-        "number": 0,
-        "dataset": dataset,
-        "source": plan.config["datasets"][dataset]["source"],
-        "experiment": plan.config["experiment"],
-        "seeds": plan.config["seeds"],
-        "masks": [mask for mask in masks_of(dataset) if mask in masks],
-        "rows": [{"method": name, "label": _full_label(plan, name, dataset)} for name in named],
-        "runs": [run.path for run in runs],
-    }
+    return ViewerDefinition(
+        number=0,
+        dataset=dataset,
+        source=plan.config["datasets"][dataset]["source"],
+        masks=tuple(mask for mask in masks_of(dataset) if mask in masks),
+        rows=tuple(Row(name, _full_label(plan, name, dataset)) for name in named),
+        seeds=tuple(plan.config["seeds"]),
+        experiment=plan.config["experiment"],
+        runs=tuple(run.path for run in runs),
+    )
 
 
 def _full_label(plan: Plan, method: str, dataset: str) -> str:
@@ -107,7 +98,7 @@ def main() -> None:
     parser.add_argument("file", type=Path, help="configuration, such as config/demo.yaml")
     arguments = parser.parse_args()
     plan = Plan(read_config(arguments.file), discover())
-    sys.stdout.write(canonical(index_definition(TrustPlan(plan))) + "\n")
+    sys.stdout.write(to_json(index_definition(TrustPlan(plan))) + "\n")
 
 
 if __name__ == "__main__":

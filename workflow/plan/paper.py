@@ -1,8 +1,7 @@
 """What the paper's tables and figures show, and what it printed."""
 
+import csv
 from pathlib import Path
-
-import pandas as pd
 
 # Published numbers of usable subjects (paper, V.A) and of pairs (the published pair lists).
 PUBLISHED_SUBJECTS = {"ixi": 577, "fastmri": 227 + 45}
@@ -30,7 +29,7 @@ FIGURES: dict[int, tuple[str, tuple[str, ...], tuple[tuple[str, str], ...] | Non
     9: ("fastmri", ("equispaced_4x",), ()),
 }
 
-SWEEP_METHOD, SWEEP_NAME = "manet", "alpha_beta"
+SWEEP_FIGURE, SWEEP_METHOD, SWEEP_NAME = 9, "manet", "alpha_beta"
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 PUBLISHED = RESOURCES / "published_tables.csv"
@@ -60,11 +59,11 @@ IN_PAPER = ("ssim", "psnr")
 
 def published_values(numeral: str) -> dict[tuple[str, str], dict[str, str]]:
     """Return (mask, method id) -> the paper's printed values, as text so that digits stay as printed."""
-    rows = pd.read_csv(PUBLISHED, dtype=str, keep_default_na=False)
-    rows = rows[rows["table"] == numeral]
+    with PUBLISHED.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["table"] == numeral]
     return {
         (f"{row['mask']}_{row['acceleration']}x", PUBLISHED_METHODS[row["method"]]): {
             key: row[key] for key in ("ssim_mean", "ssim_std", "psnr_mean", "psnr_std")
         }
-        for row in rows.to_dict("records")
+        for row in rows
     }

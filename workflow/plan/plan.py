@@ -1,7 +1,5 @@
-"""What a configuration asks for: runs, tables and figures, as plain data; it reads no scan and nothing heavy."""
+"""What a configuration asks for: runs, tables and figures, as plain data. It reads no scan, nothing heavy."""
 
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -13,13 +11,23 @@ from data_prep.datasets.fastmri.embedded import pair_files
 from data_prep.datasets.fastmri.pairs import check_splits, read_pair_list
 from data_prep.datasets.ixi.names import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical, read_json
+from data_prep.io.json_files import converted, read_json
 from data_prep.masks.registry import all_masks, masks_of
+from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
-from workflow.plan.config import Config, merged_optimiser
-from workflow.plan.paper import FIGURES, PUBLISHED_SUBJECTS, SWEEP_METHOD, SWEEP_NAME, TABLES
+from workflow.metrics.contract import with_standard
+from workflow.plan.config import Config
+from workflow.plan.definitions import Curve, Definition, Point, Row
+from workflow.plan.paper import (
+    FIGURES,
+    PUBLISHED_SUBJECTS,
+    SWEEP_FIGURE,
+    SWEEP_METHOD,
+    SWEEP_NAME,
+    TABLES,
+)
 from workflow.plan.subjects import Scans, placeholders
-from workflow.run.spec import RunSpec
+from workflow.run.spec import RunSpec, TrainingSpec
 
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
 
@@ -49,7 +57,7 @@ class Plan:
 
     @property
     def metrics(self) -> list[str]:
-        """Ids of the further metrics."""
+        """Ids of the metrics beside the paper's."""
         chosen: list[str] = self.config.get("metrics", [])
         return chosen
 
@@ -290,17 +298,15 @@ class Plan:
     @cached_property
     def runs(self) -> list[Run]:
         """Every run that the chosen tables and figures need, once each."""
-        wanted: set[Run] = set()
         definitions = [*self.table_definitions.values(), *self.figure_definitions.values()]
-        for definition in definitions:
-            rows = [row["method"] for row in definition.get("rows", [])]
-            rows += [point["method"] for point in definition.get("grid", [])]
-            for mask in definition["masks"]:
-                for method in rows:
-                    if mask not in self.method(method).declines:
-                        wanted.update(
-                            Run(definition["dataset"], mask, method, seed) for seed in self.config["seeds"]
-                        )
+        wanted = {
+            Run(definition.dataset, mask, method, seed)
+            for definition in definitions
+            for mask in definition.masks
+            for method in definition.methods
+            if mask not in self.method(method).declines
+            for seed in self.config["seeds"]
+        }
         if not wanted:
             raise BadInput(
                 "config: tables, figures: none of them needs a run on these datasets; choose at least one "
@@ -309,11 +315,9 @@ class Plan:
         position = {mask: i for i, mask in enumerate(all_masks())}
         return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
 
-    def spec(self, run: Run) -> str:
-        """Return the canonical JSON that training and evaluation take as their whole configuration."""
+    def spec(self, run: Run) -> RunSpec:
+        """Return what training and evaluation take as their whole configuration."""
         method = self.method(run.method)
-        tune = self.tuned(run.method)
-        dataset = self.config["datasets"][run.dataset]
         training = dict(self.config["training"])
         # How trainings share a GPU is the lease's business.
         del training["trainings_per_gpu"]
@@ -323,28 +327,28 @@ class Plan:
             # Nothing that only training reads may repeat an evaluation.
             training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
             training |= {"channels_last": False, "devices": 1, "logger": "csv"}
-        return canonical(
-            {
-                "dataset": run.dataset,
-                "mask": run.mask,
-                "method": run.method,
-                "folder": method.folder,
-                "seed": run.seed,
-                "trainable": method.trainable,
-                "parameters": method.parameters,
-                "optimiser": method.optimiser,
-                "noise": dataset.get("noise", 0.0),
-                "base_seed": self.config["seed"],
-                "training": training,
-                "examples": self.config["examples"],
-            }
-            | ({"tune": tune} if tune else {})
-            | ({"metrics": self.metrics} if self.metrics else {})
+        return RunSpec(
+            dataset=run.dataset,
+            mask=run.mask,
+            method=run.method,
+            folder=method.folder,
+            seed=run.seed,
+            trainable=method.trainable,
+            parameters=dict(method.parameters),
+            optimiser=dict(method.optimiser),
+            noise=float(self.config["datasets"][run.dataset].get("noise", 0)),
+            base_seed=self.config["seed"],
+            # Reading makes 0 and 0.0 one number.
+            training=converted(TrainingSpec, training, "config: training", "see config/README.md"),
+            examples=self.config["examples"],
+            tune=self.tuned(run.method),
+            metrics=self.metrics,
         )
 
     def spec_of(self, wildcards: Any) -> str:
         """Return the canonical JSON of the run that a rule's wildcards name."""
-        return self.spec(Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed)))
+        run = Run(wildcards.dataset, wildcards.mask, wildcards.method, int(wildcards.seed))
+        return self.spec(run).canonical()
 
     def trained_datasets(self, methods: Sequence[str] | None = None) -> list[str]:
         """Return the datasets on which something is trained, or one of these methods."""
@@ -372,22 +376,16 @@ class Plan:
     # ---- tables and figures -------------------------------------------------------------------
 
     @cached_property
-    def table_definitions(self) -> dict[int, dict[str, Any]]:
-        """Per table number: dataset, masks, rows and what its caption needs."""
+    def table_definitions(self) -> dict[int, Definition]:
+        """Per table number: what it shows."""
         found = {}
         for number in self.config["tables"]:
             numeral, dataset, masks, rows = TABLES[number]
             if dataset in self.config["datasets"]:
-                found[number] = {
-                    **self._definition(f"table {numeral}", number, dataset, masks, rows),
-                    "numeral": numeral,
-                }
+                found[number] = self._definition(f"table {numeral}", number, dataset, masks, rows, numeral)
         # Beyond the paper: each further dataset has a comparison of all methods.
         for number, dataset in enumerate(self.further, max(TABLES) + 1):
-            found[number] = {
-                **self._definition(f"table {number}", number, dataset, None, None),
-                "numeral": str(number),
-            }
+            found[number] = self._definition(f"table {number}", number, dataset, None, None, str(number))
         return found
 
     @property
@@ -395,38 +393,23 @@ class Plan:
         """Whether there are tables, and none that the paper has."""
         return bool(self.table_definitions) and not set(self.table_definitions) & set(TABLES)
 
-    def table_runs(self, number: int) -> list[Run]:
-        """Return the runs that a table is made from."""
-        definition = self.table_definitions[number]
-        shown = {row["method"] for row in definition["rows"]}
-        return [
-            run
-            for run in self.runs
-            if run.dataset == definition["dataset"]
-            and run.mask in definition["masks"]
-            and run.method in shown
-        ]
-
     @cached_property
-    def figure_definitions(self) -> dict[int, dict[str, Any]]:
-        """Per figure number: dataset, masks and rows, or the grid of loss weights of Fig. 9."""
+    def figure_definitions(self) -> dict[int, Definition]:
+        """Per figure number: what it shows, rows or the grid of loss weights of Fig. 9."""
         found = {}
         for number in self.config["figures"]:
             dataset, masks, rows = FIGURES[number]
-            if dataset not in self.config["datasets"]:
-                continue
-            definition = self._definition(f"figure {number}", number, dataset, masks, rows)
-            if number == 9:
-                sweep = self.config["sweep"]
-                definition |= {
-                    **sweep,
-                    "grid": [
-                        {"alpha": a, "beta": b, "method": self._sweep_point(a, b)}
-                        for a in sweep["alphas"]
-                        for b in sweep["betas"]
-                    ],
-                }
-            found[number] = definition
+            if dataset in self.config["datasets"]:
+                found[number] = self._definition(f"figure {number}", number, dataset, masks, rows)
+        if SWEEP_FIGURE in found:
+            alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
+            grid = [Point(float(a), float(b), self._sweep_point(a, b)) for a in alphas for b in betas]
+            found[SWEEP_FIGURE] = replace(
+                found[SWEEP_FIGURE],
+                alphas=tuple(map(float, alphas)),
+                betas=tuple(map(float, betas)),
+                grid=tuple(grid),
+            )
         return found
 
     def _sweep_point(self, alpha: float, beta: float) -> str:
@@ -441,10 +424,11 @@ class Plan:
         dataset: str,
         masks: tuple[str, ...] | None,
         rows: tuple[tuple[str, str], ...] | None,
-    ) -> dict[str, Any]:
+        numeral: str = "",
+    ) -> Definition:
         configured = self.config["datasets"][dataset]
         masks = masks_of(dataset) if masks is None else masks
-        chosen = [mask for mask in masks if mask in configured["masks"]]
+        chosen = tuple(mask for mask in masks if mask in configured["masks"])
         if not chosen:
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
@@ -452,81 +436,52 @@ class Plan:
             )
         if rows is None:
             rows = tuple((name, self.method(name).label_on(dataset)) for name in self.compared)
-        return {
-            "number": number,
-            "dataset": dataset,
-            "source": configured["source"],
-            "experiment": self.config["experiment"],
-            "convention": self.config["metric_convention"],
-            "seeds": self.config["seeds"],
-            "masks": chosen,
-            "rows": [self._row(method, text, chosen) for method, text in rows],
-        } | ({"metrics": self.metrics} if self.metrics else {})
+        return Definition(
+            number=number,
+            dataset=dataset,
+            source=configured["source"],
+            masks=chosen,
+            rows=tuple(self._row(method, text, chosen) for method, text in rows),
+            seeds=tuple(self.config["seeds"]),
+            convention=self.config["metric_convention"],
+            experiment=self.config["experiment"],
+            numeral=numeral,
+            metrics=with_standard(self.metrics),
+        )
 
-    def _row(self, method: str, text: str, masks: list[str]) -> dict[str, Any]:
+    def _row(self, method: str, text: str, masks: tuple[str, ...]) -> Row:
         declines = {mask: why for mask, why in self.method(method).declines.items() if mask in masks}
-        return {"method": method, "label": text} | ({"declines": declines} if declines else {})
+        return Row(method, text, declines)
+
+    def runs_of(self, definition: Definition) -> list[Run]:
+        """Return the runs that a table or figure is made from."""
+        return [
+            run
+            for run in self.runs
+            if run.dataset == definition.dataset
+            and run.mask in definition.masks
+            and run.method in definition.methods
+        ]
 
     def figure_inputs(self, number: int) -> list[str]:
         """Return the files that a figure is drawn from."""
         definition = self.figure_definitions[number]
-        if "grid" in definition:
+        if definition.grid:
             return [f"{self.root}/metrics.parquet"]
-        dataset = definition["dataset"]
-        shown = {row["method"] for row in definition["rows"]}
-        masks = [f"{self.root}/masks/{dataset}/{mask}.npz" for mask in definition["masks"]]
-        return masks + [
+        return [f"{self.root}/masks/{definition.dataset}/{mask}.npz" for mask in definition.masks] + [
             f"{self.root}/runs/{run.path}/examples.npz"
-            for run in self.runs
-            if run.dataset == dataset
-            and run.mask in definition["masks"]
-            and run.method in shown
-            and run.seed == self.config["seeds"][0]
+            for run in self.runs_of(definition)
+            if run.seed == self.config["seeds"][0]
         ]
 
-    def curve_definition(self, dataset: str) -> list[list[str]]:
-        """Return mask, method, label and seed of every training of a dataset, for the training curves.
+    def curves(self, dataset: str) -> list[Curve]:
+        """Return every training of a dataset, for the training curves.
 
         Methods come in the order of the tables, by which all figures give them their looks; then variants.
         """
         order = {method: place for place, method in enumerate(self.compared)}
         runs = [run for run in self.runs if run.dataset == dataset and self.trained(run.method)]
         return [
-            [run.mask, run.method, self.method(run.method).label_on(dataset), str(run.seed)]
+            Curve(run.mask, run.method, self.method(run.method).label_on(dataset), run.seed)
             for run in sorted(runs, key=lambda run: order.get(run.method, len(order)))
         ]
-
-    # ---- by hand ------------------------------------------------------------------------------
-
-    def commands(self) -> list[str]:
-        """Return a shell command for each run that is not finished; it writes what the run's rule would.
-
-        Split files and masks must be there when it runs. A run is finished when its ``run.json`` is of the
-        spec that the configuration asks for.
-        """
-        return [self._command(run) for run in self.runs if not self._finished(run)]
-
-    def _finished(self, run: Run) -> bool:
-        record = Path(f"{self.root}/runs/{run.path}/run.json")
-        if not record.is_file():
-            return False
-        spec = read_json(record, damaged="delete it and make this run again", fields=["spec"])["spec"]
-        return bool(spec == json.loads(RunSpec.from_json(self.spec(run)).canonical()))
-
-    def _command(self, run: Run) -> str:
-        training = self.config["training"]
-        step = "train" if self.trained(run.method) else "evaluate"
-        log = Path(f"{self.root}/logs/{step}/{run.path}.log")
-        lease = f"--gpus {training['devices']} --per-gpu {training['trainings_per_gpu']}"
-        words = [
-            *("--spec", self.spec(run)),
-            *("--data", f"{self.root}/data/{run.dataset}"),
-            *("--mask", f"{self.root}/masks/{run.dataset}/{run.mask}.npz"),
-            *("--output", f"{self.root}/runs/{run.path}"),
-        ]
-        if step == "train":
-            program = f"python -m workflow.lease {lease} -- python -m workflow.train"
-        else:
-            program = "python -m workflow.evaluate --device cpu"
-        # exec: what ends the command is to reach the training, which saves first.
-        return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"

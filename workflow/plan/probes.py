@@ -13,9 +13,10 @@ from typing import Any
 
 from data_prep.datasets.contract import datasets
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import to_json
 from methods.registry import discover
 from workflow.plan.config import read_config
+from workflow.plan.definitions import CostDefinition, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan, Run
 
 # Name -> the keys of the configuration's section ``trust`` of which one must be set.
@@ -81,7 +82,7 @@ class TrustPlan:
         return [self.lesions] if self.config["lesions"] and run.dataset == "ixi" else []
 
     def options(self, run: Run) -> str:
-        """Return the arguments of ``workflow.trust.probe`` that say under which conditions a run is evaluated."""
+        """Return the arguments of ``workflow.trust.probe`` that say how a run is evaluated."""
         chosen = []
         if self.plan.method(run.method).needs_auxiliary:
             chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
@@ -122,11 +123,18 @@ class TrustPlan:
         """Datasets of which there is a cost table to make: on which a compared method is trained."""
         return self.plan.trained_datasets(self.plan.compared)
 
-    def definition(self, dataset: str) -> dict[str, Any]:
+    def definition(self, dataset: str) -> TrustDefinition:
         """Return what tables and figures of a dataset show, for their ``--definition``."""
-        return self._definition(dataset, [run for run in self.runs if run.dataset == dataset])
+        return TrustDefinition(**self._fields(dataset, [run for run in self.runs if run.dataset == dataset]))
 
-    def _definition(self, dataset: str, runs: list[Run]) -> dict[str, Any]:
+    def cost_definition(self, dataset: str) -> CostDefinition:
+        """Return the rows of the cost table with each one's runs, for ``--definition``."""
+        plan = self.plan
+        runs = [run for run in plan.runs if run.dataset == dataset and run.method in plan.compared]
+        matrix = plan.config["datasets"][dataset]["matrix"]
+        return CostDefinition(**self._fields(dataset, runs), matrix=matrix)
+
+    def _fields(self, dataset: str, runs: list[Run]) -> dict[str, Any]:
         plan, configured = self.plan, self.plan.config["datasets"][dataset]
         done = {name: {run.mask for run in runs if run.method == name} for name in plan.compared}
         shown = [name for name in plan.compared if done[name]]
@@ -137,32 +145,19 @@ class TrustPlan:
             method = plan.method(name)
             # Tables and figures may ask for a method under some of the masks only.
             without = sorted({*method.declines, *(set(chosen) - done[name])})
-            rows.append(
-                {
-                    "method": name,
-                    "label": method.label_on(dataset),
-                    "auxiliary": method.needs_auxiliary,
-                    "trained": method.trainable,
-                }
-                | ({"without": without} if without else {})
-            )
+            label = method.label_on(dataset)
+            rows.append(TrustRow(name, label, method.needs_auxiliary, method.trainable, tuple(without)))
         return {
             "dataset": dataset,
             "source": configured["source"],
             "experiment": plan.config["experiment"],
-            "seeds": plan.config["seeds"],
-            "masks": [mask for mask in configured["masks"] if mask in chosen],
-            "all_masks": configured["masks"],
-            "noise": configured.get("noise", 0.0),
-            "rows": rows,
-            "runs": {name: [run.path for run in runs if run.method == name] for name in shown},
+            "seeds": tuple(plan.config["seeds"]),
+            "masks": tuple(mask for mask in configured["masks"] if mask in chosen),
+            "all_masks": tuple(configured["masks"]),
+            "noise": float(configured.get("noise", 0)),
+            "rows": tuple(rows),
+            "runs": {name: tuple(run.path for run in runs if run.method == name) for name in shown},
         }
-
-    def cost_definition(self, dataset: str) -> dict[str, Any]:
-        """Return the rows of the cost table with each one's runs, specs included, for ``--definition``."""
-        plan = self.plan
-        runs = [run for run in plan.runs if run.dataset == dataset and run.method in plan.compared]
-        return {**self._definition(dataset, runs), "matrix": plan.config["datasets"][dataset]["matrix"]}
 
 
 def main() -> None:
@@ -180,7 +175,7 @@ def main() -> None:
         if dataset is not None:
             if dataset not in trust.plan.config["datasets"]:
                 raise BadInput(f"{arguments.file}: has no datasets.{dataset}; name one that it has")
-            sys.stdout.write(canonical(define(dataset)) + "\n")
+            sys.stdout.write(to_json(define(dataset)) + "\n")
             return
     for run in trust.runs:
         sys.stdout.write(f"{run.path}  {trust.options(run)}\n")

@@ -10,14 +10,16 @@ import csv
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import check_fields, read_json, read_json_list, write_json
+from data_prep.io.json_files import check_fields, read_json_list, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
-from workflow.provenance.footer import AGAIN, config_sha256
+from workflow.provenance.footer import config_sha256
+from workflow.provenance.record import AGAIN, read_run
 from workflow.provenance.sources import ROOT
 
 _PUBLISHED = dict.fromkeys(
@@ -62,12 +64,11 @@ def _donors(folder: Path) -> list[dict[str, str]]:
 def runs(results: Path) -> dict[str, dict[str, Any]]:
     """Return, for each run folder, the code, data and masks that its ``run.json`` names."""
     kept = ("code", "training_hash", "data_fingerprints", "mask_sha256", "packages", "device")
-    return {
-        path.parent.relative_to(results / "runs").as_posix(): {
-            key: value for key, value in read_json(path).items() if key in kept
-        }
-        for path in sorted((results / "runs").rglob("run.json"))
-    }
+    found = {}
+    for path in sorted((results / "runs").rglob("run.json")):
+        content = asdict(read_run(path.parent))
+        found[path.parent.relative_to(results / "runs").as_posix()] = {name: content[name] for name in kept}
+    return found
 
 
 def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[st
         "experiment": experiment,
         "configuration": dict(config),
         "configuration_sha256": config_sha256(config),
-        "code": code_version(sources) | {"sources": hash_files(ROOT, sources)},
+        "code": asdict(code_version(sources)) | {"sources": hash_files(ROOT, sources)},
         "packages": package_versions(),
         "inputs": inputs(results),
         "runs": runs(results),

@@ -7,8 +7,9 @@ import subprocess
 from collections.abc import Iterable
 from functools import cache
 
+from data_prep.io.hashes import file_sha256
+from workflow.provenance.record import CodeVersion
 from workflow.provenance.sources import ROOT, portable_name
-from workflow.run.identity import file_sha256
 
 _SOURCE_FOLDERS = ("data_prep", "methods", "workflow")
 _SOURCE_FILES = ("Snakefile", "requirements.txt", "environment.yml")
@@ -28,15 +29,12 @@ def source_files() -> list[str]:
 PACKAGES = ("torch", "numpy", "lightning-fabric", "h5py", "scikit-image", "scipy")
 
 
-def code_version(sources: Iterable[str]) -> dict[str, str | None]:
-    """Return the git commit (None outside a checkout) and the sha256 over the given source files.
-
-    The commit may be followed by local edits; the hash is of what really ran.
-    """
+def code_version(sources: Iterable[str]) -> CodeVersion:
+    """Return the git commit and the sha256 over the given source files."""
     together = hashlib.sha256()
     for path in sorted(set(sources)):
-        together.update(f"{portable_name(path)} {file_sha256(path)}\n".encode())
-    return {"commit": _git_commit(), "source_sha256": together.hexdigest()}
+        together.update(f"{portable_name(path)} {file_sha256(ROOT / path)}\n".encode())
+    return CodeVersion(_git_commit(), together.hexdigest())
 
 
 def _git_commit() -> str | None:

@@ -1,6 +1,5 @@
 """Hashes of files, and which files of a results folder are results."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -8,17 +7,13 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.progress import track
 
+from data_prep.io.hashes import file_sha256
+
 FILE = "provenance.json"
 
 # Differ from run to run, can be deleted, or are made from the results afterwards.
 _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
 _LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
-
-
-def file_sha256(path: Path) -> str:
-    """Return a file's sha256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:

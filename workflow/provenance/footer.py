@@ -1,20 +1,19 @@
 """The sentence below a table that says what it was made from."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.io.json_files import read_json
-from workflow.provenance.files import file_sha256
+from data_prep.io.hashes import file_sha256
+from data_prep.io.json_files import canonical, read_json
+from data_prep.masks.registry import label
+from workflow.provenance.record import AGAIN, read_run
 
 SHORT = 12  # digits of a hash in print
 
 # Where scans lie differs from machine to machine; what they hold stands in the manifest.
 _PLACES = ("root", "train_pairs", "val_pairs")
-
-AGAIN = "delete it and run the workflow again"
 
 
 def config_sha256(config: Mapping[str, Any]) -> str:
@@ -27,14 +26,14 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 
 
 def _json_sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def footer(
     results: Path,
     experiment: str,
     dataset: str,
-    masks: Mapping[str, str],
+    masks: Iterable[str],
     runs: Iterable[str],
     configuration: str,
 ) -> str:
@@ -44,24 +43,23 @@ def footer(
         results: folder of the experiment, with ``runs/``, ``masks/`` and ``data/``.
         experiment: its name.
         dataset: such as ``ixi``.
-        masks: mask -> the name to print.
+        masks: those shown.
         runs: paths of the table's runs below ``runs/``; those that are not there are passed over.
         configuration: what ``config_sha256`` returns.
 
     Raises:
         BadInput: a record is missing or damaged.
     """
-    files = [results / "runs" / run / "run.json" for run in runs]
-    needed = {"code.commit": str | None, "code.source_sha256": str}
-    versions = [read_json(path, damaged=AGAIN, fields=needed)["code"] for path in files if path.is_file()]
-    commits = sorted({version["commit"][:SHORT] for version in versions if version["commit"]})
-    sources = _json_sha256(sorted({version["source_sha256"] for version in versions}))
+    folders = [results / "runs" / run for run in runs]
+    versions = [read_run(folder).code for folder in folders if (folder / "run.json").is_file()]
+    commits = sorted({version.commit[:SHORT] for version in versions if version.commit})
+    sources = _json_sha256(sorted({version.source_sha256 for version in versions}))
     manifest = file_sha256(results / "data" / dataset / "manifest.csv")
     sampled = []
-    for mask, name in masks.items():
+    for mask in masks:
         path = results / "masks" / dataset / f"{mask}.json"
         found = read_json(path, damaged=AGAIN, fields={"sha256": str})
-        sampled.append(f"{name} {found['sha256'][:SHORT]}")
+        sampled.append(f"{label(mask)} {found['sha256'][:SHORT]}")
     return (
         f"Provenance (first {SHORT} digits of each hash): experiment {experiment}; "
         f"code {', '.join(commits) or 'outside a git checkout'}, sources {sources[:SHORT]}; "

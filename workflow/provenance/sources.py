@@ -84,10 +84,10 @@ def drawn_mask_sources(mask: str) -> list[str]:
 
 
 def metric_sources(names: Iterable[str]) -> list[str]:
-    """Return the files of further metrics and what they import."""
-    from workflow.metrics.contract import discover
+    """Return the files of the paper's metrics, of those named, and what they import."""
+    from workflow.metrics.contract import metrics, with_standard
 
-    return sorted({path for name in names for path in module_sources(discover()[name][0])})
+    return sorted({path for name in with_standard(names) for path in module_sources(metrics()[name][0])})
 
 
 def dataset_sources(names: Iterable[str]) -> list[str]:

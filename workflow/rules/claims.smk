@@ -14,6 +14,7 @@ rule claims:
             "workflow/resources/published_tables.csv",
             "workflow/resources/claims.html.j2",
         ],
+        named=NAMING_SOURCES,
         source=module_sources("workflow.claims"),
     output:
         multiext(f"{ROOT}/claims/", "cells.csv", "claims.csv", "claims.md"),
@@ -27,9 +28,9 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        definitions=canonical(list(PLAN.table_definitions.values())),
+        definitions=to_json(list(PLAN.table_definitions.values())),
         figure=(
-            ["--figure", canonical(PLAN.figure_definitions[9])]
+            ["--figure", to_json(PLAN.figure_definitions[9])]
             if 9 in PLAN.figure_definitions
             else []
         ),

@@ -9,11 +9,19 @@ from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
 from workflow.plan.config import check_config
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import canonical, to_json
 from workflow.plan.plan import Plan
+from workflow.plan.probes import TrustPlan
 from workflow.provenance.footer import config_sha256
 from data_prep.masks.registry import parse_mask
-from workflow.provenance.sources import dataset_sources, drawn_mask_sources, folder_sources, mask_sources, metric_sources, module_sources
+from workflow.provenance.sources import (
+    dataset_sources,
+    drawn_mask_sources,
+    folder_sources,
+    mask_sources,
+    metric_sources,
+    module_sources,
+)
 
 try:
     # Snakemake has read the files, but of a key that is there twice it takes the last.
@@ -26,8 +34,9 @@ except BadInput as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = PLAN.root
+TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
-# Of the further metrics: computed by evaluations, named and ranked by tables, which name datasets too.
+# Of the metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)
 NAMING_SOURCES = METRIC_SOURCES + dataset_sources(PLAN.further)
 

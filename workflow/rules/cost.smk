@@ -1,6 +1,74 @@
-"""What the trainings of the experiment cost, from measured steps; run by name only: `snakemake paper_cost`."""
+"""What methods cost: measured over finished runs, and estimated for a whole experiment before it runs."""
 
 
+rule cost:
+    input:
+        metrics=f"{ROOT}/metrics.parquet",
+        # Named in the footer.
+        masks=lambda wildcards: expand(
+            f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
+            mask=DATASETS[wildcards.dataset]["masks"],
+        ),
+        manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
+        records=lambda wildcards: [
+            f"{ROOT}/runs/{run.path}/run.json"
+            for run in RUNS
+            if run.dataset == wildcards.dataset and run.method in PLAN.compared
+        ],
+        methods=[
+            source
+            for name in PLAN.compared
+            for source in folder_sources(PLAN.method(name).folder)
+        ],
+        resources=[
+            "workflow/resources/table.html.j2",
+            "workflow/resources/table.tex.j2",
+        ],
+        source=module_sources("workflow.cost.measured"),
+    output:
+        multiext(f"{ROOT}/tables/cost_{{dataset}}", ".csv", ".json", ".md", ".tex"),
+        f"{ROOT}/figures/cost_{{dataset}}.pdf",
+        page=report(
+            f"{ROOT}/tables/cost_{{dataset}}.html",
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"dataset": "{dataset}", "kind": "table"},
+        ),
+        picture=report(
+            f"{ROOT}/figures/cost_{{dataset}}.png",
+            caption="../report/cost.rst",
+            category="Cost",
+            labels={"dataset": "{dataset}", "kind": "figure"},
+        ),
+    log:
+        f"{ROOT}/logs/cost/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        definition=lambda wildcards: to_json(TRUST.cost_definition(wildcards.dataset)),
+        results=subpath(input.metrics, parent=True),
+        configuration=config_sha256(PLAN.config),
+    shell:
+        "python -m workflow.cost.measured --definition {params.definition:q} --results {params.results:q} "
+        "--configuration {params.configuration} > {log:q} 2>&1"
+
+
+rule measured_cost:
+    input:
+        expand(
+            f"{ROOT}/{{path}}",
+            path=[
+                path
+                for dataset in TRUST.costed
+                for path in (
+                    f"tables/cost_{dataset}.html",
+                    f"figures/cost_{dataset}.png",
+                )
+            ],
+        ),
+
+
+# From measured steps; run by name only: `snakemake paper_cost`.
 rule paper_cost:
     input:
         # One file per device, written by the bench (docs/cost.md).

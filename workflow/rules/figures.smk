@@ -18,7 +18,7 @@ rule figure:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(
+        definition=lambda wildcards: to_json(
             PLAN.figure_definitions[int(wildcards.number)]
         ),
         results=subpath(output.pdf, ancestor=2),
@@ -65,7 +65,7 @@ rule training_curves:
     conda:
         "../../environment.yml"
     params:
-        plan=lambda wildcards: canonical(PLAN.curve_definition(wildcards.dataset)),
+        plan=lambda wildcards: to_json(PLAN.curves(wildcards.dataset)),
         embedded=lambda wildcards: (
             "--embedded" if DATASETS[wildcards.dataset]["source"] == "embedded" else ""
         ),

@@ -1,6 +1,5 @@
 """The experiment on one offline page: tables, figures, controls, and a viewer of the example slices."""
 
-from workflow.page.files import index_files
 from workflow.plan.page import index_definition
 
 INDEX = index_definition(TRUST)
@@ -8,7 +7,7 @@ INDEX = index_definition(TRUST)
 
 rule index:
     input:
-        files=[f"{ROOT}/{file}" for file in index_files(INDEX)],
+        files=[f"{ROOT}/{file}" for file in INDEX.files],
         resources=sorted(
             str(path)
             for folder in ("index", "third_party")
@@ -16,12 +15,12 @@ rule index:
         ),
         captions=sorted(
             {
-                f"workflow/report/{picture['caption']}.rst"
-                for pictures in INDEX["pictures"].values()
+                f"workflow/report/{picture.caption}.rst"
+                for pictures in INDEX.pictures.values()
                 for picture in pictures
             }
         ),
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.page"),
     output:
         f"{ROOT}/index.html",
@@ -30,7 +29,7 @@ rule index:
     conda:
         "../../environment.yml"
     params:
-        definition=canonical(INDEX),
+        definition=to_json(INDEX),
         results=subpath(output[0], parent=True),
     shell:
         "python -m workflow.page --definition {params.definition:q} --results {params.results:q} "

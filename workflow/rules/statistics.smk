@@ -12,15 +12,15 @@ rule gather:
     conda:
         "../../environment.yml"
     params:
-        further=f"--further {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
+        added=f"--metrics {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
     shell:
-        "python -m workflow.statistics.gather {input.metrics:q} {params.further} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.statistics.gather {input.metrics:q} {params.added} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:
     input:
         metrics=f"{ROOT}/metrics.parquet",
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.statistics.significance"),
     output:
         expand(
@@ -33,7 +33,7 @@ rule significance:
     conda:
         "../../environment.yml"
     params:
-        definitions=canonical(list(PLAN.table_definitions.values())),
+        definitions=to_json(list(PLAN.table_definitions.values())),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "python -m workflow.statistics.significance --definitions {params.definitions:q} --metrics {input.metrics:q} "
@@ -46,7 +46,7 @@ rule differences:
         statistics=expand(
             f"{ROOT}/statistics/table_{{number}}.csv", number=PLAN.table_definitions
         ),
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.figures.differences"),
     output:
         expand(f"{ROOT}/statistics/table_{{number}}.pdf", number=PLAN.table_definitions),
@@ -64,7 +64,7 @@ rule differences:
     conda:
         "../../environment.yml"
     params:
-        definitions=canonical(list(PLAN.table_definitions.values())),
+        definitions=to_json(list(PLAN.table_definitions.values())),
         results=subpath(input.metrics, parent=True),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:

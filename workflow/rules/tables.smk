@@ -6,27 +6,27 @@ rule table:
         metrics=f"{ROOT}/metrics.parquet",
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{{dataset}}/{{mask}}.json",
-            dataset=PLAN.table_definitions[int(wildcards.number)]["dataset"],
-            mask=PLAN.table_definitions[int(wildcards.number)]["masks"],
+            dataset=PLAN.table_definitions[int(wildcards.number)].dataset,
+            mask=PLAN.table_definitions[int(wildcards.number)].masks,
         ),
         statistics=f"{ROOT}/statistics/table_{{number}}.csv",
         # Named in the footer.
         manifest=lambda wildcards: (
-            f"{ROOT}/data/{PLAN.table_definitions[int(wildcards.number)]['dataset']}/manifest.csv"
+            f"{ROOT}/data/{PLAN.table_definitions[int(wildcards.number)].dataset}/manifest.csv"
         ),
         runs=lambda wildcards: expand(
             f"{ROOT}/runs/{{run.path}}/run.json",
-            run=PLAN.table_runs(int(wildcards.number)),
+            run=PLAN.runs_of(PLAN.table_definitions[int(wildcards.number)]),
         ),
         resources=[
             "workflow/resources/published_tables.csv",
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",
         ],
-        further=NAMING_SOURCES,
+        named=NAMING_SOURCES,
         source=module_sources("workflow.tables"),
     output:
-        multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".md", ".tex"),
+        multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".json", ".md", ".tex"),
         page=report(
             f"{ROOT}/tables/table_{{number}}.html",
             caption="../report/table.rst",
@@ -38,7 +38,7 @@ rule table:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(
+        definition=lambda wildcards: to_json(
             PLAN.table_definitions[int(wildcards.number)]
         ),
         results=subpath(input.metrics, parent=True),

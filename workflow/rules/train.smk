@@ -13,7 +13,7 @@ rule train:
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
         family=lambda wildcards: drawn_mask_sources(wildcards.mask),
-        further=METRIC_SOURCES,
+        metrics=METRIC_SOURCES,
         source=module_sources("workflow.train"),
     output:
         multiext(
@@ -61,7 +61,7 @@ rule evaluate:
         ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
-        further=METRIC_SOURCES,
+        metrics=METRIC_SOURCES,
         source=module_sources("workflow.evaluate"),
     output:
         multiext(f"{RUN_FOLDER}/", "run.json", "metrics.csv", "examples.npz"),

@@ -1,8 +1,7 @@
-"""How far to believe the numbers: finished runs evaluated again under altered conditions, and their cost."""
+"""How far to believe the numbers: finished runs evaluated again under altered conditions."""
 
-from workflow.plan.probes import FIGURES, TABLES, TrustPlan
+from workflow.plan.probes import FIGURES, TABLES
 
-TRUST = TrustPlan(PLAN)
 PROBED = f"{ROOT}/trust/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.csv"
 
 
@@ -98,7 +97,7 @@ rule trust_table:
         # Named in the footer.
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
-            mask=TRUST.definition(wildcards.dataset)["masks"],
+            mask=TRUST.definition(wildcards.dataset).masks,
         ),
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
         runs=lambda wildcards: [
@@ -112,7 +111,13 @@ rule trust_table:
         ],
         source=module_sources("workflow.trust.tables"),
     output:
-        multiext(f"{ROOT}/tables/trust_{{table}}_{{dataset}}", ".csv", ".md", ".tex"),
+        multiext(
+            f"{ROOT}/tables/trust_{{table}}_{{dataset}}",
+            ".csv",
+            ".json",
+            ".md",
+            ".tex",
+        ),
         page=report(
             f"{ROOT}/tables/trust_{{table}}_{{dataset}}.html",
             caption="../report/trust_table.rst",
@@ -127,7 +132,7 @@ rule trust_table:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         results=subpath(output.page, ancestor=2),
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
@@ -157,78 +162,11 @@ rule trust_figure:
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: canonical(TRUST.definition(wildcards.dataset)),
+        definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         folder=subpath(output.pdf, parent=True),
     shell:
         "python -m workflow.trust.figures --figure {wildcards.figure} --definition {params.definition:q} "
         "--probes {input.probes:q} --output {params.folder:q} > {log:q} 2>&1"
-
-
-rule cost:
-    input:
-        metrics=f"{ROOT}/metrics.parquet",
-        # Named in the footer.
-        masks=lambda wildcards: expand(
-            f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
-            mask=DATASETS[wildcards.dataset]["masks"],
-        ),
-        manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
-        records=lambda wildcards: [
-            f"{ROOT}/runs/{run.path}/run.json"
-            for run in RUNS
-            if run.dataset == wildcards.dataset and run.method in PLAN.compared
-        ],
-        methods=[
-            source
-            for name in PLAN.compared
-            for source in folder_sources(PLAN.method(name).folder)
-        ],
-        resources=[
-            "workflow/resources/table.html.j2",
-            "workflow/resources/table.tex.j2",
-        ],
-        source=module_sources("workflow.cost.measured"),
-    output:
-        multiext(f"{ROOT}/tables/cost_{{dataset}}", ".csv", ".md", ".tex"),
-        f"{ROOT}/figures/cost_{{dataset}}.pdf",
-        page=report(
-            f"{ROOT}/tables/cost_{{dataset}}.html",
-            caption="../report/cost.rst",
-            category="Cost",
-            labels={"dataset": "{dataset}", "kind": "table"},
-        ),
-        picture=report(
-            f"{ROOT}/figures/cost_{{dataset}}.png",
-            caption="../report/cost.rst",
-            category="Cost",
-            labels={"dataset": "{dataset}", "kind": "figure"},
-        ),
-    log:
-        f"{ROOT}/logs/cost/{{dataset}}.log",
-    conda:
-        "../../environment.yml"
-    params:
-        definition=lambda wildcards: canonical(TRUST.cost_definition(wildcards.dataset)),
-        results=subpath(input.metrics, parent=True),
-        configuration=config_sha256(PLAN.config),
-    shell:
-        "python -m workflow.cost.measured --definition {params.definition:q} --results {params.results:q} "
-        "--configuration {params.configuration} > {log:q} 2>&1"
-
-
-rule measured_cost:
-    input:
-        expand(
-            f"{ROOT}/{{path}}",
-            path=[
-                path
-                for dataset in TRUST.costed
-                for path in (
-                    f"tables/cost_{dataset}.html",
-                    f"figures/cost_{dataset}.png",
-                )
-            ],
-        ),
 
 
 # What the section `trust` of the configuration asks for; nothing without it.

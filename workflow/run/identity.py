@@ -1,10 +1,11 @@
 """What a training's result depends on, as one hash."""
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from data_prep.io.hashes import file_sha256
+from data_prep.io.json_files import canonical
 from workflow.provenance.sources import (
     ROOT,
     drawn_mask_sources,
@@ -45,7 +46,7 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
     return {
         "spec": spec.training_part(),
         "sources": {
-            portable_name(path): file_sha256(path) for path in training_sources(spec.folder, spec.mask)
+            portable_name(path): file_sha256(ROOT / path) for path in training_sources(spec.folder, spec.mask)
         },
         "data": dict(fingerprints),
         "mask": mask_sha256,
@@ -54,7 +55,7 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
 
 def identity_hash(identity: Mapping[str, Any]) -> str:
     """Return the sha256 that stands for a ``training_identity``, the training hash."""
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(canonical(identity).encode()).hexdigest()
 
 
 def training_hash(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> str:
@@ -75,7 +76,3 @@ def _leaves(content: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{place}{key}.")
         else:
             yield f"{place}{key}", value
-
-
-def file_sha256(path: str) -> str:
-    return hashlib.sha256((ROOT / path).read_bytes()).hexdigest()

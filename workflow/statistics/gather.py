@@ -9,21 +9,8 @@ import pandas as pd
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.io.frames import read_csv
+from workflow.metrics.contract import KEY_COLUMNS, with_standard
 
-COLUMNS = {
-    "dataset": "string",
-    "mask": "string",
-    "pattern": "string",
-    "acceleration": "int64",
-    "method": "string",
-    "seed": "int64",
-    "subject": "string",
-    "slice": "int64",
-    "level": "string",
-    "ssim": "float64",
-    "psnr": "float64",
-    "nmse": "float64",
-}
 _AGAIN = "run the workflow again"
 _ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
 
@@ -56,27 +43,32 @@ def join(paths: list[Path], columns: dict[str, str], key: list[str]) -> pd.DataF
     return joined.sort_values(key, kind="stable", ignore_index=True)
 
 
-def gather(paths: list[Path], further: Sequence[str] = ()) -> pd.DataFrame:
+def gather(paths: list[Path], metrics: Sequence[str] = ()) -> pd.DataFrame:
     """Return the rows of all ``metrics.csv`` files, see ``join``.
 
     Args:
         paths: the files.
-        further: ids of the further metrics that every file has.
+        metrics: ids of the metrics that every file has beside SSIM, PSNR and NMSE.
     """
-    return join(paths, COLUMNS | dict.fromkeys(further, "float64"), _ORDER)
+    return join(paths, KEY_COLUMNS | dict.fromkeys(with_standard(metrics), "float64"), _ORDER)
+
+
+def write(table: pd.DataFrame, runs: int, output: Path) -> None:
+    """Write the joined rows of some runs as Parquet, and say how many there are."""
+    with replacing(output) as temporary:
+        table.to_parquet(temporary, index=False)
+    print(f"{runs} runs, {len(table)} rows")
 
 
 def main() -> None:
     """Command line entry point."""
     parser = argparse.ArgumentParser(prog="python -m workflow.statistics.gather", description=__doc__)
-    parser.add_argument("metrics", nargs="+", type=Path, help="metrics.csv of every run")
-    parser.add_argument("--further", nargs="*", default=[], help="further metrics that all have, e.g. hfen")
+    parser.add_argument("scores", nargs="+", type=Path, help="metrics.csv of every run")
+    parser.add_argument("--metrics", nargs="*", default=[], help="what a configuration adds, e.g. hfen")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     arguments = parser.parse_args()
-    table = gather(arguments.metrics, arguments.further)
-    with replacing(arguments.output) as temporary:
-        table.to_parquet(temporary, index=False)
-    print(f"{len(arguments.metrics)} runs, {len(table)} rows")
+    table = gather(arguments.scores, arguments.metrics)
+    write(table, len(arguments.scores), arguments.output)
 
 
 if __name__ == "__main__":

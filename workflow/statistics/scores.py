@@ -4,8 +4,9 @@ Shared by ``workflow.tables`` and ``workflow.figures``; it knows neither layout 
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +16,42 @@ import pandas as pd
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv, read_parquet
 from data_prep.io.json_files import read_json
-from workflow.metrics.contract import METRICS
+from workflow.metrics.contract import KEY_COLUMNS, STANDARD
 from workflow.plan.definitions import Definition
 
 ALPHA = 0.05  # level of significance
-_COLUMNS = ("dataset", "mask", "method", "seed", "subject", "slice", "level", *METRICS)
 
 
 @dataclass(frozen=True)
-class MaskScores:
+class Cell:
     """One method under one mask.
 
     Attributes:
         status: "ok", "diverged" (at least one seed gave NaN) or "missing" (at least one seed has no run).
-        mean: metric -> mean over units; a unit is a volume or, in the slice convention, a slice.
-        std: metric -> population standard deviation over units.
-        units: number of units.
-        volumes: number of volumes they come from.
         seeds: the seeds that diverged or are missing, else all seeds.
+        scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
+            unless the status is "ok". A unit is a volume or, in the slice convention, a slice. NaN where a
+            metric is undefined.
     """
 
     status: str
     seeds: tuple[int, ...]
-    mean: Mapping[str, float] = field(default_factory=dict)
-    std: Mapping[str, float] = field(default_factory=dict)
-    units: int = 0
-    volumes: int = 0
+    scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @cached_property
+    def mean(self) -> dict[str, float]:
+        """Metric -> mean over units."""
+        return {str(name): float(of.to_numpy(np.float64).mean()) for name, of in self.scores.items()}
+
+    @cached_property
+    def std(self) -> dict[str, float]:
+        """Metric -> population standard deviation over units."""
+        return {str(name): float(of.to_numpy(np.float64).std(ddof=0)) for name, of in self.scores.items()}
+
+    @property
+    def volumes(self) -> int:
+        """Number of volumes that the units come from."""
+        return int(self.scores.index.get_level_values(0).nunique())
 
 
 def read_metrics(path: Path) -> pd.DataFrame:
@@ -50,7 +61,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
         BadInput: the file is missing or damaged, or lacks a column.
     """
     metrics = read_parquet(path, "workflow.statistics.gather")
-    for column in _COLUMNS:
+    for column in (*KEY_COLUMNS, *STANDARD):
         if column not in metrics.columns:
             raise BadInput(
                 f"{path}: column {column} is missing; write the file with workflow.statistics.gather"
@@ -72,43 +83,26 @@ def read_statistics(path: Path) -> pd.DataFrame:
     return read_csv(path, columns, "run workflow.statistics.significance first", again)
 
 
-@dataclass(frozen=True)
-class Units:
-    """The scores behind a cell.
-
-    Attributes:
-        status: as ``MaskScores.status``.
-        seeds: as ``MaskScores.seeds``.
-        scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
-            unless the status is "ok". A further metric is NaN where it is undefined.
-    """
-
-    status: str
-    seeds: tuple[int, ...]
-    scores: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=[*METRICS], dtype=np.float64))
-
-
-def unit_scores(
-    metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
-) -> dict[tuple[str, str], Units]:
-    """Return (mask, method) -> the scores of its volumes or slices, averaged over seeds.
+def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, str], Cell]:
+    """Return (mask, method) -> its cell, from the contents of ``metrics.parquet``.
 
     Raises:
-        BadInput: the runs under one mask were evaluated on different volumes, or a further metric is missing.
+        BadInput: the runs under one mask were evaluated on different volumes, or a metric is missing.
     """
-    for metric in definition.further:
+    for metric in definition.metrics:
         if metric not in metrics.columns:
             raise BadInput(
-                f"metrics: column {metric} is missing; write the file with workflow.statistics.gather --further"
+                f"metrics: column {metric} is missing; write the file with "
+                "workflow.statistics.gather --metrics"
             )
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
     chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
     found = {}
     for mask in definition.masks:
         reference: set[Any] | None = None
-        for method in methods:
+        for method in definition.methods:
             runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
-            found[mask, method] = _units(runs, definition)
+            found[mask, method] = _cell(runs, definition)
             if found[mask, method].status != "ok":
                 continue
             for seed in definition.seeds:
@@ -122,52 +116,27 @@ def unit_scores(
     return found
 
 
-def summarise(
-    metrics: pd.DataFrame, definition: Definition, methods: tuple[str, ...]
-) -> dict[tuple[str, str], MaskScores]:
-    """Return (mask, method) -> MaskScores; each unit is averaged over seeds before mean and spread are taken.
-
-    Raises:
-        BadInput: the runs under one mask were evaluated on different volumes.
-    """
-    return {key: _cell(units) for key, units in unit_scores(metrics, definition, methods).items()}
-
-
 def _blank_units(scores: pd.DataFrame) -> list[Any]:
     """Slices (or volumes) without signal have no data range and NaN scores in every run: no divergence."""
-    by_unit = scores[list(METRICS)].isna().any(axis=1).groupby([scores["subject"], scores["slice"]])
+    by_unit = scores[list(STANDARD)].isna().any(axis=1).groupby([scores["subject"], scores["slice"]])
     blank = by_unit.all()
     return [] if blank.all() else list(blank.index[blank])
 
 
-def _units(runs: pd.DataFrame, definition: Definition) -> Units:
+def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     seeds = definition.seeds
     present = set(runs["seed"])
     missing = tuple(seed for seed in seeds if seed not in present)
     if missing:
-        return Units("missing", missing)
+        return Cell("missing", missing)
     runs = runs[runs["seed"].isin(seeds)]
-    broken = runs.loc[runs[list(METRICS)].isna().any(axis=1), "seed"]
+    broken = runs.loc[runs[list(STANDARD)].isna().any(axis=1), "seed"]
     if len(broken):
         # The surviving seeds alone would flatter the method: no average is given.
-        return Units("diverged", tuple(sorted(set(broken.tolist()))))
-    # A further metric may be undefined for a seed; the others alone would stand for it.
+        return Cell("diverged", tuple(sorted(set(broken.tolist()))))
+    # A metric may be undefined for a seed; the others alone would stand for it.
     scores = runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean(skipna=False)
-    return Units("ok", seeds, scores)
-
-
-def _cell(units: Units) -> MaskScores:
-    if units.status != "ok":
-        return MaskScores(units.status, units.seeds)
-    values = {str(metric): scores.to_numpy(dtype=np.float64) for metric, scores in units.scores.items()}
-    return MaskScores(
-        status="ok",
-        seeds=units.seeds,
-        mean={metric: float(value.mean()) for metric, value in values.items()},
-        std={metric: float(value.std(ddof=0)) for metric, value in values.items()},
-        units=len(units.scores),
-        volumes=units.scores.index.get_level_values("subject").nunique(),
-    )
+    return Cell("ok", seeds, scores)
 
 
 def realised_acceleration(folder: Path, mask: str) -> float:
@@ -177,15 +146,9 @@ def realised_acceleration(folder: Path, mask: str) -> float:
         BadInput: the file or the field is missing.
     """
     path = folder / f"{mask}.json"
-    record = read_json(
-        path, "make the sampling masks first", "make the mask again", ["realised_acceleration"]
-    )
-    try:
-        return float(record["realised_acceleration"])
-    except (ValueError, TypeError) as error:
-        raise BadInput(
-            f"{path}: realised_acceleration is missing or unreadable; make the mask again"
-        ) from error
+    fields = {"realised_acceleration": float}
+    record = read_json(path, "make the sampling masks first", "make the mask again", fields)
+    return float(record["realised_acceleration"])
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:
@@ -200,11 +163,12 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def ranks(values: Iterable[float | None], digits: int, higher_is_better: bool) -> list[int | None]:
+def ranks(values: Iterable[float | None], digits: int | None, higher_is_better: bool) -> list[int | None]:
     """Rank values as printed: 1 is best, equal printed values share a rank, None and NaN have none.
 
-    Ranks are dense: after two bests comes rank 2, so that "second best" is the next printed value.
+    Ranks are dense: after two bests comes rank 2, so that "second best" is the next printed value. Without
+    ``digits`` values count in full.
     """
-    rounded = [None if v is None or np.isnan(v) else round(v, digits) for v in values]
-    order = sorted({v for v in rounded if v is not None}, reverse=higher_is_better)
-    return [None if v is None else order.index(v) + 1 for v in rounded]
+    known = [None if v is None or np.isnan(v) else v if digits is None else round(v, digits) for v in values]
+    order = sorted({v for v in known if v is not None}, reverse=higher_is_better)
+    return [None if v is None else order.index(v) + 1 for v in known]

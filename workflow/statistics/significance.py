@@ -18,10 +18,11 @@ import pandas as pd
 
 from data_prep.errors import run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import from_json
 from data_prep.seeds import seed_for
-from workflow.metrics.contract import rises
-from workflow.plan.definitions import Definition, read_definitions
-from workflow.statistics.scores import ALPHA, Units, read_metrics, unit_scores
+from workflow.metrics.contract import metric_of
+from workflow.plan.definitions import Definition
+from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
     Array,
     bootstrap_weights,
@@ -49,9 +50,9 @@ class Sample:
     sums: Mapping[str, Array]
 
     @classmethod
-    def of(cls, units: Units) -> "Sample":
+    def of(cls, cell: Cell) -> "Sample":
         """Sum units within subjects: slices of one subject are no independent observations."""
-        by_subject = units.scores.groupby(level="subject", sort=True)
+        by_subject = cell.scores.groupby(level="subject", sort=True)
         sums = by_subject.sum(skipna=False)
         return cls(
             tuple(map(str, sums.index)),
@@ -141,7 +142,7 @@ def _verdict(pair: Mapping[Any, Any]) -> str:
 
 def compare_with_best(
     definition: Definition,
-    units: Mapping[tuple[str, str], Units],
+    cells: Mapping[tuple[str, str], Cell],
     samples: Mapping[tuple[str, str], Sample],
     pairs: pd.DataFrame,
 ) -> pd.DataFrame:
@@ -154,7 +155,7 @@ def compare_with_best(
     for mask in definition.masks:
         present = [row.method for row in definition.rows if (mask, row.method) in samples]
         for metric in definition.metrics:
-            sign = 1 if rises(metric) else -1
+            sign = 1 if metric_of(metric).rising else -1
             defined = [method for method in present if samples[mask, method].has(metric)]
             # The first of equals.
             best = max(defined, key=lambda m: sign * samples[mask, m].mean(metric), default="")
@@ -168,7 +169,7 @@ def compare_with_best(
                     "metric": metric,
                     "method": row.method,
                     "label": row.label,
-                    "status": units[mask, row.method].status,
+                    "status": cells[mask, row.method].status,
                 }
                 if row.method in defined:
                     record |= _interval_of(definition, samples[mask, row.method], metric)
@@ -227,9 +228,9 @@ def _against(
     }
 
 
-def samples_of(units: Mapping[tuple[str, str], Units]) -> dict[tuple[str, str], Sample]:
+def samples_of(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], Sample]:
     """Return (mask, method) -> its scores by subject; methods that diverged or have no run are left out."""
-    return {key: Sample.of(found) for key, found in units.items() if found.status == "ok"}
+    return {key: Sample.of(found) for key, found in cells.items() if found.status == "ok"}
 
 
 def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -238,10 +239,10 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes.
     """
-    units = unit_scores(metrics, definition, tuple(row.method for row in definition.rows))
-    samples = samples_of(units)
+    cells = cells_of(metrics, definition)
+    samples = samples_of(cells)
     pairs = compare_pairs(definition, samples)
-    return compare_with_best(definition, units, samples, pairs), pairs
+    return compare_with_best(definition, cells, samples, pairs), pairs
 
 
 def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output: Path) -> None:
@@ -261,7 +262,9 @@ def main() -> None:
     parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = read_definitions(arguments.definitions)
+    definitions = from_json(
+        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
+    )
     metrics = read_metrics(arguments.metrics)
     for number, definition in enumerate(definitions, 1):
         write_numbers(definition.number, *analyse(definition, metrics), arguments.output)

@@ -1,8 +1,8 @@
 """Tables I to IV in the paper's layout, with the paper's values and the differences beside ours.
 
 ``python -m workflow.tables --definition JSON --results results/X --configuration SHA256 --output
-results/X/tables`` writes ``table_<number>.csv``, ``.md``, ``.tex`` and ``.html``. What the paired tests do
-not tell apart stands in ``statistics/`` (``workflow.statistics.significance``).
+results/X/tables`` writes ``table_<number>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``. What the
+paired tests do not tell apart stands in ``statistics/`` (``workflow.statistics.significance``).
 """
 
 import argparse
@@ -10,19 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
-from data_prep.masks.registry import label
-from workflow.plan.definitions import Definition, read_definition
+from data_prep.io.json_files import from_json
+from workflow.plan.definitions import Definition
 from workflow.plan.paper import SUBJECTS
 from workflow.provenance.footer import footer
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
 from workflow.tables.comparison import lay_out, tidy_table
-from workflow.tables.formats import to_html, to_latex, to_markdown
+from workflow.tables.formats import write_page
 from workflow.tables.words import convergence_notes
 
 
 def write_table(definition: Definition, results: Path, configuration: str, output: Path) -> None:
-    """Write one table as CSV, Markdown, LaTeX and HTML into the folder ``output``.
+    """Write one table as CSV, JSON, Markdown, LaTeX and HTML into the folder ``output``.
 
     Args:
         definition: the table.
@@ -49,7 +48,7 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         results,
         definition.experiment,
         definition.dataset,
-        {mask: label(mask) for mask in definition.masks},
+        definition.masks,
         definition.run_paths,
         configuration,
     )
@@ -58,15 +57,7 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         replace(page, notes=page.notes + unconverged)
         for page in (lay_out(definition, table, statistics, origin, narrow=small) for small in (False, True))
     )
-    texts = {
-        "csv": table.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
-        "md": to_markdown(narrow),
-        "tex": to_latex(wide),
-        "html": to_html(narrow),
-    }
-    for suffix, text in texts.items():
-        with replacing(output / f"table_{definition.number}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_page(table, narrow, output / f"table_{definition.number}", wide)
 
 
 def main() -> None:
@@ -78,7 +69,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
     arguments = parser.parse_args()
     write_table(
-        read_definition(arguments.definition), arguments.results, arguments.configuration, arguments.output
+        from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints"),
+        arguments.results,
+        arguments.configuration,
+        arguments.output,
     )
 
 

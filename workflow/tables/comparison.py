@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from data_prep.masks.registry import label, parse_mask
-from workflow.metrics.contract import DIGITS, UNDEFINED, digits_of, header, rises
+from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import IN_PAPER, published_values
-from workflow.statistics.scores import MaskScores, number, ranks, summarise
-from workflow.tables.page import Block, Page, Text
+from workflow.statistics.scores import Cell, cells_of, number, ranks
+from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
 
 
@@ -29,13 +29,17 @@ def tidy_table(
         accelerations: mask -> realised acceleration.
         verdicts: (mask, metric, method) -> how the paired test tells it from the best of its column.
     """
-    cells = summarise(metrics, definition, tuple(row.method for row in definition.rows))
+    cells = cells_of(metrics, definition)
     paper = published_values(definition.numeral)
     records = []
     for mask in definition.masks:
         column = [cells[mask, row.method] for row in definition.rows]
         placed = {
-            metric: ranks([cell.mean.get(metric) for cell in column], digits_of(metric), rises(metric))
+            metric: ranks(
+                [cell.mean.get(metric) for cell in column],
+                metric_of(metric).digits,
+                metric_of(metric).rising,
+            )
             for metric in definition.metrics
         }
         for index, (row, cell) in enumerate(zip(definition.rows, column, strict=True)):
@@ -53,7 +57,7 @@ def tidy_table(
                     "status": cell.status,
                     "seeds": " ".join(map(str, cell.seeds)),
                     "volumes": cell.volumes,
-                    "units": cell.units,
+                    "units": len(cell.scores),
                     **_numbers(cell, paper.get((mask, row.method), {}), definition.metrics),
                     **{f"{metric}_rank": placed[metric][index] for metric in definition.metrics},
                     **{
@@ -66,7 +70,7 @@ def tidy_table(
     return table.astype({f"{metric}_rank": "Int64" for metric in definition.metrics})
 
 
-def _numbers(cell: MaskScores, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
+def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for metric in metrics:
         numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
@@ -85,7 +89,7 @@ def comparison_headers(metrics: Iterable[str], in_paper: Iterable[str]) -> tuple
     return tuple(
         text
         for metric in metrics
-        for text in ((header(metric), "paper", "Δ") if metric in in_paper else (header(metric),))
+        for text in (metric_of(metric).header, *(("paper", "Δ") if metric in in_paper else ()))
     )
 
 
@@ -163,7 +167,7 @@ def _variants_block(definition: Definition, mask: str, records: _Records) -> Blo
     )
     return Block(
         stub=_mask_title(of_row[0]),
-        groups=tuple((row.label, tuple(map(header, metrics))) for row in rows),
+        groups=tuple((row.label, tuple(metric_of(metric).header for metric in metrics)) for row in rows),
         rows=tuple(
             (name, tuple(write(row, metric) for row in of_row for metric in metrics)) for name, write in lines
         ),
@@ -175,9 +179,8 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
         return Text("diverged")
     if row["status"] == "missing":
         return Text("—")
-    rank = row[f"{metric}_rank"]
-    mark = "" if pd.isna(rank) else {1: "best", 2: "second"}.get(rank, "")
-    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], digits_of(metric)
+    mark = MARKS.get(row[f"{metric}_rank"], "")
+    mean, std, digits = row[f"{metric}_mean"], row[f"{metric}_std"], metric_of(metric).digits
     if np.isnan(mean):
         return Text(UNDEFINED)
     if np.isinf(mean):
@@ -196,5 +199,5 @@ def _difference(row: dict[Any, Any], metric: str) -> str:
     if not np.isfinite(value):
         return ""
     # No more digits than the paper prints.
-    digits = min(DIGITS[metric], len(row[f"{metric}_paper_mean"].partition(".")[2]))
+    digits = min(metric_of(metric).digits, len(row[f"{metric}_paper_mean"].partition(".")[2]))
     return number(value, digits, signed=True)

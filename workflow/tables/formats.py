@@ -1,6 +1,5 @@
-"""A laid out table as Markdown, LaTeX and HTML."""
+"""A laid out table as JSON, Markdown, LaTeX and HTML."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,8 @@ import pandas as pd
 from tabulate import tabulate
 
 from data_prep.io.files import replacing
-from data_prep.masks.registry import label
+from data_prep.io.json_files import to_json
 from workflow.plan.paper import RESOURCES
-from workflow.plan.trust_definitions import Definition
-from workflow.provenance.footer import footer
 from workflow.tables.page import Page, Text
 
 
@@ -116,31 +113,20 @@ def template(name: str) -> jinja2.Template:
     return _environment(autoescape=True).get_template(name)
 
 
-def origin(definition: Definition, results: Path, masks: Sequence[str], configuration: str) -> str:
-    """Return the footer of a table: what it was made from.
+def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None = None) -> None:
+    """Write ``<stem>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``.
 
     Args:
-        definition: names the runs.
-        results: folder of the experiment.
-        masks: those shown.
-        configuration: sha256 of its configuration.
+        scores: the numbers, for CSV.
+        page: how they are printed, with one group of columns to a block.
+        stem: of the files' names.
+        wide: how they are printed in LaTeX, if otherwise.
     """
-    return footer(
-        results,
-        definition.experiment,
-        definition.dataset,
-        {mask: label(mask) for mask in masks},
-        [path for paths in definition.runs.values() for path in paths],
-        configuration,
-    )
-
-
-def write_page(scores: pd.DataFrame, page: Page, stem: Path) -> None:
-    """Write ``<stem>.csv``, ``.md``, ``.tex`` and ``.html``."""
     texts = {
         "csv": scores.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
+        "json": to_json(page) + "\n",
         "md": to_markdown(page),
-        "tex": to_latex(page),
+        "tex": to_latex(wide or page),
         "html": to_html(page),
     }
     for suffix, text in texts.items():

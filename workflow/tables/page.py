@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+MARKS = {1: "best", 2: "second"}  # by rank
+
 
 @dataclass(frozen=True)
 class Text:
@@ -33,5 +35,5 @@ class Page:
     title: str
     caption: tuple[str, ...]
     blocks: tuple[Block, ...]
-    notes: tuple[str, ...]
-    footer: str
+    notes: tuple[str, ...] = ()
+    footer: str = ""

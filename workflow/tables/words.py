@@ -5,15 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.datasets.contract import contrasts, dataset_name, further_dataset
-from data_prep.io.json_files import read_json
 from data_prep.masks.registry import label
-from workflow.metrics.contract import further_metric
+from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import IN_PAPER, SUBJECTS
+from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
-
-FURTHER_SUBJECT = "Comparison of methods"  # of tables that the paper does not have
 
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 
@@ -35,12 +33,20 @@ def descent(dataset: str) -> str:
 
 
 def title_of(definition: Definition) -> str:
+    """Say what a table compares, on which data."""
     target, auxiliary = contrasts(definition.dataset)
-    subject = SUBJECTS.get(definition.numeral, FURTHER_SUBJECT)
+    subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
     return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 
 def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
+    """Return the sentences below a table: its data, conventions, marks and masks.
+
+    Args:
+        definition: the table.
+        table: what ``tidy_table`` returns.
+        statistics: what ``read_statistics`` returns.
+    """
     name = dataset_name(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
@@ -66,7 +72,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
     return (
         data,
         _CONVENTIONS[definition.convention],
-        *(f"{further_metric(m).label}: {further_metric(m).meaning}." for m in definition.further),
+        *(f"{metric_of(m).label}: {metric_of(m).meaning}." for m in definition.metrics if m not in STANDARD),
         f"Mean ± population standard deviation over {counted}; {seeds}.",
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),
@@ -118,6 +124,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    """Name what a tidy table has no scores of, and why."""
     notes = []
     declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):
@@ -142,9 +149,9 @@ def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
                 results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
                 for seed in definition.seeds
             ]
-            records = [read_json(path) for folder in folders if (path := folder / "run.json").is_file()]
+            records = [read_run(folder) for folder in folders if (folder / "run.json").is_file()]
             # Methods without training have none to converge.
-            if any(record.get("converged") is False for record in records):
+            if any(record.converged is False for record in records):
                 found.setdefault(row.label, []).append(label(mask))
     if not found:
         return ()

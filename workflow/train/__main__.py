@@ -20,6 +20,7 @@ import argparse
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from data_prep.errors import BadInput, run_command
@@ -74,29 +75,29 @@ def train(job: Job, termination: "Termination") -> "Progress":
     reconstruct = reconstructor(model, settings.precision, device, progress.status)
     evaluation = evaluate(reconstruct, spec, stores["test"], acquisition)
 
-    training_hash = identity_hash(training.identity)
-    save_checkpoint(model, spec, Origin(training_hash, progress.status), output / "model.ckpt")
+    origin = Origin(identity_hash(training.identity), progress.status)
+    save_checkpoint(model, spec, origin, output / "model.ckpt")
     write_history(progress.history, output / "history.csv")
     write_evaluation(evaluation, output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation)
-    record |= {
-        "status": progress.status,
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "converged": converged([row["val_loss"] for row in progress.history]) if finished else None,
-        "diverged_step": progress.diverged_step,
-        "training_hash": training_hash,
-        "environments": progress.environments,
-        "restarts": progress.restarts,
-        "refused_states": progress.refused,
-        "micro_batch": progress.micro_batch,
-        "notes": notes(progress, spec, model),
-        "energy_joules": progress.energy_joules if device.type == "cuda" else None,
-    }
-    record["peak_memory_bytes"] = max(record["peak_memory_bytes"], progress.peak_memory_bytes)
-    record["seconds"]["training"] = sum(row["seconds"] for row in progress.history)
-    record["seconds"]["total"] = time.perf_counter() - started
-    record["throughput"]["training_slices_per_second"] = progress.slices / progress.training_seconds
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
+    record = replace(
+        record,
+        epochs=progress.epoch,
+        best_epoch=progress.best_epoch,
+        converged=converged([row["val_loss"] for row in progress.history]) if finished else None,
+        diverged_step=progress.diverged_step,
+        environments=progress.environments,
+        restarts=progress.restarts,
+        refused_states=progress.refused,
+        micro_batch=progress.micro_batch,
+        notes=notes(progress, spec, model),
+        energy_joules=progress.energy_joules if device.type == "cuda" else None,
+        peak_memory_bytes=max(record.peak_memory_bytes, progress.peak_memory_bytes),
+        seconds=replace(record.seconds, training=sum(row["seconds"] for row in progress.history)),
+        throughput=replace(
+            record.throughput, training_slices_per_second=progress.slices / progress.training_seconds
+        ),
+    )
     # Last: a folder with run.json is complete.
     write_json(output / "run.json", record)
     return progress

@@ -11,7 +11,7 @@ slices, and the state is that of one process.
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
 from data_prep.errors import BadInput
 from data_prep.seeds import seed_for
 from data_prep.undersample.acquisition import Acquisition, epoch_order
 from data_prep.undersample.slices import SliceStore
 from methods.contract import ReconstructionModel
+from methods.optimisers import make_optimiser
 from workflow.run.checkpoint import load_whole, save_atomically
 from workflow.run.device import prefer_deterministic
 from workflow.run.identity import differences, identity_hash
@@ -38,7 +38,6 @@ from workflow.train.termination import TERMINATED, Termination
 
 # How many steps a GPU may run ahead before the host waits for it, to see whether the loss is still a number.
 LOOK_EVERY = 20
-_OPTIMISERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "sgd": SGD}
 
 
 def learning_rate(base: float, training: TrainingSpec, step: int, steps: int) -> float:
@@ -50,15 +49,6 @@ def learning_rate(base: float, training: TrainingSpec, step: int, steps: int) ->
     if step + 1 < rising:
         base *= (step + 1) / rising
     return base if training.schedule == "constant" else base * (1 + math.cos(math.pi * step / steps)) / 2
-
-
-def make_optimiser(parameters: Iterator[nn.Parameter], settings: Mapping[str, Any]) -> Optimizer:
-    """Make the optimiser that a checked spec describes: its ``name`` and options."""
-    options = {key: value for key, value in settings.items() if key != "name"}
-    kind = _OPTIMISERS[settings["name"]]
-    # One pass over the weights instead of one operation at a time on each tensor, where torch has it.
-    fused: dict[str, Any] = {} if kind is RMSprop else {"fused": True}
-    return kind(parameters, **options, **fused)
 
 
 class Training:

@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import heat_map, heights, looks, plain, sheet_of, unmarked
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row, read_definition
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.trust.scores import (
     LesionScores,
     audit_scores,
@@ -47,7 +48,7 @@ _CONVENTIONS = {
 }
 
 
-def draw_misalignment(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """PSNR against shift and rotation of the auxiliary, and without the right auxiliary; one row per mask."""
     scores = auxiliary_scores(probes, definition)
     probed = set(scores["condition"])
@@ -89,7 +90,7 @@ def draw_misalignment(definition: Definition, probes: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_noise(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """PSNR against the noise level of the test measurements; a line marks the level of training."""
     levels = sorted({float(level) for level in probes.loc[probes["probe"] == "noise", "amount"]})
     styles = looks(definition.rows)
@@ -121,7 +122,7 @@ def _noise_score(probes: pd.DataFrame, mask: str, method: str, level: float) -> 
     return mean(volumes(probes, mask, method, "psnr", probe="noise", amount=level))
 
 
-def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """One heat map per trained method: trained for the mask of the row, tested under that of the column."""
     methods = [row for row in definition.rows if row.trained]
     across = min(3, len(methods))
@@ -155,7 +156,7 @@ def draw_transfer(definition: Definition, probes: pd.DataFrame) -> Figure:
     return figure
 
 
-def transfer_matrix(definition: Definition, probes: pd.DataFrame, method: str) -> Any:
+def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: str) -> Any:
     """PSNR in dB, float64 (mask of training, mask of the test); NaN where a training diverged."""
     return np.array(
         [
@@ -168,7 +169,7 @@ def transfer_matrix(definition: Definition, probes: pd.DataFrame, method: str) -
     )
 
 
-def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """SSIM and PSNR under each convention, and HFEN; lines that cross are rankings that change."""
     scores = audit_scores(probes, definition)
     styles = {
@@ -195,7 +196,7 @@ def draw_audit(definition: Definition, probes: pd.DataFrame) -> Figure:
     return figure
 
 
-def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
+def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
     count = len(lesion_scores(probes, definition.masks[0], definition.rows[0].method).lesions)
     low, high = rate_interval(round(count / 2), count)
@@ -211,7 +212,7 @@ def draw_lesions(definition: Definition, probes: pd.DataFrame) -> Figure:
         heights(len(definition.masks), 1.8),
         sharex="col",
     )
-    truth = Row(GROUND_TRUTH, "Truth", False, False)
+    truth = TrustRow(GROUND_TRUTH, "Truth", False, False)
     for mask, (strip, curve) in zip(definition.masks, panels, strict=True):
         rows = [truth, *definition.rows_under(mask)]
         scores = [lesion_scores(probes, mask, row.method) for row in rows]
@@ -252,7 +253,7 @@ def _lesion_strip(axes: Axes, place: int, scores: LesionScores) -> None:
     axes.plot([place - 0.36, place + 0.36], [middle, middle], color="black", linewidth=1.4, zorder=4)
 
 
-_FIGURES: dict[str, Callable[[Definition, pd.DataFrame], Figure]] = {
+_FIGURES: dict[str, Callable[[TrustDefinition, pd.DataFrame], Figure]] = {
     "misalignment": draw_misalignment,
     "noise": draw_noise,
     "transfer": draw_transfer,
@@ -269,7 +270,9 @@ def main() -> None:
     parser.add_argument("--probes", required=True, type=Path, help="probes.parquet of the experiment")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
+    definition = from_json(
+        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
+    )
     probes = read_probes(arguments.probes, definition)
     with style.printed():
         figure = _FIGURES[arguments.figure](definition, probes)

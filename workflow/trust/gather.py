@@ -6,8 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.errors import run_command
-from data_prep.io.files import replacing
-from workflow.statistics.gather import join
+from workflow.statistics.gather import join, write
 
 COLUMNS = {
     "dataset": "string",
@@ -35,10 +34,7 @@ def main() -> None:
     parser.add_argument("scores", nargs="+", type=Path, help="the CSV of every probed run")
     parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     arguments = parser.parse_args()
-    table = gather(arguments.scores)
-    with replacing(arguments.output) as temporary:
-        table.to_parquet(temporary, index=False)
-    print(f"{len(arguments.scores)} runs, {len(table)} rows")
+    write(gather(arguments.scores), len(arguments.scores), arguments.output)
 
 
 if __name__ == "__main__":

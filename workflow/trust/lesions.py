@@ -46,7 +46,11 @@ class Lesion:
 
 
 def read_labels(path: Path, subject: str) -> tuple[NDArray[np.uint8], list[float]]:
-    """Read a subject's lesion numbers (slice, height, width) and radii in mm (``data_prep.datasets.ixi.lesions``).
+    """Read a subject's lesion numbers (slice, height, width) and radii in mm.
+
+    Args:
+        path: what ``data_prep.datasets.ixi.lesions`` wrote.
+        subject: id.
 
     Raises:
         BadInput: the file or the subject is missing, or the file is damaged.

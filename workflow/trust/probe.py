@@ -11,16 +11,15 @@ The unchanged condition is always evaluated; its scores are the run's own volume
 """
 
 import argparse
-import csv
 import math
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -30,6 +29,9 @@ if TYPE_CHECKING:
     from data_prep.undersample.acquisition import Acquisition
     from data_prep.undersample.slices import SliceStore
     from workflow.run.model import Reconstruct
+
+    # Subject, truth and reconstruction.
+    Volume = tuple[str, NDArray[np.float32], NDArray[np.float32]]
 
 
 COLUMNS = (
@@ -96,28 +98,21 @@ def probe(
         BadInput: another subject's auxiliary is asked for and there is one test subject only, or a mask is of
             another dataset.
     """
-    from workflow.metrics.volume import volume_metrics
-
-    rows: list[Row] = []
-    unchanged: list[tuple[str, NDArray[np.float32], NDArray[np.float32]]] = []
-    for subject, positions in store.volumes().items():
-        target, images = _reconstructed(reconstruct, spec, store, acquisition, positions)
-        unchanged.append((subject, target, images))
-        rows += _score_rows("unchanged", "unchanged", 0.0, subject, volume_metrics(target, images))
+    unchanged = [
+        (subject, *_reconstructed(reconstruct, spec, store, acquisition, positions))
+        for subject, positions in store.volumes().items()
+    ]
+    rows = _score_volumes("unchanged", "unchanged", 0.0, unchanged)
     for kind, condition, amount, changed in _conditions(store, acquisition, probes):
         for subject, positions in store.volumes().items():
-            target, images = _reconstructed(reconstruct, spec, store, changed, positions)
-            rows += _score_rows(kind, condition, amount, subject, volume_metrics(target, images))
+            volume = (subject, *_reconstructed(reconstruct, spec, store, changed, positions))
+            rows += _score_volumes(kind, condition, amount, [volume])
         say(f"{spec.method}: {kind} {condition} {amount:g}")
     rows = [{"method": spec.method, **row} for row in rows + _score_unchanged(unchanged, probes)]
     if probes.ceiling:
         perfect = [(subject, target, target) for subject, target, _ in unchanged]
-        ceiling = [
-            row
-            for subject, target, images in perfect
-            for row in _score_rows("unchanged", "unchanged", 0.0, subject, volume_metrics(target, images))
-        ]
-        rows += [{"method": GROUND_TRUTH, **row} for row in ceiling + _score_unchanged(perfect, probes)]
+        ceiling = _score_volumes("unchanged", "unchanged", 0.0, perfect) + _score_unchanged(perfect, probes)
+        rows += [{"method": GROUND_TRUTH, **row} for row in ceiling]
     return [{"dataset": spec.dataset, "mask": spec.mask, "seed": spec.seed, **row} for row in rows]
 
 
@@ -167,10 +162,18 @@ def _score_rows(
     return [{**named, "metric": metric, "value": value} for metric, value in scores.items()]
 
 
-def _score_unchanged(
-    volumes: Sequence[tuple[str, "NDArray[np.float32]", "NDArray[np.float32]"]], probes: Probes
-) -> list[Row]:
-    """Score reconstructions (subject, truth, reconstruction) under the conventions, and their lesions."""
+def _score_volumes(kind: str, condition: str, amount: float, volumes: Sequence["Volume"]) -> list[Row]:
+    from workflow.metrics.volume import volume_metrics
+
+    return [
+        row
+        for subject, target, images in volumes
+        for row in _score_rows(kind, condition, amount, subject, volume_metrics(target, images))
+    ]
+
+
+def _score_unchanged(volumes: Sequence["Volume"], probes: Probes) -> list[Row]:
+    """Score reconstructions under the conventions, and their lesions."""
     from workflow.metrics.conventions import audit, body_mask
     from workflow.trust.lesions import read_labels, score_lesions
 
@@ -194,14 +197,6 @@ def _score_unchanged(
             for share, count in spots.items():
                 rows += _score_rows("lesions", "false_spots", share, subject, {"per_slice": count})
     return rows
-
-
-def write_rows(rows: Sequence[Row], path: Path) -> None:
-    """Write the rows as CSV; numbers read back exactly, equal results give equal bytes."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def say(text: str) -> None:
@@ -235,16 +230,9 @@ def main() -> None:
         raise BadInput("--shifts: must not be negative; give pixels to the right")
     if any(level < 0 or not math.isfinite(level) for level in arguments.noise):
         raise BadInput("--noise: must not be negative; give shares of the mean intensity such as 0.1")
-    probes = Probes(
-        swaps=tuple(arguments.swaps),
-        shifts=tuple(arguments.shifts),
-        rotations=tuple(arguments.rotations),
-        noise=tuple(arguments.noise),
-        masks=tuple(arguments.masks),
-        audit=arguments.audit,
-        lesions=arguments.lesions,
-        ceiling=arguments.ceiling,
-    )
+    given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in fields(Probes)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    probes = Probes(**given)
     from data_prep.undersample.acquisition import open_acquisition, open_split
     from workflow.run.device import set_up_torch
     from workflow.run.model import restore
@@ -261,7 +249,7 @@ def main() -> None:
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
     _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
-    write_rows(rows, arguments.output)
+    write_rows(arguments.output, COLUMNS, rows)
     say(f"{spec.method}: {len(rows)} rows")
 
 

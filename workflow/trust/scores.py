@@ -16,16 +16,17 @@ from scipy.stats import binomtest, kendalltau
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_parquet
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, Row
+from workflow.metrics.contract import metric_of
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
+from workflow.statistics.scores import ranks
 from workflow.trust.gather import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
 LEAST_CHANGE_DB = 0.005
-RISING = {"ssim": True, "psnr": True, "hfen": False}
 
 
-def read_probes(path: Path, definition: Definition) -> pd.DataFrame:
+def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
     """Read the rows of a dataset from ``probes.parquet``.
 
     Raises:
@@ -91,7 +92,7 @@ def condition_name(condition: str, amount: float) -> str:
     return names[condition]
 
 
-def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFrame:
     """Return PSNR and SSIM per mask, method and condition, and the difference to the unchanged auxiliary.
 
     Columns: mask, method, label, condition, amount, volumes, psnr, ssim, psnr_difference, ssim_difference,
@@ -103,20 +104,8 @@ def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFra
             own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
             conditions = auxiliary_conditions(probes) if row.auxiliary else []
             for condition, amount in [("unchanged", 0.0), *conditions]:
-                changed = {
-                    metric: own[metric]
-                    if condition == "unchanged"
-                    else volumes(
-                        probes,
-                        mask,
-                        row.method,
-                        metric,
-                        probe="auxiliary",
-                        condition=condition,
-                        amount=amount,
-                    )
-                    for metric in own
-                }
+                asked = {"condition": condition, "amount": amount}
+                changed = {metric: volumes(probes, mask, row.method, metric, **asked) for metric in own}
                 difference = changed["psnr"] - own["psnr"]
                 records.append(
                     {
@@ -136,7 +125,7 @@ def auxiliary_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFra
     return pd.DataFrame.from_records(records)
 
 
-def is_used(scores: pd.DataFrame, mask: str, row: Row) -> str:
+def is_used(scores: pd.DataFrame, mask: str, row: TrustRow) -> str:
     """Say whether a method uses the auxiliary of its subject, by another subject's (else by zeros).
 
     "no": the mean PSNR changes by less than 0.005 dB, which no table prints; "yes": every volume has a lower
@@ -157,7 +146,7 @@ def is_used(scores: pd.DataFrame, mask: str, row: Row) -> str:
     return "not probed"
 
 
-def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
+def audit_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.DataFrame:
     """Return the mean over volumes per mask, method (the truth included), convention and metric.
 
     Columns: mask, method, label, convention, metric, value, rank (1 is best; the truth has none), volumes.
@@ -173,7 +162,9 @@ def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
                 scores = volumes(audited, mask, method, metric, condition=convention)
                 if len(scores):
                     values[method] = (label, mean(scores), len(scores))
-            ranks = _ranks({m: v for m, (_, v, _) in values.items() if m != GROUND_TRUTH}, metric)
+            methods = [method for method in values if method != GROUND_TRUTH]
+            order = ranks([values[method][1] for method in methods], None, metric_of(metric).rising)
+            placed = dict(zip(methods, order, strict=True))
             for method, (label, value, count) in values.items():
                 records.append(
                     {
@@ -183,17 +174,11 @@ def audit_scores(probes: pd.DataFrame, definition: Definition) -> pd.DataFrame:
                         "convention": convention,
                         "metric": metric,
                         "value": value,
-                        "rank": ranks.get(method),
+                        "rank": placed.get(method),
                         "volumes": count,
                     }
                 )
     return pd.DataFrame.from_records(records).astype({"rank": "Int64"})
-
-
-def _ranks(values: Mapping[str, float], metric: str) -> dict[str, int]:
-    finite = {name: value for name, value in values.items() if not math.isnan(value)}
-    order = sorted(set(finite.values()), reverse=RISING.get(metric, False))
-    return {name: order.index(value) + 1 for name, value in finite.items()}
 
 
 def ranking_agreement(scores: pd.DataFrame, mask: str, convention: str, metric: str) -> float:

@@ -1,29 +1,35 @@
 """Tables of trust: is the auxiliary used, do the conventions matter, what becomes of lesions.
 
 ``python -m workflow.trust.tables --table auxiliary --definition JSON --results results/X
---configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.md``,
-``.tex`` and ``.html``.
+--configuration SHA256 --output results/X/tables`` writes ``trust_<table>_<dataset>.csv``, ``.json``,
+``.md``, ``.tex`` and ``.html``.
 """
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data_prep.datasets.contract import dataset_name
 from data_prep.errors import run_command
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
+from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.trust_definitions import GROUND_TRUTH, Definition, read_definition
+from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
+from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import origin, write_page
-from workflow.tables.page import Block, Page, Text
+from workflow.tables.formats import write_page
+from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
     audit_scores,
+    auxiliary_conditions,
     auxiliary_scores,
     condition_name,
     is_used,
@@ -34,8 +40,6 @@ from workflow.trust.scores import (
     read_probes,
 )
 
-_DIGITS = {"ssim": 3, "psnr": 2, "nmse": 4, "hfen": 3}
-_NAMES = {"ssim": "SSIM", "psnr": "PSNR", "nmse": "NMSE", "hfen": "HFEN"}
 _SHORT = {
     "volume": "volume",
     "slice": "slice",
@@ -46,14 +50,10 @@ _SHORT = {
 }
 
 
-def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """Is the auxiliary used? PSNR with it, and what other auxiliaries change."""
     scores = auxiliary_scores(probes, definition)
-    conditions = [
-        (condition, amount)
-        for condition, amount in dict.fromkeys(zip(scores["condition"], scores["amount"], strict=True))
-        if condition != "unchanged"
-    ]
+    conditions = auxiliary_conditions(probes) if any(row.auxiliary for row in definition.rows) else []
     at = {
         (entry["mask"], entry["method"], entry["condition"], entry["amount"]): entry
         for entry in scores.to_dict("records")
@@ -62,21 +62,18 @@ def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.Da
     for mask in definition.masks:
         rows = []
         for row in definition.rows_under(mask):
-            own = float(at[mask, row.method, "unchanged", 0.0]["psnr"])
-            cells = [Text(number(own, 2))]
-            for condition, amount in conditions:
-                if not row.auxiliary:
-                    cells.append(Text("·", "muted"))
-                    continue
-                change = float(at[mask, row.method, condition, amount]["psnr_difference"])
-                cells.append(Text(number(change, 2, signed=True)))
-            cells.append(Text(is_used(scores, mask, row)))
-            rows.append((row.label, tuple(cells)))
+            own = Text(number(at[mask, row.method, "unchanged", 0.0]["psnr"], 2))
+            changes = [
+                Text(number(at[mask, row.method, *condition]["psnr_difference"], 2, signed=True))
+                if row.auxiliary
+                else Text("·", "muted")
+                for condition in conditions
+            ]
+            rows.append((row.label, (own, *changes, Text(is_used(scores, mask, row)))))
         headers = ("PSNR", *(condition_name(*condition) for condition in conditions), "used?")
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
     count = int(scores["volumes"].max())
     caption = (
-        _data(definition),
         "PSNR (dB, volume convention) with the auxiliary as it is, and what it gains or loses when the same "
         "weights see another auxiliary; nothing is trained again.",
         "Used: every test volume has a lower PSNR with another subject's auxiliary (of the same slice "
@@ -84,18 +81,18 @@ def auxiliary_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.Da
         _averages(definition, count),
         "A small loss under a wrong auxiliary means that the scores owe little to it.",
     )
-    title = f"Is the auxiliary used? ({definition.data_note})"
-    return scores, Page(f"auxiliary-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+    return scores, _page("auxiliary", "Is the auxiliary used?", definition, caption, blocks)
 
 
-def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """Do the metric conventions matter? The same reconstructions under each, and whether ranks change."""
     scores = audit_scores(probes, definition)
     scores["kendall_tau"] = [
         ranking_agreement(scores, entry["mask"], entry["convention"], entry["metric"])
         for entry in scores.to_dict("records")
     ]
-    columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in _pairs(scores)]
+    scored = set(zip(scores["convention"], scores["metric"], strict=True))
+    columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in scored]
     columns.append(("volume", "hfen"))
     at = {
         (entry["mask"], entry["method"], entry["convention"], entry["metric"]): entry
@@ -110,17 +107,17 @@ def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFr
             cells = []
             for convention, metric in columns:
                 entry = at[mask, method, convention, metric]
-                rank = entry["rank"]
-                mark = "muted" if method == GROUND_TRUTH else {1: "best", 2: "second"}.get(_int(rank), "")
-                cells.append(Text(number(float(entry["value"]), _DIGITS[metric]), mark))
+                mark = "muted" if method == GROUND_TRUTH else MARKS.get(entry["rank"], "")
+                cells.append(Text(number(entry["value"], metric_of(metric).digits), mark))
             rows.append((name, tuple(cells)))
         agreement = [ranking_agreement(scores, mask, *column) for column in columns]
         taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
-        headers = tuple("HFEN ↓" if m == "hfen" else f"{_NAMES[m]} {_SHORT[c]}" for c, m in columns)
+        headers = tuple(
+            metric_of(m).header if m == "hfen" else f"{metric_of(m).label} {_SHORT[c]}" for c, m in columns
+        )
         groups = ((label(mask), headers),)
         blocks.append(Block("Method", groups, tuple(rows), foot=(("Ranking: τ", taus),)))
     caption = (
-        _data(definition),
         "The same reconstructions, scored under the conventions in use; PSNR in dB. The conventions: "
         + "; ".join(f"{_SHORT[name]}: {words}" for name, words in CONVENTIONS.items())
         + ". HFEN: high-frequency error norm.",
@@ -129,19 +126,10 @@ def audit_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFr
         _averages(definition, int(scores["volumes"].max())),
         "Values of two columns are not comparable; that is the point.",
     )
-    title = f"Metric conventions ({definition.data_note})"
-    return scores, Page(f"audit-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), "")
+    return scores, _page("audit", "Metric conventions", definition, caption, blocks)
 
 
-def _pairs(scores: pd.DataFrame) -> set[tuple[str, str]]:
-    return set(zip(scores["convention"], scores["metric"], strict=True))
-
-
-def _int(rank: object) -> int:
-    return int(str(rank)) if str(rank).isdigit() else 0
-
-
-def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
+def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
     """What becomes of lesions that only T2 shows: contrast, detections, false bright spots."""
     records, blocks, counts = [], [], []
     for mask in definition.masks:
@@ -188,7 +176,6 @@ def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataF
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
     total, large_total = counts[0] if counts else (0, 0)
     caption = (
-        _data(definition),
         "Lesions change T2 only, so the auxiliary cannot tell of them. Contrast: of the lesion to its "
         "surroundings over the same in the truth, median over lesions [quartiles]; 1 is right, 0 is gone.",
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate. False spots: "
@@ -198,45 +185,51 @@ def lesion_table(definition: Definition, probes: pd.DataFrame) -> tuple[pd.DataF
         "Where lesions are few the intervals are wide: methods whose intervals overlap are not told apart. "
         "They take each lesion for independent; those of one head are not, so that the true ones are wider.",
     )
-    title = f"Lesions ({definition.data_note})"
-    return pd.DataFrame.from_records(records), Page(
-        f"lesions-{definition.dataset}", "Trust", title, caption, tuple(blocks), (), ""
-    )
+    return pd.DataFrame.from_records(records), _page("lesions", "Lesions", definition, caption, blocks)
 
 
-def _lesion_cells(record: dict[str, object], diverged: bool) -> tuple[Text, ...]:
+def _lesion_cells(record: Mapping[str, Any], diverged: bool) -> tuple[Text, ...]:
     if diverged:
         return tuple(Text("diverged") for _ in range(6))
     cells = []
     for part in ("all", "small", "large"):
-        low, middle, high = (float(str(record[f"recovered_{part}{end}"])) for end in ("_low", "", "_high"))
-        found = record[f"lesions_{part}"] != 0
-        cells.append(Text(f"{number(middle, 2)} [{number(low, 2)}, {number(high, 2)}]" if found else "—"))
-    spots = float(str(record["false_spots_per_slice"]))
-    return (
-        *cells,
-        Text(f"{record['detected']} of {record['lesions']}"),
-        Text(
-            "–".join(f"{100 * float(str(record[f'detection_{end}'])):.0f}" for end in ("low", "high")) + " %"
-        ),
-        Text("—" if math.isnan(spots) else number(spots, 2)),
+        middle, low, high = (number(record[f"recovered_{part}{end}"], 2) for end in ("", "_low", "_high"))
+        cells.append(f"{middle} [{low}, {high}]" if record[f"lesions_{part}"] else "—")
+    spots, interval = record["false_spots_per_slice"], (record["detection_low"], record["detection_high"])
+    cells += [
+        f"{record['detected']} of {record['lesions']}",
+        "–".join(f"{100 * end:.0f}" for end in interval) + " %",
+        "—" if math.isnan(spots) else number(spots, 2),
+    ]
+    return tuple(map(Text, cells))
+
+
+def _page(
+    name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
+) -> Page:
+    """Lay out a table, whose footer comes when it is written."""
+    dataset = dataset_name(definition.dataset)
+    data = (
+        f"embedded semi-synthetic scans, not {dataset}"
+        if definition.source == "embedded"
+        else (f"{dataset}, published scans")
+    )
+    return Page(
+        number=f"{name}-{definition.dataset}",
+        name="Trust",
+        title=f"{title} ({definition.data_note})",
+        caption=(f"Data: {data}.", *caption),
+        blocks=tuple(blocks),
     )
 
 
-def _data(definition: Definition) -> str:
-    name = dataset_name(definition.dataset)
-    if definition.source == "embedded":
-        return f"Data: embedded semi-synthetic scans, not {name}."
-    return f"Data: {name}, published scans."
-
-
-def _averages(definition: Definition, count: int) -> str:
+def _averages(definition: TrustDefinition, count: int) -> str:
     seeds = ", ".join(map(str, definition.seeds))
     which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
     return f"Mean over {count} test volumes; {which}." if count else f"{which.capitalize()}."
 
 
-_TABLES: dict[str, Callable[[Definition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {
+_TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {
     "auxiliary": auxiliary_table,
     "audit": audit_table,
     "lesions": lesion_table,
@@ -252,12 +245,17 @@ def main() -> None:
     parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
     parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = read_definition(arguments.definition)
+    definition = from_json(
+        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
+    )
     probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    made_from = origin(definition, arguments.results, definition.masks, arguments.configuration)
-    page = replace(page, footer=made_from)
-    write_page(scores, page, arguments.output / f"trust_{arguments.table}_{definition.dataset}")
+    results, dataset, masks = arguments.results, definition.dataset, definition.masks
+    runs = chain(*definition.runs.values())
+    made_from = footer(results, definition.experiment, dataset, masks, runs, arguments.configuration)
+    write_page(
+        scores, replace(page, footer=made_from), arguments.output / f"trust_{arguments.table}_{dataset}"
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from made_up_results import (
     LABELS,
     definition,
     metric_rows,
+    read_definition,
     sha256,
     write_mask_json,
     write_records,
@@ -32,11 +33,11 @@ from workflow.claims.agreement import (
 )
 from workflow.claims.claims import CLAIMS, QUESTIONS, Comparison
 from workflow.claims.judge import judge, judge_claims
-from workflow.metrics.contract import DIGITS
-from workflow.plan.definitions import read_definition
+from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.paper import published_values
 from workflow.tables import __main__ as tables
 
+DIGITS = {name: metric_of(name).digits for name in STANDARD}
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
 GRID = [(0.2, 0.4), (0.2, 0.6), (0.4, 0.4), (0.4, 0.6)]
@@ -68,7 +69,7 @@ def results(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     methods = [*LABELS["ixi"], *ABLATION, *ATTENTION]
     ixi = metric_rows("ixi", MASKS["ixi"], list(dict.fromkeys(methods)), volumes=16, slices=0)
-    points = [method for method in figure_nine().grid.values() if method != "manet"]
+    points = [method for method in figure_nine().methods if method != "manet"]
     fastmri = metric_rows("fastmri", MASKS["fastmri"], [*LABELS["fastmri"], *points], volumes=16, slices=0)
     metrics = pd.concat([ixi, fastmri], ignore_index=True)
     metrics.to_parquet(root / "metrics.parquet")

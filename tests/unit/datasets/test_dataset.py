@@ -21,7 +21,6 @@ from data_prep.errors import BadInput
 from data_prep.phantom.toy import write_toy_donors
 from data_prep.volumes import load_volume, save_volume
 from methods.registry import discover
-from workflow.page.files import index_files
 from workflow.plan.config import check_config
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
@@ -258,16 +257,16 @@ def config(**changes):
 def test_a_configuration_of_it_alone_has_one_table_of_all_methods():
     plan = Plan(config(), discover())
     (definition,) = plan.table_definitions.values()
-    assert (definition["number"], definition["numeral"], definition["dataset"]) == (5, "5", "brats")
-    assert definition["masks"] == ["1d_uniform_6x", "2d_poisson_6x"]
-    assert [row["label"] for row in definition["rows"]] == ["ZF", "UNet"]
+    assert (definition.number, definition.numeral, definition.dataset) == (5, "5", "brats")
+    assert definition.masks == ("1d_uniform_6x", "2d_poisson_6x")
+    assert [row.label for row in definition.rows] == ["ZF", "UNet"]
     assert Counter(run.method for run in plan.runs) == {"zf": 2, "unet": 2}
-    assert json.loads(plan.spec(plan.runs[0]))["noise"] == 0.1
+    assert plan.spec(plan.runs[0]).noise == 0.1
     assert plan.figure_definitions == {}
     page = index_definition(TrustPlan(plan))
-    assert [row["label"] for row in page["viewer"][0]["rows"]] == ["ZF", "UNet"]
-    assert page["tables"]["tables"] == ["tables/table_5"]
-    assert not [file for file in index_files(page) if file.startswith("claims/")]
+    assert [row.label for row in page.viewer[0].rows] == ["ZF", "UNet"]
+    assert page.tables["tables"] == ("tables/table_5",)
+    assert not [file for file in page.files if file.startswith("claims/")]
     assert plan.fetched() == [f"results/mine/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym")]
 
 

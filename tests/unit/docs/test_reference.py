@@ -30,9 +30,9 @@ def plan() -> Plan:
 def test_it_makes_every_table_and_figure_from_embedded_data_of_128_pixels_or_more(plan):
     assert set(plan.table_definitions) == set(TABLES)
     assert set(plan.figure_definitions) == set(FIGURES)
-    assert len(plan.figure_definitions[9]["grid"]) == 16
+    assert len(plan.figure_definitions[9].grid) == 16
     for number, definition in {**plan.table_definitions, **plan.figure_definitions}.items():
-        assert definition["source"] == "embedded", number
+        assert definition.source == "embedded", number
     assert all(dataset["matrix"] >= 128 for dataset in plan.config["datasets"].values())
     assert sum(plan.trained(run.method) for run in plan.runs) == 81
 

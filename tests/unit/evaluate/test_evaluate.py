@@ -24,7 +24,8 @@ from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.undersample.acquisition import Acquisition, open_acquisition, open_split
 from workflow.evaluate.__main__ import main
-from workflow.evaluate.evaluation import METRICS, Evaluation, evaluate, write_evaluation
+from workflow.evaluate.evaluation import Evaluation, evaluate, write_evaluation
+from workflow.metrics.contract import STANDARD
 from workflow.metrics.volume import slice_metrics, volume_metrics
 from workflow.run.checkpoint import Origin, load_checkpoint, save_checkpoint
 from workflow.run.device import set_up_torch
@@ -202,8 +203,8 @@ def test_numbers_in_metrics_csv_read_back_exactly(tmp_path):
     write_evaluation(result, tmp_path)
     with (tmp_path / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [[float(row[name]) for name in METRICS] for row in rows] == [
-        [row[name] for name in METRICS] for row in result.rows
+    assert [[float(row[name]) for name in STANDARD] for row in rows] == [
+        [row[name] for name in STANDARD] for row in result.rows
     ]
 
 

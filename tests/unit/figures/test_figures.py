@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from made_up_results import LABELS, definition, metric_rows, phantom, write_examples
+from made_up_results import LABELS, definition, metric_rows, phantom, read_definition, write_examples
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
@@ -20,7 +20,6 @@ from workflow.evaluate.examples import error_limit, read_blocks, window
 from workflow.figures import __main__ as figures
 from workflow.figures import style
 from workflow.figures.canvas import fitted, text_width
-from workflow.plan.definitions import read_definition
 
 FIVE = LABELS["ixi"]
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}

@@ -9,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_results import run_record
 from matplotlib.text import Text
 from published_masks import MASKS
+from tiny_runs import tiny_spec
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import to_json
 from workflow.figures import style
 from workflow.figures.curves import curves_of_plan, curves_of_runs
 from workflow.figures.training_curves import draw, panels, save_each
+from workflow.plan.definitions import Curve
 
 METHODS = {"unet": "UNet-T2", "xiang": "Xiang et al.", "dudornet": "DuDoRNet", "manet": "MANet"}
 MASK = "1d_uniform_6x"
@@ -41,9 +45,14 @@ def write_history(root, mask, method, seed=0, epochs=6, best=4, diverges=False):
     folder = root / "runs" / dataset / mask / method / f"seed{seed}"
     folder.mkdir(parents=True)
     history.to_csv(folder / "history.csv", index=False)
-    spec = {"dataset": dataset, "mask": mask, "method": method, "seed": seed}
-    (folder / "run.json").write_text(json.dumps({"spec": spec}))
+    spec = tiny_spec(dataset=dataset, mask=mask, method=method, seed=seed).content()
+    (folder / "run.json").write_text(json.dumps(run_record(spec=spec)))
     return folder
+
+
+def plan_of(rows):
+    """The JSON of a plan: rows of mask, method, label and seed."""
+    return to_json([Curve(*row[:3], int(row[3])) for row in rows])
 
 
 def drawn(curves):
@@ -79,7 +88,7 @@ def test_the_marker_of_a_training_that_has_not_converged_is_open_and_explained(t
 def test_the_epoch_of_the_lowest_validation_loss_is_marked(tmp_path):
     write_history(tmp_path, MASK, "unet", best=3)
     write_history(tmp_path, MASK, "manet", best=5)
-    plan = json.dumps([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
+    plan = plan_of([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
     curves = curves_of_plan(tmp_path, "ixi", plan)
     upper, lower = drawn(curves).axes
     assert marked(upper, style.line_style(0)["marker"]) == [(3, pytest.approx(28 + 0.9 + 0.4))]
@@ -90,7 +99,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_marked(tmp_path):
 
 def test_training_and_validation_losses_share_their_unit(tmp_path):
     write_history(tmp_path, MASK, "unet", best=3)
-    (curve,) = curves_of_plan(tmp_path, "ixi", json.dumps([[MASK, "unet", "UNet-T2", "0"]]))
+    (curve,) = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2", "0"]]))
     lower = drawn([curve]).axes[1]
     lines = [line.get_ydata() for line in lower.lines if len(line.get_xdata()) == 6]
     train, val = sorted(lines, key=lambda values: values[0])
@@ -102,7 +111,7 @@ def test_a_diverged_training_ends_in_a_cross(tmp_path):
     write_history(tmp_path, MASK, "unet", diverges=True)
     write_history(tmp_path, MASK, "manet")
     curves = curves_of_plan(
-        tmp_path, "ixi", json.dumps([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
+        tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
     )
     assert [curve.diverged for curve in curves] == [True, False]
     upper = drawn(curves).axes[0]
@@ -120,10 +129,10 @@ def test_seeds_are_told_apart_where_there_are_several(tmp_path):
     for seed in (0, 7):
         write_history(tmp_path, MASK, "manet", seed=seed)
     both = curves_of_plan(
-        tmp_path, "ixi", json.dumps([[MASK, "manet", "MANet", "0"], [MASK, "manet", "MANet", "7"]])
+        tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"], [MASK, "manet", "MANet", "7"]])
     )
     assert [curve.name for curve in both] == ["MANet, seed 0", "MANet, seed 7"]
-    (one,) = curves_of_plan(tmp_path, "ixi", json.dumps([[MASK, "manet", "MANet", "7"]]))
+    (one,) = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "7"]]))
     assert one.name == "MANet"
 
 
@@ -133,7 +142,7 @@ def test_seeds_of_a_method_share_one_look_and_one_word_in_the_legend(tmp_path):
         for seed in range(3):
             write_history(tmp_path, MASK, f"method{number}", seed=seed)
             plan.append([MASK, f"method{number}", f"Method {number}", str(seed)])
-    curves = curves_of_plan(tmp_path, "ixi", json.dumps(plan))
+    curves = curves_of_plan(tmp_path, "ixi", plan_of(plan))
     figure = drawn(curves)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [f"Method {number}" for number in range(8)]
@@ -145,7 +154,7 @@ def test_seeds_of_a_method_share_one_look_and_one_word_in_the_legend(tmp_path):
 
 def test_embedded_data_is_labelled(tmp_path):
     write_history(tmp_path, MASK, "manet")
-    curves = curves_of_plan(tmp_path, "ixi", json.dumps([[MASK, "manet", "MANet", "0"]]))
+    curves = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"]]))
     with style.printed():
         figure = draw(curves, "embedded data, not IXI")
     (note,) = [text for text in figure.texts if text.get_text() == "embedded data, not IXI"]
@@ -173,7 +182,7 @@ def many(tmp_path):
     for number in range(10):
         write_history(tmp_path, MASK, f"manet-a0.{number}-b0.6", best=2 + number % 4)
         plan.append([MASK, f"manet-a0.{number}-b0.6", f"alpha 0.{number}, beta 0.6", "0"])
-    return curves_of_plan(tmp_path, "ixi", json.dumps(plan))
+    return curves_of_plan(tmp_path, "ixi", plan_of(plan))
 
 
 def test_many_variants_get_a_panel_of_their_own(tmp_path):
@@ -249,9 +258,7 @@ def test_each_training_is_drawn_alone_on_demand(tmp_path):
     for method in ("unet", "manet"):
         for seed in (0, 1):
             write_history(tmp_path, MASK, method, seed=seed)
-    plan = json.dumps(
-        [[MASK, method, METHODS[method], seed] for method in ("unet", "manet") for seed in ("0", "1")]
-    )
+    plan = plan_of([[MASK, method, METHODS[method], seed] for method in ("unet", "manet") for seed in (0, 1)])
     curves = curves_of_plan(tmp_path, "ixi", plan)
     with style.printed():
         save_each(curves, tmp_path / "each")
@@ -265,10 +272,10 @@ def test_unusable_inputs_are_named(tmp_path):
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(BadInput, match="field spec"):
         curves_of_runs([tmp_path])
-    with pytest.raises(BadInput, match=r"--plan: field \[0\]: .*; give what workflow.plan defines"):
+    with pytest.raises(BadInput, match=r"--plan: field \[0\] is .*, not an object"):
         curves_of_plan(tmp_path, "ixi", '[["1d_uniform_6x"]]')
     with pytest.raises(BadInput, match=r"manet/seed0/history\.csv: no such file"):
-        curves_of_plan(tmp_path, "ixi", json.dumps([[MASK, "manet", "MANet", "0"]]))
+        curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"]]))
     folder = write_history(tmp_path, MASK, "manet")
     history = pd.read_csv(folder / "history.csv")
     history.iloc[:0].to_csv(folder / "history.csv", index=False)

@@ -148,7 +148,7 @@ def test_a_fault_is_found_and_placed(problem, name, fault, said):
         ("parameter_count", {"trainable": False}, "trainable is false, but there are 113 parameters"),
         ("masks", {"declines": {"2d_star_6x": "no"}}, "declines: '2d_star_6x' is no mask"),
         ("auxiliary", {"needs_auxiliary": False}, "needs_auxiliary is false, but another auxiliary changes"),
-        ("learning", {"optimiser": {"name": "lion", "lr": 1.0}}, "optimiser.name is 'lion'"),
+        ("learning", {"optimiser": {"name": "lion", "lr": 1.0}}, "optimiser.name: 'lion' is unknown"),
         ("learning", {"optimiser": {"name": "sgd", "lr": 1e-9}}, "look at the loss, or at the learning rate"),
     ],
 )

@@ -65,7 +65,7 @@ from workflow.provenance.sources import portable_name
 
 plan = Plan(read_config(Path("config/demo.yaml")), discover())
 runs = [Run("ixi", "1d_uniform_6x", name, 0) for name in ("example", "unet")]
-specs = {run.method: RunSpec.from_json(plan.spec(run)) for run in runs}
+specs = {run.method: plan.spec(run) for run in runs}
 print(json.dumps({
     "sources": folder_sources("example"),
     "names": [portable_name(path) for path in training_sources("example", "1d_uniform_6x")],

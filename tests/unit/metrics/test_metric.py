@@ -1,14 +1,23 @@
-"""Further metrics: found as files, scored in both conventions, in metrics.parquet and tables, checked."""
+"""Metrics: found as files, scored in both conventions, in metrics.parquet and tables, checked."""
 
 import json
 import math
+import subprocess
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up_results import LABELS, definition, metric_rows, write_mask_json, write_records, write_statistics
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    read_definition,
+    write_mask_json,
+    write_records,
+    write_statistics,
+)
 from published_masks import MASKS
 from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_filling_spec
 
@@ -16,20 +25,20 @@ from data_prep.contracts.checking import find
 from data_prep.errors import BadInput
 from workflow import check_metric
 from workflow.evaluate.__main__ import main
-from workflow.evaluate.evaluation import KEY_COLUMNS, METRICS, Evaluation, write_evaluation
-from workflow.metrics import contract as further_metric
-from workflow.metrics.contract import FurtherMetric, discover, further_scores
-from workflow.plan.definitions import read_definition
+from workflow.evaluate.evaluation import Evaluation, write_evaluation
+from workflow.metrics import library
+from workflow.metrics.contract import KEY_COLUMNS, STANDARD, Metric, metrics, with_standard
+from workflow.metrics.volume import metrics_of, scores_of
 from workflow.provenance.sources import metric_sources, module_sources
 from workflow.run.identity import training_hash, training_sources
 from workflow.run.spec import RunSpec
 from workflow.statistics.gather import gather
 from workflow.tables import __main__ as tables
 
-HFEN = discover()["hfen"][1]
+HFEN = metrics()["hfen"][1]
 DEFINITION = """
-from workflow.metrics.contract import FurtherMetric
-METRIC = FurtherMetric({}, "X", "what it is", False, 0.0, 3, max)
+from workflow.metrics.contract import Metric
+METRIC = Metric({}, "X", "what it is", False, 0.0, 3, max)
 """
 
 
@@ -39,22 +48,22 @@ METRIC = FurtherMetric({}, "X", "what it is", False, 0.0, 3, max)
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "METRIC is no FurtherMetric"),
+        ("", "METRIC is no Metric"),
         (DEFINITION.format("'hfen'"), "has the id 'hfen' too"),
-        (DEFINITION.format("'psnr'"), "id 'psnr' is the name of another column"),
+        (DEFINITION.format("'psnr'"), "has the id 'psnr' too"),
+        (DEFINITION.format("'seed'"), "id 'seed' is the name of another column"),
         (DEFINITION.format("'My metric'"), "id is 'My metric'"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, text, reason):
     (tmp_path / "zz_mine.py").write_text(text)
-    package = further_metric.further_metrics
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    discover.cache_clear()
+    monkeypatch.setattr(library, "__path__", [*library.__path__, str(tmp_path)])
+    metrics.cache_clear()
     try:
         with pytest.raises(BadInput, match=rf"zz_mine\.py: .*{reason}"):
-            discover()
+            metrics()
     finally:
-        discover.cache_clear()
+        metrics.cache_clear()
         sys.modules.pop("workflow.metrics.library.zz_mine", None)
 
 
@@ -69,7 +78,7 @@ def volumes(seed=0):
 
 def test_slices_and_the_volume_are_scored_by_themselves():
     target, image = volumes()
-    slices, volume = further_scores(["hfen"], target.astype(np.float32), image.astype(np.float32))
+    slices, volume = scores_of(["hfen"], target.astype(np.float32), image.astype(np.float32))
     target, image = (values.astype(np.float32).astype(np.float64) for values in (target, image))
     assert volume["hfen"] == HFEN.score(target, image)
     assert slices["hfen"].tolist() == [HFEN.score(target[i : i + 1], image[i : i + 1]) for i in range(3)]
@@ -78,31 +87,62 @@ def test_slices_and_the_volume_are_scored_by_themselves():
 def test_a_slice_that_is_not_finite_has_no_score_nor_has_its_volume():
     target, image = volumes()
     image[1, 4, 4] = np.inf
-    slices, volume = further_scores(["hfen"], target, image)
+    slices, volume = scores_of(["hfen"], target, image)
     assert np.isnan(slices["hfen"]).tolist() == [False, True, False]
     assert math.isnan(volume["hfen"])
+
+
+@pytest.mark.parametrize("case", ["plain", "broken slice", "empty slice", "equal"])
+def test_the_papers_metrics_computed_together_are_those_of_their_files_to_the_bit(case):
+    target, image = (values.astype(np.float32) for values in volumes())
+    if case == "broken slice":
+        image[1, 4, 4] = np.inf
+    elif case == "empty slice":
+        target[2] = 0
+    elif case == "equal":
+        image = target.copy()
+    for together, alone in zip(metrics_of(target, image), scores_of(STANDARD, target, image), strict=True):
+        assert together.keys() == alone.keys()
+        for name, value in together.items():
+            np.testing.assert_array_equal(value, alone[name], err_msg=name)
+
+
+def test_naming_and_ranking_metrics_loads_no_heavy_library():
+    code = (
+        "import sys\nfrom workflow.metrics.contract import metrics\nmetrics()\n"
+        "print(sorted({'torch', 'scipy', 'skimage', 'pandas'} & set(sys.modules)))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
 
 
 # ---- the spec -------------------------------------------------------------------------------------
 
 
-def test_a_further_metric_changes_the_spec_but_no_training():
+def test_a_metric_that_is_added_changes_the_spec_but_no_training():
     plain, scored = tiny_spec(), tiny_spec(metrics=["hfen"])
     assert "metrics" not in json.loads(plain.canonical())
     assert json.loads(scored.canonical())["metrics"] == ["hfen"]
     assert training_hash(plain, {}, "m") == training_hash(scored, {}, "m")
-    assert not [name for name in training_sources("unet", "random_4x") if "further" in name]
-    for metrics, problem in ((["hfne"], "'hfne' is unknown; known: hfen"), ("hfen", "not a list of texts")):
+    assert not [name for name in training_sources("unet", "random_4x") if "metrics" in name]
+    for chosen, problem in (
+        (["hfne"], "'hfne' is unknown; known: hfen, nmse, psnr, ssim"),
+        ("hfen", "metrics is 'hfen', not a list"),
+    ):
         with pytest.raises(BadInput, match=problem):
-            RunSpec.from_json(json.dumps(spec_content(metrics=metrics)))
+            RunSpec.from_json(json.dumps(spec_content(metrics=chosen)))
 
 
 def test_a_metrics_file_is_a_source_of_those_who_name_it_only():
     own = "workflow/metrics/library/hfen.py"
     assert own in metric_sources(["hfen"])
-    assert metric_sources([]) == []
+    assert own not in metric_sources([])
+    always = {f"workflow/metrics/library/{name}.py" for name in STANDARD}
+    assert always <= set(metric_sources([]))
     for step in ("train", "evaluate", "tables", "statistics.significance"):
         assert own not in module_sources(f"workflow.{step}")
+    for step in ("train", "evaluate", "trust.probe"):
+        assert always <= set(module_sources(f"workflow.{step}"))
 
 
 def scored(folder, monkeypatch, **changes):
@@ -135,7 +175,7 @@ def rows_with_hfen():
 def test_the_column_goes_from_the_run_to_the_table_of_all_runs(tmp_path):
     made = rows_with_hfen()
     for number, (_, of_run) in enumerate(made.groupby(["mask", "method"])):
-        evaluation = Evaluation((*METRICS, "hfen"), of_run.to_dict("records"))
+        evaluation = Evaluation(with_standard(["hfen"]), of_run.to_dict("records"))
         write_evaluation(evaluation, tmp_path / str(number))
     paths = sorted(tmp_path.glob("*/metrics.csv"))
     header = paths[0].read_text().splitlines()[0].split(",")
@@ -215,7 +255,7 @@ def test_a_missing_column_and_an_unknown_metric_are_named(tmp_path):
     wanted = read_definition(text)
     with pytest.raises(BadInput, match="column hfen is missing"):
         write_statistics(tmp_path, wanted, rows_with_hfen().drop(columns="hfen"))
-    with pytest.raises(BadInput, match="metric 'nothing' is unknown; further metrics: hfen"):
+    with pytest.raises(BadInput, match="metric 'nothing' is unknown; known: hfen, nmse, psnr, ssim"):
         read_definition(definition(1, "ixi", MASKS["ixi"][:1], {}, numeral="I", metrics=["nothing"]))
 
 
@@ -251,7 +291,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("name", "metric", "problem"), FAULTS)
-def test_a_fault_is_found(name: str, metric: FurtherMetric, problem: str, tmp_path):
+def test_a_fault_is_found(name: str, metric: Metric, problem: str, tmp_path):
     found = find(name, lambda: check_metric.CHECKS[name](metric), tmp_path)
     assert found.problem is not None
     assert problem in found.problem
@@ -261,7 +301,7 @@ def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys)
     monkeypatch.setattr(sys, "argv", ["check_metric", "hfen"])
     check_metric.main()
     assert "6 of 6 checks passed" in capsys.readouterr().out
-    monkeypatch.setitem(discover(), "hfen", ("workflow.metrics.library.hfen", of(absolute)))
+    monkeypatch.setitem(metrics(), "hfen", ("workflow.metrics.library.hfen", of(absolute)))
     with pytest.raises(SystemExit) as end:
         check_metric.main()
     assert end.value.code == 1

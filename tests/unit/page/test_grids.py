@@ -1,12 +1,13 @@
-"""Printed tables read back as one grid, and what its columns are sorted by."""
+"""Printed tables as one grid, and what its columns are sorted by."""
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from data_prep.errors import BadInput
-from workflow.page.grids import Cell, make_grid, placed, read_printed
-from workflow.tables.formats import to_html
+from workflow.page.grids import Cell, make_grid, placed, printed_grid
+from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 
 
@@ -37,11 +38,14 @@ MANET = (
 )
 
 
+def written(folder, *blocks):
+    write_page(pd.DataFrame(), page(blocks), folder / "table_1")
+    return printed_grid(folder / "table_1.json")
+
+
 @pytest.fixture
 def grid(tmp_path):
-    blocks = (block("2D-Radial-6×", (ZF, MANET)), block("1D-Uniform-9×", (ZF, MANET)))
-    (tmp_path / "table_1.html").write_text(to_html(page(blocks)), encoding="utf-8")
-    return read_printed(tmp_path / "table_1.html")
+    return written(tmp_path, block("2D-Radial-6×", (ZF, MANET)), block("1D-Uniform-9×", (ZF, MANET)))
 
 
 def test_the_page_says_what_the_printed_table_says(grid):
@@ -76,9 +80,7 @@ def test_masks_and_methods_are_sorted_as_printed_and_scores_by_their_means(grid)
 def test_a_row_about_whole_columns_is_no_row_to_sort(tmp_path):
     tau = ("Ranking: τ", (Text("1.00"), Text("·"), Text("·"), Text("−0.33")))
     blocks = [replace(block(mask, (ZF, MANET)), foot=(tau,)) for mask in ("2D-Radial-6×", "1D-Uniform-9×")]
-    path = tmp_path / "audit.html"
-    path.write_text(to_html(page(blocks)), encoding="utf-8")
-    grid = read_printed(path)
+    grid = written(tmp_path, *blocks)
     assert [row[0].text for row in grid.rows] == ["ZF", "MANet <v2>"] * 2
     assert [[cell.text for cell in row] for row in grid.foot] == [
         ["Ranking: τ", "2D-Radial-6×", "1.00", "·", "·", "−0.33"],
@@ -87,9 +89,7 @@ def test_a_row_about_whole_columns_is_no_row_to_sort(tmp_path):
 
 
 def test_a_single_block_needs_no_column_of_masks(tmp_path):
-    path = tmp_path / "cost.html"
-    path.write_text(to_html(page((block("IXI, 64 × 64", (ZF,)),))), encoding="utf-8")
-    grid = read_printed(path)
+    grid = written(tmp_path, block("IXI, 64 × 64", (ZF,)))
     assert grid.title == "Table I. A <b>title</b> & more: IXI, 64 × 64"
     assert [column.header for column in grid.columns][:2] == ["Method", "SSIM ↑"]
 
@@ -110,32 +110,43 @@ def test_a_single_block_needs_no_column_of_masks(tmp_path):
     ],
 )
 def test_numbers_are_found_at_the_start_of_a_cell(text, order):
-    grid = make_grid("t", ["a"], [[Cell(text)]])
+    grid = make_grid("t", [("a", [Cell(text)])])
     assert grid.rows[0][0].order == order
     assert float(grid.rows[0][0].order) == float(order)
 
 
 def test_a_column_with_words_is_sorted_as_text():
-    grid = make_grid("t", ["a", "b"], [[Cell("3"), Cell("3")], [Cell("reads none"), Cell("·")]])
+    grid = make_grid("t", [("a", [Cell("3"), Cell("reads none")]), ("b", [Cell("3"), Cell("·")])])
     assert [column.numeric for column in grid.columns] == [False, True]
     assert [row[0].order for row in grid.rows] == ["", ""]
 
 
 def test_a_given_order_is_kept():
-    grid = make_grid("t", ["mask"], [[placed("2D-Radial-6×", ["1D", "2D-Radial-6×"])]])
+    grid = make_grid("t", [("mask", placed(["2D-Radial-6×"], ["1D", "2D-Radial-6×"]))])
     assert grid.rows[0][0].order == "1"
     assert grid.columns[0].ordered
     assert not grid.columns[0].numeric
 
 
-@pytest.mark.parametrize("text", ["", "<table><thead><tr><th>a</th></tr></thead><tr></tr></table>"])
+NO_BLOCKS = '{"blocks":[],"caption":[],"footer":"","name":"","notes":[],"number":1,"title":""}'
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", NO_BLOCKS, NO_BLOCKS.replace("[]", "[1]", 1)])
 def test_another_file_is_refused(tmp_path, text):
-    path = tmp_path / "table_1.html"
+    path = tmp_path / "table_1.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=r"table_1\.html: not a table as the workflow prints it"):
-        read_printed(path)
+    with pytest.raises(BadInput, match=r"table_1\.json: .*; delete it and run the workflow again"):
+        printed_grid(path)
+
+
+def test_blocks_of_other_columns_are_refused(tmp_path):
+    other = Block("Method", (("2D-Radial-6×", ("SSIM ↑",)),), (("ZF", (Text("0.5"),)),))
+    short = block("2D-Radial-6×", (("ZF", ZF[1][:2]),))
+    for blocks in ((block("1D-Uniform-9×", (ZF,)), other), (short,)):
+        with pytest.raises(BadInput, match=r"table_1\.json: its blocks do not have the columns of one table"):
+            written(tmp_path, *blocks)
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BadInput, match=r"table_9\.html: no such file; run the workflow"):
-        read_printed(tmp_path / "table_9.html")
+    with pytest.raises(BadInput, match=r"table_9\.json: no such file; run the workflow"):
+        printed_grid(tmp_path / "table_9.json")

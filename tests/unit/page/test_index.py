@@ -13,17 +13,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from index_page import write_results
-from PIL import Image as Picture
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json, to_json
 from methods.registry import discover
 from workflow.page import __main__ as index
-from workflow.page.__main__ import REDUCTIONS, Reduction, embedded_json, facts, write_index
-from workflow.page.files import index_files
+from workflow.page.__main__ import embedded_json, facts, write_index
 from workflow.page.grids import claims_grid, significance_grid, values_grid
 from workflow.page.viewer import viewer_data
 from workflow.plan.config import read_config
-from workflow.plan.definitions import read_definition
+from workflow.plan.definitions import PageDefinition
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
@@ -109,7 +108,7 @@ def test_parts_that_were_not_asked_for_have_no_heading(page):
     assert len(ids) == len(set(ids))
 
 
-def test_a_table_beside_the_papers_shows_its_further_metric_and_no_claims(tmp_path):
+def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
     definition = write_results(tmp_path, number=5, metrics=["hfen"])
     write_index(definition, tmp_path, tmp_path / "index.html")
     beside = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
@@ -171,7 +170,7 @@ def test_headings_landmarks_labels_and_texts_for_pictures(page):
 def test_the_same_results_give_the_same_bytes_in_another_process(results, page):
     root, definition = results
     again = root / "again.html"
-    command = [sys.executable, "-m", "workflow.page", "--definition", json.dumps(definition)]
+    command = [sys.executable, "-m", "workflow.page", "--definition", to_json(definition)]
     done = subprocess.run(
         [*command, "--results", str(root), "--output", str(again)],
         cwd=ROOT,
@@ -210,74 +209,39 @@ def test_json_in_a_script_element_reads_back():
 # ---- size -----------------------------------------------------------------------------------------
 
 
-def noisy(root, definition):
-    """Give every method another example, all of noise, which cannot be compressed, and the figure too."""
-    generator = np.random.default_rng(1)
-    for run in definition["viewer"][0]["runs"]:
-        path = root / "runs" / run / "examples.npz"
-        with np.load(path) as kept:
-            content = {name: np.concatenate([kept[name]] * 2) for name in kept.files}
-        content["slice"][1] += 1
-        content["reconstruction"] = generator.random(content["reconstruction"].shape, np.float32) * 900
-        np.savez(path, **content)
-    pixels = generator.integers(0, 256, (900, 2148), np.uint8)
-    Picture.fromarray(pixels).save(root / "figures" / "figure_5.png")
-
-
-def test_the_page_gives_up_as_little_as_its_limit_asks_for_and_says_so(tmp_path, monkeypatch):
-    definition = write_results(tmp_path)
-    noisy(tmp_path, definition)
-    pages = [index.render(definition, tmp_path, reduction) for reduction in REDUCTIONS]
-    sizes = [len(page.encode()) for page in pages]
-    assert sizes == sorted(set(sizes), reverse=True)
-    said = {
-        1: "1024 grey levels instead of 4096",
-        3: "at most 1600 pixels wide",
-        6: "only the first 1 example slice",
-    }
-    for step, sentence in said.items():
-        assert sentence in Document(pages[step]).text
-    # The limit itself stands in the sentence, with a few digits more than that of 15 MB.
-    monkeypatch.setattr(index, "LIMIT", sizes[2] + 20)
-    assert sizes[2] <= write_index(definition, tmp_path, tmp_path / "index.html") <= index.LIMIT
-    monkeypatch.setattr(index, "LIMIT", sizes[0])
-    assert write_index(definition, tmp_path, tmp_path / "index.html") == sizes[0]
-    assert "To keep this page" not in Document(pages[0]).text
-
-
-def test_a_page_that_stays_too_large_is_refused_and_the_old_one_kept(results, page, monkeypatch):
+def test_a_page_that_is_too_large_is_refused_and_the_old_one_kept(results, page, monkeypatch):
     root, definition = results
     before = (root / "index.html").read_bytes()
     monkeypatch.setattr(index, "LIMIT", 1000)
-    monkeypatch.setattr(index, "REDUCTIONS", (Reduction(8, 900, 1),))
-    with pytest.raises(BadInput, match=r"would have .* MB even when reduced, more than 0\.001 MB; lower"):
+    with pytest.raises(BadInput, match=r"would have .* MB, more than 0\.001 MB; lower `examples`"):
         write_index(definition, root, root / "index.html")
     assert (root / "index.html").read_bytes() == before
 
 
 @pytest.mark.long
 def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
-    """Every mask and method at full matrix, each image noise, which cannot be stored in less."""
+    """Every mask, method and example at full matrix, each image noise, which cannot be stored in less."""
     plan = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
     generator = np.random.default_rng(1)
     shown = []
-    for content in index_definition(TrustPlan(plan))["viewer"]:
-        size = plan.config["datasets"][content["dataset"]]["matrix"]
-        images = [generator.random((1, size, size), np.float32) for _ in range(2)]
-        for run in content["runs"]:
+    for content in index_definition(TrustPlan(plan)).viewer:
+        size = plan.config["datasets"][content.dataset]["matrix"]
+        count = plan.config["examples"]
+        images = [generator.random((count, size, size), np.float32) for _ in range(2)]
+        for run in content.runs:
             path = tmp_path / "runs" / run / "examples.npz"
             path.parent.mkdir(parents=True)
             names = ("zero_filled", "reconstruction")
-            own = {name: generator.random((1, size, size), np.float32) for name in names}
+            own = {name: generator.random((count, size, size), np.float32) for name in names}
             scores = {
-                f"{part}{name}": np.zeros(1) for part in ("", "zero_filled_") for name in ("psnr", "ssim")
+                f"{part}{name}": np.zeros(count) for part in ("", "zero_filled_") for name in ("psnr", "ssim")
             }
-            labels = {"subject": np.array(["a"]), "slice": np.array([1])}
-            mask = np.ones((1, 1, size), bool)
+            labels = {"subject": np.full(count, "a"), "slice": np.arange(count)}
+            mask = np.ones((count, 1, size), bool)
             np.savez(path, target=images[0], auxiliary=images[1], mask=mask, **own, **scores, **labels)
-        shown.append(read_definition(json.dumps(content)))
-    data = embedded_json(viewer_data(tmp_path, shown, REDUCTIONS[-1].bits, REDUCTIONS[-1].examples))
-    assert len(data) < index.LIMIT - 5_000_000
+        shown.append(content)
+    data = embedded_json(viewer_data(tmp_path, shown))
+    assert len(data) < index.LIMIT - 10_000_000
 
 
 # ---- inputs ---------------------------------------------------------------------------------------
@@ -285,7 +249,7 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
 
 def test_a_missing_input_is_named(results, tmp_path):
     _, definition = results
-    with pytest.raises(BadInput, match=r"table_1\.html: no such file; run the workflow to its end first"):
+    with pytest.raises(BadInput, match=r"table_1\.json: no such file; run the workflow to its end first"):
         write_index(definition, tmp_path, tmp_path / "index.html")
 
 
@@ -300,27 +264,27 @@ def test_a_definition_that_is_no_json_is_refused(monkeypatch):
 def test_every_configuration_has_a_page(name):
     plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
     definition = index_definition(TrustPlan(plan))
-    assert json.loads(json.dumps(definition)) == definition
-    files = index_files(definition)
+    assert from_json(PageDefinition, to_json(definition), "--definition", "mend it") == definition
+    files = definition.files
     assert len(files) == len(set(files))
     kept = {f"runs/{run.path}/examples.npz" for run in plan.runs}
     shown = {file for file in files if file.startswith("runs/")}
     assert shown <= kept
     # Of other training seeds and the grid of loss weights nothing is shown.
     assert not any("/manet-a" in file or "/seed1/" in file for file in shown)
-    for dataset in definition["viewer"]:
-        labels = [row["label"] for row in dataset["rows"]]
+    for dataset in definition.viewer:
+        labels = [row.label for row in dataset.rows]
         assert len(labels) == len(set(labels))
-        assert dataset["masks"] == plan.config["datasets"][dataset["dataset"]]["masks"]
-    assert ("tables/cost_ixi" in definition["tables"]["cost"]) == plan.config["trust"]["cost"]
+        assert list(dataset.masks) == plan.config["datasets"][dataset.dataset]["masks"]
+    assert ("tables/cost_ixi" in definition.tables["cost"]) == plan.config["trust"]["cost"]
 
 
 def test_methods_are_called_as_in_their_tables_but_for_ablations():
     labels: dict[str, str] = {}
     for name in ("demo", "extended"):
         plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), discover())
-        rows = index_definition(TrustPlan(plan))["viewer"][0]["rows"]
-        labels |= {row["method"]: row["label"] for row in rows}
+        rows = index_definition(TrustPlan(plan)).viewer[0].rows
+        labels |= {row.method: row.label for row in rows}
     assert labels["cs-wavelet"] == "CS-wavelet"
     assert labels["manet-no_kspace"] == "MANet w/o k-space"
 

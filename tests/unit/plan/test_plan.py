@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_up_results import run_record
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical
 from methods.registry import MethodFolder, discover
+from workflow.plan.__main__ import commands
 from workflow.plan.config import check_config, read_config
+from workflow.plan.definitions import Curve
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan, Run
 from workflow.plan.probes import TrustPlan
@@ -71,9 +74,9 @@ def test_the_extended_configuration_compares_every_method_there_is():
     rows = [method for entry in METHODS.values() for method in entry.compared]
     assert {"cs", "cs-wavelet", "unet2", "varnet", "mcvarnet", "fsmnet", "mtrans", *COMPARED} <= set(rows)
     for number in (1, 2):
-        assert [row["method"] for row in found.table_definitions[number]["rows"]] == rows
+        assert [row.method for row in found.table_definitions[number].rows] == rows
     assert len(found.runs) == len(rows) * 12
-    assert json.loads(found.spec(Run("ixi", "1d_uniform_6x", "cs", 0)))["tune"]["weight"]
+    assert found.spec(Run("ixi", "1d_uniform_6x", "cs", 0)).tune["weight"]
 
 
 @pytest.mark.parametrize("name", ["demo", "smoke", "paper"])
@@ -86,32 +89,30 @@ def test_the_papers_configurations_run_no_further_method(name):
 def test_tables_and_figures_show_the_papers_settings():
     found = plan()
     tables, figures = found.table_definitions, found.figure_definitions
-    rows = {number: [row["method"] for row in table["rows"]] for number, table in tables.items()}
+    rows = {number: [row.method for row in table.rows] for number, table in tables.items()}
     assert rows[1] == rows[2] == COMPARED
-    assert [row["label"] for row in tables[1]["rows"]][:2] == ["ZF", "UNet-T2"]
-    assert [row["label"] for row in tables[2]["rows"]][:2] == ["ZF", "UNet-PDFS"]
+    assert [row.label for row in tables[1].rows][:2] == ["ZF", "UNet-T2"]
+    assert [row.label for row in tables[2].rows][:2] == ["ZF", "UNet-PDFS"]
     assert rows[3] == ["manet-no_kspace", "manet-no_attention", "manet"]
     assert rows[4] == ["manet-sc", "manet", "manet-sc_cs"]
-    assert {number: tuple(table["masks"]) for number, table in tables.items()} == {
+    assert {number: table.masks for number, table in tables.items()} == {
         1: MASKS["ixi"],
         2: MASKS["fastmri"],
         3: MASKS["ixi"],
         4: ("1d_uniform_6x",),
     }
-    assert {number: figure["masks"] for number, figure in figures.items()} == {
-        1: ["1d_random_3x"],
-        5: ["1d_uniform_6x", "1d_random_3x"],
-        6: ["2d_radial_9x", "2d_spiral_9x"],
-        7: ["equispaced_4x"],
-        8: ["1d_uniform_6x", "1d_random_3x", "2d_radial_6x", "2d_spiral_6x"],
-        9: ["equispaced_4x"],
+    assert {number: figure.masks for number, figure in figures.items()} == {
+        1: ("1d_random_3x",),
+        5: ("1d_uniform_6x", "1d_random_3x"),
+        6: ("2d_radial_9x", "2d_spiral_9x"),
+        7: ("equispaced_4x",),
+        8: ("1d_uniform_6x", "1d_random_3x", "2d_radial_6x", "2d_spiral_6x"),
+        9: ("equispaced_4x",),
     }
 
 
 def test_the_default_loss_weights_are_not_trained_twice():
-    grid = {
-        (point["alpha"], point["beta"]): point["method"] for point in plan().figure_definitions[9]["grid"]
-    }
+    grid = {(point.alpha, point.beta): point.method for point in plan().figure_definitions[9].grid}
     assert grid == {
         (0.2, 0.4): "manet-a0.2-b0.4",
         (0.2, 0.6): "manet-a0.2-b0.6",
@@ -122,10 +123,10 @@ def test_the_default_loss_weights_are_not_trained_twice():
 
 def test_a_configured_loss_weight_moves_the_default_and_leaves_every_point_at_its_own_weights():
     found = plan(methods={"manet": {"parameters": {"alpha": 0.2}}})
-    for point in found.figure_definitions[9]["grid"]:
-        parameters = found.method(point["method"]).parameters
-        assert (parameters["alpha"], parameters["beta"]) == (point["alpha"], point["beta"])
-    grid = {(point["alpha"], point["beta"]): point["method"] for point in found.figure_definitions[9]["grid"]}
+    for point in found.figure_definitions[9].grid:
+        parameters = found.method(point.method).parameters
+        assert (parameters["alpha"], parameters["beta"]) == (point.alpha, point.beta)
+    grid = {(point.alpha, point.beta): point.method for point in found.figure_definitions[9].grid}
     assert grid[0.2, 0.6] == "manet"
     assert grid[0.4, 0.6] == "manet-a0.4-b0.6"
 
@@ -168,7 +169,7 @@ def test_a_figure_without_any_of_its_masks_is_refused_by_name():
     with pytest.raises(BadInput, match=r"figure 1 shows 1d_random_3x, .*datasets\.ixi\.masks; add"):
         len(Plan(content, METHODS).runs)
     content["figures"] = [5, 8]
-    assert Plan(content, METHODS).figure_definitions[5]["masks"] == ["1d_uniform_6x"]
+    assert Plan(content, METHODS).figure_definitions[5].masks == ("1d_uniform_6x",)
 
 
 # ---- specs ----------------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def test_a_figure_without_any_of_its_masks_is_refused_by_name():
 def test_every_spec_is_one_that_training_and_evaluation_take_and_has_one_text():
     found = plan(methods={"unet": {"optimiser": {"lr": 0.01}}})
     for run in found.runs:
-        text = found.spec(run)
+        text = found.spec(run).canonical()
         spec = RunSpec.from_json(text)
         assert (spec.dataset, spec.mask, spec.method, spec.seed) == (
             run.dataset,
@@ -188,7 +189,7 @@ def test_every_spec_is_one_that_training_and_evaluation_take_and_has_one_text():
         assert text == canonical(json.loads(text))
         assert spec.noise == (0.1 if run.dataset == "ixi" else 0.0)
         assert spec.trainable == found.trained(run.method)
-    assert RunSpec.from_json(found.spec(Run("ixi", "1d_uniform_6x", "unet", 0))).optimiser["lr"] == 0.01
+    assert found.spec(Run("ixi", "1d_uniform_6x", "unet", 0)).optimiser["lr"] == 0.01
 
 
 def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
@@ -203,8 +204,8 @@ def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
     one, other = plan(), plan(training=training)
     changed = {run.method for run in one.runs if one.spec(run) != other.spec(run)}
     assert changed == {run.method for run in one.runs if one.trained(run.method)}
-    assert json.loads(other.spec(Run("ixi", "1d_uniform_6x", "unet", 0)))["training"]["epochs"] == 7
-    assert json.loads(other.spec(Run("fastmri", "random_4x", "unet", 0)))["training"]["epochs"] == 9
+    assert other.spec(Run("ixi", "1d_uniform_6x", "unet", 0)).training.epochs == 7
+    assert other.spec(Run("fastmri", "random_4x", "unet", 0)).training.epochs == 9
 
 
 def test_a_method_is_not_run_under_a_mask_that_it_declines(tmp_path):
@@ -221,9 +222,9 @@ def test_a_method_is_not_run_under_a_mask_that_it_declines(tmp_path):
     found = Plan(plan().config, methods)
     masks = {run.mask for run in found.runs if run.method == "shy"}
     assert masks == {*MASKS["ixi"], *MASKS["fastmri"]} - {"2d_spiral_6x"}
-    (row,) = [row for row in found.table_definitions[1]["rows"] if row["method"] == "shy"]
-    assert row["declines"] == {"2d_spiral_6x": "needs lines"}
-    assert all("declines" not in row for row in plan().table_definitions[1]["rows"])
+    (row,) = [row for row in found.table_definitions[1].rows if row.method == "shy"]
+    assert row.declines == {"2d_spiral_6x": "needs lines"}
+    assert all(row.declines == {} for row in plan().table_definitions[1].rows)
 
 
 def with_collections(tmp_path: Path) -> Mapping[str, MethodFolder]:
@@ -260,16 +261,16 @@ def test_a_collection_enters_where_it_or_the_method_is_named(tmp_path, changes, 
     methods = with_collections(tmp_path)
     content = plan(tables=[1], figures=[]).config | changes
     found = Plan(check_config(content, methods), methods)
-    assert [row["method"] for row in found.table_definitions[1]["rows"]] == rows
+    assert [row.method for row in found.table_definitions[1].rows] == rows
     assert {run.method for run in found.runs} == set(rows)
 
 
 def test_a_compared_variant_has_its_own_label_and_parameters(tmp_path):
     methods = with_collections(tmp_path)
     found = Plan(plan(tables=[1], figures=[]).config | {"compare": ["rare"]}, methods)
-    assert [row["label"] for row in found.table_definitions[1]["rows"]] == ["rare", "B"]
-    spec = json.loads(found.spec(Run("ixi", "1d_uniform_6x", "rare-b", 0)))
-    assert (spec["folder"], spec["parameters"]) == ("rare", {"size": 2})
+    assert [row.label for row in found.table_definitions[1].rows] == ["rare", "B"]
+    spec = found.spec(Run("ixi", "1d_uniform_6x", "rare-b", 0))
+    assert (spec.folder, spec.parameters) == ("rare", {"size": 2})
 
 
 def test_an_unknown_collection_is_refused_with_the_known_ones(tmp_path):
@@ -293,13 +294,13 @@ def test_what_an_untrained_method_tries_is_what_nothing_else_has_set(tmp_path):
 
     def tried(method: str, **changes: Any) -> Any:
         found = Plan(check_config(plan(tables=[1], figures=[]).config | changes, methods), methods)
-        return json.loads(found.spec(Run("ixi", "1d_uniform_6x", method, 0))).get("tune")
+        return found.spec(Run("ixi", "1d_uniform_6x", method, 0)).tune
 
     assert tried("grid") == {"a": [1, 2], "b": [2, 3]}
     assert tried("grid-v") == {"a": [1, 2]}
     assert tried("grid", methods={"grid": {"parameters": {"a": 5}}}) == {"b": [2, 3]}
-    assert tried("grid-v", methods={"grid": {"parameters": {"a": 5}}}) is None
-    assert tried("zf") is None
+    assert tried("grid-v", methods={"grid": {"parameters": {"a": 5}}}) == {}
+    assert tried("zf") == {}
 
 
 # ---- subjects -------------------------------------------------------------------------------------
@@ -453,8 +454,8 @@ def test_training_curves_and_cost_are_of_datasets_with_trainings(changes, traine
     trust = TrustPlan(found)
     assert trust.costed == compared
     shown = index_definition(trust)
-    assert [one["wildcards"]["dataset"] for one in shown["pictures"]["training"]] == trained
-    assert shown["tables"]["cost"] == [f"tables/cost_{dataset}" for dataset in compared]
+    assert [one.wildcards["dataset"] for one in shown.pictures["training"]] == trained
+    assert shown.tables["cost"] == tuple(f"tables/cost_{dataset}" for dataset in compared)
 
 
 def test_brains_that_were_downloaded_and_removed_can_be_downloaded_again(tmp_path, monkeypatch):
@@ -501,9 +502,9 @@ def test_figures_and_curves_read_the_runs_that_they_show():
     assert all("/seed3/" in path for path in runs)
     assert "results/test/masks/ixi/2d_spiral_6x.npz" in read
     assert found.figure_inputs(9) == ["results/test/metrics.parquet"]
-    curves = found.curve_definition("fastmri")
-    assert not any(method == "zf" for _, method, _, _ in curves)
-    assert ["equispaced_4x", "manet-a0.2-b0.4", "alpha 0.2, beta 0.4", "4"] in curves
+    curves = found.curves("fastmri")
+    assert not any(curve.method == "zf" for curve in curves)
+    assert Curve("equispaced_4x", "manet-a0.2-b0.4", "alpha 0.2, beta 0.4", 4) in curves
 
 
 # ---- by hand ------------------------------------------------------------------------------------
@@ -520,10 +521,10 @@ def options(command: str) -> dict[str, str]:
 def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = plan(training={"epochs": 3, "batch_size": 2, "devices": 2, "trainings_per_gpu": 3})
-    commands = asked.commands()
-    assert len(commands) == len(asked.runs)
-    for run, command in zip(asked.runs, commands, strict=True):
-        assert options(command)["--spec"] == asked.spec(run)
+    wanted = commands(asked)
+    assert len(wanted) == len(asked.runs)
+    for run, command in zip(asked.runs, wanted, strict=True):
+        assert options(command)["--spec"] == asked.spec(run).canonical()
         assert options(command)["--output"] == f"results/test/runs/{run.path}"
         assert options(command)["--data"] == f"results/test/data/{run.dataset}"
         assert options(command)["--mask"] == f"results/test/masks/{run.dataset}/{run.mask}.npz"
@@ -532,12 +533,12 @@ def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_pa
         assert trained or "exec python -m workflow.evaluate --device cpu" in command
     done, changed = asked.runs[1], asked.runs[2]
     for run, seed in ((done, 0), (changed, 7)):
-        spec = json.loads(RunSpec.from_json(asked.spec(run)).canonical()) | {"seed": seed}
+        spec = asked.spec(run).content() | {"seed": seed}
         record = Path(f"results/test/runs/{run.path}/run.json")
         record.parent.mkdir(parents=True)
-        record.write_text(json.dumps({"spec": spec}))
+        record.write_text(json.dumps(run_record(spec=spec)))
     # A run of another spec is not finished.
-    assert asked.commands() == [command for command in commands if f"{done.path} " not in command]
+    assert commands(asked) == [command for command in wanted if f"{done.path} " not in command]
     record.write_text("{")
-    with pytest.raises(BadInput, match=r"run\.json: not JSON .*; delete it and make this run again"):
-        asked.commands()
+    with pytest.raises(BadInput, match=r"run\.json: not JSON .*; delete it and run the workflow again"):
+        commands(asked)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_up_results import run_record
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import write_json
@@ -23,7 +24,7 @@ CONFIG = {"experiment": "tiny", "seed": 1, "datasets": {"ixi": {"root": "/data/I
 FILES = {
     "metrics.parquet": "numbers",
     "tables/table_1.csv": "a,b",
-    "runs/ixi/1d_uniform_6x/zf/seed0/run.json": '{"code": {"commit": null}, "seconds": 3}',
+    "runs/ixi/1d_uniform_6x/zf/seed0/run.json": json.dumps(run_record()),
     "data/ixi/manifest.csv": "dataset,source\nixi,embedded\n",
 }
 LEFT_OUT = (
@@ -53,7 +54,9 @@ def test_every_file_is_listed_with_its_hash_but_what_differs_from_run_to_run(res
     assert found["outputs"] == {
         name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()
     }
-    assert found["runs"] == {"ixi/1d_uniform_6x/zf/seed0": {"code": {"commit": None}}}
+    kept = ("code", "data_fingerprints", "device", "mask_sha256", "packages")
+    own = {name: run_record()[name] for name in kept} | {"training_hash": None}
+    assert found["runs"] == {"ixi/1d_uniform_6x/zf/seed0": own}
     assert (
         found["code"]["sources"]["workflow/provenance/__main__.py"]
         == hashlib.sha256((ROOT / "workflow" / "provenance" / "__main__.py").read_bytes()).hexdigest()
@@ -139,7 +142,7 @@ def test_published_scans_and_donors_are_inputs(results):
         {"package": name, "archive": f"{name}.whl", "sha256": sha256, "licence": "MIT"}
         for name, sha256 in (("p", "cc"), ("q", "dd"))
     ]
-    # As data_prep.phantom.donors writes them: a record beside each file of maps, and one package in two of them.
+    # As data_prep.phantom.donors writes them: a record beside each file of maps, one package in two of them.
     for maps, made_from in zip(MAPS, (packages, packages[1:], []), strict=True):
         (results / "raw" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
     assert inputs(results) == [
@@ -168,19 +171,19 @@ def test_a_damaged_record_of_donors_is_named(results, text, message):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("code", "message"),
     [
-        ("{}", "field code.commit is missing"),
-        ('{"code": null}', "field code.commit is missing"),
-        ('{"code": {"commit": 3}}', "field code.commit is 3, not a text or null"),
-        ('{"code": {"commit": null}}', "field code.source_sha256 is missing"),
+        ({}, "field code.commit is missing"),
+        (None, "field code is None, not an object"),
+        ({"commit": 3}, "field code.commit is 3, not a text or null"),
+        ({"commit": None}, "field code.source_sha256 is missing"),
     ],
 )
-def test_a_record_that_a_footer_cannot_use_is_named(results, text, message):
+def test_a_record_that_a_footer_cannot_use_is_named(results, code, message):
     run = "ixi/1d_uniform_6x/zf/seed0"
-    (results / "runs" / run / "run.json").write_text(text)
+    (results / "runs" / run / "run.json").write_text(json.dumps(run_record(code=code)))
     with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
-        footer(results, "tiny", "ixi", {}, [run], "c" * 64)
+        footer(results, "tiny", "ixi", [], [run], "c" * 64)
 
 
 def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():

@@ -7,6 +7,7 @@ from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import pytest
+from made_up_results import run_record
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import write_json
@@ -33,7 +34,7 @@ def root(tmp_path: Path) -> Path:
     for name in NAMES:
         path = tmp_path / "results" / "tiny" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text('{"code": {"commit": null}}' if name.endswith("json") else name)
+        path.write_text(json.dumps(run_record()) if name.endswith("json") else name)
     results = tmp_path / "results" / "tiny"
     write_json(results / "provenance.json", record(results, "tiny", CONFIG))
     for number, path in enumerate(files(results)):

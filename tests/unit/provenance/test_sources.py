@@ -124,7 +124,7 @@ def test_drawing_and_tabulating_do_not_depend_on_each_other():
 
 def test_the_page_depends_on_no_drawing_and_no_plan_and_nothing_on_the_page():
     page = set(module_sources("workflow.page"))
-    assert {"workflow/page/viewer.py", "workflow/page/grids.py", "workflow/page/files.py"} <= page
+    assert {"workflow/page/viewer.py", "workflow/page/grids.py"} <= page
     assert not {"workflow/figures/__main__.py", "workflow/plan/plan.py", "workflow/plan/config.py"} & page
     others = {name for step in STEPS if step != "workflow.page" for name in module_sources(step)}
     assert not {"workflow/page/__main__.py", "workflow/page/viewer.py", "workflow/page/grids.py"} & others

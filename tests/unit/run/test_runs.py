@@ -11,12 +11,14 @@ from tiny_runs import spec_content, tiny_spec
 
 from data_prep.errors import BadInput
 from data_prep.io.files import remove_partial_files
+from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import write_json
 from workflow.evaluate.record import peak_resident_bytes, processor_name
 from workflow.provenance import code
 from workflow.provenance.code import _git_commit, code_version, package_versions
+from workflow.provenance.sources import ROOT
 from workflow.run import identity
-from workflow.run.identity import differences, file_sha256, training_hash, training_identity, training_sources
+from workflow.run.identity import differences, training_hash, training_identity, training_sources
 from workflow.run.spec import RunSpec
 
 DATA = {"train": "a" * 64, "val": "b" * 64}
@@ -54,21 +56,21 @@ def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
         ({"noise": -0.1}, "noise must be"),
         ({"parameters": []}, "parameters is"),
         ({"folder": "nothing"}, "methods/nothing/model.py"),
-        ({"training": 3}, "training must be an object"),
+        ({"training": 3}, "training is 3, not an object"),
         ({"training__epochs": 0}, "training.epochs must be"),
         ({"training__epoch": 3}, "training.epoch is unknown"),
-        ({"training__schedule": "step"}, "training.schedule must be constant or cosine"),
-        ({"training__precision": "16-mixed"}, "training.precision must be 32-true or bf16-mixed"),
+        ({"training__schedule": "step"}, "training.schedule is 'step', not constant or cosine"),
+        ({"training__precision": "16-mixed"}, "training.precision is '16-mixed', not 32-true or bf16-mixed"),
         ({"training__gradient_clip": 0}, "training.gradient_clip must be"),
         ({"training__channels_last": 1}, "training.channels_last is 1, not true or false"),
         ({"training__devices": 0}, "training.devices must be at least 1"),
-        ({"training__logger": "wandb"}, "training.logger must be csv or tensorboard"),
+        ({"training__logger": "wandb"}, "training.logger is 'wandb', not csv or tensorboard"),
         ({"optimiser": {}}, "optimiser.name"),
-        ({"optimiser__name": "lion"}, "'lion' is unknown; known: adam, adamw, rmsprop, sgd"),
-        ({"optimiser__momentum": 0.9}, "optimiser.momentum is no option of adam"),
-        ({"optimiser__lr": 0}, "optimiser.lr must be"),
-        ({"optimiser__lr": math.nan}, "optimiser.lr must be"),
-        ({"optimiser__lr": math.inf}, "optimiser.lr must be"),
+        ({"optimiser__name": "lion"}, "'lion' is unknown; known optimisers: adam, adamw, rmsprop, sgd"),
+        ({"optimiser__momentum": 0.9}, "optimiser.momentum: no option of adam"),
+        ({"optimiser__lr": 0}, "optimiser.lr: is"),
+        ({"optimiser__lr": math.nan}, "optimiser.lr: is"),
+        ({"optimiser__lr": math.inf}, "optimiser.lr: is"),
         ({"tune": {"pools": [1, 2]}}, "tune is for untrained methods"),
         ({"trainable": False, "tune": {"pool": [1, 2]}}, "tune.pool is no parameter of unet"),
         ({"trainable": False, "tune": {"pools": 2}}, "tune.pools must be a list"),
@@ -89,7 +91,7 @@ def test_a_missing_key_is_named(name):
 
 
 def test_text_that_is_not_json_is_refused():
-    with pytest.raises(BadInput, match="not valid JSON"):
+    with pytest.raises(BadInput, match="not JSON"):
         RunSpec.from_json("{")
 
 
@@ -140,7 +142,7 @@ def test_an_edited_source_is_another_training(monkeypatch):
     monkeypatch.setattr(
         identity,
         "file_sha256",
-        lambda path: "edited" if path == "data_prep/undersample/noise.py" else real(path),
+        lambda path: "edited" if path == ROOT / "data_prep/undersample/noise.py" else real(path),
     )
     assert training_hash(tiny_spec(), DATA, "m") != before
 
@@ -190,8 +192,8 @@ def test_planning_and_help_do_not_load_torch():
 def test_the_record_names_the_commit_only_inside_its_own_checkout(tmp_path, monkeypatch):
     version = code_version(["workflow/run/spec.py"])
     if (code.ROOT / ".git").exists():
-        assert len(version["commit"]) == 40
-    assert len(version["source_sha256"]) == 64
+        assert len(version.commit) == 40
+    assert len(version.source_sha256) == 64
     monkeypatch.setattr(code, "ROOT", tmp_path)
     assert _git_commit() is None
 

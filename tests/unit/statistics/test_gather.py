@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from data_prep.errors import BadInput
-from workflow.evaluate.evaluation import KEY_COLUMNS, METRICS
-from workflow.statistics.gather import COLUMNS, gather
+from workflow.evaluate.evaluation import Evaluation, write_evaluation
+from workflow.statistics.gather import gather
 from workflow.trust import gather as gather_probes
 
 ROOT = Path(__file__).parents[3]
@@ -43,8 +43,10 @@ def write(path: Path, method: str, mask: str = "1d_uniform_6x", seed: int = 0, *
     return path
 
 
-def test_gathering_expects_what_evaluation_writes():
-    assert tuple(COLUMNS) == (*KEY_COLUMNS, *METRICS)
+def test_gathering_expects_what_evaluation_writes(tmp_path):
+    write_evaluation(Evaluation(), tmp_path)
+    header = (tmp_path / "metrics.csv").read_text().strip().split(",")
+    assert list(gather([write(tmp_path / "run.csv", "zf")])) == header
 
 
 def test_numbers_and_their_order_do_not_depend_on_the_order_of_the_files(tmp_path):

@@ -10,14 +10,15 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_results import LABELS, definition, metric_rows
+from made_up_results import LABELS, definition, metric_rows, read_definition
 from matplotlib.scale import SymmetricalLogTransform
 from PIL import Image
 from scipy import stats
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json
 from workflow.figures import differences as differences_module
-from workflow.plan.definitions import read_definition, read_definitions
+from workflow.plan.definitions import Definition
 from workflow.statistics.significance import ALPHA, analyse
 from workflow.statistics.tests import (
     CONFIDENCE,
@@ -350,7 +351,7 @@ def test_labelled_ticks_stand_apart_inside_the_axis(metric, below, above):
 
 def test_wrong_definitions_are_named():
     with pytest.raises(BadInput, match="--definitions: not JSON"):
-        read_definitions("[")
-    with pytest.raises(BadInput, match="--definitions: not a list"):
-        read_definitions(definition(1, "ixi", ONE, FIVE))
+        from_json(list[Definition], "[", "--definitions", "mend it")
+    with pytest.raises(BadInput, match=r"--definitions: the whole is .*, not a list"):
+        from_json(list[Definition], definition(1, "ixi", ONE, FIVE), "--definitions", "mend it")
     assert CONFIDENCE == 0.95

@@ -17,6 +17,8 @@ from made_up_results import (
     LABELS,
     definition,
     metric_rows,
+    read_definition,
+    run_record,
     sha256,
     write_mask_json,
     write_records,
@@ -25,12 +27,13 @@ from made_up_results import (
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
+from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
-from workflow.plan.definitions import read_definition
 from workflow.plan.paper import PUBLISHED, PUBLISHED_METHODS, published_values
-from workflow.statistics.scores import ranks, read_metrics, summarise
+from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
-from workflow.tables.formats import tex_escape
+from workflow.tables.formats import tex_escape, to_html, to_markdown
+from workflow.tables.page import Page
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
@@ -114,21 +117,21 @@ def test_seeds_are_averaged_per_volume_before_the_spread():
     # Two volumes of equal mean over seeds: no spread between volumes, whatever the seeds do.
     metrics.loc[of_volume, "psnr"] = [30.0, 34.0, 34.0, 30.0]
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}, seeds=[0, 1]))
-    found = summarise(metrics, wanted, ("manet",))[TWO[0], "manet"]
+    found = cells_of(metrics, wanted)[TWO[0], "manet"]
     assert found.mean["psnr"] == pytest.approx(32)
     assert found.std["psnr"] == pytest.approx(0, abs=1e-9)
-    assert (found.units, found.volumes) == (2, 2)
+    assert (len(found.scores), found.volumes) == (2, 2)
 
 
 def test_other_seeds_datasets_and_masks_do_not_leak_in():
     metrics = metric_rows("ixi", TWO, ["manet", "unet"], seeds=(0, 1, 2))
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}, seeds=[1]))
-    found = summarise(metrics, wanted, ("manet",))[TWO[0], "manet"]
+    found = cells_of(metrics, wanted)[TWO[0], "manet"]
     own = metrics.query("mask == @TWO[0] and method == 'manet' and seed == 1 and level == 'volume'")
     assert found.mean["nmse"] == pytest.approx(own["nmse"].mean(), rel=1e-12)
     foreign = metric_rows("fastmri", ["random_4x"], ["manet"]).assign(mask=TWO[0], psnr=0.0)
     both = pd.concat([metrics, foreign])
-    assert summarise(both, wanted, ("manet",))[TWO[0], "manet"] == found
+    pd.testing.assert_frame_equal(cells_of(both, wanted)[TWO[0], "manet"].scores, found.scores)
 
 
 def test_slice_convention_takes_slice_rows(tmp_path):
@@ -209,16 +212,16 @@ def test_blank_slices_are_no_divergence():
     blank = (metrics["slice"] == 2) & (metrics["subject"] == "IXI900")
     metrics.loc[blank, METRICS] = np.nan
     wanted = read_definition(definition(1, "ixi", TWO[:1], FIVE, convention="slice"))
-    found = summarise(metrics, wanted, ("zf", "manet"))
+    found = cells_of(metrics, wanted)
     assert {found[TWO[0], name].status for name in ("zf", "manet")} == {"ok"}
-    assert found[TWO[0], "zf"].units == 4 * 4 - 1
+    assert len(found[TWO[0], "zf"].scores) == 4 * 4 - 1
 
 
 def test_a_lone_diverged_run_stays_diverged():
     metrics = metric_rows("ixi", TWO[:1], ["manet"])
     metrics[METRICS] = np.nan
     wanted = read_definition(definition(1, "ixi", TWO[:1], {"manet": "MANet"}))
-    assert summarise(metrics, wanted, ("manet",))[TWO[0], "manet"].status == "diverged"
+    assert cells_of(metrics, wanted)[TWO[0], "manet"].status == "diverged"
 
 
 # ---- ranks and marks ------------------------------------------------------------------------------
@@ -454,15 +457,22 @@ def test_the_command_writes_the_same_bytes_twice(tmp_path):
         )
         found.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert found[0] == found[1]
-    assert sorted(found[0]) == ["table_1.csv", "table_1.html", "table_1.md", "table_1.tex"]
+    assert sorted(found[0]) == [f"table_1.{kind}" for kind in ("csv", "html", "json", "md", "tex")]
+
+
+def test_json_holds_all_that_is_printed(tmp_path):
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), definition(1, "ixi", TWO, FIVE, numeral="I"))
+    text = (tmp_path / "tables" / "table_1.json").read_text(encoding="utf-8")
+    page = from_json(Page, text, "table_1.json", "")
+    assert (to_html(page), to_markdown(page)) == (texts["html"], texts["md"])
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"dataset": "oasis"}, "dataset 'oasis'"),
-        ({"convention": "pixel"}, "convention 'pixel'"),
-        ({"source": "found"}, "source 'found'"),
+        ({"convention": "pixel"}, "convention is 'pixel', not volume or slice"),
+        ({"source": "found"}, "source is 'found', not embedded or published"),
         ({"rows": [{"method": "zf"}]}, "label"),
     ],
 )
@@ -590,7 +600,7 @@ def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
     record = tmp_path / "runs" / "ixi" / TWO[0] / "zf" / "seed0" / "run.json"
-    record.write_text(json.dumps({"code": {"commit": 40 * "f", "source_sha256": sha256("edited")}}))
+    record.write_text(json.dumps(run_record(code={"commit": 40 * "f", "source_sha256": sha256("edited")})))
     wanted = read_definition(text)
     tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "second")
     second = (tmp_path / "second" / "table_1.md").read_text()

@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from made_up_results import run_record
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import converted, from_json, read_json, to_json
 from methods.registry import discover
 from workflow.cost.measured import cost_page, cost_scores, draw_costs, read_records
 from workflow.figures import style
 from workflow.figures.sheet import looks
 from workflow.plan.config import check_config, read_config
+from workflow.plan.definitions import CostDefinition, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan, Run
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
-from workflow.plan.trust_definitions import Row, read_definition
 from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
+from workflow.tables.page import Page
 from workflow.trust.figures import (
     draw_audit,
     draw_lesions,
@@ -64,7 +66,8 @@ def definition(**changes):
             for name, label in LABELS.items()
         ],
     }
-    return read_definition(json.dumps(content | changes))
+    kind = CostDefinition if "matrix" in changes else TrustDefinition
+    return converted(kind, content | changes, "--definition", "mend it")
 
 
 def rows(probe, condition, amount, metric, by_method, item=0, seed=0):
@@ -134,7 +137,7 @@ def test_one_volume_that_gains_makes_the_verdict_a_count(probes):
     mixed = probes.copy()
     gains = (mixed["method"] == "manet") & (mixed["condition"] == "other_subject") & (mixed["subject"] == "a")
     mixed.loc[gains & (mixed["metric"] == "psnr"), "value"] = 40.0
-    row = Row("manet", "MANet", True, True)
+    row = TrustRow("manet", "MANet", True, True)
     assert is_used(auxiliary_scores(mixed, definition()), MASK, row) == "in 2 of 3"
 
 
@@ -145,7 +148,7 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     both = pd.concat([probes, second], ignore_index=True)
     scores = auxiliary_scores(both, definition(seeds=[0, 1]))
     assert scores[scores["method"] == "manet"]["psnr"].isna().all()
-    assert is_used(scores, MASK, Row("manet", "MANet", True, True)) == "diverged"
+    assert is_used(scores, MASK, TrustRow("manet", "MANet", True, True)) == "diverged"
     # No false spots are counted in what diverged; those of the other seed must not stand for both.
     both = both[~((both["seed"] == 1) & (both["condition"] == "false_spots"))]
     table, page = lesion_table(definition(seeds=[0, 1]), both)
@@ -207,7 +210,7 @@ def test_a_method_is_not_asked_for_under_a_mask_that_it_declines(probes, tmp_pat
     """Where a run can never be, neither tables nor figures may wait for it or call it diverged."""
     under_other = probes[probes["method"] != "manet"].assign(mask=OTHER)
     both = pd.concat([probes, under_other], ignore_index=True)
-    rows = json.loads(json.dumps([vars(row) for row in definition().rows]))
+    rows = [vars(row) for row in definition().rows]
     asked = [row | ({"without": [OTHER]} if row["method"] == "manet" else {}) for row in rows]
     both.to_parquet(tmp_path / "probes.parquet")
     wanted = definition(rows=asked, masks=[MASK, OTHER])
@@ -233,8 +236,8 @@ def test_a_run_is_not_tested_under_a_mask_that_its_method_declines():
     tested = trust.other_masks(Run("ixi", MASK, "unet", 0))
     assert len(tested) == 7
     assert not [path for path in tested if "2d_spiral_6x" in path]
-    (row,) = [row for row in trust.definition("ixi")["rows"] if "without" in row]
-    assert (row["method"], row["without"]) == ("unet", ["2d_spiral_6x"])
+    (row,) = [row for row in trust.definition("ixi").rows if row.without]
+    assert (row.method, row.without) == ("unet", ("2d_spiral_6x",))
 
 
 def changed_trust(**changes):
@@ -253,10 +256,10 @@ def test_what_no_probed_run_tells_of_is_not_asked_for():
 def test_only_methods_that_are_run_are_probed_and_the_first_of_them_with_the_truth():
     trust = changed_trust(tables=[3], figures=[])
     shown = trust.definition("ixi")
-    assert [row["method"] for row in shown["rows"]] == ["manet"]
-    assert shown["masks"] == [mask for mask in MASKS["ixi"] if Run("ixi", mask, "manet", 0) in trust.runs]
-    assert "--ceiling" in trust.options(Run("ixi", shown["masks"][0], "manet", 0))
-    assert "--ceiling" not in changed_trust().options(Run("ixi", shown["masks"][0], "manet", 0))
+    assert [row.method for row in shown.rows] == ["manet"]
+    assert list(shown.masks) == [mask for mask in MASKS["ixi"] if Run("ixi", mask, "manet", 0) in trust.runs]
+    assert "--ceiling" in trust.options(Run("ixi", shown.masks[0], "manet", 0))
+    assert "--ceiling" not in changed_trust().options(Run("ixi", shown.masks[0], "manet", 0))
 
 
 def test_a_run_outside_the_chosen_masks_can_be_probed_by_name():
@@ -282,6 +285,7 @@ def test_a_table_names_every_method_and_the_source_in_every_format(probes, table
     assert to_latex(page).isascii()
     write_page(scores, page, tmp_path / "table")
     assert len(pd.read_csv(tmp_path / "table.csv")) == len(scores)
+    assert converted(Page, read_json(tmp_path / "table.json"), "table.json", "") == page
 
 
 def test_the_auxiliary_table_prints_the_losses(probes):
@@ -370,15 +374,19 @@ def test_a_method_has_one_look_in_controls_and_training_curves():
     for name in ("demo", "trust", "extended"):
         plan = Plan(read_config(ROOT / "config" / f"{name}.yaml"), METHODS)
         for dataset in ("ixi", "fastmri"):
-            wanted = read_definition(canonical(TrustPlan(plan).definition(dataset)))
+            wanted = TrustPlan(plan).definition(dataset)
             trained = {row.method for row in wanted.rows if row.trained}
             controls = [method for method in looks(wanted.rows) if method in trained]
-            curves = list(dict.fromkeys(method for _, method, _, _ in plan.curve_definition(dataset)))
+            curves = list(dict.fromkeys(curve.method for curve in plan.curves(dataset)))
             assert curves[: len(controls)] == controls
 
 
 def test_only_zero_filling_is_drawn_as_the_floor():
-    rows = [Row("zf", "ZF", False, False), Row("cs", "CS", False, False), Row("unet", "U-Net", False, True)]
+    rows = [
+        TrustRow("zf", "ZF", False, False),
+        TrustRow("cs", "CS", False, False),
+        TrustRow("unet", "U-Net", False, True),
+    ]
     styles = looks(rows)
     assert styles["zf"]["marker"] == ""
     assert styles["cs"]["marker"]
@@ -495,14 +503,8 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     plan = Plan(check_config(small_config(), METHODS), METHODS)
     paths = {"zf": ["ixi/m/zf/seed0", "ixi/m/zf/seed1", "ixi/m/zf/seed2"]}
     for rate, path in zip((100.0, 200.0, 1000.0), paths["zf"], strict=True):
-        record = {
-            "spec": json.loads(plan.spec(Run("ixi", MASK, "zf", 0))),
-            "parameter_count": 0,
-            "throughput": {"evaluation_slices_per_second": rate},
-            "peak_memory_bytes": 2e9,
-            "seconds": {},
-            "device": "a CPU",
-        }
+        spec = plan.spec(Run("ixi", MASK, "zf", 0)).content()
+        record = run_record(spec=spec, throughput={"evaluation_slices_per_second": rate})
         (tmp_path / "runs" / path).mkdir(parents=True)
         (tmp_path / "runs" / path / "run.json").write_text(json.dumps(record))
     metrics = {"dataset": "ixi", "method": "zf", "mask": MASK, "level": "volume", "psnr": [20.0, 22.0]}
@@ -525,24 +527,18 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     ("changes", "message"),
     [
         ({"throughput": {}}, "field throughput.evaluation_slices_per_second is missing"),
-        ({"throughput": None}, "field throughput.evaluation_slices_per_second is missing"),
+        ({"throughput": None}, "field throughput is None, not an object"),
         ({"peak_memory_bytes": "much"}, "field peak_memory_bytes is 'much', not a number"),
-        ({"seconds": {}}, "field seconds.training is missing"),
+        ({"seconds": run_record()["seconds"]}, "field seconds.training is missing"),
     ],
 )
 def test_a_record_that_the_cost_table_cannot_use_is_named(tmp_path, changes, message):
-    record = {
-        "spec": {"folder": "zf", "parameters": {}},
-        "parameter_count": 0,
-        "throughput": {"evaluation_slices_per_second": 1},
-        "peak_memory_bytes": 1,
-        "seconds": {"training": 1},
-        "device": "a CPU",
-    }
+    record = run_record(seconds=run_record()["seconds"] | {"training": 1})
     path = tmp_path / "runs" / "zf" / "run.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
-    assert read_records(tmp_path, ["zf"], trained=True) == [record]
+    (read,) = read_records(tmp_path, ["zf"], trained=True)
+    assert read.seconds.training == 1
     path.write_text(json.dumps(record | changes))
     with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
         read_records(tmp_path, ["zf"], trained=True)
@@ -580,7 +576,8 @@ def _left(label):
 
 def test_the_cost_definition_names_the_runs_of_every_compared_method():
     trust = TrustPlan(Plan(read_config(ROOT / "config" / "demo.yaml"), METHODS))
-    parsed = read_definition(canonical(trust.cost_definition("fastmri")))
+    text = to_json(trust.cost_definition("fastmri"))
+    parsed = from_json(CostDefinition, text, "--definition", "mend it")
     assert parsed.matrix == 64
     assert {len(paths) for paths in parsed.runs.values()} == {4}
     assert set(parsed.runs) == set(trust.plan.compared)

@@ -2,9 +2,8 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from workflow.metrics.contract import FurtherMetric
+from workflow.metrics.contract import Metric
 
 Image = NDArray[np.floating]
 SIGMA = 1.5  # pixels
@@ -24,6 +23,8 @@ def hfen(target: Image, reconstruction: Image) -> float:
 
 
 def _log_filter(volume: Image) -> NDArray[np.float64]:
+    from scipy import ndimage
+
     # A sigma of 0 would still blur nothing, but differentiate: across slices the filter must not act.
     filtered = [
         ndimage.gaussian_laplace(part, SIGMA, mode="constant", truncate=RADIUS / SIGMA)
@@ -32,7 +33,7 @@ def _log_filter(volume: Image) -> NDArray[np.float64]:
     return np.stack(filtered)
 
 
-METRIC = FurtherMetric(
+METRIC = Metric(
     id="hfen",
     label="HFEN",
     meaning="norm of the error behind a Laplacian of a Gaussian of 1.5 pixels, over that of the truth",
