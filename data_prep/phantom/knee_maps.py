@@ -8,13 +8,12 @@ from scipy import ndimage
 from scipy.special import expit
 
 from data_prep.io.archives import read_npz
-
-Volume = NDArray[np.float32]
+from data_prep.phantom.fields import Array
 
 MAPS = ("M0", "R2", "fat_fraction")
 
 
-def donor_maps(echoes: NDArray[np.float32], echo_times: NDArray[np.float64]) -> dict[str, Volume]:
+def donor_maps(echoes: Array, echo_times: NDArray[np.float64]) -> dict[str, Array]:
     """Estimate proton density, R2 and fat fraction from a multi-echo scan.
 
     Args:
@@ -47,7 +46,7 @@ def donor_maps(echoes: NDArray[np.float32], echo_times: NDArray[np.float64]) -> 
     }
 
 
-def _fat_fraction(first_echo: Volume, m0: Volume, r2: Volume) -> Volume:
+def _fat_fraction(first_echo: Array, m0: Array, r2: Array) -> Array:
     """Tell fat from water by brightness at a short echo time, and by its long apparent T2."""
     body = ndimage.gaussian_filter(m0, (0, 2, 2)) > 600
     # Fat is the brightest tissue at 6 ms: a local high percentile follows the coil's sensitivity.
@@ -57,11 +56,10 @@ def _fat_fraction(first_echo: Volume, m0: Volume, r2: Volume) -> Volume:
     t2 = ndimage.median_filter(1 / r2, (1, 3, 3))
     bright = expit((relative - 0.72) / 0.05)
     slow = expit((relative - 0.30) / 0.04) * expit((t2 - 68) / 5)
-    fraction: Volume = ndimage.gaussian_filter(np.maximum(bright, slow) * body, (0, 0.5, 0.5))
-    return fraction
+    return np.asarray(ndimage.gaussian_filter(np.maximum(bright, slow) * body, (0, 0.5, 0.5)))
 
 
-def load_maps(folder: Path) -> dict[str, Volume]:
+def load_maps(folder: Path) -> dict[str, Array]:
     """Read ``knee.npz`` as written by ``data_prep.phantom.donors``.
 
     Raises:

@@ -8,7 +8,7 @@ from scipy import ndimage, optimize
 
 from data_prep.errors import BadInput
 
-Volume = NDArray[np.float32]
+Stack = NDArray[np.float32]  # (slices, rows, columns)
 
 _WINDOW = 5  # pixels; larger ones leave a bias, smaller ones see noise
 # Variance, in units of the bright tissue's squared, below which a window counts as empty.
@@ -19,7 +19,7 @@ _REACH = 2.0  # pixels about the best whole shift; for the turn, pixels at two t
 _REGISTERED_SLICES = 8
 
 
-def register_in_plane(target: Volume, auxiliary: Volume) -> NDArray[np.float64]:
+def register_in_plane(target: Stack, auxiliary: Stack) -> NDArray[np.float64]:
     """Find the rigid in-plane transform that lays the auxiliary onto the target.
 
     Args:
@@ -51,89 +51,10 @@ def register_in_plane(target: Volume, auxiliary: Volume) -> NDArray[np.float64]:
     return _matrix(found, fixed.shape[1:])
 
 
-def _in_units_of_bright_tissue(volume: Volume) -> Volume:
-    bright = np.percentile(volume, 99.5)
-    scaled: Volume = (volume / (bright if bright > 0 else 1)).astype(np.float32)
-    return scaled
-
-
-def _reduced(volume: Volume, factor: int) -> Volume:
-    """Average blocks of ``factor`` by ``factor`` pixels."""
-    slices, rows, columns = volume.shape[0], volume.shape[1] // factor, volume.shape[2] // factor
-    whole = volume[:, : rows * factor, : columns * factor]
-    mean: Volume = whole.reshape(slices, rows, factor, columns, factor).mean(axis=(2, 4))
-    return mean
-
-
-def _local_correlation(fixed: Volume) -> Callable[[Volume], float]:
-    """Return the function that gives the mean squared local correlation of ``fixed`` with another volume."""
-
-    def local_mean(volume: Volume) -> Volume:
-        mean: Volume = ndimage.uniform_filter(volume, (1, _WINDOW, _WINDOW))
-        return mean
-
-    fixed_mean = local_mean(fixed)
-    fixed_variance = local_mean(fixed**2) - fixed_mean**2 + _EMPTY
-
-    def correlation(moved: Volume) -> float:
-        mean = local_mean(moved)
-        variance = local_mean(moved**2) - mean**2 + _EMPTY
-        covariance = local_mean(moved * fixed) - mean * fixed_mean
-        return float((covariance**2 / (variance * fixed_variance)).mean(dtype=np.float64))
-
-    return correlation
-
-
-def _best_whole_shift(fixed: Volume, moving: Volume, limit: int) -> NDArray[np.float64]:
-    """Try all shifts by whole pixels: from further away than a few pixels, no descent finds the maximum."""
-    correlation = _local_correlation(fixed)
-    reach = range(-limit, limit + 1)
-    shifts = [(down, along) for down in reach for along in reach]
-    found = max(shifts, key=lambda shift: correlation(np.roll(moving, (-shift[0], -shift[1]), axis=(1, 2))))
-    return np.array([0.0, *found])
-
-
-def _maximise(fixed: Volume, moving: Volume, start: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
-    """Maximise the mean squared local correlation over (turn, rows, columns), each in pixels."""
-    correlation = _local_correlation(fixed)
-    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in moving])
-    result = optimize.minimize(
-        lambda parameters: -correlation(_sampled(spline, _matrix(parameters, fixed.shape[1:]))),
-        start,
-        method="Powell",
-        bounds=[(value - reach, value + reach) for value in start],
-        options={"xtol": 0.01, "ftol": 1e-5},
-    )
-    best: NDArray[np.float64] = result.x
-    return best
-
-
-def _matrix(parameters: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """4x4 matrix of a turn about the centre pixel, in pixels at two thirds of the radius, and a shift."""
-    turn, down, along = parameters
-    return rigid_in_plane(turn / (min(shape) / 3), (down, along), (shape[0] // 2, shape[1] // 2))
-
-
-def _sampled(spline: Volume, transform: NDArray[np.float64]) -> Volume:
-    moved = np.empty_like(spline)
-    for image, out in zip(spline, moved, strict=True):
-        ndimage.affine_transform(
-            image,
-            transform[1:3, 1:3],
-            transform[1:3, 3],
-            output=out,
-            order=3,
-            mode="nearest",
-            prefilter=False,
-        )
-    return moved
-
-
-def resample(volume: Volume, transform: NDArray[np.float64]) -> Volume:
+def resample(volume: Stack, transform: NDArray[np.float64]) -> Stack:
     """Sample a magnitude volume (slices, rows, columns) where ``transform`` says, by cubic splines."""
-    spline = np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in volume])
     # Splines overshoot below zero at edges; a magnitude does not.
-    return np.maximum(_sampled(spline, transform), 0)
+    return np.maximum(_sampled(_spline(volume), transform), 0)
 
 
 def rigid_in_plane(angle: float, shift: tuple[float, float], centre: tuple[int, int]) -> NDArray[np.float64]:
@@ -149,3 +70,74 @@ def rigid_in_plane(angle: float, shift: tuple[float, float], centre: tuple[int, 
     matrix[1:3, 1:3] = turn
     matrix[1:3, 3] = np.asarray(centre) + np.asarray(shift) - turn @ np.asarray(centre)
     return matrix
+
+
+def _in_units_of_bright_tissue(volume: Stack) -> Stack:
+    bright = np.percentile(volume, 99.5)
+    return np.asarray(volume / (bright if bright > 0 else 1), dtype=np.float32)
+
+
+def _reduced(volume: Stack, factor: int) -> Stack:
+    """Average blocks of ``factor`` by ``factor`` pixels."""
+    slices, rows, columns = volume.shape[0], volume.shape[1] // factor, volume.shape[2] // factor
+    whole = volume[:, : rows * factor, : columns * factor]
+    return np.asarray(whole.reshape(slices, rows, factor, columns, factor).mean(axis=(2, 4)))
+
+
+def _local_correlation(fixed: Stack) -> Callable[[Stack], float]:
+    """Return the function that gives the mean squared local correlation of ``fixed`` with another volume."""
+
+    def local_mean(volume: Stack) -> Stack:
+        return np.asarray(ndimage.uniform_filter(volume, (1, _WINDOW, _WINDOW)))
+
+    fixed_mean = local_mean(fixed)
+    fixed_variance = local_mean(fixed**2) - fixed_mean**2 + _EMPTY
+
+    def correlation(moved: Stack) -> float:
+        mean = local_mean(moved)
+        variance = local_mean(moved**2) - mean**2 + _EMPTY
+        covariance = local_mean(moved * fixed) - mean * fixed_mean
+        return float((covariance**2 / (variance * fixed_variance)).mean(dtype=np.float64))
+
+    return correlation
+
+
+def _best_whole_shift(fixed: Stack, moving: Stack, limit: int) -> NDArray[np.float64]:
+    """Try all shifts by whole pixels: from more than a few pixels away, no descent finds the maximum."""
+    correlation = _local_correlation(fixed)
+    reach = range(-limit, limit + 1)
+    shifts = [(down, along) for down in reach for along in reach]
+    found = max(shifts, key=lambda shift: correlation(np.roll(moving, (-shift[0], -shift[1]), axis=(1, 2))))
+    return np.array([0.0, *found])
+
+
+def _maximise(fixed: Stack, moving: Stack, start: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Maximise the mean squared local correlation over (turn, rows, columns), each in pixels."""
+    correlation = _local_correlation(fixed)
+    spline = _spline(moving)
+    result = optimize.minimize(
+        lambda parameters: -correlation(_sampled(spline, _matrix(parameters, fixed.shape[1:]))),
+        start,
+        method="Powell",
+        bounds=[(value - reach, value + reach) for value in start],
+        options={"xtol": 0.01, "ftol": 1e-5},
+    )
+    return np.asarray(result.x)
+
+
+def _matrix(parameters: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """4x4 matrix of a turn about the centre pixel, in pixels at two thirds of the radius, and a shift."""
+    turn, down, along = parameters
+    return rigid_in_plane(turn / (min(shape) / 3), (down, along), (shape[0] // 2, shape[1] // 2))
+
+
+def _spline(volume: Stack) -> Stack:
+    return np.stack([ndimage.spline_filter(image, order=3, output=np.float32) for image in volume])
+
+
+def _sampled(spline: Stack, transform: NDArray[np.float64]) -> Stack:
+    moved = np.empty_like(spline)
+    for image, out in zip(spline, moved, strict=True):
+        turn, shift = transform[1:3, 1:3], transform[1:3, 3]
+        ndimage.affine_transform(image, turn, shift, output=out, order=3, mode="nearest", prefilter=False)
+    return moved

@@ -56,7 +56,7 @@ class RegistrationFailed(Exception):
     """No start of the search led anywhere."""
 
 
-def register(fixed: Volume, moving: Volume, further: bool = False) -> Registration:
+def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
     """Find the rigid transform that lays the moving scan onto the fixed one.
 
     The search starts at the headers' alignment, turned in six directions, and with the heads' centres laid
@@ -66,8 +66,8 @@ def register(fixed: Volume, moving: Volume, further: bool = False) -> Registrati
     Args:
         fixed: scan that gives the grid.
         moving: scan to be laid on it.
-        further: a second search, where the first one failed: from 26 positions turned by up to 20 degrees,
-            the best three of them refined. It takes about three times as long.
+        wide: a second search, where the first one failed: from 26 positions turned by up to 20 degrees, the
+            best three of them refined. It takes about three times as long.
 
     Raises:
         RegistrationFailed: the scans do not overlap from any start.
@@ -80,11 +80,11 @@ def register(fixed: Volume, moving: Volume, further: bool = False) -> Registrati
     still = (0, 0, 0)
     starts = (
         [(turn, place) for place in (still, shift) for turn in (still, *_FARTHER)]
-        if further
+        if wide
         else [*((turn, still) for turn in (still, *_TURNS)), (still, shift)]
     )
     found = _optimised(coarse, [_euler(centre, np.deg2rad(turn), place) for turn, place in starts], 2.0, 0.02)
-    candidates = [transform for _, transform in found[: _REFINED if further else 1]]
+    candidates = [transform for _, transform in found[: _REFINED if wide else 1]]
     for spacing, step in ((_MEDIUM, 0.5), (_FINE, 0.2)):
         level = _Level(fixed_image, moving_image, mask_image, spacing)
         found = _optimised(level, candidates, step, 0.002)
@@ -167,12 +167,10 @@ def head_mask(volume: Volume) -> NDArray[np.bool_]:
     return np.moveaxis(np.stack(filled), 0, thinnest)
 
 
-def score(
-    fixed: Volume, moving: Volume, mask: NDArray[np.bool_], transform: NDArray[np.float64], bins: int = 48
-) -> float:
+def score(fixed: Volume, moving: Volume, mask: NDArray[np.bool_], transform: NDArray[np.float64]) -> float:
     """Mutual information in bits of the two scans' intensities over the mask; higher is better."""
     other = preview(moving, fixed, transform)
-    return mutual_information(fixed.data[mask], other[mask], bins)
+    return mutual_information(fixed.data[mask], other[mask])
 
 
 class _Level:

@@ -1,4 +1,9 @@
-"""TODO doc."""
+"""Paper against ours: a verdict per printed value, and whether each claim of the paper's text holds.
+
+``python -m workflow.claims --definitions JSON --figure JSON --results results/X --output results/X/claims``
+writes ``cells.csv`` (each value), ``claims.csv`` (each claim, judged by the paper's own tables and by ours)
+and both as ``claims.md`` and ``claims.html``. How verdicts are reached: docs/statistics.md.
+"""
 
 import argparse
 from collections.abc import Sequence

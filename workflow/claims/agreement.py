@@ -5,6 +5,7 @@ How verdicts are reached: docs/statistics.md. ``workflow.claims`` writes the pag
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ NUMERALS = ("I", "II", "III", "IV")
 UNET = "U-Net"  # UNet-T2 in one table, UNet-PDFS in the other
 
 Key = tuple[str, str, str]  # numeral, mask, method
-Grid = Mapping[tuple[float, float], Mapping[str, float]]
+Point = tuple[float, float]  # alpha and beta
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Scores:
     means: Mapping[Key, Mapping[str, float]]
     labels: Mapping[str, str]
     digits: Mapping[str, int]
-    grid: Grid = field(default_factory=dict)
+    grid: Mapping[Point, Mapping[str, float]] = field(default_factory=dict)
     tested: Mapping[tuple[str, str, str, frozenset[str]], str] = field(default_factory=dict)
     diverged: frozenset[Key] = frozenset()
 
@@ -125,7 +126,7 @@ def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
     return table.to_dict("records")
 
 
-def _grid(results: Path, figure: Definition | None) -> dict[tuple[float, float], dict[str, float]]:
+def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, float]]:
     if figure is None:
         return {}
     cells = cells_of(read_metrics(results / "metrics.parquet"), figure)
@@ -142,57 +143,37 @@ def compare_cells(paper: Scores, ours: Scores, definitions: Sequence[Definition]
 
     Ranks count the methods that stand in both tables. Values of embedded data are judged by rank only.
     """
-    records: list[dict[str, Any]] = []
-    for definition in definitions:
-        for mask in definition.masks:
-            for metric in PRINTED:
-                records += _column(paper, ours, definition, mask, metric)
-    return pd.DataFrame.from_records(records, columns=[*_CELL_COLUMNS]).astype(
-        {"paper_rank": "Int64", "rank": "Int64"}
-    )
-
-
-_CELL_COLUMNS = (
-    *("table", "dataset", "source", "mask", "metric", "method", "label"),
-    *("paper", "ours", "difference", "paper_rank", "rank", "verdict"),
-)
+    names = ("table", "dataset", "source", "mask", "metric", "method", "label")
+    values = ("paper", "ours", "difference", "paper_rank", "rank", "verdict")
+    records = [
+        (definition.numeral, definition.dataset, definition.source, mask, metric, *cell)
+        for definition in definitions
+        for mask, metric in product(definition.masks, PRINTED)
+        for cell in _column(paper, ours, definition, mask, metric)
+    ]
+    cells = pd.DataFrame.from_records(records, columns=[*names, *values])
+    return cells.astype({"paper_rank": "Int64", "rank": "Int64"})
 
 
 def _column(
     paper: Scores, ours: Scores, definition: Definition, mask: str, metric: str
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the method, its name, and the values of each cell of one column."""
     numeral, printed = definition.numeral, published_values(definition.numeral)
     rows = [row for row in definition.rows if paper.get(numeral, mask, row.method, metric) is not None]
     theirs = [paper.get(numeral, mask, row.method, metric) for row in rows]
     own = [ours.get(numeral, mask, row.method, metric) for row in rows]
     # A hole of ours must not move the others: the paper is ranked without it too.
     shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
-    paper_ranks, our_ranks = (
-        ranks(side, metric_of(metric).digits, metric_of(metric).rising) for side in (shared, own)
-    )
-    # Alone, a method has the same rank whatever it does.
-    same_rank = [
-        a == b if len(own) - own.count(None) > 1 else None
-        for a, b in zip(paper_ranks, our_ranks, strict=True)
-    ]
-    columns = zip(rows, theirs, own, paper_ranks, our_ranks, same_rank, strict=True)
-    for row, value, mine, paper_rank, rank, same in columns:
+    of = metric_of(metric)
+    both_ranks = (ranks(side, of.digits, of.rising) for side in (shared, own))
+    for row, value, mine, paper_rank, rank in zip(rows, theirs, own, *both_ranks, strict=True):
+        # Alone, a method has the same rank whatever it does.
+        same = paper_rank == rank if len(own) - own.count(None) > 1 else None
         difference = np.nan if mine is None or value is None else mine - value
-        yield {
-            "table": numeral,
-            "dataset": definition.dataset,
-            "source": definition.source,
-            "mask": mask,
-            "metric": metric,
-            "method": row.method,
-            "label": row.label,
-            "paper": printed[mask, row.method][f"{metric}_mean"],
-            "ours": mine,
-            "difference": difference,
-            "paper_rank": paper_rank,
-            "rank": rank,
-            "verdict": _verdict(definition.source, metric, difference, same),
-        }
+        verdict = _verdict(definition.source, metric, difference, same)
+        stated = printed[mask, row.method][f"{metric}_mean"]
+        yield row.method, row.label, stated, mine, difference, paper_rank, rank, verdict
 
 
 def _verdict(source: str, metric: str, difference: float, same_rank: bool | None) -> str:

@@ -1,22 +1,18 @@
-"""Paper against ours: a verdict per printed value, and whether each claim of the paper's text holds.
-
-``python -m workflow.claims --definitions JSON --figure JSON --results results/X --output results/X/claims``
-writes ``cells.csv`` (each value), ``claims.csv`` (each claim, judged by the paper's own tables and by ours)
-and both as ``claims.md`` and ``claims.html``. How verdicts are reached: docs/statistics.md.
-"""
+"""The claims of the paper's text, the questions beyond it, and the comparisons that each one stands for."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
 from data_prep.masks.registry import label, parse_mask
-from workflow.claims.agreement import PRINTED, Scores
+from workflow.claims.agreement import PRINTED, Point, Scores
 from workflow.metrics.contract import metric_of
+from workflow.plan.paper import PAPER_CHOICE
 from workflow.statistics.scores import number
 
 COMPARED = ("unet", "xiang", "dudornet", "manet")  # the methods that the paper compares, but for ZF
-PAPER_CHOICE = (0.4, 0.6)  # alpha and beta
 NOT_IN_PAPER = "not in the paper"
 
 
@@ -58,42 +54,62 @@ class Claim:
     silent: str = ""
 
 
-def _better(
-    scores: Scores, numeral: str, mask: str, metric: str, first: str, second: str, strictly: bool = True
+def _compare(
+    scores: Scores,
+    place: str,
+    metric: str,
+    values: tuple[float | None, float | None],
+    said: str,
+    lost: bool,
+    strictly: bool = True,
+    tested: str = "",
 ) -> Iterator[Comparison]:
-    """Compare two methods in one column: is the first better? One that diverged is not."""
-    a, b = (scores.get(numeral, mask, method, metric) for method in (first, second))
-    lost = (numeral, mask, first) in scores.diverged
+    """Is the first of two values better? One that diverged is not; without values there is no comparison.
+
+    Args:
+        scores: whose digits are printed.
+        place: where they are compared.
+        metric: what they are.
+        values: None where there is none.
+        said: what stands in print, with ``{}`` for each value.
+        lost: whether the first has no value because it diverged.
+        strictly: whether equal values speak against it.
+        tested: how the paired test tells the two apart.
+    """
+    a, b = values
     if b is None or (a is None and not lost):
         return
     better = a is not None and (a > b if metric_of(metric).rising else a < b)
+    printed = [number(np.nan if value is None else value, scores.digits[metric]) for value in values]
     yield Comparison(
-        f"{label(mask)}, {metric_of(metric).label}",
+        f"{place}{metric_of(metric).label}",
         better or (a == b and not strictly),
-        f"{scores.labels[first]} {_printed(scores, a, metric)}, "
-        f"{scores.labels[second]} {_printed(scores, b, metric)}",
-        scores.tested.get((numeral, mask, metric, frozenset((first, second))), ""),
+        said.format(*printed),
+        tested,
     )
 
 
-def _printed(scores: Scores, value: float | None, metric: str) -> str:
-    return number(np.nan if value is None else value, scores.digits[metric])
+def _better(
+    scores: Scores, numeral: str, mask: str, metric: str, first: str, second: str, strictly: bool = True
+) -> Iterator[Comparison]:
+    """Compare two methods in one column."""
+    values = scores.get(numeral, mask, first, metric), scores.get(numeral, mask, second, metric)
+    said = f"{scores.labels.get(first)} {{}}, {scores.labels.get(second)} {{}}"
+    tested = scores.tested.get((numeral, mask, metric, frozenset((first, second))), "")
+    lost = (numeral, mask, first) in scores.diverged
+    return _compare(scores, f"{label(mask)}, ", metric, values, said, lost, strictly, tested)
 
 
 def _best(scores: Scores, numerals: Sequence[str], metrics: Sequence[str]) -> Iterator[Comparison]:
+    """Compare MANet with the best of the others that the paper compares, in every column of the tables."""
+    others = [method for method in ("zf", *COMPARED) if method != "manet"]
     for numeral in numerals:
-        for mask in scores.masks(numeral):
-            for metric in metrics:
-                others = {
-                    method: value
-                    for method in ("zf", *COMPARED)
-                    if method != "manet" and (value := scores.get(numeral, mask, method, metric)) is not None
-                }
-                if others:
-                    rival = (max if metric_of(metric).rising else min)(
-                        others, key=lambda method: others[method]
-                    )
-                    yield from _better(scores, numeral, mask, metric, "manet", rival, strictly=False)
+        for mask, metric in product(scores.masks(numeral), metrics):
+            found = {method: scores.get(numeral, mask, method, metric) for method in others}
+            known = {method: value for method, value in found.items() if value is not None}
+            if known:
+                rival = (max if metric_of(metric).rising else min)(known, key=lambda method: known[method])
+                yield from _better(scores, numeral, mask, metric, "manet", rival, strictly=False)
 
 
 def _pairs(
@@ -103,85 +119,53 @@ def _pairs(
 
     def compare(scores: Scores) -> Iterator[Comparison]:
         for numeral in numerals:
-            for mask in scores.masks(numeral):
-                for metric in PRINTED:
-                    for first, second in pairs:
-                        yield from _better(scores, numeral, mask, metric, first, second)
+            for mask, metric, pair in product(scores.masks(numeral), PRINTED, pairs):
+                yield from _better(scores, numeral, mask, metric, *pair)
 
     return compare
 
 
-def _across_masks(scores: Scores, method: str, metric: str, better: str, worse: str) -> Iterator[Comparison]:
-    """Compare one method of Table I under two masks; where it diverged under the first, it is not better."""
-    a, b = (scores.get("I", mask, method, metric) for mask in (better, worse))
-    lost = ("I", better, method) in scores.diverged
-    if b is not None and (a is not None or lost):
-        yield Comparison(
-            f"{scores.labels[method]}, {metric_of(metric).label}",
-            a is not None and a > b,
-            f"{label(better)} {_printed(scores, a, metric)}, {label(worse)} {_printed(scores, b, metric)}",
-        )
+def _across_masks(
+    methods: Sequence[str], compared: Callable[[str, str], bool], turned: bool = False
+) -> Callable[[Scores], Iterator[Comparison]]:
+    """Each method of Table I is better under the first of two masks, or the second if ``turned``."""
+
+    def compare(scores: Scores) -> Iterator[Comparison]:
+        pairs = [pair for pair in product(scores.masks("I"), repeat=2) if compared(*pair)]
+        for pair, method, metric in product(pairs, methods, PRINTED):
+            better, worse = reversed(pair) if turned else pair
+            values = scores.get("I", better, method, metric), scores.get("I", worse, method, metric)
+            said = f"{label(better)} {{}}, {label(worse)} {{}}"
+            lost = ("I", better, method) in scores.diverged
+            yield from _compare(scores, f"{scores.labels.get(method)}, ", metric, values, said, lost)
+
+    return compare
 
 
-def _dimensions(scores: Scores) -> list[tuple[str, str]]:
-    """Return all (2D, 1D) pairs of Table I's masks of the same nominal acceleration."""
-    masks = scores.masks("I")
-    return [
-        (plane, line)
-        for plane in masks
-        for line in masks
-        if plane.startswith("2d") and line.startswith("1d") and parse_mask(plane)[1] == parse_mask(line)[1]
-    ]
+def _plane_and_line(plane: str, line: str) -> bool:
+    """Whether these are a 2D and a 1D mask of the same nominal acceleration."""
+    return plane.startswith("2d") and line.startswith("1d") and parse_mask(plane)[1] == parse_mask(line)[1]
 
 
-def _planes_easier(scores: Scores) -> Iterator[Comparison]:
-    for plane, line in _dimensions(scores):
-        for method in ("zf", *COMPARED):
-            for metric in PRINTED:
-                yield from _across_masks(scores, method, metric, plane, line)
+def _slow_and_fast(slow: str, fast: str) -> bool:
+    """Whether these are one pattern at a lower and a higher acceleration."""
+    (family, acceleration), (other, higher) = parse_mask(slow), parse_mask(fast)
+    return family == other and acceleration < higher
 
 
-def _lines_best_for_manet(scores: Scores) -> Iterator[Comparison]:
-    for plane, line in _dimensions(scores):
-        for metric in PRINTED:
-            yield from _across_masks(scores, "manet", metric, line, plane)
+def _points(
+    better: Callable[[Point], bool], worse: Callable[[Point], bool]
+) -> Callable[[Scores], Iterator[Comparison]]:
+    """Points of the grid are better than others; one that is there without a mean diverged."""
 
+    def compare(scores: Scores) -> Iterator[Comparison]:
+        firsts, seconds = (list(filter(chosen, scores.grid)) for chosen in (better, worse))
+        for first, second, metric in product(firsts, seconds, PRINTED):
+            values = scores.grid[first].get(metric), scores.grid[second].get(metric)
+            said = "{{}} at α {:g}, β {:g}, {{}} at α {:g}, β {:g}".format(*first, *second)
+            yield from _compare(scores, "", metric, values, said, lost=True)
 
-def _harder_with_acceleration(scores: Scores) -> Iterator[Comparison]:
-    masks = scores.masks("I")
-    for slow in masks:
-        for fast in masks:
-            family, acceleration = parse_mask(slow)
-            if parse_mask(fast)[0] == family and parse_mask(fast)[1] > acceleration:
-                for method in ("zf", *COMPARED):
-                    for metric in PRINTED:
-                        yield from _across_masks(scores, method, metric, slow, fast)
-
-
-def _paper_choice_best(scores: Scores) -> Iterator[Comparison]:
-    for point in scores.grid:
-        if point != PAPER_CHOICE:
-            yield from _points(scores, PAPER_CHOICE, point)
-
-
-def _falls_below(scores: Scores) -> Iterator[Comparison]:
-    high = [point for point in scores.grid if min(point) >= 0.4]
-    low = [point for point in scores.grid if min(point) < 0.4]
-    for better in high:
-        for worse in low:
-            yield from _points(scores, better, worse)
-
-
-def _points(scores: Scores, better: tuple[float, float], worse: tuple[float, float]) -> Iterator[Comparison]:
-    """Compare two points of the grid; one that is there without a mean diverged, and is not better."""
-    for metric in PRINTED:
-        a, b = (scores.grid.get(point, {}).get(metric) for point in (better, worse))
-        if better in scores.grid and b is not None:
-            names = [f"α {alpha:g}, β {beta:g}" for alpha, beta in (better, worse)]
-            values = (
-                f"{_printed(scores, a, metric)} at {names[0]}, {_printed(scores, b, metric)} at {names[1]}"
-            )
-            yield Comparison(metric_of(metric).label, a is not None and a > b, values)
+    return compare
 
 
 _PLOT = "Fig. 9 is a plot: the paper prints no numbers."
@@ -220,21 +204,21 @@ CLAIMS = (
         "2D masks are easier than 1D masks.",
         "V-D and V-E",
         "Table I: each method under each 2D mask against each 1D mask of the same nominal acceleration",
-        _planes_easier,
+        _across_masks(("zf", *COMPARED), _plane_and_line),
     ),
     Claim(
         "lines_best_for_manet",
         "MANet's results under 1D masks are the best of all patterns.",
         "V-D; it contradicts the claim above",
         "Table I: MANet under each 1D mask against each 2D mask of the same nominal acceleration",
-        _lines_best_for_manet,
+        _across_masks(("manet",), _plane_and_line, turned=True),
     ),
     Claim(
         "harder_with_acceleration",
         "Reconstruction gets harder as acceleration rises.",
         "V-D",
         "Table I: each method, the same pattern at the lower against the higher acceleration",
-        _harder_with_acceleration,
+        _across_masks(("zf", *COMPARED), _slow_and_fast),
     ),
     Claim(
         "kspace_helps",
@@ -269,7 +253,7 @@ CLAIMS = (
         "The loss weights α 0.4 and β 0.6 are the best.",
         "V-F, Fig. 9",
         "Fig. 9: this point against every other point of the grid",
-        _paper_choice_best,
+        _points(lambda point: point == PAPER_CHOICE, lambda point: point != PAPER_CHOICE),
         _PLOT,
     ),
     Claim(
@@ -278,13 +262,13 @@ CLAIMS = (
         "V-F, Fig. 9",
         "Fig. 9: each point with both weights from 0.4 on against each with one or both below (the paper "
         'says "and")',
-        _falls_below,
+        _points(lambda point: min(point) >= 0.4, lambda point: min(point) < 0.4),
         _PLOT,
     ),
 )
 
 _NOT_ASKED = "The paper does not ask."
-# What its readers ask first. The further methods of this benchmark answer, where they were run.
+# What its readers ask first. Other methods of this benchmark answer, where they were run.
 QUESTIONS = (
     Claim(
         "beats_unrolled",

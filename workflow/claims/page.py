@@ -28,7 +28,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Page:
+class ClaimsPage:
     """The whole comparison, ready to be written."""
 
     title: str
@@ -40,14 +40,8 @@ class Page:
 
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
-    **{
-        "reproduced": "✓",
-        "same rank": "≈",
-        "other rank": "✗",
-        "not reproduced": "✗",
-        "no rank": "–",
-        "no value": "–",
-    },
+    **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
+    **{"no rank": "–", "no value": "–"},
 }
 
 
@@ -57,11 +51,11 @@ def value_headers() -> tuple[str, ...]:
     return ("Method", *(f"{metric_of(name).label} {part}" for name in PRINTED for part in parts))
 
 
-def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> Page:
+def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> ClaimsPage:
     """Arrange both comparisons for reading."""
     agreement = order_agreement(cells)
     experiment = definitions[0].experiment if definitions else ""
-    return Page(
+    return ClaimsPage(
         f"Paper against ours: experiment {experiment}",
         _introduction(definitions),
         claims_heading(claims["section"]),
@@ -141,7 +135,7 @@ def _texts(row: Mapping[Any, Any]) -> tuple[str, ...]:
     )
 
 
-def to_markdown(page: Page) -> str:
+def to_markdown(page: ClaimsPage) -> str:
     """Return the page as Markdown."""
     parts = [f"**{page.title}**", "", *(f"{markdown(sentence)}\n" for sentence in page.introduction)]
     body = [

@@ -11,7 +11,6 @@ variant of a method without a measurement of its own is taken to cost what the m
 """
 
 import argparse
-import csv
 import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from tabulate import tabulate
+
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.frames import read_csv
 from methods.registry import discover
 from workflow.plan.config import check_config, read_config
 from workflow.plan.plan import Plan, Run
 
-COLUMNS = ("device", "method", "side", "batch", "precision", "training", "reconstruction")
+TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)
+ON_DEVICES = [f"hours_on_{count}" for count in DEVICES]
 # Where the configuration takes all slices of a pair: the published files have about so many.
 FASTMRI_SLICES = 36
 
@@ -82,23 +86,17 @@ def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
     """
     found: dict[str, dict[str, Steps]] = {}
     for file in files:
-        if not file.is_file():
-            raise BadInput(f"{file}: no such file; write it by `python -m tests.bench --steps {file}`")
-        with file.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise BadInput(f"{file}: the columns must be {', '.join(COLUMNS)}; write it by the bench")
-            for number, row in enumerate(reader, start=2):
-                try:
-                    steps = Steps(int(row["side"]), float(row["training"]), float(row["reconstruction"]))
-                except (TypeError, ValueError):
-                    steps = Steps(0, 0, 0)
-                if not min(steps.side, steps.training, steps.reconstruction) > 0:
-                    raise BadInput(
-                        f"{file}, line {number}: side, training and reconstruction must be numbers above 0; "
-                        "write the file by the bench"
-                    )
-                found.setdefault(f"{row['device']}, {row['precision']}", {})[row["method"]] = steps
+        again = "write it by the bench"
+        table = read_csv(file, dict.fromkeys((*TEXTS, *NUMBERS), "string"), again, again)
+        numbers = table[[*NUMBERS]].apply(pd.to_numeric, errors="coerce").fillna(0)
+        broken = table.index[~(numbers > 0).all(axis=1)]
+        if len(broken):
+            raise BadInput(
+                f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0; {again}"
+            )
+        for row, measured in zip(table.to_dict("records"), numbers.to_dict("records"), strict=True):
+            steps = Steps(int(measured["side"]), measured["training"], measured["reconstruction"])
+            found.setdefault(f"{row['device']}, {row['precision']}", {})[row["method"]] = steps
     if not found:
         raise BadInput("--steps: no measurement in these files; write one by the bench")
     return found
@@ -183,7 +181,7 @@ def hours_rows(plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> list[
             own = [seconds[run] for run in sorted(runs)]
             row: dict[str, Any] = {"part": name, "device": device, "trainings": len(own)}
             row["hours"] = sum(own) / 3600
-            row |= {f"hours_on_{count}": makespan(own, count) / 3600 for count in DEVICES}
+            row |= {name: makespan(own, n) / 3600 for name, n in zip(ON_DEVICES, DEVICES, strict=True)}
             rows.append(row)
     return rows
 
@@ -192,28 +190,29 @@ def markdown(
     plan: Plan, measured: Mapping[str, Mapping[str, Steps]], rows: Sequence[Mapping[str, Any]]
 ) -> str:
     """Return cost.md: hours by part and device, and how they grow."""
-    lines = [f"# What the trainings of `{plan.config['experiment']}` cost", ""]
+    headers = ["part", "trainings", "device hours", *(f"on {count}" for count in DEVICES)]
+    parts = [f"# What the trainings of `{plan.config['experiment']}` cost", ""]
     for device, steps in measured.items():
         sides = sorted({step.side for step in steps.values()})
-        lines += [
+        hours = [
+            [row["part"], row["trainings"], *(_hours(row[name]) for name in ("hours", *ON_DEVICES))]
+            for row in rows
+            if row["device"] == device
+        ]
+        factors = [[name, f"{factor:.3g}"] for name, factor in growth(plan, steps).items()]
+        parts += [
             f"## {device}",
             "",
             f"Measured at {', '.join(f'{side}x{side}' for side in sides)}; other sides by their pixels.",
             "",
-            "| part | trainings | device hours | " + " | ".join(f"on {n}" for n in DEVICES) + " |",
-            "|---|---|---|" + "---|" * len(DEVICES),
+            tabulate(hours, headers, tablefmt="pipe", disable_numparse=True),
+            "",
+            "A training that several parts need is counted in each of them and once in all.",
+            "",
+            tabulate(factors, ["change", "hours times"], tablefmt="pipe", disable_numparse=True),
+            "",
         ]
-        for row in rows:
-            if row["device"] == device:
-                hours = " | ".join(
-                    _hours(row[name]) for name in ("hours", *map("hours_on_{}".format, DEVICES))
-                )
-                lines.append(f"| {row['part']} | {row['trainings']} | {hours} |")
-        lines += ["", "A training that several parts need is counted in each of them and once in all.", ""]
-        lines += ["| change | hours times |", "|---|---|"]
-        lines += [f"| {name} | {factor:.3g} |" for name, factor in growth(plan, steps).items()]
-        lines.append("")
-    return "\n".join(lines)
+    return "\n".join(parts)
 
 
 def _hours(value: float) -> str:
@@ -242,14 +241,8 @@ def main() -> None:
     plan = Plan(config, methods)
     measured = read_steps(arguments.steps)
     rows = hours_rows(plan, measured)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    with (
-        replacing(arguments.output / "cost.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as stream,
-    ):
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    with replacing(arguments.output / "cost.csv") as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
     with replacing(arguments.output / "cost.md") as temporary:
         temporary.write_text(markdown(plan, measured, rows), encoding="utf-8")
 

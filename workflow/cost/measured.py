@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from msgspec import UNSET
@@ -21,7 +21,7 @@ from data_prep.datasets.contract import dataset_name
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_parquet
 from data_prep.io.json_files import from_json
-from workflow.plan.definitions import FLOOR, CostDefinition, TrustRow
+from workflow.plan.definitions import FLOOR, CostDefinition
 from workflow.provenance.footer import footer
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 from workflow.run.spec import finished_spec
@@ -134,38 +134,28 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
 
 def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
     """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-    from workflow.figures.sheet import Sheet, looks, plain
+    from workflow.figures.sheet import heights, looks, plain, sheet_of
 
-    styles = looks(definition.rows)
-    at = {entry["method"]: entry for entry in costs.to_dict("records")}
-
-    def floor(row: TrustRow) -> bool:
-        return row.method == FLOOR
-
-    legend = [
-        Line2D(
-            [], [], markersize=4, label=row.label, **(styles[row.method] if floor(row) else _dot(styles, row))
-        )
-        for row in definition.rows
-    ]
-    sheet = Sheet(definition, [1.0, 1.0, 1.0], 1, legend)
-    panels = (
-        ("gflops", "GFLOPs per slice"),
-        ("latency_ms", "milliseconds per slice"),
-        ("parameters", "trainable parameters"),
-    )
-    for column, (name, xlabel) in enumerate(panels):
-        axes = sheet.axes(0, column)
+    dot = {"linestyle": "none", "markersize": 4.5}
+    styles = {
+        method: look if method == FLOOR else look | dot for method, look in looks(definition.rows).items()
+    }
+    panels = {
+        "gflops": "GFLOPs per slice",
+        "latency_ms": "milliseconds per slice",
+        "parameters": "trainable parameters",
+    }
+    note = "Mean over test volumes, masks and seeds; medians of time over runs"
+    figure, (line,) = sheet_of(definition, styles, note, [1.0] * 3, heights(1, 1.55), sharey="row")
+    for axes, (name, xlabel) in zip(line, panels.items(), strict=True):
         axes.set_xscale("log")
-        for row in definition.rows:
-            cost, psnr = float(at[row.method][name]), float(at[row.method]["psnr"])
-            if floor(row):
-                axes.axhline(psnr, linewidth=0.8, **styles[row.method])
+        for method, cost, psnr in zip(costs["method"], costs[name], costs["psnr"], strict=True):
+            if method == FLOOR:
+                axes.axhline(psnr, linewidth=0.8, **styles[method])
             elif cost > 0:
-                axes.plot([cost], [psnr], markersize=4.5, clip_on=False, **_dot(styles, row))
+                axes.plot([cost], [psnr], **styles[method])
         axes.margins(x=0.15, y=0.12)
         least, most = axes.get_xlim()
         few = LogLocator(subs=(1,), numticks=5)
@@ -173,13 +163,8 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
         plain_number = FuncFormatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if name == "parameters" else plain_number)
         axes.xaxis.set_minor_formatter(NullFormatter())
-        plain(axes, "", xlabel, "PSNR (dB)" if column == 0 else "")
-        axes.tick_params(labelleft=column == 0)
-    return sheet.finish("Mean over test volumes, masks and seeds; medians of time over runs")
-
-
-def _dot(styles: dict[str, dict[str, Any]], row: TrustRow) -> dict[str, Any]:
-    return {**styles[row.method], "linestyle": "none"}
+        plain(axes, "", xlabel, "PSNR (dB)")
+    return figure
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The canvas of a figure: places of panels in millimetres, captions and footer."""
+"""A canvas for figures of images: panels placed in inches, what stands in them, and titles that fit."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from workflow.evaluate.examples import Image
 from workflow.figures import style
-from workflow.plan.definitions import Definition
 
 GAP = 0.035  # inches between panels
 TITLE = 0.15  # height of a line above a panel
@@ -51,15 +50,17 @@ class Canvas:
 
 
 def show_image(axes: Axes, image: Image, limits: tuple[float, float], colours: str = "gray") -> None:
+    """Show an image (height, width), ``limits`` being the ends of its scale."""
     axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
 
 
 def show_mask(axes: Axes, mask: NDArray[np.bool_], height: int) -> None:
+    """Show sampled positions (height or 1, width) at an image's height."""
     lines = np.broadcast_to(mask, (height, mask.shape[-1]))
     axes.imshow(lines, cmap="gray", vmin=0, vmax=1, aspect="auto")
 
 
-def write_caption(axes: Axes, text: str, size: float, top: bool = False) -> None:
+def write_on_image(axes: Axes, text: str, size: float, top: bool = False) -> None:
     """Write on an image, on a dark strip that keeps the text legible over bright anatomy."""
     axes.text(
         0.5 if not top else 0.03,
@@ -75,16 +76,9 @@ def write_caption(axes: Axes, text: str, size: float, top: bool = False) -> None
 
 
 def empty_panel(axes: Axes, text: str) -> None:
+    """Say in grey why there is no image."""
     axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, facecolor="0.9", edgecolor="none"))
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.25", fontsize=6)
-
-
-def write_footer(canvas: Canvas, definition: Definition, *lines: str) -> None:
-    for index, line in enumerate(reversed(lines)):
-        canvas.text(0.02, canvas.height - 0.055 - index * LINE, line, fontsize=6, color="0.3")
-    if definition.source == "embedded":
-        options = {"fontsize": 6, "color": "0.3", "ha": "right", "style": "italic"}
-        canvas.text(canvas.width - 0.02, canvas.height - 0.055, definition.data_note, **options)
 
 
 @cache
@@ -101,17 +95,14 @@ def fitted(text: str, width: float, size: float = 7) -> tuple[list[str], float]:
         The lines and their size in points; what does not fit at the smallest size ends in an ellipsis.
     """
     smallest = size - 1.5
-    for points in (size, size - 0.5):
-        if text_width(text, points) <= width:
-            return [text], points
     words = text.split()
-    for points in (size, size - 0.5, size - 1, smallest):
-        for cut in range(len(words) - 1, 0, -1):
-            lines = [" ".join(words[:cut]), " ".join(words[cut:])]
-            if max(text_width(line, points) for line in lines) <= width:
-                return lines, points
-    if text_width(text, smallest) <= width:
-        return [text], smallest
+    halves = [[" ".join(words[:cut]), " ".join(words[cut:])] for cut in range(len(words) - 1, 0, -1)]
+    sizes = (size, size - 0.5, size - 1, smallest)
+    tried = [([text], points) for points in sizes[:2]]
+    tried += [(lines, points) for points in sizes for lines in halves]
+    for lines, points in (*tried, ([text], smallest)):
+        if max(text_width(line, points) for line in lines) <= width:
+            return lines, points
     while len(text) > 1 and text_width(text + "…", smallest) > width:
         text = text[:-1].rstrip()
     return [text + "…"], smallest

@@ -98,15 +98,9 @@ def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
         BadInput: the plan is not such a list, or a history is missing.
     """
     entries = from_json(list[definitions.Curve], plan, "--plan", "give what workflow.plan defines")
-    several_seeds = len({entry.seed for entry in entries}) > 1
+    several = len({entry.seed for entry in entries}) > 1
     curves = []
     for entry in entries:
-        folder = results / "runs" / dataset / entry.mask / entry.method
-        chosen = [folder / f"seed{entry.seed}"] if entry.seed is not None else sorted(folder.glob("seed*"))
-        if not chosen:
-            raise BadInput(f"{folder}: no such run; train it or take it out of --plan")
-        numbered = several_seeds or len(chosen) > 1
-        for path in chosen:
-            of_run = path.name.removeprefix("seed")
-            curves.append(read_curve(path, entry.mask, entry.method, entry.label, of_run, numbered))
+        folder = results / "runs" / dataset / entry.mask / entry.method / f"seed{entry.seed}"
+        curves.append(read_curve(folder, entry.mask, entry.method, entry.label, str(entry.seed), several))
     return curves

@@ -1,161 +1,158 @@
-"""A sheet of equal panels, for figures of numbers."""
+"""A sheet of panels over a legend and small print, for figures of numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
 
 from workflow.figures import style
 from workflow.plan.definitions import FLOOR, TrustDefinition, TrustRow
 
-_LEFT, _RIGHT, _GAP = 0.45, 0.08, 0.22  # inches
-_PANEL = 1.35  # height of a panel
-_TITLE, _AXIS, _FOOT = 0.2, 0.34, 0.16
-_BETWEEN = 0.08  # below a panel whose scale stands under the last one of its column
-_LEGEND_ROW = 0.13
+AXIS = 0.36  # inches for the numbers and the name of a horizontal scale
+_LEGEND_ROW, _ABOVE_PRINT = 0.14, 0.16
+_ENTRY = 1.19  # width of a legend's entry, at least
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
 
-
-class Sheet:
-    """Rows of panels over a legend and a line of small print, placed in inches."""
-
-    def __init__(
-        self,
-        definition: TrustDefinition,
-        widths: Sequence[float],
-        rows: int,
-        legend: Sequence[Line2D],
-        panel: float = _PANEL,
-        gap: float = _GAP,
-        axis: float = _AXIS,
-        left: float = _LEFT,
-        shared: bool = False,
-    ) -> None:
-        """Lay out a page-wide sheet. Many rows make their panels lower, so that it stays one page.
-
-        Args:
-            definition: whose data it shows.
-            widths: shares of the page's width, one for each panel of a row.
-            rows: of panels.
-            legend: its entries.
-            panel: height of a panel, where there is room for it.
-            gap: between the panels of a row.
-            axis: room below a panel.
-            left: room beside the first panel.
-            shared: whether the panels of a column share their horizontal scale, which then stands below the
-                last one.
-        """
-        self.definition = definition
-        self.columns = min(len(legend), 6) or 1
-        self.legend = list(legend)
-        lines = math.ceil(len(legend) / self.columns)
-        below = _FOOT + lines * _LEGEND_ROW + 0.06
-        between = _BETWEEN if shared else axis
-        rest = rows * _TITLE + (rows - 1) * between + axis + below
-        panel = min(panel, (style.PAGE_HEIGHT - rest) / rows)
-        self.width, self.height = style.PAGE_WIDTH, rows * panel + rest
-        room = self.width - left - _RIGHT - gap * (len(widths) - 1)
-        self.wide = [room * share / sum(widths) for share in widths]
-        self.panel, self.gap, self.left = panel, gap, left
-        self.pitch = _TITLE + panel + between
-        self.shared = shared
-        self.placed: dict[int, list[Axes]] = {}
-        self.figure: Figure = style.new_figure(self.width, self.height)
-
-    def axes(self, row: int, column: int) -> Axes:
-        """Add the panel in a row and column."""
-        x = self.left + sum(self.wide[:column]) + self.gap * column
-        y = row * self.pitch + _TITLE
-        box = (
-            x / self.width,
-            1 - (y + self.panel) / self.height,
-            self.wide[column] / self.width,
-            self.panel / self.height,
-        )
-        axes = self.figure.add_axes(box)
-        self.placed.setdefault(column, []).append(axes)
-        return axes
-
-    def finish(self, note: str) -> Figure:
-        """Add legend and small print, align the scales' names, and leave one shared horizontal scale."""
-        for column in self.placed.values() if self.shared else ():
-            low, high = zip(*(axes.get_xlim() for axes in column), strict=True)
-            for axes in column:
-                axes.set_xlim(min(low), max(high))
-            for axes in column[:-1]:
-                axes.tick_params(labelbottom=False)
-                axes.set_xlabel("")
-        self._align()
-        if self.legend:
-            self.figure.legend(
-                handles=self.legend,
-                loc="lower center",
-                bbox_to_anchor=(0.5, _FOOT / self.height),
-                ncols=self.columns,
-                handlelength=2.6,
-                columnspacing=1.4,
-                labelspacing=0.25,
-                borderaxespad=0,
-            )
-        grey: dict[str, Any] = {"fontsize": 6, "color": "0.3", "va": "baseline"}
-        self.figure.text(0.02 / self.width, 0.045 / self.height, note, **grey)
-        if self.definition.source == "embedded":
-            right = (self.width - 0.02) / self.width
-            source = self.definition.data_note
-            self.figure.text(right, 0.045 / self.height, source, ha="right", style="italic", **grey)
-        return self.figure
-
-    def _align(self) -> None:
-        """Put the names of a column's vertical scales below each other; numbers differ in width."""
-        # Matplotlib's align_ylabels leaves out axes that were placed by hand. Labels move when drawn.
-        self.figure.draw_without_rendering()
-        for column in self.placed.values():
-            named = [axes for axes in column if axes.get_ylabel()]
-            edges = [axes.yaxis.label.get_window_extent().x1 for axes in named]
-            for axes in named:
-                place, _ = axes.transAxes.inverted().transform((min(edges), 0))
-                axes.yaxis.set_label_coords(place, 0.5)
+Look = dict[str, Any]
 
 
-def looks(rows: Sequence[TrustRow]) -> dict[str, dict[str, Any]]:
+def sheet(
+    legend: Sequence[Line2D],
+    notes: Sequence[str],
+    data: str,
+    widths: Sequence[float],
+    heights: Sequence[float],
+    width: float = style.PAGE_WIDTH,
+    **sharing: Any,
+) -> tuple[Figure, NDArray[Any]]:
+    """Lay out a figure. What does not fit on a page makes its panels lower.
+
+    Args:
+        legend: its entries; none leaves it out.
+        notes: lines of small print.
+        data: whose data it is, if that is to be said.
+        widths: shares of the width, one for each panel of a row.
+        heights: in inches, one for each row, with titles and scales.
+        width: of the figure in inches.
+        sharing: ``sharex`` and ``sharey`` as ``Figure.subplots`` takes them.
+
+    Returns:
+        The figure and its axes, (rows, columns).
+    """
+    across = max(1, min(len(legend), int(width / _ENTRY)))
+    small_print = _ABOVE_PRINT + (len(notes) - 1) * style.SMALL_LINE
+    below = small_print + math.ceil(len(legend) / across) * _LEGEND_ROW + 0.04
+    height = min(sum(heights) + below, style.PAGE_HEIGHT)
+    figure = style.new_figure(width, height)
+    place = (0, below / height, 1, 1 - below / height)
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=place, h_pad=0.04, w_pad=0.04))
+    panels = figure.subplots(
+        len(heights), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights, **sharing
+    )
+    figure.align_ylabels()
+    if legend:
+        figure.legend(
+            handles=[*legend],
+            loc="lower center",
+            bbox_to_anchor=(0.5, small_print / height),
+            ncols=across,
+            handlelength=2.6,
+            columnspacing=1.4,
+            labelspacing=0.25,
+            borderaxespad=0,
+            borderpad=0,
+        ).set_in_layout(False)
+    style.small_print(figure, notes, data)
+    return figure, panels
+
+
+def sheet_of(
+    definition: TrustDefinition,
+    styles: Mapping[str, Look],
+    note: str,
+    widths: Sequence[float],
+    heights: Sequence[float],
+    **sharing: Any,
+) -> tuple[Figure, NDArray[Any]]:
+    """Lay out a ``sheet`` whose legend names the methods of a definition, in the looks of ``styles``."""
+    legend = [Line2D([], [], label=row.label, **styles[row.method]) for row in definition.rows if styles]
+    seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
+    data = definition.data_note if definition.source == "embedded" else ""
+    return sheet(legend, [f"{note}{seeds}"], data, widths, heights, **sharing)
+
+
+def looks(rows: Sequence[TrustRow]) -> dict[str, Look]:
     """Return each method's line; zero filling, the floor, is dotted grey and has no marker."""
-    found, index = {}, 0
-    for row in rows:
-        if row.method == FLOOR:
-            found[row.method] = dict(_FLOOR)
-            continue
-        found[row.method] = style.line_style(index)
-        index += 1
-    return found
+    methods = [row.method for row in rows if row.method != FLOOR]
+    found = {method: style.line_style(index) for index, method in enumerate(methods)}
+    return {row.method: found.get(row.method, _FLOOR) | {"markersize": 3.2, "clip_on": False} for row in rows}
 
 
-def draw_legend(rows: Sequence[TrustRow], styles: dict[str, dict[str, Any]]) -> list[Line2D]:
-    return [Line2D([], [], markersize=3.2, label=row.label, **styles[row.method]) for row in rows]
+def heights(rows: int, row: float, apart: bool = False) -> list[float]:
+    """Return the heights of rows of ``row`` inches: the last one, or each if ``apart``, has a scale below."""
+    return [row + (AXIS if apart or number == rows - 1 else 0) for number in range(rows)]
+
+
+def unmarked(look: Look) -> Look:
+    """Return the look of a line without markers."""
+    return look | {"marker": ""}
+
+
+def heat_map(
+    axes: Axes,
+    values: NDArray[np.float64],
+    write: Callable[[float], str],
+    limits: tuple[float, float],
+    names: tuple[Sequence[str], Sequence[str]],
+    fontsize: float,
+) -> dict[tuple[int, int], Text]:
+    """Draw a matrix with its values printed.
+
+    Args:
+        axes: to draw in.
+        values: (rows, columns); NaN leaves a hole.
+        write: gives a value as it is printed.
+        limits: of the colour scale.
+        names: of the rows and of the columns.
+        fontsize: of the values.
+
+    Returns:
+        The printed values by row and column.
+    """
+    import seaborn  # costs a CPU second, which the other figures need not spend
+
+    seaborn.heatmap(
+        values,
+        ax=axes,
+        cmap=style.SCORE_COLOURS,
+        vmin=limits[0],
+        vmax=limits[1],
+        annot=np.vectorize(write)(values),
+        fmt="",
+        annot_kws={"fontsize": fontsize},
+        cbar=False,
+        yticklabels=names[0],
+        xticklabels=names[1],
+    )
+    axes.tick_params(length=0)
+    return {(int(y), int(x)): text for text in axes.texts for x, y in [text.get_position()]}
 
 
 def plain(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Set what all panels share: title, names of the scales, faint lines."""
+    """Set what all panels share: title, names of the scales where their numbers stand, faint lines."""
     axes.set_title(title, loc="left", pad=3)
-    axes.set_xlabel(xlabel, labelpad=2)
-    axes.set_ylabel(ylabel, labelpad=2)
+    if axes.xaxis.get_tick_params().get("labelbottom", True):
+        axes.set_xlabel(xlabel, labelpad=2)
+    if axes.yaxis.get_tick_params().get("labelleft", True):
+        axes.set_ylabel(ylabel, labelpad=2)
     axes.grid(axis="y", color="0.9", linewidth=0.5)
     axes.set_axisbelow(True)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-
-
-def common_limits(panels: Sequence[Axes]) -> None:
-    """Give panels of a row one scale, so that heights can be compared; only the first one is labelled."""
-    low = min(axes.get_ylim()[0] for axes in panels)
-    high = max(axes.get_ylim()[1] for axes in panels)
-    for index, axes in enumerate(panels):
-        axes.set_ylim(low, high)
-        axes.tick_params(labelleft=index == 0)
-
-
-def write_note(definition: TrustDefinition, text: str) -> str:
-    seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
-    return f"{text}{seeds}"

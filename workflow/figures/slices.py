@@ -24,8 +24,7 @@ from workflow.figures.canvas import (
     fitted,
     show_image,
     show_mask,
-    write_caption,
-    write_footer,
+    write_on_image,
 )
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import number
@@ -58,15 +57,18 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
         axes = canvas.panel(x, TITLE, panel, tall)
         show_image(axes, image, shown)
         if index == 2:
-            write_caption(
+            write_on_image(
                 axes, f"{number(example.zero_filled_psnr, 2)} / {number(example.zero_filled_ssim, 3)}", 6
             )
-    write_footer(canvas, definition, f"{_slice_name(example)}; PSNR (dB) / SSIM of the slice")
+    return _finished(canvas, definition, [example])
+
+
+def _finished(canvas: Canvas, definition: Definition, shown: Sequence[Example]) -> Figure:
+    """Say whose slices are shown."""
+    slices = sorted({f"{example.subject}, slice {example.index + 1}" for example in shown})
+    note = f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice"
+    style.small_print(canvas.figure, [note], definition.data_note if definition.source == "embedded" else "")
     return canvas.figure
-
-
-def _slice_name(example: Example) -> str:
-    return f"{example.subject}, slice {example.index + 1}"
 
 
 @dataclass(frozen=True)
@@ -145,9 +147,7 @@ def draw_comparison(definition: Definition, results: Path) -> Figure:
         x = (index % across) * (grid.width + BLOCK_SPACING)
         y = (index // across) * (grid.height + BLOCK_GAP)
         _draw_block(canvas, definition, block, grid, x, y, limit)
-    shown = sorted({_slice_name(block.reference) for block in blocks})
-    write_footer(canvas, definition, f"{'; '.join(shown)}; PSNR (dB) / SSIM of the slice")
-    return canvas.figure
+    return _finished(canvas, definition, [block.reference for block in blocks])
 
 
 def _draw_block(
@@ -169,10 +169,10 @@ def _draw_block(
     show_mask(panel(0, 0, "Mask"), reference.mask, reference.target.shape[0])
     axes = panel(0, 0)
     show_image(axes, reference.auxiliary, window(reference.auxiliary))
-    write_caption(axes, auxiliary_name, size, top=True)
+    write_on_image(axes, auxiliary_name, size, top=True)
     axes = panel(1, 0, "Ground truth")
     show_image(axes, reference.target, limits)
-    write_caption(axes, target_name, size, top=True)
+    write_on_image(axes, target_name, size, top=True)
     _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.below, grid, limit)
     for index, (row, example) in enumerate(block.columns):
         band, column = divmod(index, grid.columns)
@@ -182,7 +182,7 @@ def _draw_block(
             empty_panel(error, "—")
             continue
         show_image(image, example.reconstruction, limits)
-        write_caption(image, f"{number(example.psnr, 2)} / {number(example.ssim, 3)}", size)
+        write_on_image(image, f"{number(example.psnr, 2)} / {number(example.ssim, 3)}", size)
         show_image(error, example.error, (0, limit), style.ERROR_COLOURS)
 
 

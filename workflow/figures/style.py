@@ -4,7 +4,7 @@ The size is that of a two-column journal page; text is set in the font that matp
 that a figure looks the same on every machine.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ COLUMN_WIDTH = 3.5  # inches
 PAGE_WIDTH = 7.16
 PAGE_HEIGHT = 9.3
 DPI = 300
+SMALL_LINE = 0.1  # inches between two lines of small print
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, darkest where lines cross most. Line
 # patterns and markers tell them apart in print without colour.
@@ -75,6 +76,22 @@ def new_figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
+
+
+def small_print(figure: Figure, lines: Sequence[str], data: str) -> None:
+    """Write the bottom lines of a figure, and at the right end of the last one whose data it shows.
+
+    Args:
+        figure: to write on.
+        lines: of small print, ``SMALL_LINE`` apart.
+        data: a note such as "embedded data, not IXI"; empty if there is nothing to say.
+    """
+    width, height = figure.get_size_inches()
+    grey: Any = {"fontsize": 6, "color": "0.3", "va": "baseline"}
+    for index, line in enumerate(reversed(lines)):
+        figure.text(0.02 / width, (0.055 + index * SMALL_LINE) / height, line, **grey)
+    if data:
+        figure.text(1 - 0.02 / width, 0.055 / height, data, ha="right", style="italic", **grey)
 
 
 def save(figure: Figure, stem: Path) -> None:

@@ -1,13 +1,14 @@
 """Training curves: per mask, PSNR on validation and the losses against the epoch.
 
-``python -m workflow.figures.training_curves --results results/X --dataset ixi --plan JSON --output FILE.png`` draws
-the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is written
-beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
+``python -m workflow.figures.training_curves --results results/X --dataset ixi --plan JSON --output FILE.png``
+draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is
+written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
 """
 
 import argparse
 import textwrap
 from collections.abc import Sequence
+from itertools import zip_longest
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,15 @@ from data_prep.errors import BadInput, run_command
 from data_prep.masks.registry import all_masks, label
 from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
+from workflow.figures.sheet import Look, plain, sheet
 from workflow.plan.definitions import data_note
 from workflow.train.convergence import RULE
 
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
 PANELS_ACROSS = 4
 SCREEN_DPI = 150
+HEIGHTS = [1.42, 1.25]  # inches of a mask's two panels
+LETTERS = 23  # of small print in an inch
 
 
 def panels(curves: Sequence[Curve]) -> list[tuple[str, list[Curve]]]:
@@ -57,17 +61,6 @@ def _lines(curves: Sequence[Curve]) -> list[str]:
     return list(dict.fromkeys(curve.line for curve in curves))
 
 
-LEFT, RIGHT, TOP, GAP, BETWEEN = 0.48, 0.05, 0.2, 0.12, 0.34  # inches
-PSNR_HEIGHT, LOSS_HEIGHT = 1.15, 0.85
-NOTES = (
-    "Thick: validation; thin: training.",
-    "Marker: best epoch (lowest validation loss); ×: diverged.",
-    "Losses relative to the first validation loss of the same training.",
-)
-SEEDS_NOTE = "Lines of one look: its seeds."
-OPEN_MARKER = "Open marker: not converged"
-
-
 def draw(curves: Sequence[Curve], data: str = "") -> Figure:
     """Draw small multiples: PSNR above, losses below, one column per mask.
 
@@ -78,51 +71,52 @@ def draw(curves: Sequence[Curve], data: str = "") -> Figure:
     chosen = panels(curves)
     down = ceil(len(chosen) / PANELS_ACROSS)
     across = ceil(len(chosen) / down)
-    shown = [curve for _, of_panel in chosen if not crowded(of_panel) for curve in of_panel]
-    names = _lines(shown)
-    by_line = {name: style.line_style(index) for index, name in enumerate(names)}
-    styles = {curve.name: by_line[curve.line] for curve in shown}
     width = {1: style.COLUMN_WIDTH, 2: 5.2}.get(across, style.PAGE_WIDTH)
-    said = [*NOTES, SEEDS_NOTE] if any(curve.one_of_several for curve in curves) else list(NOTES)
-    notes = textwrap.wrap(" ".join(said), _letters(width)) if width == style.PAGE_WIDTH else said
-    notes += _convergence_notes(curves, width)
-    entries = max(1, int(width / 1.4))
-    footer = 0.04 + 0.1 * (len(notes) + bool(data))
-    group = TOP + PSNR_HEIGHT + GAP + LOSS_HEIGHT + BETWEEN
-    height = down * group + 0.14 * ceil(len(names) / entries) + footer + 0.1
-    figure = style.new_figure(width, height)
-    panel = (width - LEFT - RIGHT - (across - 1) * GAP) / across
+    shown = [curve for _, of_panel in chosen if not crowded(of_panel) for curve in of_panel]
+    by_line = {name: style.line_style(index) for index, name in enumerate(_lines(shown))}
+    styles = {curve.name: by_line[curve.line] for curve in shown}
+    legend = [Line2D([], [], markersize=3.5, label=name, **look) for name, look in by_line.items()]
+    notes = textwrap.wrap(" ".join(_notes(curves)), int(LETTERS * width))
+    figure, axes = sheet(
+        legend, [*notes, ""] if data else notes, data, [1] * across, HEIGHTS * down, width, sharey="row"
+    )
     limits = _psnr_limits(curves), _loss_limits(curves)
-    for index, (title, of_panel) in enumerate(chosen):
-        x = (LEFT + (index % across) * (panel + GAP)) / width
-        y = height - (index // across) * group - TOP - PSNR_HEIGHT
-        upper = figure.add_axes((x, y / height, panel / width, PSNR_HEIGHT / height))
-        y -= GAP + LOSS_HEIGHT
-        lower = figure.add_axes((x, y / height, panel / width, LOSS_HEIGHT / height))
+    # A mask's two panels stand below each other.
+    pairs = axes.reshape(down, 2, across).swapaxes(1, 2).reshape(-1, 2)
+    for (upper, lower), panel in zip_longest(pairs, chosen):
+        if panel is None:
+            upper.remove()
+            lower.remove()
+            continue
+        title, of_panel = panel
         looks = _crowd_styles(of_panel) if crowded(of_panel) else styles
+        for part in (upper, lower):
+            part.set_xlim(0.5, max(curve.history["epoch"].max() for curve in of_panel) + 0.5)
+            part.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+        plain(upper, "", "", "validation PSNR (dB)")
+        plain(lower, "", "epoch", "relative loss")
+        upper.tick_params(labelbottom=False)
+        upper.set_title(title, fontweight="bold", pad=4)
         _draw_psnr(upper, of_panel, looks, limits[0])
         _draw_losses(lower, of_panel, looks, limits[1])
         if crowded(of_panel):
             _crowd_legend(upper, of_panel, looks)
-        upper.set_title(title, fontweight="bold", pad=4)
-        _finish(upper, lower, of_panel, outer=index % across == 0, panel=panel)
-    figure.legend(
-        handles=[Line2D([], [], markersize=3.5, label=name, **by_line[name]) for name in names],
-        loc="lower center",
-        bbox_to_anchor=(0.5, (footer + 0.06) / height),
-        ncols=min(entries, max(len(names), 1)),
-        handlelength=2.6,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderaxespad=0,
-        borderpad=0,
-    )
-    grey: dict[str, Any] = {"fontsize": 6, "color": "0.3", "va": "baseline"}
-    if data:
-        figure.text((width - 0.02) / width, 0.045 / height, data, ha="right", style="italic", **grey)
-    for index, note in enumerate(reversed(notes), start=bool(data)):
-        figure.text(0.02 / width, (0.045 + 0.1 * index) / height, note, **grey)
     return figure
+
+
+def _notes(curves: Sequence[Curve]) -> list[str]:
+    """Explain the lines and, where some had not converged, how many and what that means."""
+    notes = [
+        "Thick: validation; thin: training.",
+        "Marker: best epoch (lowest validation loss); ×: diverged.",
+        "Losses relative to the first validation loss of the same training.",
+    ]
+    if any(curve.one_of_several for curve in curves):
+        notes.append("Lines of one look: its seeds.")
+    ended = [curve for curve in curves if not curve.diverged]
+    if count := sum(not curve.converged for curve in ended):
+        notes.append(f"Open marker: not converged, {count} of {len(ended)} trainings: {RULE}.")
+    return notes
 
 
 def save_each(curves: Sequence[Curve], folder: Path, data: str = "") -> None:
@@ -134,42 +128,11 @@ def save_each(curves: Sequence[Curve], folder: Path, data: str = "") -> None:
         style.save_as(figure, stem, "png", SCREEN_DPI)
 
 
-def _convergence_notes(curves: Sequence[Curve], width: float) -> list[str]:
-    """Say how many trainings had not converged, and what that means; nothing where all had."""
-    ended = [curve for curve in curves if not curve.diverged]
-    count = sum(not curve.converged for curve in ended)
-    if not count:
-        return []
-    text = f"{OPEN_MARKER}, {count} of {len(ended)} trainings: {RULE}."
-    return textwrap.wrap(text, _letters(width))
-
-
-def _letters(width: float) -> int:
-    """Return how many letters of the notes' size go into a line of ``width`` inches."""
-    return int(23 * width)
-
-
-def _finish(upper: Axes, lower: Axes, curves: Sequence[Curve], outer: bool, panel: float) -> None:
-    """Set what the two axes of a column share; only the outermost column names the scales."""
-    last_epoch = max(int(curve.history["epoch"].max()) for curve in curves)
-    for axes, name in ((upper, "validation PSNR (dB)"), (lower, "relative loss")):
-        axes.set_xlim(0.5, last_epoch + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
-        axes.grid(axis="y", color="0.9", linewidth=0.5)
-        axes.set_axisbelow(True)
-        axes.tick_params(labelleft=outer)
-        if outer:
-            axes.set_ylabel(name, va="bottom")
-            axes.yaxis.set_label_coords(-0.32 / panel, 0.5)
-    upper.tick_params(labelbottom=False)
-    lower.set_xlabel("epoch", labelpad=2)
-
-
-def _crowd_styles(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
+def _crowd_styles(curves: Sequence[Curve]) -> dict[str, Look]:
     """Return grey for all but the trainings with the best and the worst PSNR at their best epoch."""
     scored = [curve for curve in curves if not curve.diverged]
     scored.sort(key=lambda curve: float(curve.history["val_psnr"].iloc[curve.best or 0]))
-    looks: dict[str, dict[str, Any]] = {
+    looks: dict[str, Look] = {
         curve.name: {"color": "0.7", "linestyle": "-", "marker": ""} for curve in curves
     }
     for curve in scored[:1]:
@@ -179,7 +142,7 @@ def _crowd_styles(curves: Sequence[Curve]) -> dict[str, dict[str, Any]]:
     return looks
 
 
-def _crowd_legend(axes: Axes, curves: Sequence[Curve], looks: dict[str, dict[str, Any]]) -> None:
+def _crowd_legend(axes: Axes, curves: Sequence[Curve], looks: dict[str, Look]) -> None:
     apart = sorted((name for name in looks if looks[name]["marker"]), key=lambda name: looks[name]["marker"])
     handles = [
         Line2D([], [], markersize=3.5, label=f"{rank}: {name}", **looks[name])
@@ -219,16 +182,15 @@ def _loss_limits(curves: Sequence[Curve]) -> tuple[float, float]:
 
 
 def _draw_psnr(
-    axes: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, Any]], limits: tuple[float, float]
+    axes: Axes, curves: Sequence[Curve], styles: dict[str, Look], limits: tuple[float, float]
 ) -> None:
     axes.set_ylim(*limits)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
     for curve in curves:
         _line(axes, curve, curve.history["val_psnr"].to_numpy(dtype=float), styles[curve.name])
 
 
 def _draw_losses(
-    axes: Axes, curves: Sequence[Curve], styles: dict[str, dict[str, Any]], limits: tuple[float, float]
+    axes: Axes, curves: Sequence[Curve], styles: dict[str, Look], limits: tuple[float, float]
 ) -> None:
     axes.set_yscale("log")
     axes.set_ylim(*limits)
@@ -244,7 +206,7 @@ def _draw_losses(
         _line(axes, curve, val, look)
 
 
-def _line(axes: Axes, curve: Curve, values: Any, look: dict[str, Any]) -> None:
+def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
     epochs = curve.history["epoch"].to_numpy()
     # Lines that stand out lie above a grey crowd.
     order = 2.2 if look["marker"] else 2.0

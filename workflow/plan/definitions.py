@@ -114,12 +114,12 @@ class Definition(Shown):
 
 @dataclass(frozen=True)
 class Curve:
-    """A training whose history is drawn; without a seed, those of all seeds that there are."""
+    """A training whose history is drawn."""
 
     mask: str
     method: str
     label: str
-    seed: int | None = None
+    seed: int
 
 
 @dataclass(frozen=True)

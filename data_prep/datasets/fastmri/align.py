@@ -30,7 +30,7 @@ from data_prep.datasets.fastmri.scans import (
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
-from data_prep.registration.in_plane import Volume, register_in_plane, resample
+from data_prep.registration.in_plane import Stack, register_in_plane, resample
 from data_prep.registration.score import mutual_information
 
 
@@ -76,8 +76,8 @@ class Aligned:
 
     record: Record
     target: NDArray[np.complex64]
-    auxiliary: Volume
-    unregistered: Volume
+    auxiliary: Stack
+    unregistered: Stack
 
 
 def align_pair(
@@ -166,7 +166,7 @@ def draw_overlay(aligned: Aligned, path: Path) -> None:
     else:
         middle = len(aligned.target) // 2
         target = np.abs(aligned.target[middle])
-        pictures: list[tuple[str, Volume, Any]] = [
+        pictures: list[tuple[str, Stack, Any]] = [
             ("PD, registered", aligned.auxiliary[middle], None),
             (f"outline of PD before, score {record.score_before:.3f}", target, aligned.unregistered[middle]),
             (f"outline of PD after, score {record.score_after:.3f}", target, aligned.auxiliary[middle]),

@@ -23,6 +23,7 @@ from data_prep.datasets.fastmri.scans import NAMESPACE, PD, PDFS, centre_crop
 from data_prep.errors import BadInput, run_command
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.files import replacing
+from data_prep.phantom.fields import Array
 from data_prep.phantom.knee import (
     COLUMN_EXTENT,
     DONOR_SLICES,
@@ -35,7 +36,7 @@ from data_prep.phantom.knee import (
     textured,
     with_oedema,
 )
-from data_prep.phantom.knee_maps import Volume, load_maps
+from data_prep.phantom.knee_maps import load_maps
 from data_prep.registration.in_plane import rigid_in_plane
 from data_prep.seeds import seed_for
 
@@ -120,7 +121,7 @@ def check_size(matrix: int, slices: int, count: int = DONOR_SLICES) -> None:
 
 
 def simulate_pair(
-    maps: Mapping[str, Volume], index: int, seed: int, matrix: int, slices: int
+    maps: Mapping[str, Array], index: int, seed: int, matrix: int, slices: int
 ) -> tuple[SimulatedScan, SimulatedScan, Motion, list[Oedema]]:
     """Simulate the PD and the PDFS scan of pair ``index``.
 
@@ -185,7 +186,7 @@ def motion_matrix(motion: Motion, matrix: int) -> NDArray[np.float64]:
     return rigid_in_plane(np.deg2rad(motion.rotation), motion.shift, (matrix // 2, matrix // 2))
 
 
-def _moved(volume: Volume, motion: Motion, fine_per_pixel: float, grid: FineGrid) -> Volume:
+def _moved(volume: Array, motion: Motion, fine_per_pixel: float, grid: FineGrid) -> Array:
     """Resample every slice at the place where the other scan had it."""
     rows, columns = (fine_per_pixel * shift for shift in motion.shift)
     centre = (len(grid.rows) // 2, len(grid.columns) // 2)
@@ -212,7 +213,7 @@ def _taper(positions: NDArray[np.float32], start: float, end: float) -> NDArray[
 
 
 def _acquired(
-    volume: Volume,
+    volume: Array,
     phase_rng: np.random.Generator,
     noise_rng: np.random.Generator,
     acquisition: str,
@@ -302,7 +303,7 @@ def write_scan(path: Path, scan: SimulatedScan, matrix: int, patient_id: str) ->
 
 
 def write_pair(
-    maps: Mapping[str, Volume], index: int, seed: int, matrix: int, slices: int, split: str, output: Path
+    maps: Mapping[str, Array], index: int, seed: int, matrix: int, slices: int, split: str, output: Path
 ) -> None:
     """Write a pair to ``singlecoil_<split>/`` and its truth, for tests only, below ``truth/``."""
     pd, pdfs, motion, lesions = simulate_pair(maps, index, seed, matrix, slices)

@@ -1,9 +1,9 @@
 """IXI's two archives: downloaded, resumed where they broke off, verified, unpacked; or what is there, used.
 
-``python -m data_prep.datasets.ixi.fetch --root IXI`` leaves ``IXI/IXI-T1/`` and ``IXI/IXI-T2/``. A folder that is
-already there is not touched. A download that breaks off stays as ``.IXI-T1.tar.part`` and goes on from there
-at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one, and the
-folder appears under its name only when it is complete; the downloaded archive is removed then.
+``python -m data_prep.datasets.ixi.fetch --root IXI`` leaves ``IXI/IXI-T1/`` and ``IXI/IXI-T2/``. A folder
+that is already there is not touched. A download that breaks off stays as ``.IXI-T1.tar.part`` and goes on
+from there at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one,
+and the folder appears under its name only when it is complete; the downloaded archive is removed then.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from filelock import FileLock
 
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, parse_scan_name
 from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
+from data_prep.io.json_files import write_json
 
 # As the IXI page of brain-development.org links them (over https here); the checksums are those that other
 # projects publish for the same addresses.
@@ -39,9 +39,6 @@ ARCHIVES = {
     },
 }
 _BLOCK = 1 << 20
-# A server may wait this long between two packets, but must bring a window's bytes within a window.
-_TIMEOUT, _WINDOW, _LEAST_PER_WINDOW = 60.0, 60.0, 60_000
-_ATTEMPTS, _BARREN, _LONGEST_PAUSE = 20, 5, 30.0
 # Statuses that another attempt may mend.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -59,12 +56,12 @@ class Patience:
         pause: longest wait between two attempts, in seconds; the first is 1 s, or this if it is shorter.
     """
 
-    timeout: float = _TIMEOUT
-    window: float = _WINDOW
-    least: int = _LEAST_PER_WINDOW
-    attempts: int = _ATTEMPTS
-    barren: int = _BARREN
-    pause: float = _LONGEST_PAUSE
+    timeout: float = 60.0
+    window: float = 60.0
+    least: int = 60_000
+    attempts: int = 20
+    barren: int = 5
+    pause: float = 30.0
 
 
 class _Broken(Exception):
@@ -135,18 +132,19 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
         BadInput: the server refuses, fails too often, or its file has another checksum; in the last case
             ``part`` is removed.
     """
-    if part.is_file():
-        # It may be complete: a run can end between download and unpacking.
-        if _md5(part) == md5:
-            return
-        _bring(url, part, patience, watch)
-        if _md5(part) == md5:
-            return
+    here = part.is_file()
+    # It may be complete: a run can end between download and unpacking.
+    if here and _md5(part) == md5:
+        return
+    _bring(url, part, patience, watch)
+    found = _md5(part)
+    if here and found != md5:
         # The beginning may be of another file, or spoilt on this disk.
         print(f"{url}: what was here of it did not fit; starting anew", flush=True)
         part.unlink()
-    _bring(url, part, patience, watch)
-    if (found := _md5(part)) != md5:
+        _bring(url, part, patience, watch)
+        found = _md5(part)
+    if found != md5:
         part.unlink()
         raise BadInput(
             f"{url}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and the "
@@ -188,10 +186,8 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
                 part.unlink(missing_ok=True)
                 raise _Broken("the server sends another part than was asked for")
             _receive(answer.raw, part, *extent, patience, watch)
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise _wrong_address(url, "is no address of the web") from error
-    except requests.exceptions.MissingSchema as error:
-        raise _wrong_address(url, "does not begin with https:// or http://") from error
+    except ValueError as error:
+        raise _wrong_address(url, "is none of the web, which begins with https:// or http://") from error
     except requests.exceptions.Timeout as error:
         raise _Broken(f"no answer within {patience.timeout:g} s") from error
     except requests.exceptions.RequestException as error:
@@ -212,8 +208,7 @@ def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tup
             return None
         return have, int(given[2]) if given[2].isdecimal() else None
     if status == 416:
-        # No such part: more is here than the server has.
-        return None
+        return None  # no such part: more is here than the server has
     if status in _PASSING:
         raise _Broken(f"the server answers {status}")
     raise _wrong_address(url, f"is answered with {status}")
@@ -271,40 +266,35 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         BadInput: the archive is broken, holds no scan or one twice, or a member would leave the folder or is
             no plain file; nothing is left of it then.
     """
+
+    def flat_scan(member: tarfile.TarInfo, partial: str) -> tarfile.TarInfo | None:
+        path = PurePosixPath(member.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise _unfit(archive, f"member {member.name} would be written outside the folder")
+        if not (member.isfile() or member.isdir()):
+            raise _unfit(archive, f"member {member.name} is a link or a device and no file")
+        if member.isdir() or not is_scan(path.name, modality):
+            return None
+        if Path(partial, path.name).exists():
+            raise _unfit(archive, f"it holds {path.name} twice")
+        return tarfile.data_filter(member.replace(name=path.name), partial)
+
     partial = folder.with_name(f".{folder.name}.partial")
     # Of a run that was killed.
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir()
         with tarfile.open(archive) as tar:
-            names = [_extract(tar, member, partial, modality) for member in tar]
-        scans = [name for name in names if name]
+            tar.extractall(partial, filter=flat_scan)
+        scans = len(list(partial.iterdir()))
         if not scans:
             raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
         partial.replace(folder)
-        return len(scans)
+        return scans
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise _unfit(archive, f"it cannot be unpacked ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, modality: str) -> str | None:
-    """Unpack one member flatly into ``folder``; returns its name, or None if it is passed over."""
-    path = PurePosixPath(member.name)
-    if path.is_absolute() or ".." in path.parts:
-        raise _unfit(Path(str(tar.name)), f"member {member.name} would be written outside the folder")
-    if not (member.isfile() or member.isdir()):
-        raise _unfit(Path(str(tar.name)), f"member {member.name} is a link or a device and no file")
-    if member.isdir() or not is_scan(path.name, modality):
-        return None
-    if (folder / path.name).exists():
-        raise _unfit(Path(str(tar.name)), f"it holds {path.name} twice")
-    source = tar.extractfile(member)
-    assert source is not None, "a plain file has content"
-    with source, (folder / path.name).open("xb") as target:
-        shutil.copyfileobj(source, target)
-    return path.name
 
 
 def is_scan(name: str, modality: str) -> bool:
@@ -342,12 +332,7 @@ def _display(name: str) -> Iterator[Watch]:
         tenth = 10 * have // size if size else have // 500_000_000
         if tenth != shown:
             shown = tenth
-            print(
-                f"{name}: {have / 1e6:.0f} of {size / 1e6:.0f} MB"
-                if size
-                else f"{name}: {have / 1e6:.0f} MB",
-                flush=True,
-            )
+            print(f"{name}: {have / 1e6:.0f}{f' of {size / 1e6:.0f}' if size else ''} MB", flush=True)
 
     yield line
 
@@ -384,17 +369,17 @@ def main() -> None:
         help="addresses and MD5 as JSON (default: the published ones)",
     )
     parser.add_argument(
-        "--timeout", type=float, default=_TIMEOUT, help="seconds without a byte (default: 60)"
+        "--timeout", type=float, default=Patience.timeout, help="seconds without a byte (default: 60)"
     )
-    parser.add_argument("--attempts", type=int, default=_ATTEMPTS, help="for each archive (default: 20)")
+    parser.add_argument(
+        "--attempts", type=int, default=Patience.attempts, help="for each archive (default: 20)"
+    )
     parser.add_argument("--record", type=Path, help="JSON file to write: what came from where")
     options = parser.parse_args()
     patience = Patience(timeout=options.timeout, attempts=options.attempts)
     record = fetch(options.root, parse_archives(options.archives), patience)
     if options.record:
-        with replacing(options.record) as temporary:
-            text = json.dumps({"root": str(options.root)} | record, indent=1, sort_keys=True)
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_json(options.record, {"root": str(options.root)} | record)
 
 
 if __name__ == "__main__":

@@ -6,21 +6,38 @@ and the true transform send points of the brain, averaged over the points.
 """
 
 import argparse
-import csv
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from data_prep.datasets.record import parse_subjects
+from data_prep.datasets.record import AGAIN, parse_subjects
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.io.json_files import read_json
+from data_prep.registration.score import point_errors
 
 WANTED_MM = 0.5
-_BEFORE, _AFTER = "#d1731c", "#12897b"
+_BEFORE, _AFTER, _WANTED = "#d1731c", "#12897b", "#c0392b"
+_STYLE: Any = {
+    "font.size": 7,
+    "figure.titlesize": 9,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+_FIELDS: dict[str, Any] = {
+    "subject": str,
+    "status": str,
+    "score_before": float | None,
+    "score_after": float | None,
+    "transform": list | None,
+}
 
 
 @dataclass(frozen=True)
@@ -43,68 +60,85 @@ def read_rows(aligned: Path, subjects: Sequence[str], truth: Path | None) -> lis
         BadInput: a record is missing or broken, or a truth file is.
     """
     # By name: the folder may hold subjects of an earlier configuration.
-    return [_row(read_json(aligned / f"{name}.json"), aligned, truth) for name in sorted(subjects)]
+    return [_row(aligned / f"{name}.json", truth) for name in sorted(subjects)]
+
+
+def _row(path: Path, truth: Path | None) -> Row:
+    record = read_json(path, damaged=AGAIN, fields=_FIELDS)
+    row = Row(record["subject"], record["status"], record["score_before"], record["score_after"])
+    if truth is None or record["transform"] is None:
+        return row
+    known = read_json(
+        truth / f"{row.subject}.truth.json",
+        "generate the subject again, or leave --truth out",
+        "delete it and generate the subject again",
+        ("t2_to_t1", "brain_points_t2_mm"),
+    )
+    true, points = np.array(known["t2_to_t1"]), np.array(known["brain_points_t2_mm"])
+    before = point_errors(np.eye(4), true, points)
+    after = point_errors(np.array(record["transform"]), true, points)
+    mean_before, mean_after, worst = (round(float(x), 3) for x in (before.mean(), after.mean(), after.max()))
+    return replace(row, error_before_mm=mean_before, error_after_mm=mean_after, worst_after_mm=worst)
 
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write the rows as CSV; scores in bits, errors in mm, empty where unknown."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Row)])
-        writer.writerows(astuple(row) for row in rows)
+    with replacing(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def draw_figure(rows: Sequence[Row], path: Path) -> None:
     """Draw scores, and errors where they are known: subject by subject, and their histogram beside."""
+    import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator
 
     used = [row for row in rows if row.score_after is not None]
     known = [row for row in used if row.error_after_mm is not None]
     panels = 2 if known else 1
     width = float(np.clip(3.8 + 0.16 * len(used), 6.4, 13.0))
-    figure = Figure(figsize=(width, 2.2 * panels + 0.8), dpi=300, layout="constrained")
-    axes = figure.subplots(
-        panels, 2, squeeze=False, sharex="col", sharey="row", width_ratios=(max(width - 2.6, 2.8), 1.6)
-    )
-    _draw_pairs(axes[0, 0], used, ("score_before", "score_after"), "Mutual information (bits)")
-    axes[0, 0].set_ylim(bottom=0)
-    highest = max((row.score_after or 0 for row in used), default=1.0)
-    _draw_histogram(axes[0, 1], used, ("score_before", "score_after"), np.linspace(0, 1.05 * highest, 26))
-    left_out = len(rows) - len(used)
-    note = f" ({left_out} excluded)" if left_out else ""
-    figure.suptitle(f"Registration of T1 to T2, {len(used)} subjects{note}", fontsize=9)
-    axes[0, 0].legend(
-        fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0
-    )
-    if known:
-        names = ("error_before_mm", "error_after_mm")
-        _draw_pairs(axes[1, 0], known, names, "Mean error over the brain (mm)")
-        axes[1, 0].set_yscale("log")
-        values = [value for row in known for name in names if (value := getattr(row, name))]
-        _draw_histogram(axes[1, 1], known, names, np.geomspace(min(values) / 1.2, max(values) * 1.2, 26))
-        for panel in axes[1]:
-            panel.axhline(WANTED_MM, color="#c0392b", linewidth=0.9, linestyle="--")
-        axes[1, 0].annotate(
-            f"{WANTED_MM:g} mm",
-            (1.0, WANTED_MM),
-            xycoords=("axes fraction", "data"),
-            xytext=(-3, 2),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7,
-            color="#c0392b",
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, 2.2 * panels + 0.8), dpi=300, layout="constrained")
+        axes = figure.subplots(
+            panels, 2, squeeze=False, sharex="col", sharey="row", width_ratios=(max(width - 2.6, 2.8), 1.6)
         )
-        axes[1, 0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes[1, 0].yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        axes[1, 0].yaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-        axes[1, 0].tick_params(axis="y", which="minor", labelsize=7)
-    axes[-1, 1].set_xlabel("Subjects", fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"Software": None})
+        _draw_scores(axes[0, 0], axes[0, 1], used)
+        if known:
+            _draw_errors(axes[1, 0], axes[1, 1], known)
+        axes[-1, 1].set_xlabel("Subjects")
+        left_out = len(rows) - len(used)
+        note = f" ({left_out} excluded)" if left_out else ""
+        figure.suptitle(f"Registration of T1 to T2, {len(used)} subjects{note}")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, metadata={"Software": None})
 
 
-def _draw_pairs(axes: Any, rows: Sequence[Row], names: tuple[str, str], label: str) -> None:
+def _draw_scores(each: Any, counts: Any, rows: Sequence[Row]) -> None:
+    names = ("score_before", "score_after")
+    _draw_pairs(each, rows, names, "Mutual information (bits)")
+    each.set_ylim(bottom=0)
+    each.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+    highest = max((row.score_after or 0 for row in rows), default=1.0)
+    _draw_histogram(counts, rows, names, np.linspace(0, 1.05 * highest, 26))
+
+
+def _draw_errors(each: Any, counts: Any, rows: Sequence[Row]) -> None:
+    from matplotlib.ticker import LogLocator
+
+    names = ("error_before_mm", "error_after_mm")
+    _draw_pairs(each, rows, names, "Mean error over the brain (mm)")
+    each.set_yscale("log")
+    values = [value for row in rows for name in names if (value := getattr(row, name))]
+    _draw_histogram(counts, rows, names, np.geomspace(min(values) / 1.2, max(values) * 1.2, 26))
+    for axes in (each, counts):
+        axes.axhline(WANTED_MM, color=_WANTED, linewidth=0.9, linestyle="--")
+    place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+    each.annotate(f"{WANTED_MM:g} mm", (1.0, WANTED_MM), (-3, 2), ha="right", color=_WANTED, **place)
+    each.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for written in (each.yaxis.set_major_formatter, each.yaxis.set_minor_formatter):
+        written(lambda value, _: f"{value:g}")
+
+
+def _draw_pairs(axes: Any, rows: Sequence[Row], names: tuple[str, str], ylabel: str) -> None:
     x = np.arange(len(rows))
     before, after = (np.array([getattr(row, name) for row in rows]) for name in names)
     # Many subjects are a cloud, few are read one by one.
@@ -113,14 +147,12 @@ def _draw_pairs(axes: Any, rows: Sequence[Row], names: tuple[str, str], label: s
     hollow = {"facecolor": "white", "edgecolor": _BEFORE, "linewidth": 0.6 if many else 1.1}
     axes.scatter(x, before, s=5 if many else 16, label="header alignment", **hollow)
     axes.scatter(x, after, s=5 if many else 18, color=_AFTER, label="registered")
-    axes.set_ylabel(label, fontsize=8)
+    axes.set_ylabel(ylabel)
     axes.margins(x=0.01 if many else 0.05)
-    axes.tick_params(labelsize=7)
     if many:
-        axes.set_xlabel("Subject, in order of id", fontsize=8)
+        axes.set_xlabel("Subject, in order of id")
     else:
         axes.set_xticks(x, [row.subject.split("-")[0] for row in rows], rotation=90, fontsize=6.5)
-    axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.92", linewidth=0.6)
     axes.set_axisbelow(True)
 
@@ -130,10 +162,8 @@ def _draw_histogram(axes: Any, rows: Sequence[Row], names: tuple[str, str], edge
     before, after = ([getattr(row, name) for row in rows] for name in names)
     axes.hist(after, edges, orientation="horizontal", color=_AFTER)
     axes.hist(before, edges, orientation="horizontal", histtype="step", color=_BEFORE, linewidth=1.1)
-    axes.tick_params(labelsize=7, labelleft=False)
-    axes.tick_params(which="minor", labelleft=False)
+    axes.tick_params(which="both", labelleft=False)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) -> None:
@@ -153,21 +183,19 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
     scored = sorted((row.score_after, row.subject) for row in rows if row.score_after is not None)
     pictures = [_read_picture(aligned / f"{subject}.png") for _, subject in scored[:count]]
     # Inches; about an overlay's own resolution, so that nothing of its outlines is lost.
-    columns, width, gap, heading = 2, 5.3, 0.2, 0.35
-    lines = [pictures[i : i + columns] for i in range(0, len(pictures), columns)]
+    width = 5.3
+    lines = [pictures[i : i + 2] for i in range(0, len(pictures), 2)]
     heights = [max(width * picture.shape[0] / picture.shape[1] for picture in line) for line in lines]
-    across, down = columns * (width + gap), sum(heights) + gap * len(lines) + heading
-    figure = Figure(figsize=(across, down), dpi=200)
-    title = f"The {len(pictures)} lowest scores of {len(scored)} subjects, the lowest first"
-    figure.text(0.5, 1 - 0.5 * heading / down, title, ha="center", va="center", size=11)
-    bottom = down - heading
-    for line, height in zip(lines, heights, strict=True):
-        bottom -= height + gap
-        for column, picture in enumerate(line):
-            left = gap / 2 + column * (width + gap)
-            axes = figure.add_axes((left / across, bottom / down, width / across, height / down), anchor="N")
+    figure = Figure(
+        figsize=(2 * width + 0.4, sum(heights) + 0.2 * len(lines) + 0.35), dpi=200, layout="constrained"
+    )
+    figure.suptitle(f"The {len(pictures)} lowest scores of {len(scored)} subjects, the lowest first", size=11)
+    panels = figure.subplots(len(lines), 2, squeeze=False, height_ratios=heights) if lines else np.array([])
+    for axes, picture in zip_longest(panels.flat, pictures):
+        axes.set_axis_off()
+        axes.set_anchor("N")
+        if picture is not None:
             axes.imshow(picture, interpolation="none")
-            axes.set_axis_off()
     with replacing(path) as temporary:
         figure.savefig(temporary, metadata={"Software": None})
 
@@ -181,37 +209,6 @@ def _read_picture(path: Path) -> Any:
         raise BadInput(
             f"{path}: missing or no picture; run the step `align` for this subject again"
         ) from error
-
-
-def _row(record: dict[str, Any], aligned: Path, truth: Path | None) -> Row:
-    missing = [
-        name
-        for name in ("subject", "status", "score_before", "score_after", "transform")
-        if name not in record
-    ]
-    if missing:
-        raise BadInput(
-            f"{aligned}: a record has no field `{missing[0]}`; delete the folder and run the step `align` "
-            "again"
-        )
-    subject, estimate = record["subject"], record["transform"]
-    row = Row(subject, record["status"], record["score_before"], record["score_after"])
-    if truth is None or estimate is None:
-        return row
-    from data_prep.registration.score import point_errors
-
-    path = truth / f"{subject}.truth.json"
-    known = read_json(
-        path,
-        "generate the subject again, or leave --truth out",
-        "delete it and generate the subject again",
-        ("t2_to_t1", "brain_points_t2_mm"),
-    )
-    true, points = np.array(known["t2_to_t1"]), np.array(known["brain_points_t2_mm"])
-    before = point_errors(np.eye(4), true, points)
-    after = point_errors(np.array(estimate), true, points)
-    errors = (round(float(value), 3) for value in (before.mean(), after.mean(), after.max()))
-    return Row(row.subject, row.status, row.score_before, row.score_after, *errors)
 
 
 def main() -> None:

@@ -83,8 +83,8 @@ def results(tmp_path_factory):
 
 def test_masks_and_tables_that_the_paper_does_not_print_are_left_out():
     text = definition(1, "ixi", [*MASKS["ixi"][:2], "2d_poisson_6x"], LABELS["ixi"], numeral="I")
-    further = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")
-    (kept,) = printed_parts([read_definition(text), read_definition(further)])
+    other = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")
+    (kept,) = printed_parts([read_definition(text), read_definition(other)])
     assert kept.masks == MASKS["ixi"][:2]
 
 

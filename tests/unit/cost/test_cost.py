@@ -46,7 +46,7 @@ def test_makespan_lies_between_the_best_possible_and_four_thirds_of_it(
 
 def test_the_paper_is_its_trainings_once_each() -> None:
     seconds = run_seconds(PAPER, STEPS)
-    # 4 methods under 12 masks, two ablations under 8, two orders under one, 15 further loss weights.
+    # 4 methods under 12 masks, two ablations under 8, two orders under one, 15 other loss weights.
     ixi, fastmri = 4 * 8 + 2 * 8 + 2, 4 * 4 + 15
     assert len(seconds) == ixi + fastmri
     one_ixi = 50 * (36900 * 3 + 9300) + 11500

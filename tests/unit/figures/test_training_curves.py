@@ -51,8 +51,8 @@ def write_history(root, mask, method, seed=0, epochs=6, best=4, diverges=False):
 
 
 def plan_of(rows):
-    """The JSON of a plan: rows of mask, method, label and perhaps seed."""
-    return to_json([Curve(*row[:3], *map(int, row[3:])) for row in rows])
+    """The JSON of a plan: rows of mask, method, label and seed."""
+    return to_json([Curve(*row[:3], int(row[3])) for row in rows])
 
 
 def drawn(curves):
@@ -88,7 +88,7 @@ def test_the_marker_of_a_training_that_has_not_converged_is_open_and_explained(t
 def test_the_epoch_of_the_lowest_validation_loss_is_marked(tmp_path):
     write_history(tmp_path, MASK, "unet", best=3)
     write_history(tmp_path, MASK, "manet", best=5)
-    plan = plan_of([[MASK, "unet", "UNet-T2"], [MASK, "manet", "MANet"]])
+    plan = plan_of([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
     curves = curves_of_plan(tmp_path, "ixi", plan)
     upper, lower = drawn(curves).axes
     assert marked(upper, style.line_style(0)["marker"]) == [(3, pytest.approx(28 + 0.9 + 0.4))]
@@ -99,7 +99,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_marked(tmp_path):
 
 def test_training_and_validation_losses_share_their_unit(tmp_path):
     write_history(tmp_path, MASK, "unet", best=3)
-    (curve,) = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2"]]))
+    (curve,) = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2", "0"]]))
     lower = drawn([curve]).axes[1]
     lines = [line.get_ydata() for line in lower.lines if len(line.get_xdata()) == 6]
     train, val = sorted(lines, key=lambda values: values[0])
@@ -110,7 +110,9 @@ def test_training_and_validation_losses_share_their_unit(tmp_path):
 def test_a_diverged_training_ends_in_a_cross(tmp_path):
     write_history(tmp_path, MASK, "unet", diverges=True)
     write_history(tmp_path, MASK, "manet")
-    curves = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2"], [MASK, "manet", "MANet"]]))
+    curves = curves_of_plan(
+        tmp_path, "ixi", plan_of([[MASK, "unet", "UNet-T2", "0"], [MASK, "manet", "MANet", "0"]])
+    )
     assert [curve.diverged for curve in curves] == [True, False]
     upper = drawn(curves).axes[0]
     assert marked(upper, "x") == [(4, pytest.approx(28 + 1.2 + 0.4))]
@@ -126,12 +128,10 @@ def test_a_training_without_one_finite_loss_is_drawn_without_a_mark(tmp_path):
 def test_seeds_are_told_apart_where_there_are_several(tmp_path):
     for seed in (0, 7):
         write_history(tmp_path, MASK, "manet", seed=seed)
-    both = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet"]]))
-    assert [curve.name for curve in both] == ["MANet, seed 0", "MANet, seed 7"]
-    named = curves_of_plan(
+    both = curves_of_plan(
         tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"], [MASK, "manet", "MANet", "7"]])
     )
-    assert [curve.name for curve in named] == [curve.name for curve in both]
+    assert [curve.name for curve in both] == ["MANet, seed 0", "MANet, seed 7"]
     (one,) = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "7"]]))
     assert one.name == "MANet"
 
@@ -154,7 +154,7 @@ def test_seeds_of_a_method_share_one_look_and_one_word_in_the_legend(tmp_path):
 
 def test_embedded_data_is_labelled(tmp_path):
     write_history(tmp_path, MASK, "manet")
-    curves = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet"]]))
+    curves = curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"]]))
     with style.printed():
         figure = draw(curves, "embedded data, not IXI")
     (note,) = [text for text in figure.texts if text.get_text() == "embedded data, not IXI"]
@@ -258,7 +258,7 @@ def test_each_training_is_drawn_alone_on_demand(tmp_path):
     for method in ("unet", "manet"):
         for seed in (0, 1):
             write_history(tmp_path, MASK, method, seed=seed)
-    plan = plan_of([[MASK, method, METHODS[method]] for method in ("unet", "manet")])
+    plan = plan_of([[MASK, method, METHODS[method], seed] for method in ("unet", "manet") for seed in (0, 1)])
     curves = curves_of_plan(tmp_path, "ixi", plan)
     with style.printed():
         save_each(curves, tmp_path / "each")
@@ -274,8 +274,8 @@ def test_unusable_inputs_are_named(tmp_path):
         curves_of_runs([tmp_path])
     with pytest.raises(BadInput, match=r"--plan: field \[0\] is .*, not an object"):
         curves_of_plan(tmp_path, "ixi", '[["1d_uniform_6x"]]')
-    with pytest.raises(BadInput, match="no such run"):
-        curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet"]]))
+    with pytest.raises(BadInput, match=r"manet/seed0/history\.csv: no such file"):
+        curves_of_plan(tmp_path, "ixi", plan_of([[MASK, "manet", "MANet", "0"]]))
     folder = write_history(tmp_path, MASK, "manet")
     history = pd.read_csv(folder / "history.csv")
     history.iloc[:0].to_csv(folder / "history.csv", index=False)

@@ -106,9 +106,9 @@ def drawn_motion(subject: Subject, index: int) -> NDArray[np.float64]:
     return motion_of(subject, degrees * turn, millimetres * shift)
 
 
-def mean_error(subject: Subject, motion: NDArray[np.float64], further: bool = False) -> float:
+def mean_error(subject: Subject, motion: NDArray[np.float64], wide: bool = False) -> float:
     t1, t2, points = moved(subject, motion)
-    found = register(to_axial(t2), t1, further)
+    found = register(to_axial(t2), t1, wide)
     return float(point_errors(found.transform, motion, points).mean())
 
 
@@ -177,8 +177,8 @@ def test_a_failed_result_is_tried_once_more_before_the_subject_is_given_up(
 ) -> None:
     asked: list[bool] = []
 
-    def pretended(fixed: Volume, moving: Volume, further: bool) -> Registration:
-        asked.append(further)
+    def pretended(fixed: Volume, moving: Volume, wide: bool) -> Registration:
+        asked.append(wide)
         result = results[len(asked) - 1]
         if result is None:
             raise RegistrationFailed

@@ -46,7 +46,17 @@ _SILENT = (
 
 
 class LogHandler(LogHandlerBase):
-    """What Snakemake sends its events to (from one thread, while a terminal is redrawn from another)."""
+    """What Snakemake sends its events to (from one thread, while a terminal is redrawn from another).
+
+    It stands in for Snakemake's own output and writes no file. Snakemake's filter and formatter are taken as
+    they are: --quiet and --printshellcmds work, and what is shown as it is looks as without this plugin.
+    """
+
+    writes_to_stream = True
+    writes_to_file = False
+    has_filter = False
+    has_formatter = False
+    needs_rulegraph = False
 
     def __post_init__(self) -> None:
         """Choose the form of the output."""
@@ -65,31 +75,6 @@ class LogHandler(LogHandlerBase):
         self._ended = threading.Event()
         self._heartbeat: threading.Thread | None = None
         self._last_printed = time.time()
-
-    @property
-    def writes_to_stream(self) -> bool:
-        """Stands in for Snakemake's own output."""
-        return True
-
-    @property
-    def writes_to_file(self) -> bool:
-        """Writes no file."""
-        return False
-
-    @property
-    def has_filter(self) -> bool:
-        """Takes Snakemake's filter, so that --quiet and --printshellcmds work."""
-        return False
-
-    @property
-    def has_formatter(self) -> bool:
-        """Takes Snakemake's formatter for whatever is shown as it is."""
-        return False
-
-    @property
-    def needs_rulegraph(self) -> bool:
-        """Needs no graph."""
-        return False
 
     def emit(self, record: LogRecord) -> None:
         """Show one event."""
