@@ -1,11 +1,11 @@
 """A step declares the sources that change its result: all of them, and no more."""
 
-import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import floors
 import pytest
 
 from data_prep.masks.registry import all_masks
@@ -154,18 +154,44 @@ def test_no_first_party_module_that_a_step_really_loads_is_left_out(step):
     }
 
 
-def test_imports_go_one_way():
-    allowed = {"data_prep": {"data_prep"}, "methods": {"data_prep", "methods"}}
-    for package, may in allowed.items():
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = []
-                if isinstance(node, ast.Import):
-                    names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                    names = [node.module or ""]
-                first = {name.split(".")[0] for name in names} & {"data_prep", "methods", "workflow"}
-                assert first <= may, path
+@pytest.mark.parametrize(("package", "below"), [("data_prep", set()), ("methods", {"data_prep"})])
+def test_imports_go_one_way(package, below):
+    for file, targets in floors.imports().items():
+        if file.startswith(f"{package}/"):
+            assert {target.split("/")[0] for target in targets} <= {package, *below}, file
+
+
+@pytest.mark.parametrize("package", floors.FLOORS)
+def test_every_folder_and_file_at_the_top_has_its_floor(package):
+    named = [name for floor in floors.FLOORS[package] for name in floor]
+    assert sorted(named) == sorted(floors.parts(package))
+
+
+@pytest.mark.parametrize("package", floors.FLOORS)
+def test_no_folder_imports_from_a_floor_above_or_beside(package):
+    upwards = floors.upwards(package)
+    assert not upwards, "\n".join(["imports against the order of floors:", *upwards])
+
+
+def test_no_files_and_no_folders_import_in_a_circle():
+    graph = floors.imports()
+    assert floors.circles(graph) == []
+    # What stands at the top of a package is a floor by itself.
+    folder_of = {file: str(Path(file).parent) if file.count("/") > 1 else file for file in graph}
+    folders = {folder: set() for folder in folder_of.values()}
+    for file, targets in graph.items():
+        folders[folder_of[file]] |= {folder_of[target] for target in targets} - {folder_of[file]}
+    assert floors.circles(folders) == []
+
+
+def test_plug_ins_are_found_by_existing_and_imported_by_nobody():
+    imported = [
+        f"{file} imports {target}"
+        for file, targets in floors.imports().items()
+        for target in targets
+        if floors.plug_in(target) not in {None, floors.plug_in(file)}
+    ]
+    assert not imported, "\n".join(["a plug-in is imported by name:", *imported])
 
 
 def rules() -> dict[str, str]:
