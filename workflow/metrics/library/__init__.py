@@ -1,1 +1,1 @@
-"""One file per further metric, found by existing; docs/adding_a_metric.md."""
+"""One file per metric, found by existing; docs/adding_a_metric.md."""
