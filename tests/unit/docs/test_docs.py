@@ -84,8 +84,8 @@ NAMED = re.compile(
 )
 
 
-# The guides name files that their reader makes; those are followed word for word by tests of their own. The changelog
-# names what is gone.
+# The guides name files that their reader makes, and are followed word for word by tests of their own; the
+# changelog names what is gone.
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if not page.name.startswith(("adding_a_", "CHANGELOG"))],

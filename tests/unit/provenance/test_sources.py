@@ -12,6 +12,7 @@ from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.provenance import sources
 from workflow.provenance.sources import folder_sources, module_sources
+from workflow.run.identity import training_sources
 
 ROOT = Path(__file__).parents[3]
 STEPS = (
@@ -192,6 +193,29 @@ def test_plug_ins_are_found_by_existing_and_imported_by_nobody():
         if floors.plug_in(target) not in {None, floors.plug_in(file)}
     ]
     assert not imported, "\n".join(["a plug-in is imported by name:", *imported])
+
+
+def test_the_page_tells_the_truth_about_what_runs_again():
+    """Of the rows that name whole files and say "only", "nothing", "no training" or "all trainings"."""
+    page = (ROOT / "docs" / "reproducibility.md").read_text(encoding="utf-8")
+    declared = {step: set(module_sources(step)) for step in STEPS}
+    training = set(training_sources("manet", "random_4x"))
+    seen = set()
+    for changed, runs in re.findall(r"^\| (.*?) \| (.*) \|$", page, flags=re.MULTILINE):
+        for file in re.findall(r"`((?:data_prep|methods|workflow)/[\w/]+\.py)`", changed):
+            steps = [step for step, sources in declared.items() if file in sources]
+            if runs.endswith("only"):
+                assert len(steps) == 1, (file, steps)
+            elif runs.startswith("nothing"):
+                assert (steps, file in training) == ([], False), file
+            elif "no training" in runs:
+                assert (steps != [], file in training) == (True, False), file
+            elif runs == "all trainings":
+                assert file in training, file
+            else:
+                continue
+            seen.add(runs)
+    assert len(seen) == 6
 
 
 def rules() -> dict[str, str]:
