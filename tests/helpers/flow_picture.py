@@ -171,7 +171,7 @@ def _words(folder: str, rules: Iterable[Rule]) -> list[str]:
     """What stands in a box: the folder, the line of its __init__, and what its commands write."""
     docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8")))
     assert docstring is not None, folder
-    writes = dict.fromkeys(name for rule in rules if rule.folder == folder for name in rule.writes)
+    writes = sorted({name for rule in rules if rule.folder == folder for name in rule.writes})
     return [
         f"{folder}/",
         *textwrap.wrap(docstring.splitlines()[0], _LETTERS),

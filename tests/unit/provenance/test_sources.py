@@ -1,5 +1,6 @@
 """A step declares the sources that change its result: all of them, and no more."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def test_drawing_and_tabulating_do_not_depend_on_each_other():
 
 def test_the_page_depends_on_no_drawing_and_no_plan_and_nothing_on_the_page():
     page = set(module_sources("workflow.page"))
-    assert {"workflow/page/viewer.py", "workflow/page/grids.py", "workflow/page/files.py"} <= page
+    assert {"workflow/page/viewer.py", "workflow/page/grids.py"} <= page
     assert not {"workflow/figures/__main__.py", "workflow/plan/plan.py", "workflow/plan/config.py"} & page
     others = {name for step in STEPS if step != "workflow.page" for name in module_sources(step)}
     assert not {"workflow/page/__main__.py", "workflow/page/viewer.py", "workflow/page/grids.py"} & others
@@ -193,6 +194,27 @@ def test_plug_ins_are_found_by_existing_and_imported_by_nobody():
         if floors.plug_in(target) not in {None, floors.plug_in(file)}
     ]
     assert not imported, "\n".join(["a plug-in is imported by name:", *imported])
+
+
+def test_files_have_at_most_450_lines_and_classes_250():
+    long = []
+    for file in floors.imports():
+        text = (ROOT / file).read_text(encoding="utf-8")
+        lines = text.count("\n")
+        long += [f"{file}: {lines} lines"] if lines > 450 else []
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.end_lineno - node.lineno >= 250:
+                long.append(f"{file}: class {node.name}, {node.end_lineno - node.lineno + 1} lines")
+    assert not long, "\n".join(["too long to be read:", *long])
+
+
+def test_an_init_is_a_docstring():
+    """Sources of a step are not looked for in one; a name exported there would hide the file it is from."""
+    for package in floors.PACKAGES:
+        for path in (ROOT / package).rglob("__init__.py"):
+            if "plugins" not in path.parts:
+                (statement,) = ast.parse(path.read_text(encoding="utf-8")).body
+                assert isinstance(statement, ast.Expr), path
 
 
 def test_the_page_tells_the_truth_about_what_runs_again():
