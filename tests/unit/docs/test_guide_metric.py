@@ -28,5 +28,5 @@ def test_the_new_metric_is_tested_by_existing(transcript):
 
 
 def test_a_configuration_chooses_it_and_every_run_is_scored_with_it(transcript):
-    assert output_of(transcript, "python -m workflow.plan.config") == "metrics:\n- nmae\n"
+    assert output_of(transcript, "python -m workflow.plan config/mine.yaml --check") == "metrics:\n- nmae\n"
     assert json.loads(output_of(transcript, "python -m workflow.plan"))["metrics"] == ["nmae"]
