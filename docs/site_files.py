@@ -8,7 +8,10 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "docs/*.md",
+    "docs/*.svg",
     "docs/images/*",
     "config/README.md",
     "results/README.md",

@@ -1,1 +1,1 @@
-"""Reconstruction methods, one folder each, discovered by their ``method.yaml``."""
+"""Reconstruction methods, one folder each, found by their ``method.yaml``; docs/adding_a_method.md."""

@@ -1,1 +1,17 @@
-"""The benchmark itself: planning, training, evaluation, tables and figures."""
+"""From prepared data to the page of results. The folders tell the flow; rule file, folder and command share a name:
+
+    lease.py verify.py summary.py restore_times.py check_metric.py     commands for people
+    rules/ schemas/ report/ resources/ plugins/     Snakemake's
+    metrics/        one file per metric; volumes, GPU, conventions
+    provenance/     sources of a step, version of the code, footers, provenance.json
+    run/            one run: spec, identity, model, checkpoint, device
+    plan/           what a configuration asks for, as plain data
+    train/          the loop, and the state that resumes
+    evaluate/       scores and examples of one run
+    statistics/     metrics.parquet, cells, tests
+    tables/ figures/ claims/ trust/ cost/     what is printed
+    page/           index.html
+
+Nothing imports from a floor above its own (tests/helpers/floors.py holds their order, ground first); no
+__init__.py imports anything, or rules would miss sources. docs/architecture.md is the map.
+"""

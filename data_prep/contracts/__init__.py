@@ -1,1 +1,1 @@
-"""Finding entries by existing, and checks that report and go on."""
+"""Finding entries by existing, and checks that report each promise and go on."""

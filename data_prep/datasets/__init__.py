@@ -1,1 +1,1 @@
-"""One file per further dataset, found by existing; docs/adding_a_dataset.md."""
+"""Raw scans to aligned subjects: the contract of datasets, and a folder for each."""

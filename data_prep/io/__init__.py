@@ -1,1 +1,1 @@
-"""Files that may be damaged: whole, or refused by name."""
+"""Files that may be damaged: read and written whole, or refused by name."""

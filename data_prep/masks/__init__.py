@@ -1,1 +1,1 @@
-"""Sampling masks: families, and the frozen sets of an experiment."""
+"""Families of sampling masks to the frozen mask sets of an experiment."""

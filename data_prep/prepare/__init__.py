@@ -1,1 +1,1 @@
-"""Aligned subjects to train, val and test."""
+"""Aligned subjects to train, val and test, split by person."""

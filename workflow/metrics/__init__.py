@@ -1,1 +1,1 @@
-"""How far an image is from the truth: one entry per metric, on the CPU and on a GPU."""
+"""How far an image is from the truth: the contract of metrics, on the CPU and on a GPU."""

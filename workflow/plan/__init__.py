@@ -1,1 +1,1 @@
-"""What a configuration asks for, as plain data."""
+"""What a configuration asks for, as plain data: runs, tables, figures, probes, the page."""

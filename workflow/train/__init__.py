@@ -1,1 +1,1 @@
-"""One training: the loop, and the state that resumes."""
+"""One training: the loop, and the state that resumes it."""

@@ -1,1 +1,1 @@
-"""BraTS: brains with T1 and T2 on one grid, skull stripped."""
+"""BraTS: brains, T2 guided by T1, on one grid and skull-stripped."""

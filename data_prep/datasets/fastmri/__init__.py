@@ -1,1 +1,1 @@
-"""fastMRI: knees with PD and PD with fat suppression, as k-space."""
+"""fastMRI: knees, PD with fat suppression guided by PD, as measured k-space."""

@@ -1,1 +1,1 @@
-"""IXI: brains with T1 and T2."""
+"""IXI: brains, T2 guided by T1, to be registered, with simulated noise."""

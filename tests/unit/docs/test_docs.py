@@ -14,6 +14,8 @@ from markdown.extensions.toc import slugify
 ROOT = Path(__file__).parents[3]
 PATTERNS = (
     "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "docs/*.md",
     "config/*.md",
     "results/README.md",
@@ -76,18 +78,22 @@ def test_programs_on_a_page_import_what_is_there(page: Path) -> None:
                     importlib.import_module(alias.name)
 
 
-MODULE = re.compile(r"`((?:data_prep|methods|workflow|tests|config|profiles)/[A-Za-z0-9_./-]+\.[a-z0-9]+)`")
+# Files, and folders, which end with a stroke.
+NAMED = re.compile(
+    r"`((?:data_prep|docs|methods|workflow|tests|config|profiles)/(?:[A-Za-z0-9_./-]+(?:\.[a-z0-9]+|/))?)`"
+)
 
 
-# The guides name files that their reader makes; those are followed word for word by tests of their own.
+# The guides name files that their reader makes, and are followed word for word by tests of their own; the
+# changelog names what is gone.
 @pytest.mark.parametrize(
     "page",
-    [page for page in PAGES if not page.name.startswith("adding_a_")],
+    [page for page in PAGES if not page.name.startswith(("adding_a_", "CHANGELOG"))],
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_files_that_a_page_names_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    missing = [name for name in MODULE.findall(text) if not (ROOT / name).exists()]
+    missing = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
     assert not missing
     commands = re.findall(r"python -m ((?:data_prep|methods|workflow|tests)(?:\.\w+)*)", text)
     assert not [name for name in commands if not _runs(name)]

@@ -6,12 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import floors
 import pytest
 
 from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.provenance import sources
 from workflow.provenance.sources import folder_sources, module_sources
+from workflow.run.identity import training_sources
 
 ROOT = Path(__file__).parents[3]
 STEPS = (
@@ -154,18 +156,88 @@ def test_no_first_party_module_that_a_step_really_loads_is_left_out(step):
     }
 
 
-def test_imports_go_one_way():
-    allowed = {"data_prep": {"data_prep"}, "methods": {"data_prep", "methods"}}
-    for package, may in allowed.items():
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = []
-                if isinstance(node, ast.Import):
-                    names = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                    names = [node.module or ""]
-                first = {name.split(".")[0] for name in names} & {"data_prep", "methods", "workflow"}
-                assert first <= may, path
+@pytest.mark.parametrize(("package", "below"), [("data_prep", set()), ("methods", {"data_prep"})])
+def test_imports_go_one_way(package, below):
+    for file, targets in floors.imports().items():
+        if file.startswith(f"{package}/"):
+            assert {target.split("/")[0] for target in targets} <= {package, *below}, file
+
+
+@pytest.mark.parametrize("package", floors.FLOORS)
+def test_every_folder_and_file_at_the_top_has_its_floor(package):
+    named = [name for floor in floors.FLOORS[package] for name in floor]
+    assert sorted(named) == sorted(floors.parts(package))
+
+
+@pytest.mark.parametrize("package", floors.FLOORS)
+def test_no_folder_imports_from_a_floor_above_or_beside(package):
+    upwards = floors.upwards(package)
+    assert not upwards, "\n".join(["imports against the order of floors:", *upwards])
+
+
+def test_no_files_and_no_folders_import_in_a_circle():
+    graph = floors.imports()
+    assert floors.circles(graph) == []
+    # What stands at the top of a package is a floor by itself.
+    folder_of = {file: str(Path(file).parent) if file.count("/") > 1 else file for file in graph}
+    folders = {folder: set() for folder in folder_of.values()}
+    for file, targets in graph.items():
+        folders[folder_of[file]] |= {folder_of[target] for target in targets} - {folder_of[file]}
+    assert floors.circles(folders) == []
+
+
+def test_plug_ins_are_found_by_existing_and_imported_by_nobody():
+    imported = [
+        f"{file} imports {target}"
+        for file, targets in floors.imports().items()
+        for target in targets
+        if floors.plug_in(target) not in {None, floors.plug_in(file)}
+    ]
+    assert not imported, "\n".join(["a plug-in is imported by name:", *imported])
+
+
+def test_files_have_at_most_450_lines_and_classes_250():
+    long = []
+    for file in floors.imports():
+        text = (ROOT / file).read_text(encoding="utf-8")
+        lines = text.count("\n")
+        long += [f"{file}: {lines} lines"] if lines > 450 else []
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef) and node.end_lineno - node.lineno >= 250:
+                long.append(f"{file}: class {node.name}, {node.end_lineno - node.lineno + 1} lines")
+    assert not long, "\n".join(["too long to be read:", *long])
+
+
+def test_an_init_is_a_docstring():
+    """Sources of a step are not looked for in one; a name exported there would hide the file it is from."""
+    for package in floors.PACKAGES:
+        for path in (ROOT / package).rglob("__init__.py"):
+            if "plugins" not in path.parts:
+                (statement,) = ast.parse(path.read_text(encoding="utf-8")).body
+                assert isinstance(statement, ast.Expr), path
+
+
+def test_the_page_tells_the_truth_about_what_runs_again():
+    """Of the rows that name whole files and say "only", "nothing", "no training" or "all trainings"."""
+    page = (ROOT / "docs" / "reproducibility.md").read_text(encoding="utf-8")
+    declared = {step: set(module_sources(step)) for step in STEPS}
+    training = set(training_sources("manet", "random_4x"))
+    seen = set()
+    for changed, runs in re.findall(r"^\| (.*?) \| (.*) \|$", page, flags=re.MULTILINE):
+        for file in re.findall(r"`((?:data_prep|methods|workflow)/[\w/]+\.py)`", changed):
+            steps = [step for step, sources in declared.items() if file in sources]
+            if runs.endswith("only"):
+                assert len(steps) == 1, (file, steps)
+            elif runs.startswith("nothing"):
+                assert (steps, file in training) == ([], False), file
+            elif "no training" in runs:
+                assert (steps != [], file in training) == (True, False), file
+            elif runs == "all trainings":
+                assert file in training, file
+            else:
+                continue
+            seen.add(runs)
+    assert len(seen) == 6
 
 
 def rules() -> dict[str, str]:
