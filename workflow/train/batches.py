@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -76,6 +76,6 @@ class Learner(nn.Module):
         return self.model.loss(reconstruction, batch.truth, batch.measurement), reconstruction.image
 
 
-def in_batches(positions: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(positions), size):
-        yield positions[start : start + size]
+def in_batches(positions: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Return positions in groups of ``size``, the last of which may be smaller."""
+    return [positions[start : start + size] for start in range(0, len(positions), size)]
