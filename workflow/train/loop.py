@@ -100,8 +100,9 @@ class Training:
         prefer_deterministic()
         self.model = team.joined(model, device, spec.method)
         self.fabric = team.fabric(device, spec.training.precision)
+        learner = Learner(self.model, recompute=spec.training.recompute)
         self.learner, self.optimiser = self.fabric.setup(
-            Learner(self.model), make_optimiser(self.model.parameters(), spec.optimiser)
+            learner, make_optimiser(self.model.parameters(), spec.optimiser)
         )
         on_gpu = device.type == "cuda"
         self.look_every = LOOK_EVERY if on_gpu else 1

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from data_prep.measurement import Measurement, Truth
 from data_prep.undersample.acquisition import epoch_order
+from methods import recomputation
 from methods.contract import Reconstruction
 from workflow.run import model as execution
 from workflow.run.checkpoint import load_checkpoint
@@ -29,6 +30,22 @@ from workflow.train.history import HISTORY
 from workflow.train.loop import learning_rate
 
 LEARNING = {"parameters__channels": 8, "parameters__dropout": 0.0, "training__batch_size": 2}
+
+
+MANET = {
+    "width": 4,
+    "levels": 2,
+    "fusion": "cs",
+    "early_concat": True,
+    "kspace": True,
+    "alpha": 0.4,
+    "beta": 0.6,
+}
+DUDORNET = {"features": 4, "recurrences": 2, "prior": True, "initial_std": 0.02}
+SMALL = {
+    "manet": {"method": "manet", "folder": "manet", "parameters": MANET},
+    "dudornet": {"method": "dudornet", "folder": "dudornet", "parameters": DUDORNET},
+}
 
 
 # ---- learning -----------------------------------------------------------------------------------
@@ -82,17 +99,7 @@ def test_fastmri_trains_on_complex_slices(fastmri, tmp_path):
 
 
 def test_a_network_with_batch_norm_and_kspace_trains(ixi, tmp_path):
-    parameters = {
-        "width": 4,
-        "levels": 2,
-        "fusion": "cs",
-        "early_concat": True,
-        "kspace": True,
-        "alpha": 0.4,
-        "beta": 0.6,
-    }
-    spec = tiny_spec(method="manet", folder="manet", parameters=parameters, training__epochs=4)
-    run(ixi, tmp_path, spec)
+    run(ixi, tmp_path, tiny_spec(training__epochs=4, **SMALL["manet"]))
     assert history(tmp_path)[-1]["train_loss"] < history(tmp_path)[0]["train_loss"]
 
 
@@ -337,3 +344,23 @@ def test_channels_last_stores_maps_pixel_by_pixel_and_learns_the_same(ixi, tmp_p
         assert learnt[True][name].is_contiguous(memory_format=torch.channels_last)
     for name, value in learnt[True].items():
         torch.testing.assert_close(value, learnt[False][name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["manet", "dudornet"])
+def test_what_is_computed_again_can_be_kept_instead_with_the_same_bits(ixi, tmp_path, monkeypatch, method):
+    monkeypatch.setattr(recomputation, "_WORTHWHILE", 0)
+    learnt = []
+    real = recomputation._Keeper.learn
+    monkeypatch.setattr(
+        recomputation._Keeper, "learn", lambda *arguments: (learnt.append(0), real(*arguments))[1]
+    )
+    files = {}
+    for name in (True, False):
+        learnt.clear()
+        run(ixi, tmp_path / str(name), tiny_spec(training__recompute=name, **SMALL[method]))
+        assert bool(learnt) == name
+        weights = torch.load(tmp_path / str(name) / "model.ckpt", weights_only=True)["state_dict"]
+        files[name] = weights, (tmp_path / str(name) / "metrics.csv").read_bytes()
+    assert files[True][1] == files[False][1]
+    assert files[True][0].keys() == files[False][0].keys()
+    assert all(torch.equal(value, files[False][0][name]) for name, value in files[True][0].items())
