@@ -8,15 +8,15 @@ code stopped, in which line. The exit status is 0 only if everything holds.
 
 import argparse
 import copy
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_prep.contracts.checking import Finding, Violation, described, find, require
+from data_prep.contracts.checking import Finding, Violation, conclude, find, report, require
 from data_prep.errors import run_command
 from data_prep.fourier import fft2c
 from data_prep.masks.registry import all_masks
@@ -258,13 +258,7 @@ def constant_images(candidate: Candidate) -> None:
 def independent_slices(candidate: Candidate) -> None:
     """In evaluation, a slice does not depend on the others of its batch."""
     measurement, _ = example(ODD, "1d", batch=3)
-    alone = Measurement(
-        kspace=measurement.kspace[1:2],
-        mask=measurement.mask[1:2],
-        auxiliary=measurement.auxiliary[1:2],
-        auxiliary_kspace=measurement.auxiliary_kspace[1:2],
-        scale=measurement.scale[1:2],
-    )
+    alone = Measurement(**{name: values[1:2] for name, values in vars(measurement).items()})
     model = candidate.small(ODD).eval()
     with torch.no_grad():
         difference = (model(alone).image - model(measurement).image[1:2]).abs().max().item()
@@ -369,31 +363,14 @@ def methods_of(name: str) -> list[Method]:
     return [folder.default, *(folder.method(f"{name}-{variant}") for variant in folder.variants)]
 
 
+def _run(method: Method, name: str) -> None:
+    # The import of its code is part of what is checked.
+    CHECKS[name](Candidate.of(method))
+
+
 def check(method: Method, name: str) -> Finding:
     """Run one check on a method; whatever its code raises is the finding."""
-    return find(name, lambda: CHECKS[name](Candidate.of(method)), folder_path(method.folder))
-
-
-def report(method: Method) -> Iterator[tuple[bool, str]]:
-    """Run every check that applies, yielding whether it passed and a line that says so."""
-    for name in checks_of(method):
-        finding = check(method, name)
-        yield finding.problem is None, described(finding, (CHECKS[name].__doc__ or name).rstrip("."))
-
-
-def run(names: Sequence[str]) -> int:
-    """Check the named methods (all if none is named), print what was found, and return the failures."""
-    chosen = [method for name in names or discover() for method in methods_of(name)]
-    failures = 0
-    for method in chosen:
-        sys.stdout.write(f"{method.id}: {method.label['ixi']}\n")
-        for passed, line in report(method):
-            failures += not passed
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-    total = sum(len(checks_of(method)) for method in chosen)
-    sys.stdout.write(f"{total - failures} of {total} checks passed\n")
-    return failures
+    return find(name, partial(_run, method, name), folder_path(method.folder))
 
 
 def main() -> None:
@@ -403,8 +380,16 @@ def main() -> None:
     )
     parser.add_argument("name", nargs="*", help="folder or variant, e.g. manet or manet-sc; default: all")
     torch.set_num_threads(1)
-    if run(parser.parse_args().name):
-        sys.exit(1)
+    # All are found before the first is checked.
+    chosen = [method for name in parser.parse_args().name or discover() for method in methods_of(name)]
+    counts = []
+    for method in chosen:
+        titled = {
+            (CHECKS[name].__doc__ or name).rstrip("."): partial(_run, method, name)
+            for name in checks_of(method)
+        }
+        counts.append(report(f"{method.id}: {method.label['ixi']}", titled, folder_path(method.folder)))
+    conclude(counts)
 
 
 if __name__ == "__main__":

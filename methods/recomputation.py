@@ -5,6 +5,10 @@ Autograd keeps the inputs or outputs of most operations until the backward pass 
 its recipe is, and the backward pass computes it again from tensors that are kept anyway. Autograd's graph and
 every value in it stay the same, so results are the same to the bit on a CPU. Only copies and elementwise
 operations are worth it; convolutions are not.
+
+``torch.utils.checkpoint`` computes whole blocks again, or all but their convolutions. Measured beside this on
+a CPU at 256x256, a training step of MANet takes 27 % more time in 0.47 of the memory, or 14 % more in 1.15 of
+it; one of DuDoRNet 26 % in 0.50, or 5 % in 1.04. Batch normalisation would also count each batch twice.
 """
 
 import math
@@ -92,6 +96,17 @@ class _Keeper:
 
 
 _keeper: ContextVar[_Keeper | None] = ContextVar("keeper", default=None)
+_allowed: ContextVar[bool] = ContextVar("allowed", default=True)
+
+
+@contextmanager
+def recomputation(*, allowed: bool) -> Iterator[None]:
+    """Let networks compute results again in the block, or not: ``training.recompute`` of a configuration."""
+    token = _allowed.set(allowed)
+    try:
+        yield
+    finally:
+        _allowed.reset(token)
 
 
 @contextmanager
@@ -103,8 +118,8 @@ def recomputing(map_bytes: float = math.inf) -> Iterator[None]:
     Args:
         map_bytes: of one layer's maps at full resolution, see ``map_bytes``; the results do not depend on it.
     """
-    unwanted = not torch.is_grad_enabled() or torch.compiler.is_compiling() or map_bytes < _WORTHWHILE
-    if unwanted or _keeper.get() is not None:
+    wanted = _allowed.get() and torch.is_grad_enabled() and map_bytes >= _WORTHWHILE
+    if not wanted or torch.compiler.is_compiling() or _keeper.get() is not None:
         yield
         return
     keeper = _Keeper()

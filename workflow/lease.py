@@ -238,8 +238,9 @@ def main() -> None:
     parser.add_argument(
         "--per-gpu",
         type=int,
+        choices=range(1, PLACES + 1),
         default=1,
-        help=f"commands that may share a device (default 1, at most {PLACES})",
+        help="commands that may share a device (default 1)",
     )
     parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command to run")
     arguments = parser.parse_args()
@@ -248,8 +249,6 @@ def main() -> None:
         parser.error("name a command after --")
     if arguments.gpus < 0:
         parser.error("--gpus must not be negative")
-    if not 1 <= arguments.per_gpu <= PLACES:
-        parser.error(f"--per-gpu must be from 1 to {PLACES}")
     environment = leased_environment(arguments.gpus, os.environ, arguments.per_gpu)
     os.execvpe(command[0], command, environment)
 

@@ -8,10 +8,9 @@ from typing import Any
 import pywt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from data_prep.seeds import seed_for
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple
 from methods.contract import Reconstruction, ReconstructionModel
@@ -151,10 +150,6 @@ class CompressedSensing(ReconstructionModel):
         else:
             image = wavelet_sparsity(measurement, self.weight, self.iterations, self.levels)
         return Reconstruction(image.abs())
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """L1 of the magnitude image, for comparison only: there is no parameter to train."""
-        return functional.l1_loss(reconstruction.image, truth.image)
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:

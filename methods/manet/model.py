@@ -262,12 +262,4 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
     for field in ("alpha", "beta"):
         if not 0 <= params[field] <= 1:
             raise bad_parameter("manet", field, params[field], "set it to a weight from 0 to 1")
-    return MANet(
-        width=params["width"],
-        levels=params["levels"],
-        fusion=params["fusion"],
-        early_concat=params["early_concat"],
-        kspace=params["kspace"],
-        alpha=params["alpha"],
-        beta=params["beta"],
-    )
+    return MANet(**params)

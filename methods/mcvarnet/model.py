@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.blocks import bad_parameter
 from methods.contract import Reconstruction, ReconstructionModel
 
@@ -194,10 +193,6 @@ class MCVarNet(ReconstructionModel):
         if self.network.spectrum == "complex":
             return Reconstruction(torch.complex(output[:, 0], output[:, 1]).abs())
         return Reconstruction(output[:, 0])
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """L1 of the magnitude image."""
-        return functional.l1_loss(reconstruction.image, truth.image)
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:

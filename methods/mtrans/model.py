@@ -150,30 +150,14 @@ class MTrans(ReconstructionModel):
     """The transformer between standardised magnitudes; L1 of target and auxiliary.
 
     Args:
-        image_shape: (height, width), padded inside to multiples of ``auxiliary_patch``.
-        channels: feature maps of the heads.
-        target_patch: side of the target's patches.
-        auxiliary_patch: side of the auxiliary's patches.
-        stages: number of cross-attention stages.
-        heads: of each attention.
+        image_shape: (height, width), padded inside to the network's.
+        network: of the smallest shape that its patches divide.
     """
 
-    def __init__(
-        self,
-        image_shape: tuple[int, int],
-        channels: int,
-        target_patch: int,
-        auxiliary_patch: int,
-        stages: int,
-        heads: int,
-    ) -> None:
+    def __init__(self, image_shape: tuple[int, int], network: CrossTransformer) -> None:
         super().__init__()
         self.image_shape = image_shape
-        self.multiple = auxiliary_patch
-        height, width = (side + -side % auxiliary_patch for side in image_shape)
-        self.network = CrossTransformer(
-            (height, width), channels, target_patch, auxiliary_patch, stages, heads
-        )
+        self.network = network
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct; extras: both outputs in standardised units, and the target's mean and deviation.
@@ -186,9 +170,8 @@ class MTrans(ReconstructionModel):
         if found != self.image_shape:
             raise ValueError(f"MTrans was built for images of {self.image_shape}; these are {found}")
         auxiliary = standardise(measurement.auxiliary[:, None])[0]
-        outputs = self.network(
-            pad_to_multiple(target, self.multiple), pad_to_multiple(auxiliary, self.multiple)
-        )
+        multiple = self.network.patches[1]
+        outputs = self.network(pad_to_multiple(target, multiple), pad_to_multiple(auxiliary, multiple))
         restored, of_auxiliary = (crop_to(output, self.image_shape).float() for output in outputs)
         extras = {"target": restored, "auxiliary": of_auxiliary, "mean": mean, "std": std}
         return Reconstruction((restored * std + mean)[:, 0], extras)
@@ -216,4 +199,7 @@ def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> Reconstruc
     if params["channels"] * small**2 % params["heads"]:
         remedy = f"set it to a divisor of channels x target_patch^2, {params['channels'] * small**2}"
         raise bad_parameter("mtrans", "heads", params["heads"], remedy)
-    return MTrans(image_shape, params["channels"], small, large, params["stages"], params["heads"])
+    height, width = (side + -side % large for side in image_shape)
+    shape = (height, width)
+    network = CrossTransformer(shape, params["channels"], small, large, params["stages"], params["heads"])
+    return MTrans(image_shape, network)

@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-from torch.nn import functional
-
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.blocks import require_depth
 from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import UNet, standardise
@@ -28,10 +25,6 @@ class UNetReconstruction(ReconstructionModel):
         image, mean, std = standardise(measurement.zero_filled[:, None])
         restored = self.network(image).float() * std + mean
         return Reconstruction(restored[:, 0])
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """L1 of the magnitude image."""
-        return functional.l1_loss(reconstruction.image, truth.image)
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:

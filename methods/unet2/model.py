@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.blocks import require_depth
 from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import UNet, standardise
@@ -26,10 +24,6 @@ class TwoContrastUNet(ReconstructionModel):
         images, mean, std = standardise(images)
         restored = self.network(images)[:, 0].float() * std[:, 0] + mean[:, 0]
         return Reconstruction(restored)
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """L1 of the magnitude image."""
-        return functional.l1_loss(reconstruction.image, truth.image)
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:

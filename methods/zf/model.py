@@ -3,10 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-from torch.nn import functional
-
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.contract import Reconstruction, ReconstructionModel
 
 
@@ -16,10 +13,6 @@ class ZeroFilling(ReconstructionModel):
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Return the zero-filled magnitude."""
         return Reconstruction(measurement.zero_filled)
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """L1 of the magnitude image, for comparison only: there is no parameter to train."""
-        return functional.l1_loss(reconstruction.image, truth.image)
 
 
 def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:

@@ -33,6 +33,7 @@ from tests.helpers.oracles import ORACLES, Weights
 from workflow.run.model import build_model, reconstructor
 from workflow.run.spec import RunSpec
 from workflow.train.loop import Training
+from workflow.train.progress import StateFile
 from workflow.train.termination import Termination
 
 
@@ -154,8 +155,8 @@ def bench_networks(setting: Setting, folder: Path) -> dict[str, Seconds]:
         reconstruction, row = compare_reconstruction(method, model, plain, measured, setting)
         images.append(row)
         stores = {"train": store, "val": store}
-        state = folder / "state.pt"
-        training = Training(spec, {}, model, stores, acquisition, device, state, Termination())
+        state = StateFile(folder / "state.pt", {})
+        training = Training(spec, model, stores, acquisition, device, state, Termination())
         seconds, row = compare_training(method, training, plain, setting, rate)
         steps.append(row)
         spent[method] = Seconds(seconds, reconstruction)

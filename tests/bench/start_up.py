@@ -26,11 +26,12 @@ def bench_start_up() -> None:
         "import torch, lightning_fabric": ("-c", "import torch, lightning_fabric"),
         "all that a training imports": (
             "-c",
-            "import workflow.learning, workflow.train, workflow.metrics.volume",
+            "import workflow.train.__main__, workflow.train.loop, workflow.metrics.volume",
         ),
         "all that an evaluation imports": (
             "-c",
-            "import workflow.acquisition, workflow.run.model, workflow.evaluate, workflow.metrics.volume",
+            "import data_prep.undersample.acquisition, workflow.run.model, workflow.evaluate.__main__, "
+            "workflow.metrics.volume",
         ),
         "python -m workflow.train --help": ("-m", "workflow.train", "--help"),
         "nothing (bare Python)": ("-c", "pass"),

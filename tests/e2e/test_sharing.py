@@ -20,9 +20,17 @@ def clone(fresh: Workspace, finished: Workspace) -> Workspace:
 
 
 def restore(workspace: Workspace) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "workflow.restore_times", str(RESULTS)]
+    """Do what docs/clusters.md says of copies without times."""
+    text = (workspace.folder / "docs" / "clusters.md").read_text()
+    (command,) = (line for line in text.splitlines() if line.startswith("python -m workflow.verify"))
+    command = command.replace("python", sys.executable, 1).replace("results/demo", str(RESULTS))
     return subprocess.run(
-        command, cwd=workspace.folder, env=environment(), capture_output=True, text=True, check=False
+        ["bash", "-c", command],
+        cwd=workspace.folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -32,7 +40,6 @@ def test_a_copy_without_times_is_valid_again_and_can_be_added_to(clone: Workspac
     assert clone.dry().jobs != set()
     done = restore(clone)
     assert done.returncode == 0, done.stderr
-    assert "files have their times again" in done.stdout
     assert clone.dry().jobs == set()
 
     # What is really out of date is still seen.
@@ -75,5 +82,5 @@ def test_a_spoilt_copy_is_refused_by_name(clone: Workspace) -> None:
     times = {path: path.stat().st_mtime_ns for path in clone.results.rglob("*")}
     done = restore(clone)
     assert done.returncode == 1
-    assert "tables/table_1.csv" in done.stderr
+    assert "changed tables/table_1.csv" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in clone.results.rglob("*")} == times

@@ -19,7 +19,6 @@ so does OUTPUT/tensorboard/.
 import argparse
 import gc
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -33,7 +32,7 @@ from workflow.run.identity import identity_hash
 from workflow.run.spec import RunSpec
 from workflow.train.convergence import converged
 from workflow.train.history import write_history
-from workflow.train.start import Job, open_training
+from workflow.train.start import Job, begin
 
 if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
@@ -65,7 +64,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
 
         train_together(job, termination)
     # After many processes, this one finds the training ended and evaluates it.
-    training = fit(lambda: open_training(job, termination))
+    training = fit(job, termination)
 
     progress, model, stores = training.progress, training.model, dict(training.stores)
     settings, device, acquisition = spec.training, training.device, training.acquisition
@@ -75,7 +74,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
     reconstruct = reconstructor(model, settings.precision, device, progress.status)
     evaluation = evaluate(reconstruct, spec, stores["test"], acquisition)
 
-    origin = Origin(identity_hash(training.identity), progress.status)
+    origin = Origin(identity_hash(training.state_file.identity), progress.status)
     save_checkpoint(model, spec, origin, output / "model.ckpt")
     write_history(progress.history, output / "history.csv")
     write_evaluation(evaluation, output)
@@ -103,7 +102,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
     return progress
 
 
-def fit(begin: "Callable[[], Training]") -> "Training":
+def fit(job: Job, termination: "Termination") -> "Training":
     """Bring a training to its end; where a batch does not fit the device's memory, go on in smaller parts.
 
     It then goes on from its last saved state, because a step that broke off may have moved batch statistics.
@@ -112,10 +111,7 @@ def fit(begin: "Callable[[], Training]") -> "Training":
 
     halve = False
     while True:
-        training = begin()
-        training.resume()
-        if halve:
-            training.halve()
+        training = begin(job, termination, halve=halve)
         try:
             training.fit()
             return training

@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from data_prep.measurement import Measurement, Truth
 from methods.contract import ReconstructionModel
+from methods.recomputation import recomputation
 
 
 def shares(count: int, processes: int, process: int, most: int | None) -> list[tuple[slice, float]]:
@@ -66,16 +67,18 @@ class Batch:
 class Learner(nn.Module):
     """A method and its own loss in one call, which is what Fabric wraps."""
 
-    def __init__(self, model: ReconstructionModel) -> None:
+    def __init__(self, model: ReconstructionModel, *, recompute: bool) -> None:
         super().__init__()
         self.model = model
+        self.recompute = recompute
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the scalar loss, and the image (batch, height, width)."""
-        reconstruction = self.model(batch.measurement)
+        with recomputation(allowed=self.recompute):
+            reconstruction = self.model(batch.measurement)
         return self.model.loss(reconstruction, batch.truth, batch.measurement), reconstruction.image
 
 
-def in_batches(positions: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(positions), size):
-        yield positions[start : start + size]
+def in_batches(positions: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Return positions in groups of ``size``, the last of which may be smaller."""
+    return [positions[start : start + size] for start in range(0, len(positions), size)]

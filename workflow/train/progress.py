@@ -1,9 +1,17 @@
-"""How far a training is, said and kept."""
+"""How far a training is: counted, said, and kept in a file from which it goes on."""
 
+import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from workflow.run.checkpoint import load_whole, save_atomically
+from workflow.run.identity import differences, identity_hash
 
 
 @dataclass
@@ -48,9 +56,92 @@ class Progress:
     peak_memory_bytes: int = 0
     energy_joules: float | None = 0.0
 
+    def add_energy(self, before: float | None, after: float | None) -> None:
+        """Count the joules between two readings of the meter."""
+        if before is None or after is None or self.energy_joules is None:
+            # A sum with a hole would be too small.
+            self.energy_joules = None
+        else:
+            self.energy_joules += after - before
 
-def watch_nothing(progress: Progress) -> None:
-    """Stand in for what shows a training while it runs."""
+    def close_epoch(self, row: Mapping[str, float], model: nn.Module, epochs: int) -> None:
+        """Add the epoch to the history, keep its weights if they are the best, and open the next.
+
+        Args:
+            row: ``train_loss``, ``val_loss``, ``val_psnr`` and ``learning_rate`` of the epoch.
+            model: as it is now.
+            epochs: at which the training is finished.
+        """
+        # NaN is never below anything, but min() would keep it.
+        earlier = [known["val_loss"] for known in self.history if math.isfinite(known["val_loss"])]
+        self.history.append({"epoch": self.epoch + 1, **row, "seconds": self.seconds})
+        self.epoch += 1
+        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0
+        if row["val_loss"] < min(earlier, default=math.inf):
+            self.best_epoch, self.weights = self.epoch, _copy_of_weights(model)
+        if self.epoch == epochs:
+            self.status = "finished"
+        # Without one finite validation loss there are no weights to choose.
+        if not math.isfinite(row["train_loss"]) or (self.status == "finished" and self.best_epoch is None):
+            self.status = "diverged"
+            self.best_epoch, self.weights = None, _copy_of_weights(model)
+
+    def line(self, epochs: int) -> str:
+        """Say how the last epoch went, and how long the rest will take."""
+        row = self.history[-1]
+        mean_seconds = sum(entry["seconds"] for entry in self.history) / self.epoch
+        left = mean_seconds * (epochs - self.epoch) if self.status == "running" else 0.0
+        return (
+            f"epoch {self.epoch}/{epochs}  train {row['train_loss']:.5g}  val {row['val_loss']:.5g}  "
+            f"psnr {row['val_psnr']:.2f} dB  {row['seconds']:.2f} s/epoch  {spoken_duration(left)} left"
+        )
+
+
+class Refused(Exception):
+    """A stored state is not taken up; the text says why."""
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """Where the state of a training lies; that of any other is refused.
+
+    Attributes:
+        path: of the file.
+        identity: all that the weights depend on (``training_identity``).
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+
+    def write(self, progress: Progress, model: nn.Module, optimiser: Optimizer) -> None:
+        """Keep the state; of an ended training only what evaluation needs, a quarter of the space."""
+        state = {"identity": self.identity, "progress": vars(progress)}
+        if progress.status == "running":
+            state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+        save_atomically(state, self.path)
+
+    def read(self) -> tuple[Progress, dict[str, Any]]:
+        """Return where the training stands, and the states of a running one's ``model`` and ``optimiser``.
+
+        Raises:
+            Refused: the file is not whole, or of another training.
+        """
+        state = load_whole(self.path)
+        if state is None:
+            raise Refused("it is not whole")
+        theirs = state.pop("identity", None)
+        if not isinstance(theirs, dict):
+            raise Refused("it does not say of which training it is")
+        if identity_hash(theirs) != identity_hash(self.identity):
+            raise Refused(f"it is of another training ({differences(theirs, self.identity)} changed)")
+        try:
+            return Progress(**state.pop("progress")), state
+        except (KeyError, TypeError) as error:
+            raise Refused("it does not say where the training stands") from error
+
+
+def _copy_of_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def say(text: str) -> None:
@@ -59,6 +150,7 @@ def say(text: str) -> None:
 
 
 def spoken_duration(seconds: float) -> str:
+    """Write a duration for people, such as ``3 min 05 s``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -12,6 +12,7 @@ from workflow.train.history import TensorBoardCurves, write_history
 if TYPE_CHECKING:
     from workflow.train.loop import Training
     from workflow.train.progress import Progress
+    from workflow.train.team import Team
     from workflow.train.termination import Termination
 
 
@@ -34,14 +35,16 @@ class Job:
     device: str
 
 
-def open_training(job: Job, termination: "Termination", processes: int = 1, process: int = 0) -> "Training":
-    """Return a training at its beginning.
+def begin(
+    job: Job, termination: "Termination", team: "Team | None" = None, *, halve: bool = False
+) -> "Training":
+    """Return a training where its stored state ends, or at its beginning.
 
     Args:
         job: what to train.
         termination: tells when SIGTERM has come.
-        processes: that train together.
-        process: which of them this is, from 0.
+        team: the processes that train together; by default this one alone.
+        halve: whether memory was short, so that parts of a batch are to be half as large as they were.
     """
     import torch
 
@@ -49,11 +52,14 @@ def open_training(job: Job, termination: "Termination", processes: int = 1, proc
     from workflow.run.device import set_up_torch
     from workflow.run.model import build_model
     from workflow.train.loop import Training
+    from workflow.train.progress import StateFile
+    from workflow.train.team import Team
 
     spec, settings = job.spec, job.spec.training
+    team = team or Team()
     device = set_up_torch(settings.threads, job.device)
     if device.type == "cuda":
-        device = torch.device("cuda", process)
+        device = torch.device("cuda", team.rank)
         torch.cuda.set_device(device)
     acquisition = open_acquisition(job.mask_file, spec.dataset, spec.mask, spec.noise, spec.base_seed)
     stores = {
@@ -61,19 +67,22 @@ def open_training(job: Job, termination: "Termination", processes: int = 1, proc
         for split in ("train", "val")
     }
     fingerprints = {split: store.fingerprint for split, store in stores.items()}
-    return Training(
+    identity = training_identity(spec, fingerprints, acquisition.masks.sha256)
+    training = Training(
         spec,
-        training_identity(spec, fingerprints, acquisition.masks.sha256),
         build_model(spec, (stores["train"].height, stores["train"].width)),
         stores,
         acquisition,
         device,
-        job.output / "resume" / "state.pt",
+        StateFile(job.output / "resume" / "state.pt", identity),
         termination,
-        _watcher(job),
-        processes,
-        process,
+        team,
+        _watcher(job) if team.leads else lambda _: None,
     )
+    training.resume()
+    if halve:
+        training.halve()
+    return training
 
 
 def _watcher(job: Job) -> "Callable[[Progress], None]":

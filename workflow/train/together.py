@@ -15,7 +15,8 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from data_prep.errors import BadInput, run_command
 from workflow.train.progress import say
-from workflow.train.start import Job, open_training
+from workflow.train.start import Job, begin
+from workflow.train.team import Team
 from workflow.train.termination import TERMINATED, Termination
 
 # Exit status of a process whose device was too small; no other failure has it.
@@ -73,10 +74,7 @@ def _attempt(job: Job, termination: Termination, halve: bool) -> bool:
 
 def _train(job: Job, termination: Termination, process: int, halve: bool) -> None:
     """Train from where the stored state ends, as one of the processes that have met."""
-    training = open_training(job, termination, job.spec.training.devices, process)
-    training.resume()
-    if halve:
-        training.halve()
+    training = begin(job, termination, Team(job.spec.training.devices, process), halve=halve)
     try:
         training.fit()
     except torch.OutOfMemoryError:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from methods.blocks import DenseBlock, UpBlock
 from methods.dudornet.model import DilatedResidualDenseNetwork
 from methods.manet.model import TwoStreamNetwork
-from methods.recomputation import map_bytes, normalised_relu, recomputed, recomputing
+from methods.recomputation import map_bytes, normalised_relu, recomputation, recomputed, recomputing
 
 Network = Callable[[], nn.Module]
 
@@ -60,9 +60,12 @@ def test_outputs_gradients_and_statistics_keep_their_bits(name: str) -> None:
         assert torch.equal(one, other)
 
 
-def test_small_maps_are_kept() -> None:
+@pytest.mark.parametrize(("size", "allowed", "times"), [(768, True, 1), (2**20, True, 2), (2**20, False, 1)])
+def test_small_maps_are_kept_and_all_where_nothing_may_be_computed_again(
+    size: int, allowed: bool, times: int
+) -> None:
     maps = torch.randn(1, 3, 8, 8)
-    assert map_bytes(3, maps[:, 0]) == maps.nbytes
+    assert map_bytes(3, maps[:, 0]) == maps.nbytes == 768
     weight = torch.ones(()).requires_grad_()
     calls = []
 
@@ -70,11 +73,9 @@ def test_small_maps_are_kept() -> None:
         calls.append(values)
         return values + 1
 
-    for size, times in ((maps.nbytes, 1), (2**20, 2)):
-        calls.clear()
-        with recomputing(size):
-            (weight * recomputed(counted, maps)).sum().backward()
-        assert len(calls) == times
+    with recomputation(allowed=allowed), recomputing(size):
+        (weight * recomputed(counted, maps)).sum().backward()
+    assert len(calls) == times
 
 
 def test_memory_that_a_dead_result_left_behind_is_not_taken_for_it() -> None:

@@ -1,12 +1,10 @@
 """Several processes that share each batch train as one would, and can be interrupted as one can."""
 
-import csv
 import gc
 import json
 import math
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,13 +12,13 @@ from unittest import mock
 
 import pytest
 import torch
-from tiny_runs import MASKS, spec_content, tiny_spec, write_mask, write_splits
+from tiny_runs import spec_content, tiny_spec
+from tiny_trainings import NORMED, command, history, job, run
 from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.errors import BadInput
 from workflow.run.spec import RunSpec
 from workflow.train import together
-from workflow.train.__main__ import train
 from workflow.train.start import Job
 from workflow.train.termination import Termination
 
@@ -30,35 +28,6 @@ DUDORNET = {
     "folder": "dudornet",
     "parameters": {"features": 4, "recurrences": 2, "prior": True, "initial_std": 0.02},
 }
-XIANG = {"method": "xiang", "folder": "xiang", "parameters": {"width": 2, "levels": 2, "loss": "mse"}}
-
-
-@pytest.fixture(scope="module")
-def ixi(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("ixi")
-    write_splits(folder)
-    write_mask(folder)
-    return folder
-
-
-def job(folder: Path, output: Path, spec: RunSpec) -> Job:
-    return Job(spec, folder / "data" / "ixi", folder / f"{spec.mask}.npz", output, "cpu")
-
-
-def command(folder: Path, output: Path, content: dict[str, Any]) -> list[str]:
-    arguments = ["--spec", json.dumps(content), "--data", str(folder / "data" / "ixi"), "--device", "cpu"]
-    arguments += ["--mask", str(folder / f"{MASKS['ixi']}.npz"), "--output", str(output)]
-    return [sys.executable, "-m", "workflow.train", *arguments]
-
-
-def finish(folder: Path, output: Path, spec: RunSpec) -> dict[str, Any]:
-    train(job(folder, output, spec), Termination())
-    return json.loads((output / "run.json").read_text())
-
-
-def history(output: Path) -> list[dict[str, float]]:
-    with (output / "history.csv").open(newline="") as file:
-        return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
 
 
 def same_curve(one: Path, other: Path) -> None:
@@ -84,14 +53,14 @@ def take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
 def test_nothing_holds_the_group_of_processes_when_it_is_left(ixi, tmp_path):
     # What holds it then ends it later, and some trainings waited for ever there.
     with mock.patch.object(together, "_take_part", take_part):
-        finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
+        run(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
     assert [(tmp_path / "two" / f"held_by_{process}").read_text() for process in (0, 1)] == ["0", "0"]
 
 
 def test_two_processes_learn_as_one_does(ixi, tmp_path):
     # Batches of 5, 5 and 2 of the 12 slices: the two shares are of unequal size.
-    finish(ixi, tmp_path / "one", tiny_spec(**PLAIN))
-    record = finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
+    run(ixi, tmp_path / "one", tiny_spec(**PLAIN))
+    record = run(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
     same_curve(tmp_path / "two", tmp_path / "one")
     assert record["status"] == "finished"
     assert record["notes"] == ["2 processes shared each batch (DDP)"]
@@ -103,14 +72,14 @@ def test_two_processes_learn_as_one_does(ixi, tmp_path):
 def test_two_processes_learn_as_one_does_with_clipping_and_a_batch_too_small_for_both(ixi, tmp_path):
     # 12 slices in batches of 11: the last is one slice, which only one of the two has.
     settings = {"training__batch_size": 11, "training__gradient_clip": 0.1, **DUDORNET}
-    finish(ixi, tmp_path / "one", tiny_spec(**settings))
-    finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **settings))
+    run(ixi, tmp_path / "one", tiny_spec(**settings))
+    run(ixi, tmp_path / "two", tiny_spec(training__devices=2, **settings))
     same_curve(tmp_path / "two", tmp_path / "one")
 
 
 def test_batch_norm_on_two_cpu_processes_is_refused_in_one_sentence(ixi, tmp_path, capfd):
     with pytest.raises(SystemExit) as left:
-        finish(ixi, tmp_path, tiny_spec(training__devices=2, **XIANG))
+        run(ixi, tmp_path, tiny_spec(training__devices=2, **NORMED))
     assert left.value.code == 1
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error:")]
     assert len(said) == 1
@@ -120,7 +89,7 @@ def test_batch_norm_on_two_cpu_processes_is_refused_in_one_sentence(ixi, tmp_pat
 def test_more_devices_than_there_are_is_refused(ixi, tmp_path, monkeypatch):
     monkeypatch.setattr(together.torch.cuda, "device_count", lambda: 1)
     spec = tiny_spec(training__devices=2)
-    on_gpu = Job(spec, ixi / "data" / "ixi", ixi / f"{spec.mask}.npz", tmp_path, "auto")
+    on_gpu = job(ixi, tmp_path, spec, "auto")
     with pytest.raises(BadInput, match="2 asked for, but 1 GPUs can be seen"):
         together.train_together(on_gpu, Termination())
 
@@ -137,7 +106,7 @@ def children(process: int) -> list[int]:
 def test_two_processes_go_on_with_the_same_bits(ixi, tmp_path, sent):
     content = spec_content(training__devices=2, training__epochs=60, **PLAIN)
     spec = RunSpec.from_json(json.dumps(content))
-    finish(ixi, tmp_path / "whole", spec)
+    run(ixi, tmp_path / "whole", spec)
     output = tmp_path / "broken"
     # Where Ctrl-C is ignored, as in the background.
     background = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command(ixi, output, content)]
@@ -157,7 +126,7 @@ def test_two_processes_go_on_with_the_same_bits(ixi, tmp_path, sent):
         assert time.monotonic() < deadline, "processes were left behind"
         time.sleep(0.1)
     assert not (output / "run.json").exists()
-    record = finish(ixi, output, spec)
+    record = run(ixi, output, spec)
     assert record["restarts"] == 1
     assert (output / "model.ckpt").read_bytes() == (tmp_path / "whole" / "model.ckpt").read_bytes()
     assert (output / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()
@@ -165,22 +134,22 @@ def test_two_processes_go_on_with_the_same_bits(ixi, tmp_path, sent):
 
 def _short_of_memory(process: int, *arguments: Any) -> None:
     """Take part on a device that one slice fits, but not more; only the second process's is so small."""
-    from workflow.train import loop as learning
+    from workflow.train import loop
 
-    real = learning.Learner.forward
+    real = loop.Learner.forward
 
-    def forward(learner: learning.Learner, batch: learning.Batch) -> Any:
+    def forward(learner: loop.Learner, batch: loop.Batch) -> Any:
         if process == 1 and learner.training and len(batch.truth.image) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(learner, batch)
 
-    with mock.patch.object(learning.Learner, "forward", forward):
+    with mock.patch.object(loop.Learner, "forward", forward):
         together._take_part(process, *arguments)
 
 
 @pytest.mark.long
 def test_memory_that_is_short_in_one_process_makes_both_take_smaller_parts(ixi, tmp_path, monkeypatch):
-    finish(ixi, tmp_path / "one", tiny_spec(**PLAIN))
+    run(ixi, tmp_path / "one", tiny_spec(**PLAIN))
     started = []
     real = together.start_processes
 
@@ -190,7 +159,7 @@ def test_memory_that_is_short_in_one_process_makes_both_take_smaller_parts(ixi, 
 
     monkeypatch.setattr(together, "start_processes", start)
     monkeypatch.setattr(together, "GRACE_SECONDS", 5.0)
-    record = finish(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
+    record = run(ixi, tmp_path / "two", tiny_spec(training__devices=2, **PLAIN))
     # Three slices to a process, then one.
     assert started == [2, 2]
     assert record["micro_batch"] == 1
@@ -201,7 +170,7 @@ def test_memory_that_is_short_in_one_process_makes_both_take_smaller_parts(ixi, 
 def test_divergence_ends_both_processes(ixi, tmp_path):
     rate = {"name": "sgd", "lr": 1e30}
     spec = tiny_spec(training__devices=2, training__epochs=4, optimiser=rate, **PLAIN)
-    record = finish(ixi, tmp_path, spec)
+    record = run(ixi, tmp_path, spec)
     assert record["status"] == "diverged"
     assert record["epochs"] < 4
     assert math.isnan(history(tmp_path)[-1]["val_loss"])
