@@ -1,14 +1,14 @@
-"""TODO doc."""
+"""The masks of one setting, made, frozen in a file, hashed and drawn."""
 
 import argparse
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
+from data_prep.io.json_files import write_json
 from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
 
@@ -50,8 +50,7 @@ def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folde
     }
     with replacing(folder / f"{masks.name}.npz") as path:
         np.savez(path, name=np.array(masks.name), mask=masks.mask, files=np.array(masks.files, dtype=np.str_))
-    with replacing(folder / f"{masks.name}.json") as path:
-        path.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(folder / f"{masks.name}.json", record)
     with replacing(folder / f"{masks.name}.png") as path:
         _draw(masks, height, width, path)
 
@@ -86,9 +85,9 @@ def main() -> None:
     parser.add_argument("--mask", required=True, help="name of the setting, e.g. 2d_radial_9x or random_4x")
     parser.add_argument("--height", type=int, required=True, help="rows of the matrix")
     parser.add_argument("--width", type=int, required=True, help="columns of the matrix")
-    parser.add_argument("--dataset", required=True, help="dataset that is measured, e.g. ixi; for the record")
-    parser.add_argument("--seed", type=int, required=True, help="base seed; fastMRI's masks do not use it")
-    parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; fastMRI only")
+    parser.add_argument("--dataset", required=True, help="dataset that is measured; for the record")
+    parser.add_argument("--seed", type=int, required=True, help="base seed; drawn masks do not use it")
+    parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; drawn masks only")
     parser.add_argument("--output", type=Path, required=True, help="folder for <mask>.npz, .json and .png")
     arguments = parser.parse_args()
     files: list[str] = []

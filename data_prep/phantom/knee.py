@@ -14,7 +14,6 @@ from data_prep.phantom.knee_maps import MAPS, Volume
 FIELD_OF_VIEW = 160.0  # mm, of the reconstructed image; the donor's own
 DONOR_PIXEL = 0.625  # mm
 DONOR_SPACING = 4.0  # mm between slice centres
-DONOR_SLICES = 24
 
 # The donor's outermost rows fade where the scanner cropped them.
 _FADED_ROWS = 6
@@ -73,6 +72,7 @@ class FineGrid:
 
 
 def fine_grid(matrix: int, slices: int) -> FineGrid:
+    """Return the fine grid of an image of ``matrix`` x ``matrix`` pixels."""
     # Half-integer multiples of an even matrix keep pixel centres and the encoded width whole.
     halves = int(np.ceil(2 * max(_MINIMUM_FINE_MATRIX, 1.4 * matrix) / matrix))
     return FineGrid(matrix=matrix * halves // 2, slices=slices)

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from data_prep.datasets.contract import discover as datasets
 from data_prep.masks.registry import masks_of
 from workflow.metrics.contract import discover as further_metrics
 from workflow.plan.config import resolve, schema
@@ -30,17 +31,13 @@ def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _document(entry["additionalProperties"], "methods.<id>.")
 
 
-def _datasets() -> list[str]:
-    return list(schema()["properties"]["datasets"]["properties"])
-
-
 def document() -> str:
     """Return config/README.md: every key, its default and its meaning, from the schema."""
     lines = [
         "# Configuration",
         "",
         "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
-        "`extended.yaml` compares further methods with the paper's,",
+        "`extended.yaml` compares more methods with the paper's,",
         "`paper.yaml` is the paper's setting on the published data, `reference.yaml` makes results to",
         "compare with on one GPU (`results/reference/README.md`), `trust.yaml` is the demo with three",
         "seeds and every control of `docs/trust.md`. Choose one with",
@@ -54,10 +51,13 @@ def document() -> str:
         *_document(schema()),
         "",
         "Masks: "
-        + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
-        + ". Further ones: docs/adding_a_mask.md.",
+        + "; ".join(
+            f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(dataset.drawn_masks))}"
+            for name, (_, dataset) in datasets().items()
+        )
+        + ". Adding one: docs/adding_a_mask.md.",
         "",
-        f"Metrics: {', '.join(f'`{metric}`' for metric in further_metrics())}. Further ones: "
+        f"Metrics: {', '.join(f'`{metric}`' for metric in further_metrics())}. Adding one: "
         "docs/adding_a_metric.md.",
     ]
     return "\n".join(lines) + "\n"

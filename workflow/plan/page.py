@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import run_command
 from data_prep.io.json_files import canonical
 from data_prep.masks.registry import masks_of
@@ -87,7 +88,7 @@ def _shown(plan: Plan, dataset: str) -> dict[str, Any] | None:
         "source": plan.config["datasets"][dataset]["source"],
         "experiment": plan.config["experiment"],
         "seeds": plan.config["seeds"],
-        "masks": [mask for mask in masks_of(dataset) if mask in masks],
+        "masks": [mask for mask in masks_of(dataset_of(dataset).drawn_masks) if mask in masks],
         "rows": [{"method": name, "label": _full_label(plan, name, dataset)} for name in named],
         "runs": [run.path for run in runs],
     }
