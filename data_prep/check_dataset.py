@@ -113,6 +113,10 @@ def reading(candidate: Candidate) -> None:
             if not np.iscomplexobj(data):
                 require(float(data.min()) >= 0, f"the {name} is negative somewhere ({subject})")
             require(bool(data.any()), f"the {name} holds no signal ({subject})")
+        if candidate.dataset.align == Dataset.align:
+            volume, _ = candidate.dataset.read(Path(scans.target), Path(scans.auxiliary))
+            axes = np.sign(np.diag(volume.affine[:3, :3])).tolist()
+            require(axes == [-1, -1, 1], f"axes run to {axes}, not left, posterior and superior ({subject})")
         require(bool((aligned.target != aligned.auxiliary).any()), f"both scans are one image ({subject})")
 
 

@@ -239,7 +239,7 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
     default = Method(
         id=content["id"],
         folder=name,
-        label=label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label),
+        label=label if isinstance(label, dict) else {"other": label},
         order=content["order"],
         trainable=content["trainable"],
         needs_auxiliary=content["needs_auxiliary"],

@@ -86,7 +86,7 @@ class TrustPlan:
         return name != "noise" or not dataset_of(dataset).measured
 
     def options(self, run: Run) -> str:
-        """Return the arguments of ``workflow.trust.probe`` that say under which conditions a run is tested."""
+        """Return the arguments of ``workflow.trust.probe`` that say how a run is tested."""
         chosen = []
         if self.plan.method(run.method).needs_auxiliary:
             chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]

@@ -14,7 +14,14 @@ from data_prep.io.json_files import canonical
 from workflow.plan.plan import Plan
 from workflow.provenance.footer import config_sha256
 from data_prep.masks.registry import parse_mask
-from workflow.provenance.sources import dataset_sources, drawn_mask_sources, folder_sources, mask_sources, metric_sources, module_sources
+from workflow.provenance.sources import (
+    dataset_sources,
+    drawn_mask_sources,
+    folder_sources,
+    mask_sources,
+    metric_sources,
+    module_sources,
+)
 
 try:
     # Snakemake has read the files, but of a key that is there twice it takes the last.

@@ -46,7 +46,7 @@ class Lesion:
 
 
 def read_labels(path: Path, subject: str) -> tuple[NDArray[np.uint8], list[float]]:
-    """Read a subject's lesion numbers (slice, height, width) and radii in mm (``data_prep.datasets.ixi.lesions``).
+    """Read a subject's lesion numbers (slice, height, width) and radii in mm (step ``lesion_labels``).
 
     Raises:
         BadInput: the file or the subject is missing, or the file is damaged.

@@ -20,7 +20,7 @@ from data_prep.masks.sets import MaskSet, file_lines, frozen_mask, make_masks
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "fastmri_masks.json").read_text())
 SIDES = [64, 96, 128, 256, 320]
-FROZEN, DRAWN = masks_of("ixi"), masks_of("fastmri")
+FROZEN, DRAWN = masks_of(drawn=False), masks_of(drawn=True)
 ONE_D = [name for name in FROZEN if name.startswith("1d_")]
 TWO_D = [name for name in FROZEN if name.startswith("2d_")]
 
