@@ -69,7 +69,7 @@ for name in filter(SUBJECTS.embedded, DATASETS):
             "../../environment.yml"
         params:
             folder=f"{ROOT}/raw/{name}",
-            donors=f"{ROOT}/raw/donors",
+            donors=lambda wildcards: f"{ROOT}/raw/donors",
             arguments=lambda wildcards, output: SUBJECTS.embed_arguments(
                 wildcards.dataset, output[0]
             ),
@@ -96,7 +96,7 @@ for name in SUBJECTS.listed:
         params:
             dataset=name,
             splits=canonical(DATASETS[name]["splits"]),
-            folder=f"{ROOT}/raw/{name}",
+            folder=subpath(output[0], parent=True),
         shell:
             "python -m data_prep.datasets.embed --dataset {params.dataset} --lists {params.splits:q} "
             "--output {params.folder:q} > {log:q} 2>&1"
