@@ -16,7 +16,6 @@ if not workflow.overwrite_configfiles:
 include: "workflow/rules/common.smk"
 include: "workflow/rules/raw.smk"
 include: "workflow/rules/align.smk"
-include: "workflow/rules/further.smk"
 include: "workflow/rules/prepare.smk"
 include: "workflow/rules/masks.smk"
 include: "workflow/rules/train.smk"
@@ -40,7 +39,7 @@ rule everything:
         [] if PLAN.beside_paper else rules.claims.output,
         rules.trust.input,
         rules.index.output,
-        PLAN.pair_lists(),
+        [SUBJECTS.lists(name) for name in SUBJECTS.listed],
 
 
 include: "workflow/rules/provenance.smk"

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from data_prep.datasets import folder as check_report
-from data_prep.datasets.contract import dataset_name, datasets, further
-from data_prep.datasets.folder import Finding
+from data_prep.datasets.contract import Finding, dataset_of, datasets, discover
+from data_prep.datasets.folder import exit_code, print_report, write_csv
 from data_prep.errors import BadInput, run_command
 
 
@@ -22,45 +21,25 @@ def recognise(folder: Path) -> str:
     Raises:
         BadInput: there is no such folder, or it holds none, or several.
     """
-    from data_prep.datasets.ixi.names import find_scans
-
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
-    places = [folder, folder / "singlecoil_train", folder / "singlecoil_val"]
-    held = {
-        "ixi": bool(find_scans(folder)),
-        "fastmri": any(place.is_dir() and next(place.glob("file*.h5"), None) for place in places),
-        **{name: bool(dataset.find(folder)) for name, (_, dataset) in further().items()},
-    }
-    names = [name for name in datasets() if held[name]]
-    if len(names) != 1:
+    known = [dataset for _, dataset in discover().values()]
+    held = [dataset for dataset in known if dataset.find(folder)]
+    if len(held) != 1:
         what = (
-            f"scans of {' and '.join(map(dataset_name, names))}"
-            if names
-            else f"no scans of {' or '.join(map(dataset_name, datasets()))}"
+            f"scans of {' and '.join(dataset.label for dataset in held)}"
+            if held
+            else f"no scans of {' or '.join(dataset.label for dataset in known)}"
         )
         raise BadInput(f"{folder}: holds {what}; give another folder, or name one with --dataset")
-    return names[0]
+    return held[0].id
 
 
 def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, str]]:
     """Check a folder as the command line asks; returns dataset, findings and summary."""
-    dataset = options.dataset or recognise(options.folder)
-    # Imported here, so that one dataset's check loads nothing of the other's.
-    if dataset == "ixi":
-        from data_prep.datasets.ixi import folder as check_ixi
-
-        found = check_ixi.findings(options.folder, options.slices, options.deep)
-        return dataset, found, check_ixi.summary(options.folder, found)
-    if dataset != "fastmri":
-        from data_prep.datasets import folder as check_further
-
-        found = check_further.findings(dataset, options.folder, options.slices, options.deep)
-        return dataset, found, check_further.summary(dataset, options.folder, found)
-    from data_prep.datasets.fastmri import folder as check_fastmri
-
-    found = check_fastmri.findings(options.folder, options.train_pairs, options.val_pairs, options.deep)
-    return dataset, found, check_fastmri.summary(options.folder, found)
+    dataset = dataset_of(options.dataset or recognise(options.folder))
+    lists = {key: path for key in dataset.lists if (path := getattr(options, key)) is not None}
+    return dataset.id, *dataset.check(dataset, options.folder, options.slices, options.deep, lists)
 
 
 def main() -> None:
@@ -69,20 +48,22 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="what datasets.<name>.root names")
     parser.add_argument("--dataset", choices=datasets(), help="default: by content")
     parser.add_argument(
-        "--slices", type=int, default=100, help="axial slices wanted; not for fastMRI (default: %(default)s)"
+        "--slices", type=int, default=100, help="axial slices wanted; of pairs all (default: %(default)s)"
     )
-    for split in ("train", "val"):
+    for key in dict.fromkeys(key for _, dataset in discover().values() for key in dataset.lists):
         parser.add_argument(
-            f"--{split}-pairs", type=Path, help="fastMRI: pair list (default: in the folder, by its name)"
+            f"--{key.replace('_', '-')}",
+            type=Path,
+            help="list of subjects, of datasets that come with some (default: in the folder, by its name)",
         )
     parser.add_argument("--deep", action="store_true", help="read every voxel too (minutes)")
     parser.add_argument("--csv", type=Path, help="write every subject with status and reason here")
     options = parser.parse_args()
-    dataset, found, summary = check(options)
-    check_report.print_report(Console(), f"{dataset_name(dataset)} in {options.folder}", found, summary)
+    name, found, summary = check(options)
+    print_report(Console(), f"{dataset_of(name).label} in {options.folder}", found, summary)
     if options.csv:
-        check_report.write_csv(options.csv, dataset, found)
-    sys.exit(check_report.exit_code(found))
+        write_csv(options.csv, name, found)
+    sys.exit(exit_code(found))
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def files(family: MaskFamily) -> None:
     for name in family.names:
         made = make_masks(name, 64, 64, 0, stems)
         with tempfile.TemporaryDirectory() as folder:
-            save(made, 64, 64, 0, "ixi", Path(folder))
+            save(made, 64, 64, 0, "none", Path(folder))
             read = MaskSet.load(Path(folder) / f"{name}.npz")
         require(read.sha256 == made.sha256, f"{name} is not read back as it was made")
 

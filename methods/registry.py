@@ -236,7 +236,7 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
             "data; remove it"
         )
     label = content["label"]
-    label = label if isinstance(label, dict) else dict.fromkeys(("ixi", "fastmri", "other"), label)
+    label = label if isinstance(label, dict) else {"other": label}
     own = {entry.name: content[entry.name] for entry in fields(Method) if entry.name in content}
     default = Method(**own | {"folder": name, "label": label})
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)

@@ -1,203 +1,106 @@
-"""One subject of a further dataset: both scans cropped or padded, with a record and a picture to look at.
+"""One subject's two scans on one grid, cropped, with a record and a picture to look at.
 
 ``python -m data_prep.datasets.align --dataset brats --target T2.nii.gz --auxiliary T1.nii.gz --subject
 BraTS2021_00000 --source published --matrix 240 --slices 100 --output DIR`` writes ``<subject>.h5``, ``.json``
-and ``.png``. Nothing is interpolated: the dataset's file reads both scans onto one grid.
+and ``.png``. How the scans come onto one grid is the dataset's own business.
 """
 
 import argparse
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from data_prep.datasets.contract import FurtherDataset, further_dataset
-from data_prep.datasets.record import Record
+from data_prep.datasets.contract import Dataset, Wanted, dataset_of, datasets
+from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
-from data_prep.volumes import Volume, central
+from data_prep.io.json_files import from_json, write_json
 
 
-def add_options(parser: argparse.ArgumentParser, noun: str, example: str) -> None:
-    """Add the options ``--source``, ``--bad-scans`` and ``--output``.
-
-    Args:
-        parser: of the step.
-        noun: what is aligned, for the help: "scan" or "pair".
-        example: a folder that ``--output`` may name.
-    """
-    parser.add_argument(
-        "--source", choices=("embedded", "published"), required=True, help="where the scans come from"
-    )
-    parser.add_argument(
-        "--bad-scans",
-        choices=("stop", "exclude"),
-        default="stop",
-        help=f"what a {noun} that cannot be used does: end with an error, or be recorded as excluded "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, required=True, help=f"folder, e.g. {example}")
-
-
-def add_size_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options ``--matrix`` and ``--slices``."""
-    parser.add_argument("--matrix", type=int, required=True, help="height and width of the slices to write")
-    parser.add_argument("--slices", type=int, required=True, help="number of central slices to write")
-
-
-def write_subject(
-    output: Path,
-    record: Mapping[str, Any],
-    target: NDArray[np.generic],
-    auxiliary: NDArray[np.generic],
-    draw: Callable[[Path], None],
-) -> None:
-    """Write ``<subject>.h5``, ``.png`` and ``.json``, the record last: it says that the others are there.
+def align(
+    wanted: Wanted,
+    subject: str,
+    source: str,
+    split_hint: str = "",
+    options: Mapping[str, Any] | None = None,
+    exclude: bool = False,
+) -> Aligned:
+    """Align one subject.
 
     Args:
-        output: folder.
-        record: the fields of the JSON file, ``subject`` among them.
-        target: (slice, height, width); without slices if the subject is excluded.
-        auxiliary: of the same shape.
-        draw: draws the quality picture to a path.
+        wanted: scans and size.
+        subject: id.
+        source: ``embedded`` or ``published``.
+        split_hint: published split, if the dataset has several.
+        options: the dataset's own, see ``Dataset.align_options``.
+        exclude: whether a subject that cannot be used is recorded as excluded.
 
     Raises:
-        BadInput: there is not enough room for the slices.
+        BadInput: the subject cannot be used, and is not to be excluded.
     """
-    stem = record["subject"]
-    size = target.nbytes + auxiliary.nbytes + 4096
-    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
-        file["target"] = target
-        file["auxiliary"] = auxiliary
-    draw(output / f"{stem}.png")
-    with replacing(output / f"{stem}.json") as temporary:
-        text = json.dumps(record, indent=1, sort_keys=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A subject's two scans.
-
-    Attributes:
-        record: what became of the subject.
-        target, auxiliary: on one grid, (width, height, slice), cropped; without slices if excluded.
-    """
-
-    record: Record
-    target: Volume
-    auxiliary: Volume
-
-
-def begin(dataset: FurtherDataset, subject: str, source: str, target: Path, auxiliary: Path) -> Record:
-    """Return the record of a subject before its scans are read."""
-    return Record(
+    record = Record(
         subject=subject,
-        dataset=dataset.id,
+        dataset=wanted.dataset.id,
         source=source,
         status="ok",
         reason="",
         site="",
-        group=dataset.group(subject),
+        group="",
         slices=0,
-        # With their folders: names alone may be the same for every subject.
-        target_file=dataset.target_file.format(subject=subject),
-        auxiliary_file=dataset.auxiliary_file.format(subject=subject),
-        target_sha256=sha256_of(target),
-        auxiliary_sha256=sha256_of(auxiliary),
+        target_file=wanted.target.name,
+        auxiliary_file=wanted.auxiliary.name,
+        target_sha256=sha256_of(wanted.target),
+        auxiliary_sha256=sha256_of(wanted.auxiliary),
         score_before=None,
         score_after=None,
-        split_hint="",
+        split_hint=split_hint,
     )
+    try:
+        record = replace(record, **wanted.dataset.described(record, wanted.target, wanted.auxiliary))
+        return wanted.dataset.align(wanted, record, **(options or {}))
+    except BadInput as error:
+        if not exclude:
+            raise
+        return excluded(record, str(error), wanted.dataset, wanted.matrix)
 
 
-def align(
-    dataset: FurtherDataset, target: Path, auxiliary: Path, matrix: int, slices: int, record: Record
-) -> Pair:
-    """Read a subject's scans and take the central matrix and slices of both.
-
-    Args:
-        dataset: whose scans these are.
-        target: path of the target scan.
-        auxiliary: path of the auxiliary scan.
-        matrix: wanted height and width; larger scans are cropped about their centre, smaller ones padded
-            with zeros.
-        slices: wanted number of central axial slices.
-        record: to be completed.
-
-    Raises:
-        BadInput: a scan cannot be used, or has too few slices.
-    """
-    volumes = dataset.read(target, auxiliary)
-    available = [int(volume.data.shape[2]) for volume in volumes]
-    if min(available) < slices:
-        raise BadInput(
-            f"{target}: {min(available)} axial slices, but {slices} are wanted; set "
-            f"datasets.{dataset.id}.slices lower or leave the scan out"
-        )
-    cropped = [central(volume, (matrix, matrix, slices)) for volume in volumes]
-    for path, volume in zip((target, auxiliary), cropped, strict=True):
-        if not volume.data.any():
-            raise BadInput(f"{path}: the central slices hold no signal; leave the scan out")
-    record = replace(record, slices=slices, target_slices=available[0], auxiliary_slices=available[1])
-    return Pair(record, *cropped)
-
-
-def excluded(record: Record, reason: str, matrix: int) -> Pair:
+def excluded(record: Record, reason: str, dataset: Dataset, matrix: int) -> Aligned:
     """Return the empty result of a subject that cannot be used."""
-    nothing = Volume(np.zeros((matrix, matrix, 0), np.float32), np.eye(4))
-    return Pair(replace(record, status="excluded", reason=reason), nothing, nothing)
+    nothing = np.zeros((0, matrix, matrix), np.float32)
+    record = replace(record, status="excluded", reason=reason)
+    return Aligned(record, nothing.astype(dataset.target_dtype), nothing, lambda: _notice(record))
 
 
-def write(pair: Pair, dataset: FurtherDataset, output: Path) -> None:
-    """Write ``<subject>.h5``, ``.png`` and ``.json``."""
-    # (width, height, slice) transposed is (slice, height, width).
-    target, auxiliary = (np.ascontiguousarray(scan.data.T) for scan in (pair.target, pair.auxiliary))
-    write_subject(output, vars(pair.record), target, auxiliary, lambda path: draw(pair, dataset, path))
-
-
-def draw(pair: Pair, dataset: FurtherDataset, path: Path) -> None:
-    """Draw the central slice: target, auxiliary, and both as a chequerboard, where edges should meet."""
+def _notice(record: Record) -> Any:
+    """Draw a picture that says why there is none."""
     from matplotlib.figure import Figure
 
-    record = pair.record
-    figure = Figure(figsize=(9.6, 3.7), dpi=110)
-    title = f"{record.subject} ({record.source})"
-    if record.status == "excluded":
-        figure.text(0.5, 0.7, f"{title}: excluded", ha="center", size=11, weight="bold")
-        figure.text(0.5, 0.4, record.reason, ha="center", va="center", size=9, wrap=True)
-    else:
-        middle = pair.target.data.shape[2] // 2
-        target, auxiliary = (shown(volume.data[:, :, middle].T) for volume in (pair.target, pair.auxiliary))
-        fields = np.indices(target.shape) // max(1, target.shape[0] // 6)
-        panels = {
-            dataset.target: target,
-            dataset.auxiliary: auxiliary,
-            "chequerboard of both": np.where(fields.sum(0) % 2 == 0, target, auxiliary),
-        }
-        figure.text(
-            0.5, 0.94, f"{title}: slice {middle} of {record.slices}", ha="center", size=11, weight="bold"
-        )
-        for column, (name, image) in enumerate(panels.items()):
-            axes = figure.add_axes((0.01 + column * 0.33, 0.02, 0.32, 0.82))
-            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.set_title(name, fontsize=9)
-            axes.set_axis_off()
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"Software": None})
+    figure = Figure(figsize=(8.0, 1.6), dpi=110)
+    title = f"{record.subject} ({record.source}): excluded"
+    figure.text(0.5, 0.74, title, ha="center", size=11, weight="bold")
+    figure.text(0.5, 0.36, record.reason, ha="center", va="center", size=9, wrap=True)
+    return figure
 
 
-def shown(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale a slice so that nearly all of its signal lies between 0 and 1."""
-    signal = image[image > 0]
-    bright = float(np.percentile(signal, 99.5)) if signal.size else 1.0
-    return np.asarray(np.clip(image / bright, 0, 1), dtype=np.float32)
+def write_aligned(aligned: Aligned, output: Path) -> None:
+    """Write ``<subject>.h5``, ``.png`` and ``.json``, the record last: it says that the others are there.
+
+    Raises:
+        BadInput: there is not enough room for the slices.
+    """
+    stem = aligned.record.subject
+    size = aligned.target.nbytes + aligned.auxiliary.nbytes + 4096
+    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
+        file["target"] = aligned.target
+        file["auxiliary"] = aligned.auxiliary
+    with replacing(output / f"{stem}.png") as temporary:
+        aligned.picture().savefig(temporary, metadata={"Software": None})
+    write_json(output / f"{stem}.json", asdict(aligned.record))
 
 
 def main() -> None:
@@ -205,23 +108,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m data_prep.datasets.align", description=(__doc__ or "").split("\n\n")[0]
     )
-    parser.add_argument("--dataset", required=True, help="a file of data_prep/further_datasets/, e.g. brats")
+    parser.add_argument("--dataset", required=True, choices=datasets(), help="whose scans these are")
     parser.add_argument("--target", type=Path, required=True, help="scan that is reconstructed")
     parser.add_argument("--auxiliary", type=Path, required=True, help="scan that guides")
     parser.add_argument("--subject", required=True, help="subject id")
-    add_size_options(parser)
-    add_options(parser, "scan", "results/mine/aligned/brats")
-    options = parser.parse_args()
-    dataset = further_dataset(options.dataset)
-    record = begin(dataset, options.subject, options.source, options.target, options.auxiliary)
-    try:
-        pair = align(dataset, options.target, options.auxiliary, options.matrix, options.slices, record)
-    except BadInput as error:
-        if options.bad_scans == "stop":
-            raise
-        pair = excluded(record, str(error), options.matrix)
-    write(pair, dataset, options.output)
-    print(f"{record.subject}: {pair.record.status}, {pair.record.slices} slices {pair.record.reason}")
+    parser.add_argument("--source", choices=("embedded", "published"), required=True, help="of the scans")
+    parser.add_argument("--split-hint", default="", help="published split, if there are several")
+    parser.add_argument("--matrix", type=int, required=True, help="height and width of the slices to write")
+    parser.add_argument("--slices", type=int, help="central slices to write (default: all that both have)")
+    parser.add_argument("--options", default="{}", help="the dataset's own options, as JSON")
+    parser.add_argument(
+        "--bad-scans",
+        choices=("stop", "exclude"),
+        default="stop",
+        help="what a subject that cannot be used does: end with an error, or be recorded as excluded "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/mine/aligned/brats")
+    asked = parser.parse_args()
+    dataset = dataset_of(asked.dataset)
+    if asked.split_hint not in dataset.pools:
+        known = " or ".join(filter(None, dataset.pools)) or "leave it out"
+        raise BadInput(f"--split-hint: {asked.split_hint!r} is none of {dataset.label}; give {known}")
+    remedy = f"see align_options of data_prep/datasets/{dataset.id}/dataset.py"
+    options = from_json(dataset.align_options, asked.options, "--options", remedy)
+    wanted = Wanted(dataset, asked.target, asked.auxiliary, asked.matrix, asked.slices)
+    exclude = asked.bad_scans == "exclude"
+    aligned = align(wanted, asked.subject, asked.source, asked.split_hint, asdict(options), exclude)
+    write_aligned(aligned, asked.output)
+    record = aligned.record
+    print(f"{record.subject}: {record.status}, {record.slices} slices {record.reason}")
 
 
 if __name__ == "__main__":

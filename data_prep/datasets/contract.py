@@ -1,23 +1,45 @@
 """The contract of a dataset, and every dataset by name."""
 
+import pkgutil
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from data_prep import datasets as further_datasets
+from data_prep import datasets as package
 from data_prep.contracts.discovery import entries_of
+from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
-from data_prep.volumes import Volume, load_volume, to_axial
 
-# The paper's, which have their own steps.
-OWN = ("ixi", "fastmri")
 SUBJECT = "[A-Za-z0-9_-]+"
 _FIELD = "{subject}"
+Status = Literal["ok", "suspicious", "excluded"]
+
+
+@dataclass(frozen=True)
+class Later:
+    """A function of another module, which is imported when it is called.
+
+    So planning stays light, and each step depends on the file of its own function only.
+
+    Attributes:
+        place: module and name, e.g. ``data_prep.datasets.brats.embedded:embed``.
+    """
+
+    place: str
+
+    @property
+    def module(self) -> str:
+        """The module's dotted name."""
+        return self.place.partition(":")[0]
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Import the function and call it."""
+        return pkgutil.resolve_name(self.place)(*arguments, **options)
 
 
 @dataclass(frozen=True)
@@ -27,40 +49,75 @@ class Size:
     Attributes:
         matrix: pixels along both in-plane axes.
         slices: axial slices.
-        slice_spacing: mm.
+        slice_spacing: mm; None: the dataset's own.
     """
 
     matrix: int
     slices: int
-    slice_spacing: float
+    slice_spacing: float | None = None
 
 
-def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
-    """Read two scans that lie on one grid already, as axial volumes.
+@dataclass(frozen=True)
+class Scans:
+    """The two files that a subject's target and auxiliary come from, and the published split (its pool)."""
 
-    Raises:
-        BadInput: a file is missing or broken, or the two grids differ.
+    target: str
+    auxiliary: str
+    split_hint: str = ""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the step ``align`` is asked for.
+
+    Attributes:
+        dataset: whose scans these are.
+        target, auxiliary: paths of a subject's scans.
+        matrix: height and width of the slices to write.
+        slices: number of central slices; None: all that both scans have.
     """
-    first, second = load_volume(target), load_volume(auxiliary)
-    if first.data.shape != second.data.shape:
-        raise BadInput(
-            f"{auxiliary}: {_sides(second)} voxels, but {target.name} has {_sides(first)}; give the two "
-            "scans one grid or leave the subject out"
-        )
-    # A tenth of a voxel, anywhere in the volume.
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
-    corners[:, :3] *= first.data.shape
-    apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
-    if apart > 0.1 * first.spacing.min():
-        raise BadInput(
-            f"{auxiliary}: its header places it up to {apart:.1f} mm from {target.name}; register the two "
-            "scans or leave the subject out"
-        )
-    return to_axial(first), to_axial(second)
+
+    dataset: "Dataset"
+    target: Path
+    auxiliary: Path
+    matrix: int
+    slices: int | None
 
 
-def _sides(volume: Volume) -> str:
-    return " x ".join(map(str, volume.data.shape))
+@dataclass(frozen=True)
+class Finding:
+    """What the check of a folder says of one subject.
+
+    Attributes:
+        subject: its id, as the manifest has it.
+        status: ``ok``; ``suspicious``, which the run takes and a person should look at; ``excluded``, which
+            ``bad_scans: stop`` refuses and ``bad_scans: exclude`` leaves out.
+        reason: one sentence; empty if ok.
+        files: the files it is about, relative to the folder.
+    """
+
+    subject: str
+    status: Status
+    reason: str = ""
+    files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Download:
+    """How the published scans are downloaded.
+
+    Attributes:
+        module: of the command, which takes ``--root``, ``--archives`` and ``--record``.
+        folders: what it leaves below the root.
+    """
+
+    module: str
+    folders: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoOptions:
+    """Of a dataset whose step has none."""
 
 
 def any_size(size: Size) -> None:
@@ -72,9 +129,32 @@ def itself(subject: str) -> str:
     return subject
 
 
+def no_twins(path: Path) -> Sequence[Path]:
+    """Return no other file of the same scan."""
+    return ()
+
+
+def require_within(what: str, checks: Mapping[str, tuple[float, float, float]]) -> None:
+    """Refuse a size of embedded scans that is out of range.
+
+    Args:
+        what: the scans, for the message.
+        checks: name of a size -> its value, the least and the largest one.
+
+    Raises:
+        BadInput: naming the first.
+    """
+    for name, (value, low, high) in checks.items():
+        if not low <= value <= high:
+            raise BadInput(f"{what}: {name} is {value:g}; choose {low:g} to {high:g}")
+
+
 @dataclass(frozen=True)
-class FurtherDataset:
-    """One dataset; the ``DATASET`` of its file.
+class Dataset:
+    """One dataset; the ``DATASET`` of its folder's ``dataset.py``.
+
+    What is not said is as for scans of two contrasts on one grid, measured by simulation. A function that
+    needs more than the standard library and numpy is given as ``Later``.
 
     Attributes:
         id: key below ``datasets`` of a configuration, and folder of its results, e.g. ``brats``.
@@ -82,14 +162,40 @@ class FurtherDataset:
         target, auxiliary: names of the contrasts, e.g. T2 and T1.
         target_file, auxiliary_file: where a subject's scans lie below the root, with ``{subject}`` for the
             id, e.g. ``{subject}/{subject}_t2.nii.gz``.
+        order: position among the datasets in lists and tables.
+        measured: whether k-space was measured, noise and all: targets are complex then, and nothing is
+            added. Else it is simulated from magnitudes, with noise.
+        drawn_masks: whether masks are drawn for each subject, as families with ``drawn`` are; else frozen.
+        own_persons: whether target and auxiliary each name their person.
+        pools: published split of a pool of subjects -> the splits that it fills, in this order.
+        published: pool -> numbers of subjects and of slices in the published data.
+        lists: keys of its configuration that name files which list its subjects, by pool.
+        locate: (root, files of ``lists`` by key) -> the scans of every subject of whom there is one, sorted;
+            one of the two may be missing. By the names of the files if not given.
         read: (target's path, auxiliary's path) -> two volumes on one grid, (width, height, slice), axes to
             left, posterior and superior; raises BadInput where that cannot be.
         group: subject id -> the person, who is never divided between splits.
+        describe: (subject, target, auxiliary) -> fields of the subject's record that names and headers tell.
+        align: (wanted, record) -> the aligned subject; raises BadInput if it cannot be used. By ``read`` if
+            not given.
+        align_options: dataclass of what else it takes, by key of the dataset's configuration.
+        check: (dataset, folder, slices, deep, lists) -> a finding for each subject, and counts by name.
         embed: (folder of donors' maps, index, seed, size, root) writes the scans of one made-up subject in
             the published form; None if the dataset has no embedded form.
+        embed_options: dataclass of what else it takes; ``split``, the published one, if there are several.
         embedded_id: (index, seed) -> id of that subject, which no published one has.
+        embedded_files: all that ``embed`` writes below the root, the target first and the auxiliary second,
+            in Snakemake's patterns, if it is more than the scans.
+        embedded: (root, subjects by split) -> the scans of the made-up subjects, if there are several pools.
+        list_embedded: (subjects by split, root) writes the ``embedded_lists`` of the published form.
+        embedded_lists: their names, below the root.
         maps: donors' maps that ``embed`` reads, names of ``data_prep.phantom.donors.MAPS``.
         check_size: raises BadInput for sizes that ``embed`` cannot fill.
+        twins: path of a scan -> other files of the same scan, of which nobody knows which is meant.
+        truth: pattern of the embedded subjects' side files below the root, if they have some.
+        lesions, report: modules of the commands that bring known lesions onto the slices, and that report on
+            the registration, from those files; empty if there is none.
+        download: how the published scans are downloaded; None if that is up to the user.
         descent: what embedded subjects have in common, for captions.
     """
 
@@ -99,12 +205,34 @@ class FurtherDataset:
     auxiliary: str
     target_file: str
     auxiliary_file: str
-    read: Callable[[Path, Path], tuple[Volume, Volume]] = read_registered
+    order: int = 100
+    measured: bool = False
+    drawn_masks: bool = False
+    own_persons: bool = False
+    pools: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"": ("test", "val", "train")})
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    lists: tuple[str, ...] = ()
+    locate: Callable[[Path, Mapping[str, Path]], dict[str, Scans]] | None = None
+    read: Callable[[Path, Path], Any] = Later("data_prep.datasets.registered:read_registered")
     group: Callable[[str], str] = itself
-    embed: Callable[[Path, int, int, Size, Path], None] | None = None
+    describe: Callable[[str, Path, Path], Mapping[str, Any]] | None = None
+    align: Callable[..., Aligned] = Later("data_prep.datasets.registered:align")
+    align_options: type[Any] = NoOptions
+    check: Callable[..., tuple[list[Finding], dict[str, str]]] = Later("data_prep.datasets.registered:check")
+    embed: Callable[..., None] | None = None
+    embed_options: type[Any] = NoOptions
     embedded_id: Callable[[int, int], str] | None = None
+    embedded_files: tuple[str, ...] = ()
+    embedded: Callable[[Path, Mapping[str, int]], dict[str, Scans]] | None = None
+    list_embedded: Callable[[Mapping[str, int], Path], None] | None = None
+    embedded_lists: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
     check_size: Callable[[Size], None] = any_size
+    twins: Callable[[Path], Sequence[Path]] = no_twins
+    truth: str = ""
+    lesions: str = ""
+    report: str = ""
+    download: Download | None = None
     descent: str = "all are made up by one program"
 
     def __post_init__(self) -> None:
@@ -113,27 +241,46 @@ class FurtherDataset:
         Raises:
             BadInput: a field is malformed.
         """
-        if not re.fullmatch("[a-z][a-z0-9_]*", self.id) or self.id in OWN:
-            raise BadInput(
-                f"DATASET: id is {self.id!r}; use a-z, 0-9 and _, no dataset's that is there already"
-            )
+        if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
+            raise BadInput(f"DATASET: id is {self.id!r}; use a-z, 0-9 and _")
         for name in ("target_file", "auxiliary_file"):
             if _FIELD not in getattr(self, name):
                 raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {_FIELD}; put it in")
         if (self.embed is None) != (self.embedded_id is None):
             raise BadInput("DATASET: embed and embedded_id belong together; define both or none")
 
+    @property
+    def target_dtype(self) -> np.dtype[Any]:
+        """Complex numbers for measured k-space, magnitudes for all else."""
+        return np.dtype(np.complex64 if self.measured else np.float32)
+
+    @property
+    def published_subjects(self) -> int:
+        """Number of subjects in the published data; 0 if it is not known."""
+        return sum(subjects for subjects, _ in self.published.values())
+
+    @property
+    def embedded_patterns(self) -> tuple[str, ...]:
+        """All that ``embed`` writes of one subject, in Snakemake's patterns below the root."""
+        return self.embedded_files or (self.target_file, self.auxiliary_file)
+
     def files(self, root: Path, subject: str) -> tuple[Path, Path]:
-        """Return where target and auxiliary of a subject lie."""
+        """Return where target and auxiliary of a subject lie by the names of the files."""
         first, second = (file.format(subject=subject) for file in (self.target_file, self.auxiliary_file))
         return root / first, root / second
 
-    def find(self, root: Path) -> list[str]:
+    def find(self, root: Path, lists: Mapping[str, Path] | None = None) -> list[str]:
         """Return the subjects of whom there is a scan below ``root``, sorted; the other scan may be missing.
 
         Raises:
             BadInput: the folder does not exist.
         """
+        return list(self.scans(root, lists))
+
+    def scans(self, root: Path, lists: Mapping[str, Path] | None = None) -> dict[str, Scans]:
+        """Return the scans of the subjects of ``find``; see ``locate``."""
+        if self.locate is not None:
+            return self.locate(root, lists or {})
         if not root.is_dir():
             raise BadInput(f"{root}: no such folder; point it at the folder that holds {self.target_file}")
         found = set()
@@ -145,65 +292,66 @@ class FurtherDataset:
                 match = pattern.fullmatch(path.relative_to(root).as_posix())
                 if match is not None:
                     found.add(match["subject"])
-        return sorted(found)
+        return self._by_names(root, sorted(found))
+
+    def made_up(self, root: Path, splits: Mapping[str, int], seed: int) -> dict[str, Scans]:
+        """Return the scans of the embedded subjects that fill the splits, in the order of their numbers."""
+        if self.embedded is not None:
+            return self.embedded(root, splits)
+        assert self.embedded_id is not None
+        return self._by_names(root, (self.embedded_id(index, seed) for index in range(sum(splits.values()))))
+
+    def _by_names(self, root: Path, subjects: Iterable[str]) -> dict[str, Scans]:
+        return {
+            subject: Scans(*(path.as_posix() for path in self.files(root, subject))) for subject in subjects
+        }
+
+    def described(self, record: Record, target: Path, auxiliary: Path) -> Mapping[str, Any]:
+        """Return the fields of a subject's record that are known before its scans are read.
+
+        Raises:
+            BadInput: a name or a header cannot be read.
+        """
+        if self.describe is not None:
+            return self.describe(record.subject, target, auxiliary)
+        # With their folders: names alone may be the same for every subject.
+        first, second = (path.as_posix() for path in self.files(Path(), record.subject))
+        return {"group": self.group(record.subject), "target_file": first, "auxiliary_file": second}
 
 
 @cache
-def further() -> dict[str, tuple[str, FurtherDataset]]:
-    """Return every further dataset with its module, by id, sorted.
+def discover() -> dict[str, tuple[str, Dataset]]:
+    """Return every dataset with its module, by id, in the order of lists and tables.
 
     Raises:
         BadInput: a file defines no dataset, or one whose id another has; the message names the file.
     """
-    return entries_of(
-        further_datasets, "DATASET", FurtherDataset, "id", "docs/adding_a_dataset.md", "dataset.py"
-    )
-
-
-def further_dataset(name: str) -> FurtherDataset:
-    """Return a further dataset by id.
-
-    Raises:
-        BadInput: there is no such file.
-    """
-    if name not in further():
-        raise BadInput(f"dataset {name!r} is unknown; further datasets: {', '.join(further()) or 'none'}")
-    return further()[name][1]
+    found = entries_of(package, "DATASET", Dataset, "id", "docs/adding_a_dataset.md", "dataset.py")
+    return dict(sorted(found.items(), key=lambda entry: (entry[1][1].order, entry[0])))
 
 
 def datasets() -> tuple[str, ...]:
-    """Return the ids of all datasets, the paper's first."""
-    return (*OWN, *further())
+    """Return the ids of all datasets."""
+    return tuple(discover())
+
+
+def dataset_of(name: str) -> Dataset:
+    """Return a dataset by id.
+
+    Raises:
+        BadInput: there is no such folder.
+    """
+    if name not in discover():
+        raise BadInput(f"dataset {name!r} is unknown; data_prep/datasets/ has {', '.join(datasets())}")
+    return discover()[name][1]
 
 
 def dataset_name(dataset: str) -> str:
     """Return a dataset's name in print."""
-    return {"ixi": "IXI", "fastmri": "fastMRI"}.get(dataset) or further_dataset(dataset).label
+    return dataset_of(dataset).label
 
 
 def contrasts(dataset: str) -> tuple[str, str]:
     """Return the names of a dataset's target and auxiliary."""
-    if dataset in OWN:
-        return {"ixi": ("T2", "T1"), "fastmri": ("PDFS", "PD")}[dataset]
-    found = further_dataset(dataset)
+    found = dataset_of(dataset)
     return found.target, found.auxiliary
-
-
-# Published split of a pool of subjects -> the splits that it fills, in this order.
-_ONE_POOL: dict[str, tuple[str, ...]] = {"": ("test", "val", "train")}
-_FASTMRI_POOLS: dict[str, tuple[str, ...]] = {"val": ("test",), "train": ("val", "train")}
-# Pool -> subjects and slices in the published data: IXI with 100 slices each (paper, V.A), fastMRI by the
-# published pair lists, slice by slice up to the shorter volume of each pair.
-PUBLISHED: dict[str, dict[str, tuple[int, int]]] = {
-    "ixi": {"": (577, 57_700)},
-    "fastmri": {"train": (227, 8_332), "val": (45, 1_665)},
-}
-
-
-def pools(dataset: str) -> Mapping[str, tuple[str, ...]]:
-    return _FASTMRI_POOLS if dataset == "fastmri" else _ONE_POOL
-
-
-def target_dtype(dataset: str) -> np.dtype[Any]:
-    """Return complex numbers for measured k-space, magnitudes for all else."""
-    return np.dtype(np.complex64 if dataset == "fastmri" else np.float32)

@@ -1,14 +1,15 @@
-"""What aligning one subject leaves behind beside its slices: the record."""
+"""What aligning one subject gives: its slices, and the record that stays beside them."""
 
-import json
-from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import pools
+import numpy as np
+from numpy.typing import NDArray
+
 from data_prep.errors import BadInput
-from data_prep.io.json_files import check_fields, read_json
+from data_prep.io.json_files import converted, from_json, read_json
 
 AGAIN = "delete it and run the step `align` for this subject again"
 
@@ -17,8 +18,9 @@ AGAIN = "delete it and run the step `align` for this subject again"
 class Record:
     """What the step ``align`` says about one subject; the names are those of its JSON file.
 
-    ``group`` is the person of the target, ``auxiliary_group`` that of a fastMRI pair's auxiliary, which is
-    another scan. ``target_slices`` and ``auxiliary_slices`` are those of the scans, where they were counted.
+    ``group`` is the person of the target, ``auxiliary_group`` that of the auxiliary, if it is another's scan.
+    ``target_slices`` and ``auxiliary_slices`` are those of the scans, where they were counted, ``slices``
+    those that were kept. ``transform`` is the registration's 4x4 matrix, if there was one.
     """
 
     subject: str
@@ -40,6 +42,7 @@ class Record:
     target_slices: int | None = None
     auxiliary_slices: int | None = None
     remark: str = ""
+    transform: list[list[float]] | None = None
 
     @property
     def usable(self) -> bool:
@@ -59,33 +62,55 @@ class Record:
         return self.slices if self.usable else None
 
 
-def read_record(folder: Path, dataset: str, subject: str) -> Record:
+@dataclass(frozen=True)
+class Aligned:
+    """An aligned subject.
+
+    Attributes:
+        record: what became of it.
+        target: (slice, height, width), float32, or complex64 of measured k-space; no slices if excluded.
+        auxiliary: float32, of the same shape.
+        picture: draws the quality picture and returns matplotlib's Figure.
+    """
+
+    record: Record
+    target: NDArray[Any]
+    auxiliary: NDArray[np.float32]
+    picture: Callable[[], Any]
+
+
+def read_record(
+    folder: Path, dataset: str, subject: str, pools: Collection[str] = (), own_persons: bool = False
+) -> Record:
     """Read ``<folder>/<subject>.json``.
+
+    Args:
+        folder: of the aligned subjects.
+        dataset: id.
+        subject: id.
+        pools: those that ``split_hint`` may name; none: it is not looked at.
+        own_persons: whether each scan must name its person.
 
     Raises:
         BadInput: the file is missing, or a field is missing or wrong.
     """
     path = folder / f"{subject}.json"
-    types = {field.name: field.type for field in fields(Record)}
-    required = {field.name: field.type for field in fields(Record) if field.default is MISSING}
-    stored = read_json(path, "run the step `align` for this subject", AGAIN, required)
-    known = {name: value for name, value in stored.items() if name in types}
-    check_fields(known, {name: types[name] for name in known}, path, AGAIN)
-    record = Record(**known)
-    expected: dict[str, tuple[str, ...]] = {
+    stored = read_json(path, "run the step `align` for this subject", AGAIN)
+    record = converted(Record, stored, str(path), AGAIN)
+    expected: dict[str, Collection[str]] = {
         "subject": (subject,),
         "dataset": (dataset,),
         "status": ("ok", "excluded"),
-        "split_hint": tuple(pools(dataset)),
+        "split_hint": pools or (record.split_hint,),
     }
     for name, values in expected.items():
         if getattr(record, name) not in values:
-            raise broken(path, f"field `{name}` is {getattr(record, name)!r}, not {_either(values)}")
+            raise broken(
+                path, f"field `{name}` is {getattr(record, name)!r}, not {' or '.join(map(repr, values))}"
+            )
     # Without these, the same person or scan could go unnoticed into two splits.
     needed = ["group", "target_file", "auxiliary_file", "target_sha256", "auxiliary_sha256"]
-    if dataset == "fastmri":
-        needed.append("auxiliary_group")
-    for name in needed:
+    for name in [*needed, "auxiliary_group"] if own_persons else needed:
         if record.usable and not getattr(record, name):
             raise broken(path, f"field `{name}` is empty although `status` is ok")
     if record.usable and record.slices < 1:
@@ -94,23 +119,41 @@ def read_record(folder: Path, dataset: str, subject: str) -> Record:
 
 
 def broken(path: Path, what: str) -> BadInput:
+    """Return the error of an aligned subject's file that is not as the step ``align`` leaves it."""
     return BadInput(f"{path}: {what}; {AGAIN}")
 
 
-def _either(values: Sequence[str]) -> str:
-    return " or ".join(map(repr, values))
-
-
 def parse_subjects(text: str) -> list[str]:
-    """Read the JSON list of ``--subjects``."""
-    subjects = parse_json("--subjects", text)
-    if not isinstance(subjects, list) or not subjects or not all(isinstance(name, str) for name in subjects):
-        raise BadInput('--subjects: must be a JSON list of names such as ["IXI900", "IXI901"]')
+    """Read the JSON list of ``--subjects``.
+
+    Raises:
+        BadInput: it is something else, or empty.
+    """
+    remedy = 'give a JSON list of names such as ["BraTS2021_00000", "BraTS2021_00002"], quoted for the shell'
+    subjects = from_json(list[str], text, "--subjects", remedy)
+    if not subjects:
+        raise BadInput(f"--subjects: the list is empty; {remedy}")
     return subjects
 
 
-def parse_json(option: str, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{option}: not JSON ({error}); quote it for the shell") from error
+@dataclass(frozen=True)
+class _Splits:
+    """Number of subjects of each split."""
+
+    train: int
+    val: int
+    test: int
+
+
+def parse_splits(option: str, text: str) -> dict[str, int]:
+    """Read the JSON object of an option that gives the number of subjects of each split.
+
+    Raises:
+        BadInput: it is something else, or a number is below 1.
+    """
+    remedy = 'give the numbers as JSON, e.g. {"train": 8, "val": 2, "test": 2}'
+    splits: dict[str, int] = asdict(from_json(_Splits, text, option, remedy))
+    for name, count in splits.items():
+        if count < 1:
+            raise BadInput(f"{option}: `{name}` is {count!r}; give a whole number, at least 1")
+    return splits

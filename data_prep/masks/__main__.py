@@ -1,4 +1,4 @@
-"""TODO doc."""
+"""The masks of one setting, made, frozen in a file, hashed and drawn."""
 
 import argparse
 import csv
@@ -85,9 +85,9 @@ def main() -> None:
     parser.add_argument("--mask", required=True, help="name of the setting, e.g. 2d_radial_9x or random_4x")
     parser.add_argument("--height", type=int, required=True, help="rows of the matrix")
     parser.add_argument("--width", type=int, required=True, help="columns of the matrix")
-    parser.add_argument("--dataset", required=True, help="dataset that is measured, e.g. ixi; for the record")
-    parser.add_argument("--seed", type=int, required=True, help="base seed; fastMRI's masks do not use it")
-    parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; fastMRI only")
+    parser.add_argument("--dataset", required=True, help="dataset that is measured; for the record")
+    parser.add_argument("--seed", type=int, required=True, help="base seed; drawn masks do not use it")
+    parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; drawn masks only")
     parser.add_argument("--output", type=Path, required=True, help="folder for <mask>.npz, .json and .png")
     arguments = parser.parse_args()
     files: list[str] = []

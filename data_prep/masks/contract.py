@@ -68,7 +68,7 @@ def four_percent(width: int, acceleration: int) -> int:
     return round(width * 0.04)
 
 
-def fastmri_acs(width: int, acceleration: int) -> int:
+def acs_by_acceleration(width: int, acceleration: int) -> int:
     """Number of centre lines of fastMRI's masks: 8 % of all at 4x, 4 % at 8x."""
     return round(width * 0.32 / acceleration)
 

@@ -7,9 +7,6 @@ from data_prep.errors import BadInput
 from data_prep.masks import families as mask_families
 from data_prep.masks.contract import MaskFamily
 
-# Datasets whose masks are drawn for each file; all others have frozen ones.
-_DRAWN = ("fastmri",)
-
 
 @cache
 def families() -> dict[str, tuple[str, MaskFamily]]:
@@ -22,9 +19,8 @@ def families() -> dict[str, tuple[str, MaskFamily]]:
     return dict(sorted(found.items(), key=lambda entry: (entry[1][1].order, entry[0])))
 
 
-def masks_of(dataset: str) -> tuple[str, ...]:
-    """Return the names of the masks that a dataset may be measured with, in the order of tables."""
-    drawn = dataset in _DRAWN
+def masks_of(drawn: bool) -> tuple[str, ...]:
+    """Return the names of the masks that are drawn for each file, or of the frozen ones, as in tables."""
     return tuple(name for _, family in families().values() if family.drawn == drawn for name in family.names)
 
 

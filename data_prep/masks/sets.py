@@ -52,7 +52,7 @@ def drawn_lines(name: str, width: int, generator: np.random.RandomState) -> Mask
     return lines
 
 
-def fastmri_file_lines(name: str, width: int, stem: str) -> Mask:
+def file_lines(name: str, width: int, stem: str) -> Mask:
     """Return the mask (width,) of one fastMRI file, seeded by the letters of its name without folders."""
     return drawn_lines(name, width, np.random.RandomState(tuple(map(ord, f"{stem}.h5"))))
 
@@ -143,4 +143,4 @@ def make_masks(name: str, height: int, width: int, seed: int, files: Sequence[st
     """Make the masks of one setting; ``files`` are fastMRI's stems, needed for drawn masks alone."""
     if not parse_mask(name)[0].drawn:
         return MaskSet(name, frozen_mask(name, height, width, seed))
-    return MaskSet(name, np.stack([fastmri_file_lines(name, width, stem) for stem in files]), tuple(files))
+    return MaskSet(name, np.stack([file_lines(name, width, stem) for stem in files]), tuple(files))

@@ -1,4 +1,4 @@
-"""A made-up head on the template's grid, to check and test embedded brains without the donors."""
+"""A made-up head and a made-up knee, to check and test embedded scans without the donors."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -8,23 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.errors import BadInput
 from data_prep.phantom.brain import CSF, GM, TEMPLATE, WM
 from data_prep.phantom.fields import smooth_noise
 
 
 def write_toy_donors(folder: Path, names: Iterable[str]) -> None:
-    """Write made-up maps in the place of the donors'; only those of brains.
-
-    Raises:
-        BadInput: there is no made-up form of a map.
-    """
+    """Write made-up maps in the place of the donors'."""
     for seed, name in enumerate(sorted(names)):
-        if not name.startswith("brain_"):
-            raise BadInput(
-                f"there is no made-up donor {name!r}; give the folder of the real ones with --donors"
-            )
-        arrays: dict[str, Any] = {**toy_donor(seed)}
+        arrays: dict[str, Any] = {**(toy_knee() if name == "knee" else toy_donor(seed))}
         np.savez(folder / f"{name}.npz", **arrays)
 
 
@@ -54,3 +45,28 @@ def toy_donor(seed: int = 0) -> dict[str, NDArray]:
         "t2": (0.7 * skin + brain).astype(np.float16),
         "brain": brain.astype(np.float16),
     }
+
+
+def toy_knee(slices: int = 6) -> dict[str, NDArray[np.float32]]:
+    """Maps as ``knee_maps.load_maps`` returns them: fat, muscle, two bones with a joint space, a vessel."""
+    y, x = np.mgrid[-80:80:256j, -80:80:256j].astype(np.float32)
+    volumes = {name: np.zeros((slices, 256, 256), np.float32) for name in ("M0", "R2", "fat_fraction")}
+    volumes["R2"][:] = 1 / 8
+    for i in range(slices):
+        bend = 8 * np.sin(y / 30 + 0.2 * i)
+        leg = np.abs(x - bend) < 52
+        muscle = np.abs(x - bend) < 46
+        bones = [
+            ((x - bend + 12) / 20) ** 2 + ((y - top) / 38) ** 2 < 1 for top in (-44 + 0.5 * i, 43 + 0.5 * i)
+        ]
+        vessel = (np.abs(x - bend - 28 - 4 * np.sin(y / 9)) < 3) & muscle
+        tissues = [
+            (leg, 1.1, 1 / 120, 1.0),
+            (muscle, 0.5, 1 / 36, 0.02),
+            *((bone, 0.9, 1 / 110, 1.0) for bone in bones),
+            (vessel, 0.7, 1 / 90, 0.0),
+        ]
+        for where, m0, r2, fat in tissues:
+            for name, value in (("M0", m0), ("R2", r2), ("fat_fraction", fat)):
+                volumes[name][i][where] = value
+    return volumes

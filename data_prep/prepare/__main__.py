@@ -1,14 +1,15 @@
 """Aligned subjects to the three split files of a dataset and the manifest that says what became of each.
 
 Subjects are split, never slices, and all subjects of one group go the same way: those of one person, and
-fastMRI pairs of which any two files name the same person. Every group has a rank hashed from the base
+pairs of which any two scans name the same person. Every group has a rank hashed from the base
 seed and its name, so that the ranking does not change when a subject drops out. In that order the groups
 that can be used fill the test split, then validation, then training: test and validation keep their size
 when subjects are excluded, training takes the shortfall, and across each border no more subjects move
 than were excluded. A group that is too large for the room left in a split goes to the next, and stays out
-if it fits in none. fastMRI is split in two pools: the published validation files become the test split,
-the published training files fill validation and training. Usable subjects beyond the configured numbers
-stay out, with an empty split in the manifest.
+if it fits in none. A
+dataset that is published in splits has a pool of subjects for each, and each pool fills splits of its own
+(``Dataset.pools``). Usable subjects beyond the configured numbers stay out, with an empty split in the
+manifest.
 """
 
 import argparse
@@ -16,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import datasets
-from data_prep.datasets.record import parse_json, parse_subjects, read_record
+from data_prep.datasets.contract import dataset_of, datasets
+from data_prep.datasets.record import parse_splits, parse_subjects, read_record
 from data_prep.errors import BadInput, run_command
 from data_prep.prepare.counts import count_pools, write_counts, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
@@ -42,7 +43,10 @@ def prepare(
     repeated = sorted({subject for subject in subjects if list(subjects).count(subject) > 1})
     if repeated:
         raise BadInput(f"--subjects: {repeated[0]} is listed twice; list every subject once")
-    records = [read_record(aligned, dataset, subject) for subject in sorted(subjects)]
+    entry = dataset_of(dataset)
+    records = [
+        read_record(aligned, dataset, subject, entry.pools, entry.own_persons) for subject in sorted(subjects)
+    ]
     sources = sorted({record.source for record in records})
     if len(sources) > 1:
         raise BadInput(
@@ -58,17 +62,6 @@ def prepare(
     counts = count_pools(records, dataset, chosen)
     write_counts(output / "counts.csv", counts)
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
-
-
-def parse_splits(text: str) -> dict[str, int]:
-    """Read the JSON object of ``--splits``."""
-    splits = parse_json("--splits", text)
-    if not isinstance(splits, dict) or set(splits) != set(SPLITS):
-        raise BadInput('--splits: must be a JSON object such as {"train": 8, "val": 2, "test": 2}')
-    for name, count in splits.items():
-        if type(count) is not int or count < 1:
-            raise BadInput(f"--splits: `{name}` is {count!r}; give a whole number, at least 1")
-    return splits
 
 
 def main() -> None:
@@ -87,7 +80,7 @@ def main() -> None:
         "--output", type=Path, required=True, help="folder for the split files and manifest.csv"
     )
     arguments = parser.parse_args()
-    wanted = parse_splits(arguments.splits)
+    wanted = parse_splits("--splits", arguments.splits)
     subjects = parse_subjects(arguments.subjects)
     got, counts = prepare(
         arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output

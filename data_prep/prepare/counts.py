@@ -2,10 +2,11 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import PUBLISHED, pools
+from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.io.files import replacing
 
@@ -53,7 +54,7 @@ def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, s
         writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         for record in sorted(records, key=lambda record: record.subject):
-            writer.writerow({**vars(record), "split": chosen.get(record.subject, "")})
+            writer.writerow({**asdict(record), "split": chosen.get(record.subject, "")})
 
 
 def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -61,14 +62,15 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
 
     Args:
         records: all subjects of the dataset, excluded ones too.
-        dataset: ``ixi`` or ``fastmri``.
+        dataset: id.
         chosen: from ``choose_splits``.
 
     Returns:
         One row of counts.csv for each published split of the dataset.
     """
     rows = []
-    for hint, splits in pools(dataset).items():
+    published = dataset_of(dataset).published
+    for hint, splits in dataset_of(dataset).pools.items():
         members = [record for record in records if record.split_hint == hint]
         used = [record for record in members if record.subject in chosen]
         row = {
@@ -82,9 +84,9 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
             "used": len(used),
             "slices": sum(record.slices for record in used),
         }
-        if records[0].source == "published" and dataset in PUBLISHED:
-            row["published_subjects"], row["published_slices"] = PUBLISHED[dataset][hint]
-            row["explanation"] = _explained(members, chosen, *PUBLISHED[dataset][hint])
+        if records[0].source == "published" and hint in published:
+            row["published_subjects"], row["published_slices"] = published[hint]
+            row["explanation"] = _explained(members, chosen, *published[hint])
         rows.append(row)
     return rows
 

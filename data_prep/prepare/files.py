@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.datasets.contract import target_dtype
+from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import AGAIN, Record, broken
 from data_prep.errors import BadInput
 from data_prep.io import hdf5
@@ -41,12 +41,13 @@ def write_split(
         BadInput: a subject's file is missing or broken, or its matrix is another.
     """
     dataset, source = records[0].dataset, records[0].source
+    dtype = dataset_of(dataset).target_dtype
     total = sum(record.slices for record in records)
     digest = hashlib.sha256()
     voxels = total * shape[0] * shape[1]
-    size = voxels * (target_dtype(dataset).itemsize + 4) + total * _BYTES_PER_SLICE + _HEADER_BYTES
+    size = voxels * (dtype.itemsize + 4) + total * _BYTES_PER_SLICE + _HEADER_BYTES
     with replacing(path, size) as temporary, h5py.File(temporary, "w") as output:
-        output.create_dataset("target", (total, *shape), target_dtype(dataset))
+        output.create_dataset("target", (total, *shape), dtype)
         output.create_dataset("auxiliary", (total, *shape), np.float32)
         output["subject"] = [record.subject for record in records for _ in range(record.slices)]
         output["slice"] = np.concatenate([np.arange(record.slices, dtype=np.int32) for record in records])
@@ -74,7 +75,7 @@ def write_split(
 def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) -> NDArray[Any]:
     with _opened(path) as stored:
         data = _dataset(stored, path, name)
-        dtype = target_dtype(record.dataset) if name == "target" else np.dtype(np.float32)
+        dtype = dataset_of(record.dataset).target_dtype if name == "target" else np.dtype(np.float32)
         if data.dtype != dtype:
             raise broken(path, f"dataset `{name}` is {data.dtype}, not {dtype}")
         if data.shape[1:] != shape:
@@ -92,6 +93,7 @@ def _read_volume(path: Path, name: str, record: Record, shape: tuple[int, int]) 
 
 
 def stored_matrix(path: Path) -> tuple[int, int]:
+    """Return height and width of an aligned subject's slices."""
     with _opened(path) as stored:
         data = _dataset(stored, path, "target")
         return int(data.shape[1]), int(data.shape[2])

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from data_prep.datasets.contract import pools
+from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
 from data_prep.seeds import seed_for
@@ -15,7 +15,7 @@ def choose_splits(
 
     Args:
         records: all subjects of the dataset, excluded ones too, in any order.
-        dataset: ``ixi``, ``fastmri`` or a further one.
+        dataset: id.
         wanted: number of subjects of each split.
         seed: base seed of the experiment.
 
@@ -26,7 +26,7 @@ def choose_splits(
         BadInput: fewer subjects than the excluded ones explain, a split without any, or leakage.
     """
     chosen: dict[str, str] = {}
-    for hint, splits in pools(dataset).items():
+    for hint, splits in dataset_of(dataset).pools.items():
         groups = _groups([record for record in records if record.usable and record.split_hint == hint])
         ranked = sorted(
             groups, key=lambda name: seed_for(use="split", dataset=dataset, group=name, seed=seed)

@@ -1,17 +1,17 @@
-"""What every further dataset with an embedded form promises, as ``data_prep.check_dataset`` checks it.
+"""What every dataset with an embedded form promises, as ``data_prep.check_dataset`` checks it.
 
-A new file is tested by existing.
+A new folder is tested by existing.
 """
 
 import pytest
 
 from data_prep.check_dataset import run
-from data_prep.datasets.contract import further
+from data_prep.datasets.contract import discover
 
 # What needs donors takes a quarter of a minute.
 MADE_UP = [
     pytest.param(name, marks=pytest.mark.long if dataset.maps else ())
-    for name, (_, dataset) in further().items()
+    for name, (_, dataset) in discover().items()
     if dataset.embed
 ]
 

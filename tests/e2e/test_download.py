@@ -84,14 +84,14 @@ def test_scans_come_through_all_faults_of_the_network_and_are_prepared(
     # Only what is missing is asked for.
     server.files["/IXI-T2.tar"] = right
     server.asked.clear()
-    assert fresh.complete("fetch", config=config).rules == {"fetch_ixi": 1}
+    assert fresh.complete("fetch", config=config).rules == {"fetch_scans": 1}
     assert server.asked == [None]
     record = json.loads(fresh.path(f"{RESULTS}/raw/fetched_ixi.json").read_text())
     assert record["T2"]["from"] == f"{server.address}/IXI-T2.tar"
     assert record["T1"]["scans"] == record["T2"]["scans"] == 4
 
     outcome = fresh.complete(MANIFEST, config=config)
-    assert outcome.rules == {"align_ixi": 4, "prepare": 1}
+    assert outcome.rules == {"align": 4, "prepare": 1}
     manifest = pd.read_csv(fresh.path(MANIFEST))
     assert set(manifest["source"]) == {"published"}
     assert set(manifest["status"]) == {"ok"}

@@ -75,7 +75,7 @@ def test_after_ctrl_c_the_next_run_goes_on(story: Story) -> None:
     assert story.interrupted.status != 0
     assert story.after_interrupt
     aligned = {path.stem for path in story.after_interrupt}
-    again = {job["subject"] for job in story.killed.jobs if job.rule in {"align_ixi", "align_fastmri"}}
+    again = {job["subject"] for job in story.killed.jobs if job.rule == "align"}
     assert again
     # The one job that was cut off, just after it wrote its record, is repeated.
     cut_off = aligned & again

@@ -17,8 +17,7 @@ def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) 
     trained = [name for name, folder in methods.items() if folder.default.trainable]
     masks = IXI_MASKS + FASTMRI_MASKS
     expected = {
-        "align_ixi": SUBJECTS,
-        "align_fastmri": PAIRS,
+        "align": SUBJECTS + PAIRS,
         "prepare": 2,
         "registration_report": 1,
         "mask": masks,

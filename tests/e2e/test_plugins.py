@@ -13,10 +13,10 @@ import pytest
 from workspace import NOTHING, Outcome, Workspace
 
 Ran = tuple[Workspace, Path, Outcome]
-RESULTS = Path("results/further")
+RESULTS = Path("results/beyond")
 RULES = {
-    "embedded_brats": 3,
-    "align_further": 3,
+    "embed_brats": 3,
+    "align": 3,
     "prepare": 1,
     "mask": 1,
     "train": 1,
@@ -30,8 +30,8 @@ RULES = {
 }
 
 
-def only_further(content: Any) -> None:
-    content |= {"experiment": "further", "compare": ["zf", "unet"], "metrics": ["hfen"]}
+def only_brats(content: Any) -> None:
+    content |= {"experiment": "beyond", "compare": ["zf", "unet"], "metrics": ["hfen"]}
     content["datasets"] = {
         "brats": {
             "source": "embedded",
@@ -48,16 +48,16 @@ def only_further(content: Any) -> None:
 @pytest.fixture(scope="module")
 def ran(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """The workflow's folder with another experiment in it, its configuration, and what its run said."""
-    workspace = finished.copy(tmp_path_factory.mktemp("further") / "repository")
+    workspace = finished.copy(tmp_path_factory.mktemp("beyond") / "repository")
     # What the tiny experiment has downloaded.
     shutil.copytree(workspace.results / "raw/donors", workspace.path(f"{RESULTS}/raw/donors"))
-    config = workspace.configure(only_further, "tests/e2e/further.yaml")
+    config = workspace.configure(only_brats, "tests/e2e/beyond.yaml")
     yield workspace, config, workspace.complete(config=config)
     shutil.rmtree(workspace.folder)
 
 
 @pytest.mark.long
-def test_the_further_datasets_jobs_run_and_no_others(ran: Ran) -> None:
+def test_the_datasets_jobs_run_and_no_others(ran: Ran) -> None:
     workspace, config, outcome = ran
     assert outcome.rules == RULES
     assert NOTHING in workspace.dry(config=config).output
@@ -77,7 +77,7 @@ def test_its_scans_have_the_published_form_and_reach_the_splits(ran: Ran) -> Non
 
 
 @pytest.mark.long
-def test_every_run_is_scored_with_the_metric_that_is_added_and_the_table_shows_it(
+def test_every_run_is_scored_with_the_chosen_metric_and_the_table_shows_it(
     ran: Ran,
 ) -> None:
     results = ran[0].path(str(RESULTS))
@@ -106,7 +106,7 @@ def test_every_run_is_scored_with_the_metric_that_is_added_and_the_table_shows_i
 @pytest.mark.parametrize(
     ("name", "rules"),
     [
-        ("data_prep/datasets/brats/dataset.py", {"embedded_brats": 3, "align_further": 3}),
+        ("data_prep/datasets/brats/dataset.py", {"embed_brats": 3, "align": 3}),
         ("data_prep/masks/families/poisson_disc.py", {"mask": 1}),
         ("workflow/metrics/library/hfen.py", {"train": 1, "evaluate": 1}),
     ],

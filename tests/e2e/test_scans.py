@@ -30,15 +30,15 @@ class Published:
         # Side files of the generator; published scans have none.
         shutil.rmtree(self.ixi / "truth")
         shutil.rmtree(self.fastmri / "truth")
+        splits = '{"train": 2, "val": 1, "test": 1}'
         command = [
             sys.executable,
             "-m",
-            "data_prep.datasets.fastmri.embedded",
-            "--pair-lists",
-            "--train",
-            "3",
-            "--val",
-            "1",
+            "data_prep.datasets.embed",
+            "--dataset",
+            "fastmri",
+            "--lists",
+            splits,
         ]
         subprocess.run(
             [*command, "--output", str(self.fastmri)], cwd=workspace.folder, env=environment(), check=True

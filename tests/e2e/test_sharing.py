@@ -50,7 +50,7 @@ def test_a_copy_without_times_is_valid_again_and_can_be_added_to(clone: Workspac
     planned = clone.dry(config=changed)
     runs = [job for job in planned.jobs if job.rule in {"mask", "train", "evaluate"}]
     assert {job["mask"] for job in runs} == {"2d_radial_6x"}
-    assert not {job.rule for job in planned.jobs} & {"fetch_donor", "embedded_brain", "align_ixi", "prepare"}
+    assert not {job.rule for job in planned.jobs} & {"fetch_donor", "embed_ixi", "align", "prepare"}
     target = f"{RESULTS}/runs/ixi/2d_radial_6x/zf/seed0/metrics.csv"
     assert clone.complete(target, config=changed).jobs == {
         Job("mask", (("dataset", "ixi"), ("mask", "2d_radial_6x"))),

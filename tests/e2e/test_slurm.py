@@ -55,7 +55,7 @@ def test_the_smoke_experiment_runs_whole(slurm: Cluster, fresh: Workspace, tmp_p
     assert sent.pop("train") == {"gpu"}
     # Probes of zero filling need none.
     assert sent.pop("probe") == {"cpu", "gpu"}
-    assert sent.keys() >= {"align_ixi", "evaluate", "table", "provenance"}
+    assert sent.keys() >= {"align", "evaluate", "table", "provenance"}
     assert set().union(*sent.values()) == {"cpu"}
     scores = pd.read_parquet(fresh.path("results/smoke/metrics.parquet"))
     assert len(scores) > 0

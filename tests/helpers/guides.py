@@ -49,6 +49,7 @@ def follow(guide: str, folder: Path) -> list[tuple[str, str]]:
     said = []
     for block in blocks(guide):
         if block.file:
+            (folder / block.file).parent.mkdir(parents=True, exist_ok=True)
             (folder / block.file).write_text(block.text, encoding="utf-8")
         elif block.language == "sh":
             for command in block.text.splitlines():

@@ -1,37 +1,11 @@
-"""A leg of simple shapes in place of the donor's maps, and small files of the published form."""
+"""A made-up donor knee, and small files of the published form."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-SLICES = 6
-
-
-def maps(slices: int = SLICES) -> dict[str, NDArray[np.float32]]:
-    """Subcutaneous fat, muscle, two bones with marrow and a joint space, a vessel: 160 mm, 256 pixels."""
-    y, x = np.mgrid[-80:80:256j, -80:80:256j].astype(np.float32)
-    volumes = {name: np.zeros((slices, 256, 256), np.float32) for name in ("M0", "R2", "fat_fraction")}
-    volumes["R2"][:] = 1 / 8
-    for i in range(slices):
-        bend = 8 * np.sin(y / 30 + 0.2 * i)
-        leg = np.abs(x - bend) < 52
-        muscle = np.abs(x - bend) < 46
-        bones = [
-            ((x - bend + 12) / 20) ** 2 + ((y - top) / 38) ** 2 < 1 for top in (-44 + 0.5 * i, 43 + 0.5 * i)
-        ]
-        vessel = (np.abs(x - bend - 28 - 4 * np.sin(y / 9)) < 3) & muscle
-        tissues = [
-            (leg, 1.1, 1 / 120, 1.0),
-            (muscle, 0.5, 1 / 36, 0.02),
-            *((bone, 0.9, 1 / 110, 1.0) for bone in bones),
-            (vessel, 0.7, 1 / 90, 0.0),
-        ]
-        for where, m0, r2, fat in tissues:
-            for name, value in (("M0", m0), ("R2", r2), ("fat_fraction", fat)):
-                volumes[name][i][where] = value
-    return volumes
+from data_prep.phantom.toy import toy_knee as maps
 
 
 def write_donor(folder: Path) -> Path:

@@ -1,6 +1,6 @@
 """Training curves: per mask, PSNR on validation and the losses against the epoch.
 
-``python -m workflow.figures.training_curves --results results/X --dataset ixi --plan JSON --output FILE.png``
+``python -m workflow.figures.training_curves --results results/X --dataset brats --plan JSON --output FILE.png``
 draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is
 written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
 """
@@ -240,7 +240,7 @@ def main() -> None:
         "--runs", nargs="+", type=Path, help="folders of trainings, with run.json and history.csv"
     )
     source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
-    parser.add_argument("--dataset", help="with --results: whose trainings, e.g. ixi")
+    parser.add_argument("--dataset", help="with --results: whose trainings, e.g. brats")
     parser.add_argument("--plan", help="with --results: JSON list of {mask, method, label, seed}")
     parser.add_argument(
         "--embedded", action="store_true", help="with --results: say that the data is embedded"

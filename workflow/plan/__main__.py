@@ -67,7 +67,7 @@ def main() -> None:
     )
     parser.add_argument("file", nargs="?", type=Path, help="configuration, such as config/demo.yaml")
     chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--run", help="print a run's --spec, e.g. ixi/1d_uniform_6x/manet/seed0")
+    chosen.add_argument("--run", help="print a run's --spec, e.g. brats/1d_uniform_6x/manet/seed0")
     chosen.add_argument("--table", type=int, help="print a table's --definition, e.g. 1")
     chosen.add_argument(
         "--commands", action="store_true", help="print a shell command for each run that is not finished"

@@ -10,16 +10,14 @@ from typing import Any
 import jsonschema
 import yaml
 
-from data_prep.datasets.contract import Size, further, further_dataset
-from data_prep.datasets.fastmri.embedded import check_size
-from data_prep.datasets.ixi.embedded import Settings
+from data_prep.datasets.contract import Size, dataset_of
+from data_prep.datasets.contract import discover as datasets
 from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
 from methods.optimisers import check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, discover, folder_of
 from workflow.metrics.contract import metrics
-from workflow.plan.paper import PUBLISHED_SUBJECTS
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
@@ -36,11 +34,23 @@ _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the schema of configurations, with every further dataset in the places of the paper's."""
+    """Return the schema of configurations, with every dataset in its places.
+
+    A dataset whose configuration is not as ``$defs/dataset`` says has a ``config.schema.yaml`` in its folder.
+    """
     content: dict[str, Any] = yaml.safe_load(_SCHEMA_FILE.read_text(encoding="utf-8"))
     properties = content["properties"]
-    for name in further():
-        properties["datasets"]["properties"][name] = {"$ref": "#/$defs/further_dataset"}
+    common = content["$defs"]["dataset"]
+    for name, (module, dataset) in datasets().items():
+        own = Path(str(sys.modules[module].__file__)).with_name("config.schema.yaml")
+        # Measured k-space has its noise already.
+        keys = {key: of for key, of in common["properties"].items() if key != "noise" or not dataset.measured}
+        entry = (
+            yaml.safe_load(own.read_text(encoding="utf-8"))
+            if own.is_file()
+            else {**common, "properties": keys}
+        )
+        properties["datasets"]["properties"][name] = entry
         properties["trust"]["properties"]["masks"]["properties"][name] = {"$ref": "#/$defs/masks"}
         properties["training"]["properties"]["epochs"]["oneOf"][1]["propertyNames"]["enum"].append(name)
     return content
@@ -137,10 +147,13 @@ def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
 
 
 def _check_dataset(name: str, dataset: Config) -> None:
+    entry = dataset_of(name)
+    known = masks_of(entry.drawn_masks)
     for mask in dataset["masks"]:
-        if mask not in masks_of(name):
-            known = ", ".join(masks_of(name))
-            raise BadInput(f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {known}")
+        if mask not in known:
+            raise BadInput(
+                f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(known)}"
+            )
     if dataset.get("download") and (dataset["source"] == "embedded" or dataset["root"] is None):
         what = (
             "source is embedded, which downloads nothing"
@@ -151,40 +164,30 @@ def _check_dataset(name: str, dataset: Config) -> None:
             f"config: datasets.{name}.download: is true, but {what}; set source to published and root to the "
             "folder to download into"
         )
-    if dataset["source"] == "embedded":
-        if name in further() and further_dataset(name).embed is None:
-            raise BadInput(
-                f"config: datasets.{name}.source: {name} has no embedded form; set it to published and root "
-                "to your copy"
-            )
-        acquired = dataset.setdefault("acquired_slices", dataset["slices"])
-        if acquired is None or acquired < (dataset["slices"] or 1):
-            raise BadInput(
-                f"config: datasets.{name}.acquired_slices: must be a number, at least "
-                f"datasets.{name}.slices; raise it or lower slices"
-            )
-        _check_embedded(name, dataset)
-        return
     total = sum(dataset["splits"].values())
-    if name in PUBLISHED_SUBJECTS and total > PUBLISHED_SUBJECTS[name]:
+    if dataset["source"] == "published":
+        if 0 < entry.published_subjects < total:
+            raise BadInput(
+                f"config: datasets.{name}.splits: add up to {total}, more than the "
+                f"{entry.published_subjects} of the published data; lower them"
+            )
+        return
+    if entry.embed is None:
         raise BadInput(
-            f"config: datasets.{name}.splits: add up to {total}, more than the "
-            f"{PUBLISHED_SUBJECTS[name]} of the published data; lower them"
+            f"config: datasets.{name}.source: {name} has no embedded form; set it to published and root "
+            "to your copy"
         )
-
-
-def _check_embedded(name: str, dataset: Config) -> None:
-    """Refuse sizes that embedded scans cannot have, before anything is fetched."""
+    acquired = dataset.setdefault("acquired_slices", dataset["slices"])
+    if acquired is None or acquired < (dataset["slices"] or 1):
+        raise BadInput(
+            f"config: datasets.{name}.acquired_slices: must be a number, at least "
+            f"datasets.{name}.slices; raise it or lower slices"
+        )
     try:
-        if name == "ixi":
-            Settings(dataset["matrix"], dataset["acquired_slices"], dataset["slice_spacing"])
-        elif name == "fastmri":
-            check_size(dataset["matrix"], dataset["acquired_slices"])
-        else:
-            size = Size(dataset["matrix"], dataset["acquired_slices"], dataset["slice_spacing"])
-            further_dataset(name).check_size(size)
+        # Before anything is fetched.
+        entry.check_size(Size(dataset["matrix"], acquired, dataset.get("slice_spacing")))
     except BadInput as error:
-        raise BadInput(f"config: datasets.{name}: {str(error).removeprefix('--')}") from error
+        raise BadInput(f"config: datasets.{name}: {error}") from error
 
 
 def _check_sweep(sweep: Config) -> None:
@@ -214,7 +217,8 @@ def _check_trust(config: Config) -> None:
                 "config: trust.swaps: other_subject needs two test subjects; raise "
                 f"datasets.{name}.splits.test or remove it"
             )
-    if trust["lesions"] and config["datasets"].get("ixi", {}).get("source") != "embedded":
+    embedded = [name for name, dataset in config["datasets"].items() if dataset["source"] == "embedded"]
+    if trust["lesions"] and not any(dataset_of(name).lesions for name in embedded):
         raise BadInput(
             "config: trust.lesions: only embedded brains have known lesions; set it to false for published "
             "scans"
@@ -223,7 +227,7 @@ def _check_trust(config: Config) -> None:
     if probes and not trust["masks"]:
         raise BadInput(
             f"config: trust.masks: names no mask, so trust.{probes[0]} would do nothing; add the masks whose "
-            "runs are to be probed, such as {ixi: [1d_uniform_6x]}"
+            "runs are to be probed, such as {brats: [1d_uniform_6x]}"
         )
 
 

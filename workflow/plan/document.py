@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from data_prep.datasets.contract import discover as datasets
 from data_prep.masks.registry import masks_of
 from workflow.metrics.contract import STANDARD, metrics
 from workflow.plan.config import resolve, schema
@@ -30,10 +31,6 @@ def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from _document(entry["additionalProperties"], "methods.<id>.")
 
 
-def _datasets() -> list[str]:
-    return list(schema()["properties"]["datasets"]["properties"])
-
-
 def document() -> str:
     """Return config/README.md: every key, its default and its meaning, from the schema."""
     lines = [
@@ -54,7 +51,10 @@ def document() -> str:
         *_document(schema()),
         "",
         "Masks: "
-        + "; ".join(f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(name))}" for name in _datasets())
+        + "; ".join(
+            f"{name}: {', '.join(f'`{mask}`' for mask in masks_of(dataset.drawn_masks))}"
+            for name, (_, dataset) in datasets().items()
+        )
         + ". Your own: docs/adding_a_mask.md.",
         "",
         f"Metrics: {', '.join(f'`{name}`' for name in metrics() if name not in STANDARD)}. Your own: "

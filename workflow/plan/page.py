@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import run_command
 from data_prep.io.json_files import to_json
 from data_prep.masks.registry import masks_of
@@ -76,7 +77,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
         number=0,
         dataset=dataset,
         source=plan.config["datasets"][dataset]["source"],
-        masks=tuple(mask for mask in masks_of(dataset) if mask in masks),
+        masks=tuple(mask for mask in masks_of(dataset_of(dataset).drawn_masks) if mask in masks),
         rows=tuple(Row(name, _full_label(plan, name, dataset)) for name in named),
         seeds=tuple(plan.config["seeds"]),
         experiment=plan.config["experiment"],

@@ -3,9 +3,6 @@
 import csv
 from pathlib import Path
 
-# Published numbers of usable subjects (paper, V.A) and of pairs (the published pair lists).
-PUBLISHED_SUBJECTS = {"ixi": 577, "fastmri": 227 + 45}
-
 PAPER_CHOICE = (0.4, 0.6)  # alpha, beta of the paper
 
 # Table I compares all methods on IXI, II on fastMRI; III and IV are ablations of MANet on IXI.

@@ -6,27 +6,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import OWN, further_dataset
-from data_prep.datasets.fastmri.embedded import pair_files
-from data_prep.datasets.fastmri.pairs import check_splits, read_pair_list
-from data_prep.datasets.ixi.names import MODALITIES, embedded_subject_id, list_incomplete, list_scans, twins
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
-from data_prep.io.json_files import converted, read_json
+from data_prep.io.json_files import converted
 from data_prep.masks.registry import all_masks, masks_of
 from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
 from workflow.plan.definitions import Curve, Definition, Point, Row
-from workflow.plan.paper import (
-    FIGURES,
-    PUBLISHED_SUBJECTS,
-    SWEEP_FIGURE,
-    SWEEP_METHOD,
-    SWEEP_NAME,
-    TABLES,
-)
-from workflow.plan.subjects import Scans, placeholders
+from workflow.plan.paper import FIGURES, SWEEP_FIGURE, SWEEP_METHOD, SWEEP_NAME, TABLES
+from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
 
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
@@ -54,218 +44,13 @@ class Plan:
         self.config = config
         self.methods = methods
         self.root = f"results/{config['experiment']}"
+        self.subjects = Subjects(config, self.root)
 
     @property
     def metrics(self) -> list[str]:
         """Ids of the metrics beside the paper's."""
         chosen: list[str] = self.config.get("metrics", [])
         return chosen
-
-    # ---- subjects -----------------------------------------------------------------------------
-
-    @cached_property
-    def subjects(self) -> dict[str, dict[str, Scans]]:
-        """Per dataset: subject id -> scans; placeholders where published scans are not there yet."""
-        found = {}
-        for name, dataset in self.config["datasets"].items():
-            if name == "ixi":
-                found[name] = self._ixi_subjects(dataset)
-            elif name == "fastmri":
-                found[name] = self._fastmri_subjects(dataset)
-            else:
-                found[name] = self._further_subjects(name, dataset)
-        return found
-
-    @property
-    def further(self) -> list[str]:
-        """Ids of the configured datasets that are not the paper's."""
-        return [name for name in self.config["datasets"] if name not in OWN]
-
-    def scans(self, dataset: str, subject: str) -> Scans:
-        """Return the scans of one subject."""
-        return self.subjects[dataset][subject]
-
-    def scan_inputs(self, dataset: str, subject: str) -> dict[str, str]:
-        """Return the scans that a subject's alignment waits for, ``target`` and ``auxiliary``.
-
-        Published scans that are not there are left out: nothing can make them, and the alignment says so
-        or excludes the subject.
-        """
-        scans = self.scans(dataset, subject)
-        made_here = self.config["datasets"][dataset]["source"] == "embedded"
-        named = {"target": scans.target, "auxiliary": scans.auxiliary}
-        return {name: path for name, path in named.items() if made_here or Path(path).is_file()}
-
-    def brain_truth(self) -> list[str]:
-        """Return the side files of embedded brains, which hold the true motion; none for published scans."""
-        if self.config["datasets"].get("ixi", {}).get("source") != "embedded":
-            return []
-        return [f"{self.root}/raw/ixi/truth/{subject}.truth.json" for subject in self.subjects["ixi"]]
-
-    def pair_lists(self) -> list[str]:
-        """Return the pair lists written beside embedded knees, none for published scans."""
-        if self.config["datasets"].get("fastmri", {}).get("source") != "embedded":
-            return []
-        return [f"{self.root}/raw/fastmri/{split}_pairs.csv" for split in ("train", "val")]
-
-    def pairs_in(self, *splits: str) -> int:
-        """Return how many fastMRI pairs the named splits ask for together."""
-        wanted = self.config["datasets"].get("fastmri", {}).get("splits", {})
-        return sum(wanted.get(split, 0) for split in splits)
-
-    def align_options(self, dataset: str) -> str:
-        """Return the optional arguments of a dataset's alignment."""
-        configured = self.config["datasets"].get(dataset, {})
-        options = ["--register" if configured.get("register") else "--no-register"]
-        if configured.get("slices"):
-            options.append(f"--slices {configured['slices']}")
-        return " ".join(options)
-
-    def fetched(self) -> list[str]:
-        """Return what downloading leaves: donors of the embedded datasets, IXI if it is to be downloaded."""
-        maps = {"ixi": ("brain_asym", "brain_sym"), "fastmri": ("knee",)}
-        maps |= {name: further_dataset(name).maps for name in self.further}
-        datasets = self.config["datasets"]
-        needed = {
-            name
-            for dataset, names in maps.items()
-            for name in names
-            if datasets.get(dataset, {}).get("source") == "embedded"
-        }
-        found = [f"donors/{name}.json" for name in sorted(needed)]
-        if datasets.get("ixi", {}).get("download"):
-            found.append("fetched_ixi.json")
-        return [f"{self.root}/raw/{name}" for name in found]
-
-    def missing_scans(self) -> str | None:
-        """Return what to mend where published scans are asked for but cannot be found."""
-        for name, dataset in self.config["datasets"].items():
-            if dataset["source"] == "embedded":
-                continue
-            if dataset.get("download") and (absent := self._not_fetched(dataset)):
-                record = Path(f"{self.root}/raw/fetched_ixi.json")
-                # Snakemake goes by the record, not by the scans.
-                again = f"delete {record}, as they were there once, and " if record.is_file() else ""
-                return (
-                    f"config: datasets.{name}.download is true, but {absent} is not there yet; {again}run "
-                    "the target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
-                    "--configfile FILE"
-                )
-            keys = ["root", "train_pairs", "val_pairs"] if name == "fastmri" else ["root"]
-            for key in keys:
-                value = dataset[key]
-                there = Path.is_dir if key == "root" else Path.is_file
-                if value is None or not there(Path(value)):
-                    kind = "folder" if key == "root" else "file"
-                    state = f"is no {kind}" if value and Path(value).exists() else "does not exist"
-                    shown = "is not set" if value is None else f"names {value}, which {state}"
-                    return (
-                        f"config: datasets.{name}.{key} {shown}; point it at your copy of the published "
-                        f"data, or set datasets.{name}.source to embedded"
-                    )
-            if self.config["bad_scans"] == "stop":
-                problem = self._bad_scan(name)
-                if problem is not None:
-                    return problem
-        return None
-
-    @staticmethod
-    def _not_fetched(dataset: Config) -> Path | None:
-        """Return the first folder of IXI that is still to be downloaded."""
-        folders = (Path(dataset["root"]) / f"IXI-{modality}" for modality in MODALITIES)
-        return next((folder for folder in folders if not folder.is_dir()), None)
-
-    def _bad_scan(self, dataset: str) -> str | None:
-        """Return what is wrong with the first subject that lacks a scan or was excluded before."""
-        for subject, scans in self.subjects[dataset].items():
-            for path in (scans.target, scans.auxiliary):
-                if not Path(path).is_file():
-                    return (
-                        f"{path}: subject {subject} has no such scan; add the file, or set bad_scans to "
-                        "exclude to go on without the subject"
-                    )
-                if dataset == "ixi" and (others := twins(Path(path))):
-                    return (
-                        f"{path}: {others[0]} is the same scan of subject {subject}; keep one of the two, or "
-                        "set bad_scans to exclude to go on without the subject"
-                    )
-            record = Path(f"{self.root}/aligned/{dataset}/{subject}.json")
-            if record.is_file():
-                aligned = read_json(record, fields=("status", "reason"))
-                if aligned["status"] == "excluded":
-                    return (
-                        f"{record}: the subject was excluded ({aligned['reason']}), but bad_scans is stop; "
-                        "mend the scan and delete this file, or set bad_scans to exclude again"
-                    )
-        return None
-
-    def embedded_index(self, dataset: str, subject: str) -> int:
-        """Return the number from which an embedded subject is generated."""
-        return list(self.subjects[dataset]).index(subject)
-
-    def _ixi_subjects(self, dataset: Config) -> dict[str, Scans]:
-        if dataset["source"] == "embedded":
-            folder = f"{self.root}/raw/ixi"
-            count = sum(dataset["splits"].values())
-            ids = [embedded_subject_id(index, self.config["seed"]) for index in range(count)]
-            return {
-                name: Scans(f"{folder}/IXI-T2/{name}-T2.nii.gz", f"{folder}/IXI-T1/{name}-T1.nii.gz")
-                for name in ids
-            }
-        if (
-            dataset["root"] is None
-            or not Path(dataset["root"]).is_dir()
-            or (dataset["download"] and self._not_fetched(dataset))
-        ):
-            return placeholders("IXI", PUBLISHED_SUBJECTS["ixi"])
-        root = Path(dataset["root"])
-        # A subject without its T2 is a bad scan like any other, not one to pass over in silence.
-        found = list_scans(root) | list_incomplete(root)
-        return {name: Scans(str(found[name]["T2"]), str(found[name]["T1"])) for name in sorted(found)}
-
-    def _fastmri_subjects(self, dataset: Config) -> dict[str, Scans]:
-        splits = dataset["splits"]
-        if dataset["source"] == "embedded":
-            folder = Path(f"{self.root}/raw/fastmri")
-            train = splits["train"] + splits["val"]
-            pairs = [("train" if i < train else "val", *pair_files(i)) for i in range(train + splits["test"])]
-        else:
-            folder = Path(dataset["root"] or "")
-            lists = {"train": dataset["train_pairs"], "val": dataset["val_pairs"]}
-            if any(path is None or not Path(path).is_file() for path in lists.values()):
-                return placeholders("file", PUBLISHED_SUBJECTS["fastmri"])
-            entries = {hint: read_pair_list(Path(path)) for hint, path in lists.items()}
-            check_splits(entries)
-            pairs = [(hint, *pair[:2]) for hint, listed in entries.items() for pair in listed]
-        return {
-            Path(pdfs).stem: Scans(
-                target=str(folder / f"singlecoil_{hint}" / f"{Path(pdfs).stem}.h5"),
-                auxiliary=str(folder / f"singlecoil_{hint}" / f"{Path(pd).stem}.h5"),
-                split_hint=hint,
-            )
-            for hint, pd, pdfs in pairs
-        }
-
-    def _further_subjects(self, name: str, dataset: Config) -> dict[str, Scans]:
-        found = further_dataset(name)
-        count = sum(dataset["splits"].values())
-        if dataset["source"] == "embedded" and found.embedded_id is not None:
-            root = Path(f"{self.root}/raw/{name}")
-            subjects = [found.embedded_id(index, self.config["seed"]) for index in range(count)]
-        elif dataset["root"] is None or not Path(dataset["root"]).is_dir():
-            return placeholders(name, count)
-        else:
-            # A subject without one of the scans is a bad scan like any other, not one to pass over.
-            root = Path(dataset["root"])
-            subjects = found.find(root)
-            if not subjects:
-                raise BadInput(
-                    f"config: datasets.{name}.root: {root} holds no scan like {found.target_file}; point "
-                    "it at the folder that does"
-                )
-        return {
-            subject: Scans(*(path.as_posix() for path in found.files(root, subject))) for subject in subjects
-        }
 
     # ---- runs ---------------------------------------------------------------------------------
 
@@ -383,8 +168,10 @@ class Plan:
             numeral, dataset, masks, rows = TABLES[number]
             if dataset in self.config["datasets"]:
                 found[number] = self._definition(f"table {numeral}", number, dataset, masks, rows, numeral)
-        # Beyond the paper: each further dataset has a comparison of all methods.
-        for number, dataset in enumerate(self.further, max(TABLES) + 1):
+        # Beyond the paper: each dataset that it does not have has a comparison of all methods.
+        papers = {dataset for _, dataset, *_ in TABLES.values()}
+        others = [name for name in self.config["datasets"] if name not in papers]
+        for number, dataset in enumerate(others, max(TABLES) + 1):
             found[number] = self._definition(f"table {number}", number, dataset, None, None, str(number))
         return found
 
@@ -427,7 +214,7 @@ class Plan:
         numeral: str = "",
     ) -> Definition:
         configured = self.config["datasets"][dataset]
-        masks = masks_of(dataset) if masks is None else masks
+        masks = masks_of(dataset_of(dataset).drawn_masks) if masks is None else masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
         if not chosen:
             raise BadInput(

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import datasets
+from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import to_json
 from methods.registry import discover
@@ -28,7 +28,6 @@ FIGURES = {
     "lesions": ("lesions",),
 }
 TABLES = {"auxiliary": ("swaps", "shifts", "rotations"), "audit": ("audit",), "lesions": ("lesions",)}
-_IXI_ONLY = ("noise", "lesions")
 
 
 class TrustPlan:
@@ -79,14 +78,20 @@ class TrustPlan:
 
     def lesion_file(self, run: Run) -> list[str]:
         """Return the file of known lesions where the run is scored on them."""
-        return [self.lesions] if self.config["lesions"] and run.dataset == "ixi" else []
+        return [self.lesions] if self.config["lesions"] and self._applies("lesions", run.dataset) else []
+
+    def _applies(self, name: str, dataset: str) -> bool:
+        """Tell whether a dataset can be probed so: noise is altered where it is simulated."""
+        if name == "lesions":
+            return dataset == self.plan.subjects.with_lesions
+        return name != "noise" or not dataset_of(dataset).measured
 
     def options(self, run: Run) -> str:
         """Return the arguments of ``workflow.trust.probe`` that say how a run is evaluated."""
         chosen = []
         if self.plan.method(run.method).needs_auxiliary:
             chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
-        if run.dataset == "ixi":
+        if self._applies("noise", run.dataset):
             chosen.append(("noise", self.config["noise"]))
         words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
         words += ["--audit"] if self.config["audit"] else []
@@ -109,7 +114,7 @@ class TrustPlan:
             for name, keys in names.items()
             for dataset in self.plan.config["datasets"]
             if any(self.config[key] for key in keys)
-            and (dataset == "ixi" or name not in _IXI_ONLY)
+            and self._applies(name, dataset)
             and any(run.dataset == dataset and self._tells(run, name) for run in self.runs)
         ]
 

@@ -1,18 +1,216 @@
-"""Subjects of an experiment and where their scans lie."""
+"""Subjects of an experiment and where their scans lie; no scan is read."""
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_prep.datasets.contract import Dataset, Scans, dataset_of
+from data_prep.errors import BadInput
+from data_prep.io.json_files import canonical, read_json
+
+Config = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Scans:
-    """The two files that a subject's target and auxiliary come from, and the published split."""
+class Subjects(Mapping[str, dict[str, Scans]]):
+    """Per dataset: subject id -> scans; placeholders where published scans are not there yet."""
 
-    target: str
-    auxiliary: str
-    split_hint: str = ""
+    def __init__(self, config: Config, root: str) -> None:
+        self._datasets: dict[str, Config] = config["datasets"]
+        self._seed = config["seed"]
+        self._strict = config["bad_scans"] == "stop"
+        self.root = root
+
+    @cached_property
+    def _found(self) -> dict[str, dict[str, Scans]]:
+        return {name: self._find(dataset_of(name)) for name in self._datasets}
+
+    def __getitem__(self, dataset: str) -> dict[str, Scans]:
+        """Return the scans of a dataset's subjects."""
+        return self._found[dataset]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the datasets."""
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        """Count the datasets."""
+        return len(self._found)
+
+    def _find(self, dataset: Dataset) -> dict[str, Scans]:
+        configured = self._datasets[dataset.id]
+        if configured["source"] == "embedded":
+            return dataset.made_up(Path(f"{self.root}/raw/{dataset.id}"), configured["splits"], self._seed)
+        root = Path(configured["root"] or "")
+        lists = {key: Path(configured[key] or "") for key in dataset.lists}
+        there = all(path.is_file() for path in lists.values()) and (configured["root"] or lists)
+        if not there or not (lists or root.is_dir()) or self._not_fetched(dataset):
+            # Stand-ins, so that a dry run can count the jobs.
+            count = dataset.published_subjects or sum(configured["splits"].values())
+            hint = tuple(dataset.pools)[-1]
+            return {f"{dataset.id}-missing-{i:04d}": Scans("", "", hint) for i in range(1, count + 1)}
+        # A subject without one of the scans is a bad scan like any other, not one to pass over in silence.
+        found = dataset.scans(root, lists)
+        if not found:
+            raise BadInput(
+                f"config: datasets.{dataset.id}.root: {root} holds no scan like {dataset.target_file}; point "
+                "it at the folder that does"
+            )
+        return found
+
+    def embedded(self, dataset: str) -> bool:
+        """Tell whether a dataset is configured, and its scans are made here."""
+        return dataset in self._datasets and self._datasets[dataset]["source"] == "embedded"
+
+    def scan_inputs(self, dataset: str, subject: str) -> dict[str, str]:
+        """Return the scans that a subject's alignment waits for, ``target`` and ``auxiliary``.
+
+        Published scans that are not there are left out: nothing can make them, and the alignment says so
+        or excludes the subject.
+        """
+        scans = self[dataset][subject]
+        named = {"target": scans.target, "auxiliary": scans.auxiliary}
+        return {name: path for name, path in named.items() if self.embedded(dataset) or Path(path).is_file()}
+
+    def truth(self, dataset: str) -> list[str]:
+        """Return the side files of embedded subjects; none for published scans."""
+        pattern = dataset_of(dataset).truth
+        if not self.embedded(dataset) or not pattern:
+            return []
+        return [f"{self.root}/raw/{dataset}/{pattern.format(subject=subject)}" for subject in self[dataset]]
+
+    @property
+    def with_lesions(self) -> str | None:
+        """The dataset whose embedded subjects have known lesions, if it is configured."""
+        return next(
+            (name for name in self._datasets if self.embedded(name) and dataset_of(name).lesions), None
+        )
+
+    @property
+    def reported(self) -> list[str]:
+        """Datasets whose registration is reported on."""
+        return [name for name in self._datasets if dataset_of(name).report]
+
+    @property
+    def listed(self) -> list[str]:
+        """Datasets beside whose embedded scans lists of subjects are written, as published."""
+        return [name for name in self._datasets if self.embedded(name) and dataset_of(name).list_embedded]
+
+    def lists(self, dataset: str) -> list[str]:
+        """Return those lists of a dataset."""
+        return [f"{self.root}/raw/{dataset}/{file}" for file in dataset_of(dataset).embedded_lists]
+
+    def align_arguments(self, dataset: str, subject: str) -> str:
+        """Return what the step ``align`` is told of a subject, as words of the shell."""
+        configured, scans = self._datasets[dataset], self[dataset][subject]
+        own = fields(dataset_of(dataset).align_options)
+        options = {
+            # By path and not by input: a scan that is missing is the step's to report.
+            "target": scans.target,
+            "auxiliary": scans.auxiliary,
+            "source": configured["source"],
+            "matrix": configured["matrix"],
+            "slices": configured["slices"],
+            "split-hint": scans.split_hint,
+            "options": canonical({field.name: configured[field.name] for field in own}),
+        }
+        return _words(options)
+
+    def embed_arguments(self, dataset: str, target: str) -> str:
+        """Return what the step ``embed`` is told of the subject of a target scan, as words of the shell."""
+        configured, scans = self._datasets[dataset], list(self[dataset].values())
+        index = [one.target for one in scans].index(target)
+        hint = scans[index].split_hint
+        options = {
+            "index": index,
+            "seed": self._seed,
+            "matrix": configured["matrix"],
+            "slices": configured["acquired_slices"],
+            "slice-spacing": configured.get("slice_spacing"),
+            "options": canonical({"split": hint} if hint else {}),
+        }
+        return _words(options)
+
+    def fetched(self) -> list[str]:
+        """Return what downloading leaves: donors of the embedded datasets, records of downloaded ones."""
+        donors = {donor for name in self._datasets if self.embedded(name) for donor in dataset_of(name).maps}
+        records = [self._record(name) for name, dataset in self._datasets.items() if dataset.get("download")]
+        return [*(f"{self.root}/raw/donors/{name}.json" for name in sorted(donors)), *records]
+
+    def _record(self, dataset: str) -> str:
+        return f"{self.root}/raw/fetched_{dataset}.json"
+
+    def missing_scans(self) -> str | None:
+        """Return what to mend where published scans are asked for but cannot be found."""
+        for name in self._datasets:
+            if not self.embedded(name):
+                problem = self._not_there(dataset_of(name)) or (
+                    self._bad_scan(dataset_of(name)) if self._strict else None
+                )
+                if problem is not None:
+                    return problem
+        return None
+
+    def _not_there(self, dataset: Dataset) -> str | None:
+        configured, name = self._datasets[dataset.id], dataset.id
+        if absent := self._not_fetched(dataset):
+            record = Path(self._record(name))
+            # Snakemake goes by the record, not by the scans.
+            again = f"delete {record}, as they were there once, and " if record.is_file() else ""
+            return (
+                f"config: datasets.{name}.download is true, but {absent} is not there yet; {again}run "
+                "the target `fetch` first, with the same --configfile: snakemake fetch --cores 1 "
+                "--configfile FILE"
+            )
+        for key in ("root", *dataset.lists):
+            value = configured[key]
+            there = Path.is_dir if key == "root" else Path.is_file
+            if value is None or not there(Path(value)):
+                kind = "folder" if key == "root" else "file"
+                state = f"is no {kind}" if value and Path(value).exists() else "does not exist"
+                shown = "is not set" if value is None else f"names {value}, which {state}"
+                return (
+                    f"config: datasets.{name}.{key} {shown}; point it at your copy of the published "
+                    f"data, or set datasets.{name}.source to embedded"
+                )
+        return None
+
+    def _not_fetched(self, dataset: Dataset) -> Path | None:
+        """Return the first folder that is still to be downloaded."""
+        configured = self._datasets[dataset.id]
+        if dataset.download is None or not configured.get("download"):
+            return None
+        folders = (Path(configured["root"]) / folder for folder in dataset.download.folders)
+        return next((folder for folder in folders if not folder.is_dir()), None)
+
+    def _bad_scan(self, dataset: Dataset) -> str | None:
+        """Return what is wrong with the first subject that lacks a scan or was excluded before."""
+        for subject, scans in self[dataset.id].items():
+            for path in (scans.target, scans.auxiliary):
+                if not Path(path).is_file():
+                    return (
+                        f"{path}: subject {subject} has no such scan; add the file, or set bad_scans to "
+                        "exclude to go on without the subject"
+                    )
+                if others := dataset.twins(Path(path)):
+                    return (
+                        f"{path}: {others[0]} is the same scan of subject {subject}; keep one of the two, or "
+                        "set bad_scans to exclude to go on without the subject"
+                    )
+            record = Path(f"{self.root}/aligned/{dataset.id}/{subject}.json")
+            if record.is_file():
+                aligned = read_json(record, fields=("status", "reason"))
+                if aligned["status"] == "excluded":
+                    return (
+                        f"{record}: the subject was excluded ({aligned['reason']}), but bad_scans is stop; "
+                        "mend the scan and delete this file, or set bad_scans to exclude again"
+                    )
+        return None
 
 
-def placeholders(prefix: str, count: int) -> dict[str, Scans]:
-    """Stand-ins for scans that are not here, so that a dry run can count the jobs."""
-    names = [f"{prefix}-missing-{number:04d}" for number in range(1, count + 1)]
-    return {name: Scans(target="", auxiliary="", split_hint="train") for name in names}
+def _words(options: Mapping[str, Any]) -> str:
+    """Return options as words of the shell, without those that are empty."""
+    given = {name: value for name, value in options.items() if value not in (None, "", "{}")}
+    return shlex.join(word for name, value in given.items() for word in (f"--{name}", str(value)))

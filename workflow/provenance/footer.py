@@ -42,7 +42,7 @@ def footer(
     Args:
         results: folder of the experiment, with ``runs/``, ``masks/`` and ``data/``.
         experiment: its name.
-        dataset: such as ``ixi``.
+        dataset: id.
         masks: those shown.
         runs: paths of the table's runs below ``runs/``; those that are not there are passed over.
         configuration: what ``config_sha256`` returns.

@@ -90,11 +90,23 @@ def metric_sources(names: Iterable[str]) -> list[str]:
     return sorted({path for name in with_standard(names) for path in module_sources(metrics()[name][0])})
 
 
-def dataset_sources(names: Iterable[str]) -> list[str]:
-    """Return the files of further datasets and what they import."""
-    from data_prep.datasets.contract import further
+def dataset_sources(names: Iterable[str], step: str | None = None) -> list[str]:
+    """Return the files of datasets' entries and of their functions for a step, with what they import.
 
-    return sorted({path for name in names for path in module_sources(further()[name][0])})
+    Args:
+        names: ids.
+        step: field of the entry that the step calls, such as ``align``; None: facts are read alone.
+    """
+    from data_prep.datasets.contract import Later, discover
+
+    found = set()
+    for name in names:
+        module, dataset = discover()[name]
+        found.update(module_sources(module))
+        function = getattr(dataset, step) if step else None
+        if isinstance(function, Later):
+            found.update(module_sources(function.module))
+    return sorted(found)
 
 
 def portable_name(source: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.phantom.donors import MAPS
 from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
@@ -30,15 +31,17 @@ try:
     PLAN = Plan(check_config(config, discover()), discover())
     RUNS = PLAN.runs
     SUBJECTS = PLAN.subjects
+    # Looked for here, where a refusal becomes a sentence.
+    len(SUBJECTS)
 except BadInput as error:
     raise WorkflowError(str(error)) from None
 
 ROOT = PLAN.root
 TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
-# Of the metrics: computed by evaluations, named and ranked by tables, which name datasets too.
+# Of chosen metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)
-NAMING_SOURCES = METRIC_SOURCES + dataset_sources(PLAN.further)
+NAMING_SOURCES = METRIC_SOURCES + dataset_sources(DATASETS)
 
 
 def any_of(names):
@@ -48,7 +51,7 @@ def any_of(names):
 
 def stop_without_scans():
     """A dry run may count the jobs of published data that is not here; a real run may not start."""
-    missing = PLAN.missing_scans()
+    missing = SUBJECTS.missing_scans()
     wanted = set(workflow.dag_settings.targets) or {"all"}
     if missing and not wanted <= {"fetch", "paper_cost"}:
         raise WorkflowError(missing)

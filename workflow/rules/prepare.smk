@@ -8,6 +8,7 @@ rule prepare:
             subject=SUBJECTS[wildcards.dataset],
             kind=("h5", "json"),
         ),
+        dataset=lambda wildcards: dataset_sources([wildcards.dataset]),
         source=module_sources("data_prep.prepare"),
     output:
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
@@ -35,50 +36,53 @@ rule prepare:
 
 rule registration_report:
     input:
-        records=expand(
-            f"{ROOT}/aligned/ixi/{{subject}}.json", subject=SUBJECTS.get("ixi", [])
+        records=lambda wildcards: expand(
+            f"{ROOT}/aligned/{wildcards.dataset}/{{subject}}.json",
+            subject=SUBJECTS[wildcards.dataset],
         ),
-        pictures=expand(
-            f"{ROOT}/aligned/ixi/{{subject}}.png", subject=SUBJECTS.get("ixi", [])
+        pictures=lambda wildcards: expand(
+            f"{ROOT}/aligned/{wildcards.dataset}/{{subject}}.png",
+            subject=SUBJECTS[wildcards.dataset],
         ),
-        truth=PLAN.brain_truth(),
-        source=module_sources("data_prep.datasets.ixi.report"),
+        truth=lambda wildcards: SUBJECTS.truth(wildcards.dataset),
+        source=lambda wildcards: module_sources(dataset_of(wildcards.dataset).report),
     output:
-        table=f"{ROOT}/data/ixi/registration.csv",
+        table=f"{ROOT}/data/{{dataset}}/registration.csv",
         figure=report(
-            f"{ROOT}/data/ixi/registration.png",
+            f"{ROOT}/data/{{dataset}}/registration.png",
             caption="../report/registration.rst",
             category="Data quality",
-            subcategory="Registration, IXI",
+            subcategory="Alignment, {dataset}",
             labels={"subject": "all"},
         ),
         worst=report(
-            f"{ROOT}/data/ixi/registration_worst.png",
+            f"{ROOT}/data/{{dataset}}/registration_worst.png",
             caption="../report/registration_worst.rst",
             category="Data quality",
-            subcategory="Registration, IXI",
+            subcategory="Alignment, {dataset}",
             labels={"subject": "lowest scores"},
         ),
     log:
-        f"{ROOT}/logs/registration_report.log",
+        f"{ROOT}/logs/registration_report/{{dataset}}.log",
     conda:
         "../../environment.yml"
     params:
         aligned=lambda wildcards, input: Path(input.records[0]).parent,
-        subjects=lambda wildcards: canonical(list(SUBJECTS["ixi"])),
+        module=lambda wildcards: dataset_of(wildcards.dataset).report,
+        subjects=lambda wildcards: canonical(list(SUBJECTS[wildcards.dataset])),
         truth=lambda wildcards, input: (
             f"--truth {Path(input.truth[0]).parent}" if input.truth else ""
         ),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m data_prep.datasets.ixi.report --aligned {params.aligned:q} --subjects {params.subjects:q} "
+        "python -m {params.module} --aligned {params.aligned:q} --subjects {params.subjects:q} "
         "{params.truth} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # What a reader looks at before believing a number: registration, masks, training curves.
 rule quality:
     input:
-        rules.registration_report.output if "ixi" in DATASETS else [],
+        expand(rules.registration_report.output, dataset=SUBJECTS.reported),
         expand(
             f"{ROOT}/figures/training_curves_{{dataset}}.png",
             dataset=PLAN.trained_datasets(),

@@ -2,31 +2,35 @@
 
 from workflow.plan.probes import FIGURES, TABLES
 
+LESIONED = SUBJECTS.with_lesions
 PROBED = f"{ROOT}/trust/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}.csv"
 
 
-rule lesion_labels:
-    input:
-        aligned=expand(
-            f"{ROOT}/aligned/ixi/{{subject}}.{{kind}}",
-            subject=SUBJECTS.get("ixi", []),
-            kind=("h5", "json"),
-        ),
-        truth=PLAN.brain_truth(),
-        source=module_sources("data_prep.datasets.ixi.lesions"),
-    output:
-        TRUST.lesions,
-    log:
-        f"{ROOT}/logs/lesion_labels.log",
-    conda:
-        "../../environment.yml"
-    params:
-        scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
-        aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
-        subjects=canonical(list(SUBJECTS.get("ixi", []))),
-    shell:
-        "python -m data_prep.datasets.ixi.lesions --scans {params.scans:q} --aligned {params.aligned:q} "
-        "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
+if LESIONED:
+
+    rule lesion_labels:
+        input:
+            aligned=expand(
+                f"{ROOT}/aligned/{LESIONED}/{{subject}}.{{kind}}",
+                subject=SUBJECTS[LESIONED],
+                kind=("h5", "json"),
+            ),
+            truth=SUBJECTS.truth(LESIONED),
+            source=module_sources(dataset_of(LESIONED).lesions),
+        output:
+            TRUST.lesions,
+        log:
+            f"{ROOT}/logs/lesion_labels.log",
+        conda:
+            "../../environment.yml"
+        params:
+            module=dataset_of(LESIONED).lesions,
+            scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
+            aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
+            subjects=canonical(list(SUBJECTS[LESIONED])),
+        shell:
+            "python -m {params.module} --scans {params.scans:q} --aligned {params.aligned:q} "
+            "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule probe:

@@ -63,7 +63,7 @@ class RunSpec:
     """Everything that a training and its evaluation depend on, but for the data and the masks.
 
     Attributes:
-        dataset: ``ixi`` or ``fastmri``.
+        dataset: id.
         mask: name of the sampling mask, e.g. ``1d_uniform_6x``.
         method: id of the run's method, e.g. ``manet-no_kspace``.
         folder: the method's folder below ``methods/``.

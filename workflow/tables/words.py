@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.datasets.contract import contrasts, dataset_name, further_dataset
+from data_prep.datasets.contract import contrasts, dataset_name, dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
@@ -19,17 +19,6 @@ ALIKE = "≈"  # beside a value that the test does not tell from the best of its
 def in_print(definition: Definition) -> tuple[str, ...]:
     """Return the metrics of which the paper prints values in this table."""
     return IN_PAPER if definition.numeral in SUBJECTS else ()
-
-
-_DESCENT = {
-    "ixi": "all brains descend from two variants of one population average",
-    "fastmri": "all knees descend from one knee",
-}
-
-
-def descent(dataset: str) -> str:
-    """Say what the embedded subjects of a dataset have in common."""
-    return _DESCENT.get(dataset) or further_dataset(dataset).descent
 
 
 def title_of(definition: Definition) -> str:
@@ -53,7 +42,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
     units = int(done["units"].max()) if len(done) else 0
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {name}: {descent(definition.dataset)}, so a split by "
+            f"Data: embedded semi-synthetic scans, not {name}: {dataset_of(definition.dataset).descent}, so a split by "
             "subject does not separate anatomies."
         )
         difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."

@@ -2,8 +2,8 @@ r"""Train one method under one mask, then score it.
 
 Writes model.ckpt, history.csv, metrics.csv, examples.npz and run.json:
 
-    python -m workflow.train --spec JSON --data results/X/data/ixi --mask results/X/masks/ixi/NAME.npz \
-        --output results/X/runs/ixi/NAME/METHOD/seed0
+    python -m workflow.train --spec JSON --data results/X/data/brats --mask results/X/masks/brats/NAME.npz \
+        --output results/X/runs/brats/NAME/METHOD/seed0
 
 The weights are those of the epoch with the lowest validation loss; the test split is opened only after it
 is chosen. The state of the training is kept in OUTPUT/resume/ and marked with a hash of all that it depends

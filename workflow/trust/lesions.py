@@ -46,10 +46,10 @@ class Lesion:
 
 
 def read_labels(path: Path, subject: str) -> tuple[NDArray[np.uint8], list[float]]:
-    """Read a subject's lesion numbers (slice, height, width) and radii in mm.
+    """Read a subject's lesion numbers (slice, height, width) and radii in mm (step ``lesion_labels``).
 
     Args:
-        path: what ``data_prep.datasets.ixi.lesions`` wrote.
+        path: what that step wrote.
         subject: id.
 
     Raises:

@@ -3,8 +3,8 @@ r"""Evaluate a finished run again under altered conditions, without training: on
 One process evaluates all conditions of a run on its test split and writes a CSV with a row for each
 condition, subject and metric (columns and conditions: docs/trust.md):
 
-    python -m workflow.trust.probe --spec JSON --data results/X/data/ixi --mask results/X/masks/ixi/NAME.npz \
-        --checkpoint results/X/runs/ixi/NAME/METHOD/seed0/model.ckpt --shifts 1 2 4 --swaps zeroed --audit \
+    python -m workflow.trust.probe --spec JSON --data results/X/data/brats --mask results/X/masks/brats/NAME.npz \
+        --checkpoint results/X/runs/brats/NAME/METHOD/seed0/model.ckpt --shifts 1 2 4 --swaps zeroed --audit \
         --output FILE.csv
 
 The unchanged condition is always evaluated; its scores are the run's own volume scores (to the bit on a CPU).
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("--noise", nargs="*", type=float, default=[], help="noise levels, e.g. 0 0.05 0.1")
     parser.add_argument("--masks", nargs="*", type=Path, default=[], help="other mask files to test under")
     parser.add_argument("--audit", action="store_true", help="score under all metric conventions")
-    parser.add_argument("--lesions", type=Path, help="file of data_prep.datasets.ixi.lesions")
+    parser.add_argument("--lesions", type=Path, help="file of the step `lesion_labels`")
     parser.add_argument("--ceiling", action="store_true", help="score the ground truth as a method, too")
     arguments = parser.parse_args()
     spec = RunSpec.from_json(arguments.spec)

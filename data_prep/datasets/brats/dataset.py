@@ -6,36 +6,11 @@ The published form (BraTS 2020 and 2021) is a folder per subject, such as ``BraT
 have small lesions but no tumours.
 """
 
-from pathlib import Path
-
-import numpy as np
-from numpy.random import Generator
-from numpy.typing import NDArray
-from scipy import ndimage
-
-from data_prep.datasets.contract import FurtherDataset, Size
-from data_prep.errors import BadInput
-from data_prep.phantom.brain import (
-    PROTOCOLS,
-    TEMPLATE,
-    TEMPLATE_ORIGIN,
-    Anatomy,
-    deform,
-    draw_lesions,
-    paint_lesions,
-    vary_tissues,
-    weighted_images,
-)
-from data_prep.phantom.brain_maps import T1_UNIT, T2_UNIT, load_donors
-from data_prep.phantom.brain_scanner import FIELD_OF_VIEW, ScanGrid, acquire, model_spacing
-from data_prep.phantom.fields import Array, Grid
-from data_prep.seeds import seed_for
-from data_prep.volumes import save_volume
+from data_prep.datasets.contract import Dataset, Later, Size, require_within
 
 # Above the published numbers.
 FIRST_EMBEDDED_NUMBER = 90_000
-# Middle of the imaged box in the template's RAS+ millimetres: the brain's.
-CENTRE = np.array([0.0, -18.0, 12.0])
+SLICE_SPACING = 1.0  # mm, as published
 LARGEST_COVER = 180.0  # mm
 
 
@@ -50,86 +25,24 @@ def check_size(size: Size) -> None:
     Raises:
         BadInput: a size is out of range.
     """
+    spacing = size.slice_spacing or SLICE_SPACING
     checks = {
         "matrix": (size.matrix, 64, 256),
         "slices": (size.slices, 4, 160),
-        "slice spacing": (size.slice_spacing, 1.0, 10.0),
-        "slices times slice spacing": (size.slices * size.slice_spacing, 0, LARGEST_COVER),
+        "slice spacing": (spacing, 1.0, 10.0),
+        "slices times slice spacing": (size.slices * spacing, 0, LARGEST_COVER),
     }
-    for name, (value, low, high) in checks.items():
-        if not low <= value <= high:
-            raise BadInput(f"embedded BraTS brains: {name} is {value:g}; choose {low:g} to {high:g}")
+    require_within("embedded BraTS brains", checks)
 
 
-def embed(donors: Path, index: int, seed: int, size: Size, root: Path) -> None:
-    """Write T1 and T2 of one subject; anatomy depends on (index, seed), not on the size of the scans.
-
-    Args:
-        donors: folder of ``brain_asym.npz`` and ``brain_sym.npz``.
-        index: number of the subject, from 0.
-        seed: of the whole data set.
-        size: of the scans.
-        root: folder to write into.
-    """
-
-    def stream(use: str) -> Generator:
-        return np.random.default_rng(seed_for(use=use, dataset="brats", index=index, seed=seed))
-
-    check_size(size)
-    traits = stream("traits")
-    donor = "asym" if traits.random() < 0.65 else "sym"
-    atrophy = float(np.clip(traits.normal(), -1.5, 2))
-    protocol = PROTOCOLS[sorted(PROTOCOLS)[int(traits.integers(len(PROTOCOLS)))]]
-    model = Grid(TEMPLATE.box, (model_spacing(size.matrix),) * 3)
-    anatomy = vary_tissues(
-        deform(load_donors(donors)[donor], model, stream("shape"), atrophy), stream("tissues"), atrophy
-    )
-    lesions = np.zeros(model.shape, np.float32)
-    for place, values in paint_lesions(model, draw_lesions(anatomy, stream("lesions"), 12)):
-        np.maximum(lesions[place], values, out=lesions[place])
-    images = weighted_images(anatomy, lesions, protocol, stream("contrast"))
-
-    grid = common_grid(size)
-    brain = in_brain(anatomy, grid)
-    snr = protocol.snr * min(2.0, float(np.sqrt(FIELD_OF_VIEW / size.matrix)))
-    acquired = (protocol.acquired_t1, protocol.acquired_t2)
-    name = embedded_id(index, seed)
-    for contrast, image, part, unit in zip(("t1", "t2"), images, acquired, (T1_UNIT, T2_UNIT), strict=True):
-        scan = acquire(image, model, grid, np.eye(4), snr, part, stream(f"{contrast} scan"))
-        save_volume(root / name / f"{name}_{contrast}.nii.gz", _stored(scan * brain, unit), grid.affine)
-
-
-def common_grid(size: Size) -> ScanGrid:
-    """Return the voxels of all scans of a subject: to the left, to the back, up."""
-    shape = (size.matrix, size.matrix, size.slices)
-    pixel = FIELD_OF_VIEW / size.matrix
-    affine = np.diag([-pixel, -pixel, size.slice_spacing, 1.0])
-    affine[:3, 3] = CENTRE - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    # A NIfTI header keeps single precision; the scan is made where the header says.
-    return ScanGrid(shape, affine.astype(np.float32).astype(np.float64))
-
-
-def in_brain(anatomy: Anatomy, grid: ScanGrid) -> NDArray[np.bool_]:
-    """Tell which voxels of a grid lie in the brain: what skull stripping keeps."""
-    to_model = np.diag([*(1 / np.array(anatomy.grid.spacing)), 1.0])
-    to_model[:3, 3] = -TEMPLATE_ORIGIN / np.array(anatomy.grid.spacing)
-    matrix = to_model @ grid.affine
-    inside = ndimage.affine_transform(anatomy.brain, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1)
-    return np.asarray(inside > 0.5)
-
-
-def _stored(image: Array, unit: float) -> NDArray[np.int16]:
-    return np.asarray(np.clip(np.rint(image * unit), 0, np.iinfo(np.int16).max), dtype=np.int16)
-
-
-DATASET = FurtherDataset(
+DATASET = Dataset(
     id="brats",
     label="BraTS",
     target="T2",
     auxiliary="T1",
     target_file="{subject}/{subject}_t2.nii.gz",
     auxiliary_file="{subject}/{subject}_t1.nii.gz",
-    embed=embed,
+    embed=Later("data_prep.datasets.brats.embedded:embed"),
     embedded_id=embedded_id,
     maps=("brain_asym", "brain_sym"),
     check_size=check_size,

@@ -6,7 +6,6 @@ from a grid finer than the scan's own: the k-space is cut to the acquired matrix
 complex noise are added. Everything drawn at random comes from seeds named by the pair's index.
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,15 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from data_prep.datasets.contract import Size
+from data_prep.datasets.fastmri.dataset import PAIRS, check_size, pair_files
 from data_prep.datasets.fastmri.pairs import PairEntry, pair_list_text
 from data_prep.datasets.fastmri.scans import NAMESPACE, PD, PDFS, centre_crop
-from data_prep.errors import BadInput, run_command
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.files import replacing
 from data_prep.phantom.fields import Array
 from data_prep.phantom.knee import (
     COLUMN_EXTENT,
-    DONOR_SLICES,
     DONOR_SPACING,
     FIELD_OF_VIEW,
     ROW_EXTENT,
@@ -39,8 +38,6 @@ from data_prep.phantom.knee import (
 from data_prep.phantom.knee_maps import load_maps
 from data_prep.registration.in_plane import rigid_in_plane
 from data_prep.seeds import seed_for
-
-FIRST_FILE = 9_000_000
 
 # The leg goes on beyond the image, and the coil's sensitivity ends it smoothly: without this the cut at
 # the image's edge would put a bright cross into k-space. Where the fall begins and where it ends, from the
@@ -92,12 +89,6 @@ class SimulatedScan:
     padding: int
 
 
-def pair_files(index: int) -> tuple[str, str]:
-    """Return the file stems (PD, PDFS) of pair ``index``: they differ in their last digit only."""
-    first = FIRST_FILE + 10 * index
-    return f"file{first}", f"file{first + 1}"
-
-
 def encoded_width(matrix: int) -> int:
     """Acquired columns, even, for a reconstructed ``matrix``: 368 for 320, as published."""
     return 2 * round(1.15 * matrix / 2)
@@ -106,18 +97,6 @@ def encoded_width(matrix: int) -> int:
 def padding_columns(matrix: int) -> int:
     """Columns on each side that are stored as zeros because they are never acquired."""
     return max(1, round(4 * matrix / 320))
-
-
-def check_size(matrix: int, slices: int, count: int = DONOR_SLICES) -> None:
-    """Refuse what a donor of ``count`` slices cannot fill.
-
-    Raises:
-        BadInput: the donor has too few slices, or the matrix is odd or out of range.
-    """
-    if not 1 <= slices <= count:
-        raise BadInput(f"--slices {slices}: the donor knee has {count} slices; choose 1 to {count}")
-    if matrix % 2 or not 32 <= matrix <= 512:
-        raise BadInput(f"--matrix {matrix}: choose an even number from 32 to 512 (320 is the published one)")
 
 
 def simulate_pair(
@@ -139,7 +118,7 @@ def simulate_pair(
         BadInput: the donor has too few slices, or the matrix is odd or out of range.
     """
     count = len(maps["M0"])
-    check_size(matrix, slices, count)
+    check_size(Size(matrix, slices), count)
 
     def rng(part: str) -> np.random.Generator:
         return np.random.default_rng(seed_for(use="embedded_knee", seed=seed, pair=index, part=part))
@@ -302,6 +281,11 @@ def write_scan(path: Path, scan: SimulatedScan, matrix: int, patient_id: str) ->
         file.attrs["patient_id"] = patient_id
 
 
+def embed(donors: Path, index: int, seed: int, size: Size, root: Path, split: str) -> None:
+    """Write one pair; see ``write_pair``."""
+    write_pair(load_maps(donors), index, seed, size.matrix, size.slices, split, root)
+
+
 def write_pair(
     maps: Mapping[str, Array], index: int, seed: int, matrix: int, slices: int, split: str, output: Path
 ) -> None:
@@ -311,7 +295,6 @@ def write_pair(
     for stem, scan in zip(stems, (pd, pdfs), strict=True):
         path = output / f"singlecoil_{split}" / f"{stem}.h5"
         write_scan(path, scan, matrix, patient_id=f"embedded-knee-{index:05d}")
-        print(f"wrote {path}", flush=True)
     truth = {
         "auxiliary": stems[0],
         "subject": stems[1],
@@ -332,56 +315,10 @@ def write_pair_lists(train: int, val: int, output: Path) -> None:
     for split, indices in (("train", range(train)), ("val", range(train, train + val))):
         # Pairs are known here, so that the score, a likeness in the published lists, is 1.
         text = pair_list_text([PairEntry(*pair_files(index), 1.0) for index in indices])
-        with replacing(output / f"{split}_pairs.csv") as temporary:
+        with replacing(output / PAIRS.format(split)) as temporary:
             temporary.write_text(text, encoding="utf-8")
-        print(f"wrote {output / f'{split}_pairs.csv'}", flush=True)
 
 
-def main() -> None:
-    """Write one pair, or the two pair lists."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.fastmri.embedded", description=__doc__
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder to write, e.g. results/demo/raw/fastmri"
-    )
-    parser.add_argument(
-        "--donors", type=Path, help="folder with knee.npz, written by data_prep.phantom.donors"
-    )
-    parser.add_argument("--index", type=int, help="number of the pair, from 0")
-    parser.add_argument("--seed", type=int, default=2022, help="the experiment's seed (default: %(default)s)")
-    parser.add_argument("--split", choices=("train", "val"), help="published split to pose as")
-    parser.add_argument(
-        "--matrix", type=int, default=320, help="side of the reconstructed image, even (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--slices", type=int, default=20, help="slices per volume, at most 24 (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--pair-lists", action="store_true", help="write the two pair lists instead of a pair"
-    )
-    parser.add_argument("--train", type=int, help="with --pair-lists: pairs in train_pairs.csv")
-    parser.add_argument(
-        "--val", type=int, help="with --pair-lists: pairs in val_pairs.csv, numbered on from them"
-    )
-    arguments = parser.parse_args()
-    needed = ("train", "val") if arguments.pair_lists else ("donors", "index", "split")
-    missing = [f"--{name}" for name in needed if getattr(arguments, name) is None]
-    if missing:
-        parser.error(f"{' and '.join(missing)} must be given")
-    if arguments.pair_lists:
-        write_pair_lists(arguments.train, arguments.val, arguments.output)
-        return
-    write_pair(
-        load_maps(arguments.donors),
-        arguments.index,
-        arguments.seed,
-        arguments.matrix,
-        arguments.slices,
-        arguments.split,
-        arguments.output,
-    )
-
-
-if __name__ == "__main__":
-    run_command(main)
+def list_embedded(splits: Mapping[str, int], output: Path) -> None:
+    """Write the pair lists of the embedded knees that fill the splits."""
+    write_pair_lists(splits["train"] + splits["val"], splits["test"], output)

@@ -6,10 +6,11 @@ be foreseen; ``deep`` foresees the first two.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.datasets.contract import PUBLISHED
+from data_prep.datasets.contract import Dataset, Finding
+from data_prep.datasets.fastmri.dataset import DATASET, PAIRS
 from data_prep.datasets.fastmri.pairs import (
     PairEntry,
     check_pair,
@@ -18,12 +19,19 @@ from data_prep.datasets.fastmri.pairs import (
     read_pair_list,
 )
 from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
-from data_prep.datasets.folder import Finding
 from data_prep.errors import BadInput
 
 PUBLISHED_FILES = {"train": 973, "val": 199}
 # Under these names the lists are found beside the folders of scans, if no others are given.
-LIST_NAMES = ("singlecoil_{}_split_less.csv", "{}_pairs.csv")
+LIST_NAMES = ("singlecoil_{}_split_less.csv", PAIRS)
+
+
+def check(
+    dataset: Dataset, folder: Path, slices: int, deep: bool, lists: Mapping[str, Path]
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return what ``findings`` and ``summary`` say of a folder; all slices of a pair are wanted."""
+    found = findings(folder, lists.get("train_pairs"), lists.get("val_pairs"), deep)
+    return found, summary(folder, found)
 
 
 def findings(
@@ -64,7 +72,7 @@ def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
         for split, published in PUBLISHED_FILES.items()
     }
     paired = [finding for finding in found if len(finding.files) == 2]
-    for split, (pairs, slices) in PUBLISHED["fastmri"].items():
+    for split, (pairs, slices) in DATASET.published.items():
         here = [finding for finding in paired if finding.files[0].startswith(f"singlecoil_{split}/")]
         shared = sum(
             min(open_scan(folder / name).slices for name in finding.files)

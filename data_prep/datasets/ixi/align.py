@@ -1,24 +1,20 @@
-"""One IXI subject: T1 registered onto the T2 scan's grid, both cropped, with a record and a quality picture.
+"""One IXI subject: T1 registered onto the T2 scan's grid, both cropped, with a quality picture.
 
-``python -m data_prep.datasets.ixi.align --t1 T1.nii.gz --t2 T2.nii.gz --subject IXI012-HH-1211 --source published
---matrix 256 --slices 100 --bad-scans exclude --output DIR`` writes ``<subject>.h5``, ``.json`` and ``.png``.
 T2 is not interpolated: its voxels are reordered to axial slices and cropped. T1 is interpolated once, by
 cubic B-splines.
 """
 
-import argparse
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.datasets.align import add_options, add_size_options, write_subject
-from data_prep.datasets.ixi.names import check_single, parse_scan_name
-from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
-from data_prep.io.hashes import sha256_of
+from data_prep.datasets.contract import Wanted
+from data_prep.datasets.ixi.names import check_single
+from data_prep.datasets.record import Aligned, Record
+from data_prep.datasets.registered import require_slices, stored
+from data_prep.errors import BadInput
 from data_prep.registration.rigid import (
     Registration,
     RegistrationFailed,
@@ -36,46 +32,19 @@ USUAL_TURN, USUAL_SHIFT = 12.0, 20.0  # beyond, the result is checked by a secon
 LEAST_COVERAGE = 0.9  # part of the T2 head's voxels that the T1 must reach
 
 
-@dataclass(frozen=True)
-class Record:
-    """What the JSON file says about a subject; the names are those of its fields."""
+def align(wanted: Wanted, record: Record) -> Aligned:
+    """Register a subject's T1 onto its T2 and crop both; see ``align_subject``.
 
-    subject: str
-    source: str
-    site: str
-    group: str
-    target_file: str
-    auxiliary_file: str
-    target_sha256: str
-    auxiliary_sha256: str
-    status: str = "ok"
-    reason: str = ""
-    slices: int = 0
-    score_before: float | None = None
-    score_after: float | None = None
-    transform: list[list[float]] | None = None
-    dataset: str = "ixi"
-    split_hint: str = ""
-
-
-@dataclass(frozen=True)
-class Aligned:
-    """A subject's aligned scans, (width, height, slice) as ``to_axial`` orders them.
-
-    Attributes:
-        record: what became of the subject.
-        target: T2, cropped.
-        auxiliary: T1 on the same voxels.
-        unregistered: T1 on the same voxels as the headers alone place it, for the picture.
+    Raises:
+        BadInput: a scan cannot be used, is there twice, or the registration failed.
     """
+    for path in (wanted.target, wanted.auxiliary):
+        check_single(path)
+    t1, t2 = load_volume(wanted.auxiliary), load_volume(wanted.target)
+    return align_subject(t1, t2, wanted.matrix, wanted.slices, record)
 
-    record: Record
-    target: Volume
-    auxiliary: NDArray[np.float32]
-    unregistered: NDArray[np.float32]
 
-
-def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int, record: Record) -> Aligned:
+def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int | None, record: Record) -> Aligned:
     """Register T1 onto T2 and crop both.
 
     Args:
@@ -83,18 +52,15 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int, record: Reco
         t2: target scan, as loaded.
         matrix: wanted height and width; larger scans are cropped about their centre, smaller ones padded
             with zeros.
-        slices: wanted number of central axial slices.
+        slices: wanted number of central axial slices; None: all.
         record: to be completed.
 
     Raises:
         BadInput: too few slices, or the registration failed.
     """
     t2 = to_axial(t2)
-    if t2.data.shape[2] < slices:
-        raise BadInput(
-            f"{record.target_file}: {t2.data.shape[2]} axial slices, but {slices} are wanted; "
-            "set datasets.ixi.slices lower or leave the scan out"
-        )
+    slices = t2.data.shape[2] if slices is None else slices
+    require_slices(t2.data.shape[2], slices, record.target_file, record.dataset)
     found = register_checked(t1, t2, record)
     target = central(t2, (matrix, matrix, slices))
     completed = replace(
@@ -105,7 +71,12 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int, record: Reco
         transform=found.transform.round(9).tolist(),
     )
     auxiliary = resample(t1, target, found.transform)
-    return Aligned(completed, target, auxiliary, preview(t1, target, np.eye(4)))
+    return Aligned(
+        completed,
+        stored(target),
+        np.ascontiguousarray(auxiliary.T),
+        lambda: draw_overlay(completed, target, preview(t1, target, np.eye(4)), auxiliary),
+    )
 
 
 def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
@@ -186,66 +157,52 @@ def check_transform(
     return turn, shift
 
 
-def excluded(record: Record, reason: str, matrix: int) -> Aligned:
-    """Return the empty result of a subject that cannot be used."""
-    nothing = np.zeros((matrix, matrix, 0), np.float32)
-    return Aligned(
-        replace(record, status="excluded", reason=reason), Volume(nothing, np.eye(4)), nothing, nothing
-    )
-
-
-def write_aligned(aligned: Aligned, output: Path) -> None:
-    """Write ``<subject>.h5``, ``<subject>.png`` and ``<subject>.json`` to ``output``."""
-    # (width, height, slice) transposed is (slice, height, width).
-    target, auxiliary = (np.ascontiguousarray(data.T) for data in (aligned.target.data, aligned.auxiliary))
-    write_subject(output, vars(aligned.record), target, auxiliary, lambda path: draw_overlay(aligned, path))
-
-
-_COLOURS = {"before": "#ff8c1a", "after": "#1fd0c0"}
+_BEFORE, _AFTER = "#ff8c1a", "#1fd0c0"
 _PAGE, _HEADING, _GAP = 9.6, 0.62, 4.0  # width and heading in inches, gaps in mm
 
 
-def draw_overlay(aligned: Aligned, path: Path) -> None:
-    """Draw T2 in three planes with T1's outlines over it, before and after registration."""
+def draw_overlay(
+    record: Record, target: Volume, before: NDArray[np.float32], after: NDArray[np.float32]
+) -> Any:
+    """Draw T2 in three planes with T1's outlines over it, before and after registration.
+
+    Args:
+        record: with the scores.
+        target: T2, (width, height, slice).
+        before: T1 on the same voxels as the headers alone place it.
+        after: T1 on the same voxels as registered.
+    """
     from matplotlib.figure import Figure
 
-    record = aligned.record
-    if record.status == "excluded":
-        figure = Figure(figsize=(8.0, 1.6), dpi=110)
-        title = f"{record.subject} ({record.source}): excluded"
-        figure.text(0.5, 0.74, title, ha="center", size=11, weight="bold")
-        figure.text(0.5, 0.36, record.reason, ha="center", va="center", size=9, wrap=True)
-    else:
-        box = _head_box(aligned.target)
-        x, y, z = aligned.target.spacing * [part.stop - part.start for part in box]
-        # Axial beside coronal above sagittal, twice: (plane, left, bottom, width, height) in mm.
-        tall, wide = max(y, 2 * z + _GAP), x + y + 2 * _GAP
-        low = (tall - 2 * z - _GAP) / 2
-        places = (
-            (2, 0.0, (tall - y) / 2, x, y),
-            (1, x + _GAP, low + z + _GAP, x, z),
-            (0, x + _GAP, low, y, z),
+    box = _head_box(target)
+    x, y, z = target.spacing * [part.stop - part.start for part in box]
+    # Axial beside coronal above sagittal, twice: (plane, left, bottom, width, height) in mm.
+    tall, wide = max(y, 2 * z + _GAP), x + y + 2 * _GAP
+    low = (tall - 2 * z - _GAP) / 2
+    places = (
+        (2, 0.0, (tall - y) / 2, x, y),
+        (1, x + _GAP, low + z + _GAP, x, z),
+        (0, x + _GAP, low, y, z),
+    )
+    scale = _PAGE / (2 * wide - _GAP)
+    size = (_PAGE, scale * tall + _HEADING)
+    figure = Figure(figsize=size, dpi=110)
+    for column, (colour, how, score, image) in enumerate(
+        (
+            (_BEFORE, "header alignment", record.score_before, before),
+            (_AFTER, "registered", record.score_after, after),
         )
-        scale = _PAGE / (2 * wide - _GAP)
-        size = (_PAGE, scale * tall + _HEADING)
-        figure = Figure(figsize=size, dpi=110)
-        for column, (when, how, score, image) in enumerate(
-            (
-                ("before", "header alignment", record.score_before, aligned.unregistered),
-                ("after", "registered", record.score_after, aligned.auxiliary),
-            )
-        ):
-            for plane, left, bottom, width, height in places:
-                corner = scale * (left + column * wide) / size[0], scale * bottom / size[1]
-                panel = figure.add_axes((*corner, scale * width / size[0], scale * height / size[1]))
-                _draw_plane(panel, aligned.target, image, box, plane, _COLOURS[when])
-            middle = scale * (column * wide + (x + max(x, y) + _GAP) / 2) / size[0]
-            text = f"{how}: mutual information {score:.3f} bits"
-            figure.text(middle, 1 - 0.5 / size[1], text, ha="center", size=9)
-        title = f"{record.subject} ({record.source}): T2 with outlines of T1"
-        figure.text(0.5, 1 - 0.23 / size[1], title, ha="center", size=11, weight="bold")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, metadata={"Software": None})
+    ):
+        for plane, left, bottom, width, height in places:
+            corner = scale * (left + column * wide) / size[0], scale * bottom / size[1]
+            panel = figure.add_axes((*corner, scale * width / size[0], scale * height / size[1]))
+            _draw_plane(panel, target, image, box, plane, colour)
+        middle = scale * (column * wide + (x + max(x, y) + _GAP) / 2) / size[0]
+        text = f"{how}: mutual information {score:.3f} bits"
+        figure.text(middle, 1 - 0.5 / size[1], text, ha="center", size=9)
+    title = f"{record.subject} ({record.source}): T2 with outlines of T1"
+    figure.text(0.5, 1 - 0.23 / size[1], title, ha="center", size=11, weight="bold")
+    return figure
 
 
 def _head_box(volume: Volume) -> tuple[slice, slice, slice]:
@@ -279,45 +236,3 @@ def _draw_plane(
     y = (np.arange(height) + 0.5) * spacing[1]
     panel.contour(x, y, smooth, levels=[level], colors=colour, linewidths=0.7)
     panel.set_axis_off()
-
-
-def main() -> None:
-    """Align one subject and write its three files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.align", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--t1", type=Path, required=True, help="T1 scan, NIfTI")
-    parser.add_argument("--t2", type=Path, required=True, help="T2 scan, NIfTI")
-    parser.add_argument("--subject", required=True, help="subject id, e.g. IXI012-HH-1211")
-    add_size_options(parser)
-    add_options(parser, "scan", "results/demo/aligned/ixi")
-    options = parser.parse_args()
-    name = parse_scan_name(f"{options.subject}-T2.nii")
-    record = Record(
-        subject=options.subject,
-        source=options.source,
-        site=name.site,
-        group=name.group,
-        target_file=options.t2.name,
-        auxiliary_file=options.t1.name,
-        target_sha256=sha256_of(options.t2),
-        auxiliary_sha256=sha256_of(options.t1),
-    )
-    try:
-        for path in (options.t1, options.t2):
-            check_single(path)
-        aligned = align_subject(
-            load_volume(options.t1), load_volume(options.t2), options.matrix, options.slices, record
-        )
-    except BadInput as error:
-        if options.bad_scans == "stop":
-            raise
-        aligned = excluded(record, str(error), options.matrix)
-    write_aligned(aligned, options.output)
-    print(
-        f"{record.subject}: {aligned.record.status}, {aligned.record.slices} slices {aligned.record.reason}"
-    )
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -5,11 +5,9 @@ tissue fractions, relaxation times, texture, lesions and vessels of its own, see
 equations of an MPRAGE-like T1 scan and a fast-spin-echo T2 scan, and through a scanner: coil sensitivity,
 k-space truncation, noise, and a head that moved between the two scans, which the header does not tell.
 
-``python -m data_prep.datasets.ixi.embedded --donors DIR --index 3 --seed 2022 --matrix 96 --slices 24 --output DIR``
-writes ``IXI-T1/``, ``IXI-T2/`` and ``truth/`` of one subject. Coordinates are RAS+ millimetres throughout.
+Coordinates are RAS+ millimetres throughout.
 """
 
-import argparse
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,8 +19,9 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from data_prep.datasets.contract import Size
+from data_prep.datasets.ixi.dataset import check_size
 from data_prep.datasets.ixi.names import embedded_subject_id, parse_scan_name
-from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.phantom.brain import (
     PROTOCOLS,
@@ -53,9 +52,6 @@ from data_prep.phantom.fields import Array, Grid, rotation
 from data_prep.seeds import seed_for
 from data_prep.volumes import save_volume
 
-SMALLEST_MATRIX = 64
-FEWEST_SLICES, MOST_SLICES = 4, 140
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -80,15 +76,7 @@ class Settings:
         Raises:
             BadInput: a size is out of range.
         """
-        checks = {
-            "matrix": (self.matrix, SMALLEST_MATRIX, LARGEST_MATRIX),
-            "slices": (self.slices, FEWEST_SLICES, MOST_SLICES),
-            "slice spacing": (self.slice_spacing, 1.0, 10.0),
-            "slices times slice spacing": (self.slices * self.slice_spacing, 0, 180),
-        }
-        for name, (value, low, high) in checks.items():
-            if not low <= value <= high:
-                raise BadInput(f"embedded brains: {name} is {value:g}; choose {low} to {high}")
+        check_size(Size(self.matrix, self.slices, self.slice_spacing))
 
 
 @dataclass(frozen=True)
@@ -173,6 +161,15 @@ def simulate(
     return Subject(name, _stored(t1, T1_UNIT), _stored(t2, T2_UNIT), t1_grid, t2_grid, labels, truth)
 
 
+def embed(
+    donors: Path, index: int, seed: int, size: Size, root: Path, motion_degrees: float, motion_mm: float
+) -> None:
+    """Write one subject; see ``simulate`` and ``write_subject``."""
+    spacing = size.slice_spacing or default_slice_spacing(size.slices)
+    settings = Settings(size.matrix, size.slices, spacing, motion_degrees, motion_mm)
+    write_subject(simulate(load_donors(donors), index, seed, settings), root)
+
+
 def write_subject(subject: Subject, folder: Path) -> None:
     """Write ``IXI-T1/``, ``IXI-T2/`` and ``truth/`` below ``folder``."""
     name = subject.name
@@ -220,50 +217,3 @@ def _brain_points(anatomy: Anatomy, grid: ScanGrid, motion: NDArray[np.float64],
     index = (head - TEMPLATE_ORIGIN) / np.array(anatomy.grid.spacing)
     inside = ndimage.map_coordinates(anatomy.brain, index.T, order=1) > 0.5
     return transform_points(grid.affine, voxels[inside][:count])
-
-
-def main() -> None:
-    """Command line: write one embedded subject."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.embedded", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument(
-        "--donors", type=Path, required=True, help="folder of brain_asym.npz and brain_sym.npz"
-    )
-    parser.add_argument("--index", type=int, required=True, help="number of the subject, from 0")
-    parser.add_argument("--seed", type=int, required=True, help="seed of the whole data set")
-    parser.add_argument(
-        "--matrix", type=int, required=True, help="T2 pixels per side (64 to 256, over 240 mm)"
-    )
-    parser.add_argument("--slices", type=int, required=True, help="T2 slices (IXI has 116 to 136)")
-    parser.add_argument(
-        "--slice-spacing", type=float, help="mm between slices (default 72 / slices, within 1.25 to 4)"
-    )
-    parser.add_argument(
-        "--motion-degrees",
-        type=float,
-        default=1.2,
-        help="rotation between the scans, standard deviation per axis",
-    )
-    parser.add_argument(
-        "--motion-mm", type=float, default=1.2, help="shift between the scans, standard deviation per axis"
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder for IXI-T1, IXI-T2 and truth")
-    options = parser.parse_args()
-    if options.slices < 1:
-        raise BadInput(f"--slices {options.slices}: choose {FEWEST_SLICES} to {MOST_SLICES}")
-    settings = Settings(
-        options.matrix,
-        options.slices,
-        options.slice_spacing or default_slice_spacing(options.slices),
-        options.motion_degrees,
-        options.motion_mm,
-    )
-    subject = simulate(load_donors(options.donors), options.index, options.seed, settings)
-    write_subject(subject, options.output)
-    count = len(subject.truth["lesions"])
-    print(f"{subject.name}: T1 {subject.t1.shape}, T2 {subject.t2.shape}, {count} lesions")
-
-
-if __name__ == "__main__":
-    run_command(main)

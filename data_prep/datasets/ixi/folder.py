@@ -6,20 +6,29 @@ Only a registration that fails cannot be foreseen.
 
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.datasets.folder import Finding
+from data_prep.datasets.contract import Dataset, Finding
+from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.names import MODALITIES, SITES, check_single, find_scans, parse_scan_name
+from data_prep.datasets.registered import require_slices
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, axial_slices, load_volume, read_header
 
-PUBLISHED_PAIRS = 577  # the paper's number of subjects
 # Voxel sizes in mm of a brain scan that is worth a look beyond, and how far apart two centres may lie.
 _FINEST, _COARSEST, _FARTHEST = 0.4, 3.0, 80.0
+
+
+def check(
+    dataset: Dataset, folder: Path, slices: int, deep: bool, lists: Mapping[str, Path]
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return what ``findings`` and ``summary`` say of a folder."""
+    found = findings(folder, slices, deep)
+    return found, summary(folder, found)
 
 
 def findings(folder: Path, slices: int, deep: bool = False) -> list[Finding]:
@@ -52,7 +61,7 @@ def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
     return {
         **{f"{m} scans": str(sum(m in files for files in scans.values())) for m in MODALITIES},
         "subjects with both": str(sum(len(files) == len(MODALITIES) for files in scans.values())),
-        "subjects in the paper": str(PUBLISHED_PAIRS),
+        "subjects in the paper": str(DATASET.published_subjects),
         "persons": str(len({name.group for name in names})),
         "sites": ", ".join(f"{site} {count}" for site, count in sorted(sites.items())),
         **{name: str(status[name]) for name in ("ok", "suspicious", "excluded")},
@@ -73,12 +82,7 @@ def _finding(
             if modality not in scans:
                 raise BadInput(f"no {modality} scan; add it or leave the subject out")
         headers = {modality: _checked(path, deep) for modality, path in scans.items()}
-        have = axial_slices(headers["T2"])
-        if have < slices:
-            raise BadInput(
-                f"{scans['T2']}: {have} axial slices, but {slices} are wanted; set datasets.ixi.slices lower "
-                "or leave the scan out"
-            )
+        require_slices(axial_slices(headers["T2"]), slices, scans["T2"], DATASET.id)
     except BadInput as error:
         return replace(finding, status="excluded", reason=str(error).replace(f"{folder}/", ""))
     doubts = [*_doubts(subject, headers), *_copies(subject, scans, first)]

@@ -91,29 +91,6 @@ def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
     return pairs
 
 
-def list_incomplete(folder: Path) -> dict[str, dict[str, Path]]:
-    """Find the subjects that have one of T1 and T2 only (the published archive holds a few such).
-
-    Args:
-        folder: as in ``list_scans``.
-
-    Returns:
-        Subject id -> {"T1": path, "T2": path}, subjects sorted; one of the two paths is where the scan
-        should be.
-
-    Raises:
-        BadInput: the folder does not exist.
-    """
-    return {
-        subject: {
-            modality: scans.get(modality, folder / f"IXI-{modality}" / f"{subject}-{modality}{SUFFIXES[0]}")
-            for modality in MODALITIES
-        }
-        for subject, scans in find_scans(folder).items()
-        if len(scans) < len(MODALITIES)
-    }
-
-
 def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     """Find every T1 and T2 scan.
 

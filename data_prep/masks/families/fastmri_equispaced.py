@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from data_prep.masks.contract import Mask, MaskFamily, centre_block, fastmri_acs, whole_lines
+from data_prep.masks.contract import Mask, MaskFamily, acs_by_acceleration, centre_block, whole_lines
 
 
 def make(height: int, width: int, acceleration: int, generator: np.random.RandomState) -> Mask:
     """Lines bit-equal to the dataset's own definition."""
-    centre = fastmri_acs(width, acceleration)
+    centre = acs_by_acceleration(width, acceleration)
     # Wider than the acceleration, so that the centre block counts towards it.
     spacing = acceleration * (centre - width) / (centre * acceleration - width)
     offset = generator.randint(0, round(spacing))
@@ -16,4 +16,4 @@ def make(height: int, width: int, acceleration: int, generator: np.random.Random
     return whole_lines(lines | centre_block(width, centre), height)
 
 
-FAMILY = MaskFamily("equispaced", (4, 8), order=70, make=make, drawn=True, acs=fastmri_acs)
+FAMILY = MaskFamily("equispaced", (4, 8), order=70, make=make, drawn=True, acs=acs_by_acceleration)

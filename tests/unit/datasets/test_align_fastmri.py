@@ -15,9 +15,10 @@ from knee_phantom import HEADER, maps, write_published
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_prep.datasets.fastmri import align as align_fastmri
+from data_prep.datasets import align as step
 from data_prep.datasets.fastmri import scans as fastmri
-from data_prep.datasets.fastmri.embedded import motion_matrix, pair_files, simulate_pair, write_pair
+from data_prep.datasets.fastmri.dataset import pair_files
+from data_prep.datasets.fastmri.embedded import motion_matrix, simulate_pair, write_pair
 from data_prep.datasets.record import read_record
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
@@ -25,6 +26,7 @@ from data_prep.prepare.counts import write_manifest
 from data_prep.registration.in_plane import _SEARCH_MATRIX, register_in_plane, resample, rigid_in_plane
 
 MATRIX, SLICES = 64, 3
+UNREGISTERED = ("--options", '{"register": false}')
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,11 @@ def align(raw: Path, output: Path, monkeypatch: pytest.MonkeyPatch, *options: st
     """Run the command on an embedded pair and return the subject."""
     pd, pdfs = pair_files(index)
     folder = raw / "singlecoil_train"
-    arguments = ["--pd", str(folder / f"{pd}.h5"), "--pdfs", str(folder / f"{pdfs}.h5")]
+    arguments = ["--auxiliary", str(folder / f"{pd}.h5"), "--target", str(folder / f"{pdfs}.h5")]
+    arguments += ["--dataset", "fastmri", "--subject", pdfs]
     arguments += ["--source", "embedded", "--split-hint", "train", "--output", str(output)]
-    monkeypatch.setattr(sys, "argv", ["align_fastmri", *arguments, *options])
-    align_fastmri.main()
+    monkeypatch.setattr(sys, "argv", ["align", *arguments, *options])
+    step.main()
     return pdfs
 
 
@@ -142,7 +145,7 @@ def test_the_same_pair_gives_the_same_bytes(
 
 
 def test_registration_can_be_switched_off(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    subject = align(raw, tmp_path, monkeypatch, "--matrix", str(MATRIX), "--no-register")
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", str(MATRIX), *UNREGISTERED)
     record = json.loads((tmp_path / f"{subject}.json").read_text())
     assert record["transform"] is None
     assert record["score_after"] == record["score_before"]
@@ -154,7 +157,7 @@ def test_registration_can_be_switched_off(raw: Path, tmp_path: Path, monkeypatch
 def test_fewer_slices_and_a_smaller_crop_are_central(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = align(raw, tmp_path, monkeypatch, "--matrix", "48", "--slices", "1", "--no-register")
+    subject = align(raw, tmp_path, monkeypatch, "--matrix", "48", "--slices", "1", *UNREGISTERED)
     scan = fastmri.open_scan(raw / "singlecoil_train" / f"{subject}.h5")
     with h5py.File(tmp_path / f"{subject}.h5") as file:
         assert np.array_equal(file["target"][()], fastmri.read_images(scan, 1, 2)[:, 8:-8, 8:-8])
@@ -225,7 +228,7 @@ def test_every_fault_of_a_pair_is_its_reason_in_the_manifest(
 ) -> None:
     files = small_pair(tmp_path)
     spoil(*files)
-    options = ("--matrix", "8", "--no-register", "--bad-scans", "exclude")
+    options = ("--matrix", "8", *UNREGISTERED, "--bad-scans", "exclude")
     subject = align(tmp_path, tmp_path / "out", monkeypatch, *options)
     record = read_record(tmp_path / "out", "fastmri", subject)
     assert record.status == "excluded"
@@ -237,7 +240,7 @@ def test_every_fault_of_a_pair_is_its_reason_in_the_manifest(
 
 def test_a_usable_pair_keeps_what_is_odd_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_pair(tmp_path)
-    subject = align(tmp_path, tmp_path / "out", monkeypatch, "--matrix", "8", "--no-register")
+    subject = align(tmp_path, tmp_path / "out", monkeypatch, "--matrix", "8", *UNREGISTERED)
     record = read_record(tmp_path / "out", "fastmri", subject)
     assert (record.status, record.slices, record.target_slices, record.auxiliary_slices) == ("ok", 4, 5, 4)
     # The phantom fills its padding columns, in both files.
@@ -248,15 +251,27 @@ def test_a_crop_larger_than_the_image_is_refused(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BadInput, match="--matrix 320 is larger"):
-        align(raw, tmp_path, monkeypatch)
+        align(raw, tmp_path, monkeypatch, "--matrix", "320")
 
 
 def test_a_missing_file_is_a_bad_scan_like_any_other(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(BadInput, match=r"file90000\d\d.h5: the file is missing"):
-        align(raw, tmp_path, monkeypatch, index=1)
+        align(raw, tmp_path, monkeypatch, "--matrix", "32", index=1)
     subject = align(raw, tmp_path, monkeypatch, "--matrix", "32", "--bad-scans", "exclude", index=1)
     record = read_record(tmp_path, "fastmri", subject)
     assert record.status == "excluded"
     assert "the file is missing" in record.reason
+
+
+def test_options_and_splits_that_the_dataset_does_not_have_are_refused(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for options, said in (
+        (["--options", '{"registered": true}'], "--options: field registered is unknown"),
+        (["--options", '{"register": 1}'], "--options: field register: expected true or false"),
+        (["--split-hint", "test"], "--split-hint: 'test' is none of fastMRI; give val or train"),
+    ):
+        with pytest.raises(BadInput, match=said):
+            align(raw, tmp_path, monkeypatch, "--matrix", "32", *options)

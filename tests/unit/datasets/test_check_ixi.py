@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from data_prep import check
-from data_prep.datasets.folder import Finding
+from data_prep.datasets.contract import Finding
 from data_prep.datasets.ixi.folder import findings, summary
 from data_prep.errors import BadInput
 

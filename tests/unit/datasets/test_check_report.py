@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from data_prep.datasets.folder import Finding, Status, exit_code, print_report, verdict, write_csv
+from data_prep.datasets.contract import Finding, Status
+from data_prep.datasets.folder import exit_code, print_report, verdict, write_csv
 
 
 def findings(*statuses: Status) -> list[Finding]:

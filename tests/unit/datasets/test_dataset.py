@@ -1,8 +1,13 @@
-"""Further datasets: found as files, read, cropped, split and planned; BraTS; faults found by the check."""
+"""Datasets: found by existing, read, cropped, split, planned and probed; BraTS; faults found by the check."""
 
 import json
+import pkgutil
+import re
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,20 +16,22 @@ import numpy as np
 import pytest
 
 from data_prep import check, check_dataset
+from data_prep import datasets as package
 from data_prep.contracts.checking import find
-from data_prep.datasets import align as align_further
-from data_prep.datasets import contract as further_dataset
+from data_prep.datasets import align as align_step
 from data_prep.datasets.brats.dataset import DATASET, FIRST_EMBEDDED_NUMBER, check_size
-from data_prep.datasets.contract import FurtherDataset, Size, further, read_registered
-from data_prep.datasets.folder import findings
+from data_prep.datasets.contract import Dataset, Later, Size, datasets
+from data_prep.datasets.contract import discover as discover_datasets
+from data_prep.datasets.registered import check as findings
+from data_prep.datasets.registered import read_registered
 from data_prep.errors import BadInput
 from data_prep.phantom.toy import write_toy_donors
-from data_prep.volumes import load_volume, save_volume
+from data_prep.volumes import Volume, load_volume, save_volume
 from methods.registry import discover
-from workflow.plan.config import check_config
+from workflow.plan.config import check_config, schema
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
-from workflow.plan.probes import TrustPlan
+from workflow.plan.probes import FIGURES, TrustPlan
 from workflow.provenance.sources import dataset_sources, module_sources
 from workflow.run.identity import training_sources
 
@@ -50,33 +57,44 @@ def scans(donors, tmp_path_factory) -> Path:
 # ---- discovery ------------------------------------------------------------------------------------
 
 DEFINITION = """
-from data_prep.datasets.contract import FurtherDataset
-DATASET = FurtherDataset({}, "X", "T2", "T1", {}, "{{subject}}.b")
+from data_prep.datasets.contract import Dataset
+DATASET = Dataset({}, "X", "T2", "T1", {}, "{{subject}}.b")
 """
+
+
+@contextmanager
+def added(folder: Path, monkeypatch, name: str, text: str) -> Iterator[None]:
+    """Put a dataset beside those that are there."""
+    (folder / name).mkdir()
+    (folder / name / "dataset.py").write_text(text)
+    caches = discover_datasets, schema
+    with monkeypatch.context() as patch:
+        patch.setattr(package, "__path__", [*package.__path__, str(folder)])
+        for cached in caches:
+            cached.cache_clear()
+        try:
+            yield
+        finally:
+            for cached in caches:
+                cached.cache_clear()
+            for module in (f"data_prep.datasets.{name}.dataset", f"data_prep.datasets.{name}"):
+                sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "DATASET is no FurtherDataset"),
+        ("", "DATASET is no Dataset"),
         (DEFINITION.format("'brats'", "'{subject}.a'"), "has the id 'brats' too"),
-        (DEFINITION.format("'ixi'", "'{subject}.a'"), "id is 'ixi'"),
+        (DEFINITION.format("'ixi'", "'{subject}.a'"), "has the id 'ixi' too"),
         (DEFINITION.format("'My set'", "'{subject}.a'"), "id is 'My set'"),
         (DEFINITION.format("'mine'", "'scan.a'"), "target_file is 'scan.a', without {subject}"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, text, reason):
-    (tmp_path / "zz_mine").mkdir()
-    (tmp_path / "zz_mine" / "dataset.py").write_text(text)
-    package = further_dataset.further_datasets
-    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    further.cache_clear()
-    try:
-        with pytest.raises(BadInput, match=rf"zz_mine/dataset\.py: .*{reason}"):
-            further()
-    finally:
-        further.cache_clear()
-        sys.modules.pop("data_prep.datasets.zz_mine.dataset", None)
+    told = pytest.raises(BadInput, match=rf"zz_mine/dataset\.py: .*{reason}")
+    with added(tmp_path, monkeypatch, "zz_mine", text), told:
+        discover_datasets()
 
 
 def test_subjects_are_found_by_either_scan_and_other_files_are_not_theirs(tmp_path):
@@ -182,7 +200,7 @@ def align(monkeypatch, scans: Path, subject: str, output: Path, *options: str) -
     arguments = ["--dataset", "brats", "--target", str(target), "--auxiliary", str(auxiliary)]
     arguments += ["--subject", subject, "--source", "embedded", "--matrix", "48", "--slices", "4"]
     monkeypatch.setattr(sys, "argv", ["align", *arguments, "--output", str(output), *options])
-    align_further.main()
+    align_step.main()
     return json.loads((output / f"{subject}.json").read_text())
 
 
@@ -199,7 +217,8 @@ def test_a_subject_that_cannot_be_used_stops_or_is_excluded(scans, tmp_path, mon
     record = align(monkeypatch, broken, subject, tmp_path / "a", "--bad-scans", "exclude")
     assert (record["status"], record["slices"]) == ("excluded", 0)
     assert "_t1.nii.gz: no such file" in record["reason"]
-    (found,) = findings("brats", broken, 4)
+    ((found,), counted) = findings(DATASET, broken, 4, False, {})
+    assert (counted["subjects"], counted["excluded"]) == ("1", "1")
     assert (found.status, found.subject) == ("excluded", subject)
     assert found.reason.startswith(f"{subject}/{subject}_t1.nii.gz: no such file")
     assert (tmp_path / f"a/{subject}.png").stat().st_size > 1000
@@ -267,7 +286,9 @@ def test_a_configuration_of_it_alone_has_one_table_of_all_methods():
     assert [row.label for row in page.viewer[0].rows] == ["ZF", "UNet"]
     assert page.tables["tables"] == ("tables/table_5",)
     assert not [file for file in page.files if file.startswith("claims/")]
-    assert plan.fetched() == [f"results/mine/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym")]
+    assert plan.subjects.fetched() == [
+        f"results/mine/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym")
+    ]
 
 
 def test_its_subjects_are_the_embedded_or_the_published_ones(scans):
@@ -277,10 +298,10 @@ def test_its_subjects_are_the_embedded_or_the_published_ones(scans):
     assert embedded[first].target == f"results/mine/raw/brats/{first}/{first}_t2.nii.gz"
     plan = Plan(config(source="published", root=str(scans)), discover())
     assert list(plan.subjects["brats"]) == DATASET.find(scans)
-    assert plan.missing_scans() is None
+    assert plan.subjects.missing_scans() is None
     nowhere = Plan(config(source="published", root="/nowhere"), discover())
     assert len(nowhere.subjects["brats"]) == 5, "a dry run counts the jobs"
-    assert "datasets.brats.root names /nowhere, which does not exist" in nowhere.missing_scans()
+    assert "datasets.brats.root names /nowhere, which does not exist" in nowhere.subjects.missing_scans()
 
 
 @pytest.mark.parametrize(
@@ -299,7 +320,7 @@ def test_a_wrong_configuration_is_refused_by_name(changes, problem):
 
 def test_a_dataset_without_an_embedded_form_is_read_only(monkeypatch):
     bare = replace(DATASET, embed=None, embedded_id=None)
-    monkeypatch.setitem(further(), "brats", ("data_prep.datasets.brats.dataset", bare))
+    monkeypatch.setitem(discover_datasets(), "brats", ("data_prep.datasets.brats.dataset", bare))
     with pytest.raises(BadInput, match=r"datasets\.brats\.source: brats has no embedded form"):
         config()
     with pytest.raises(BadInput, match="has no embedded form; name the folder of its scans with --root"):
@@ -311,13 +332,88 @@ def test_a_datasets_file_is_no_source_of_others():
     assert own in dataset_sources(["brats"])
     for step in ("data_prep.datasets.align", "data_prep.prepare", "workflow.train", "workflow.tables"):
         assert own not in module_sources(step)
-    assert not [name for name in training_sources("unet", "random_4x") if "further" in name]
+    assert not [name for name in training_sources("unet", "random_4x") if "datasets" in name]
+
+
+def test_a_step_depends_on_its_own_file_of_a_dataset():
+    align, embed = (set(dataset_sources(["ixi"], name)) for name in ("align", "embed"))
+    assert "data_prep/datasets/ixi/align.py" in align - embed
+    assert "data_prep/datasets/ixi/embedded.py" in embed - align
+    for name in ("folder", "fetch", "report", "lesions"):
+        assert f"data_prep/datasets/ixi/{name}.py" not in align | embed
+
+
+@pytest.mark.parametrize("name", datasets())
+def test_functions_that_are_imported_later_are_there(name):
+    dataset = discover_datasets()[name][1]
+    for function in vars(dataset).values():
+        if isinstance(function, Later):
+            assert callable(pkgutil.resolve_name(function.place))
+
+
+def test_planning_loads_nothing_heavy():
+    code = "import sys, workflow.plan.config as c; c.schema(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "SimpleITK", "nibabel", "matplotlib", "scipy", "skimage", "h5py", "rich"}
+    assert not heavy & set(done.stdout.split())
+
+
+# ---- what a dataset can do is asked of its entry -----------------------------------------------------
+
+ROOT = Path(__file__).parents[3]
+PHANTOM = """
+from data_prep.datasets.contract import Dataset
+DATASET = Dataset("phantom", "Phantom", "MR", "CT", "{subject}_mr.nii", "{subject}_ct.nii", measured=MEASURED)
+"""
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_noise_is_altered_wherever_it_is_simulated(tmp_path, monkeypatch, measured):
+    with added(tmp_path, monkeypatch, "phantom", PHANTOM.replace("MEASURED", str(measured))):
+        content = {
+            "experiment": "mine",
+            "compare": ["zf"],
+            "datasets": {
+                "phantom": {
+                    "source": "published",
+                    "root": str(tmp_path / "nowhere"),
+                    "matrix": 64,
+                    "slices": 4,
+                    "splits": {"train": 1, "val": 1, "test": 1},
+                    "masks": ["1d_uniform_6x"],
+                }
+            },
+            "training": {"epochs": 1, "batch_size": 4},
+            "trust": {"masks": {"phantom": ["1d_uniform_6x"]}, "noise": [0.05, 0.2]},
+        }
+        checked = check_config(content, discover())
+        assert ("noise" in checked["datasets"]["phantom"]) == (not measured)
+        trust = TrustPlan(Plan(checked, discover()))
+        (run,) = trust.runs
+        assert ("--noise 0.05 0.2" in trust.options(run)) == (not measured)
+        assert trust.wanted(FIGURES) == ([] if measured else [("noise", "phantom")])
+        assert trust.lesion_file(run) == []
+
+
+# What the paper shows; and the seed of frozen masks, which names the first dataset that had some.
+MAY_NAME = {"workflow/plan/paper.py", "data_prep/masks/sets.py"}
+
+
+def test_no_other_file_names_a_dataset_of_the_paper():
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for package in ("data_prep", "methods", "workflow")
+        for path in sorted((ROOT / package).rglob("*"))
+        if path.suffix in (".py", ".smk") and re.search("ixi|fastmri", path.read_text(encoding="utf-8"))
+    ]
+    own = ("data_prep/datasets/ixi/", "data_prep/datasets/fastmri/", "data_prep/masks/families/fastmri_")
+    assert [name for name in found if not name.startswith(own) and name not in MAY_NAME] == []
 
 
 # ---- the contract check ---------------------------------------------------------------------------
 
 
-def candidate(dataset: FurtherDataset, scans: Path, donors: Path, work: Path) -> check_dataset.Candidate:
+def candidate(dataset: Dataset, scans: Path, donors: Path, work: Path) -> check_dataset.Candidate:
     return check_dataset.Candidate(dataset, scans, donors, work, made=False)
 
 
@@ -331,14 +427,24 @@ def shifted(target, auxiliary):
     return replace(first, data=first.data - 5), second
 
 
+def heedless(target, auxiliary):
+    volume = Volume(np.ones((64, 64, 8), np.float32), np.diag([-1.0, -1.0, 1.0, 1.0]))
+    return volume, replace(volume, data=2 * volume.data)
+
+
+def mirrored(target, auxiliary):
+    return tuple(replace(volume, affine=-volume.affine) for volume in read_registered(target, auxiliary))
+
+
 FAULTS = [
     ("finding", DATASET, "find sees no subject"),
     ("finding", replace(DATASET, auxiliary_file=DATASET.target_file), "is both scans of"),
     ("reading", replace(DATASET, read=as_one), "both scans are one image"),
     ("reading", replace(DATASET, read=shifted), "the target is negative somewhere"),
     ("reading", replace(DATASET, read=lambda *_: 1 / 0), "ZeroDivisionError"),
+    ("reading", replace(DATASET, read=mirrored), "axes run to [1.0, 1.0, -1.0], not left"),
     ("road", replace(DATASET, group=lambda subject: "one"), "BadInput: config: datasets.brats.splits"),
-    ("bad_scans", replace(DATASET, read=lambda *_: None), "is read without complaint"),
+    ("bad_scans", replace(DATASET, read=heedless), "is read without complaint"),
 ]
 
 

@@ -12,14 +12,15 @@ import pytest
 from knee_phantom import maps, write_donor
 from numpy.typing import NDArray
 
+from data_prep.datasets import embed
 from data_prep.datasets.fastmri import embedded as embedded_knee
 from data_prep.datasets.fastmri import scans as fastmri
+from data_prep.datasets.fastmri.dataset import pair_files
 from data_prep.datasets.fastmri.embedded import (
     PD,
     PDFS,
     SimulatedScan,
     encoded_width,
-    pair_files,
     simulate_pair,
     write_pair,
     write_pair_lists,
@@ -253,9 +254,10 @@ def test_a_missing_or_foreign_donor_file_is_named(tmp_path: Path) -> None:
 
 def test_the_command_writes_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     donors, output = write_donor(tmp_path / "donors"), tmp_path / "raw"
-    options = f"--donors {donors} --index 1 --seed 5 --split val --matrix 48 --slices 2 --output {output}"
-    monkeypatch.setattr(sys, "argv", ["embedded_knee", *options.split()])
-    embedded_knee.main()
+    options = f"--donors {donors} --index 1 --seed 5 --matrix 48 --slices 2 --output {output}"
+    command = ["embed", "--dataset", "fastmri", *options.split(), "--options", '{"split": "val"}']
+    monkeypatch.setattr(sys, "argv", command)
+    embed.main()
     written = sorted(path.relative_to(output).as_posix() for path in output.rglob("*.*"))
     assert written == [
         "singlecoil_val/file9000010.h5",
@@ -265,10 +267,29 @@ def test_the_command_writes_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_command_says_which_options_a_mode_needs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    for options, missing in ((["--pair-lists", "--val", "2"], "--train"), (["--index", "1"], "--donors")):
-        monkeypatch.setattr(sys, "argv", ["embedded_knee", "--output", "x", *options])
-        with pytest.raises(SystemExit):
-            embedded_knee.main()
-        assert missing in capsys.readouterr().err
+    size = ["--donors", str(tmp_path), "--index", "1", "--seed", "5", "--matrix", "48", "--slices", "2"]
+    for options, said in (
+        (["--lists", '{"train": 8, "val": 2}'], "--lists: field test is missing"),
+        (size, "--options: field split is missing"),
+        ([*size, "--options", '{"split": "val", "pool": 1}'], "--options: field pool is unknown"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["embed", "--dataset", "fastmri", "--output", "x", *options])
+        with pytest.raises(BadInput, match=said):
+            embed.main()
+    monkeypatch.setattr(sys, "argv", ["embed", "--dataset", "fastmri", "--output", "x", "--index", "1"])
+    with pytest.raises(SystemExit):
+        embed.main()
+    assert "--donors" in capsys.readouterr().err
+
+
+def test_the_command_writes_the_pair_lists_of_the_splits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = '{"train": 6, "val": 2, "test": 3}'
+    command = ["embed", "--dataset", "fastmri", "--lists", splits, "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", command)
+    embed.main()
+    lists = {name: read_pair_list(tmp_path / f"{name}_pairs.csv") for name in ("train", "val")}
+    assert [len(entries) for entries in lists.values()] == [8, 3]

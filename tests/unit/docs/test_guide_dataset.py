@@ -15,7 +15,7 @@ def transcript(tmp_path_factory) -> list[tuple[str, str]]:
 
 def test_one_file_makes_a_dataset():
     files = [block.file for block in blocks(GUIDE) if block.file]
-    assert files == ["data_prep/further_datasets/phantom.py", "config/mine.yaml"]
+    assert files == ["data_prep/datasets/phantom/dataset.py", "config/mine.yaml"]
 
 
 @pytest.mark.long
@@ -33,6 +33,6 @@ def test_the_new_dataset_is_tested_by_existing(transcript):
 def test_a_configuration_may_name_it_and_the_workflow_plans_it(transcript):
     assert output_of(transcript, "python -m workflow.plan") == shown(GUIDE, "phantom/1d_uniform_6x/unet")
     listed = output_of(transcript, "snakemake -n")
-    wanted = {"embedded_phantom": 5, "align_further": 5, "prepare": 1, "train": 2, "evaluate": 2, "table": 1}
+    wanted = {"embed_phantom": 5, "align": 5, "prepare": 1, "train": 2, "evaluate": 2, "table": 1}
     for rule, count in wanted.items():
         assert re.search(rf"^{rule} +{count}$", listed, flags=re.MULTILINE), rule

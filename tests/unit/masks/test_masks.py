@@ -16,11 +16,11 @@ from data_prep.errors import BadInput
 from data_prep.masks import families as families_package
 from data_prep.masks.__main__ import files_of, main, save
 from data_prep.masks.registry import acs_lines, all_masks, families, label, masks_of, parse_mask
-from data_prep.masks.sets import MaskSet, fastmri_file_lines, frozen_mask, make_masks
+from data_prep.masks.sets import MaskSet, file_lines, frozen_mask, make_masks
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "fastmri_masks.json").read_text())
 SIDES = [64, 96, 128, 256, 320]
-FROZEN, DRAWN = masks_of("ixi"), masks_of("fastmri")
+FROZEN, DRAWN = masks_of(drawn=False), masks_of(drawn=True)
 ONE_D = [name for name in FROZEN if name.startswith("1d_")]
 TWO_D = [name for name in FROZEN if name.startswith("2d_")]
 
@@ -182,7 +182,7 @@ def test_masks_are_the_same_everywhere(name: str, start: str) -> None:
 @pytest.mark.parametrize("golden", GOLDEN, ids=lambda g: f"{g['pattern']}_{g['acceleration']}x_{g['width']}")
 def test_fastmri_masks_are_bit_equal(golden: dict) -> None:
     name = f"{golden['pattern']}_{golden['acceleration']}x"
-    lines = fastmri_file_lines(name, golden["width"], golden["file_name"].removesuffix(".h5"))
+    lines = file_lines(name, golden["width"], golden["file_name"].removesuffix(".h5"))
     assert np.flatnonzero(lines).tolist() == golden["columns"]
     assert lines.sum() == golden["sampled"]
     assert acs_lines(name, golden["width"]) == golden["low_frequency_lines"]
@@ -206,7 +206,7 @@ def test_fastmri_evaluation_masks_are_the_files_own(name: str) -> None:
     batch = store.evaluation(["file9000001", "file1000323", "file9000001"])
     assert batch.shape == (3, 1, 320)
     for lines, stem in zip(batch, ["file9000001", "file1000323", "file9000001"], strict=True):
-        np.testing.assert_array_equal(lines[0], fastmri_file_lines(name, 320, stem))
+        np.testing.assert_array_equal(lines[0], file_lines(name, 320, stem))
     with pytest.raises(BadInput, match="file7"):
         store.evaluation(["file1000323", "file7"])
 

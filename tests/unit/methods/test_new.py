@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_new_method_is_discovered_and_keeps_the_contract(tmp_path, monkeypatch):
     made = create("two_words", tmp_path)
     method = discover(tmp_path)["two_words"].default
-    assert (method.label["ixi"], method.collection) == ("Two words", None)
+    assert (method.label_on("ixi"), method.collection) == ("Two words", None)
     texts = [path.read_text(encoding="utf-8") for path in made.iterdir()]
     assert len(texts) == 3
     assert not any("emplate" in text for text in texts)

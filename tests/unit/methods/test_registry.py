@@ -85,10 +85,10 @@ def test_variants_and_sweep_points_are_methods(tmp_path):
     folder = discover(tmp_path)["new"]
     narrow, point = folder.method("new-narrow"), folder.method("new-a0.2-b1")
     assert folder.method("new") is folder.default
-    assert (narrow.parameters, narrow.label["ixi"]) == ({"width": 2, "alpha": 0.4, "beta": 0.6}, "narrow")
+    assert (narrow.parameters, narrow.label_on("ixi")) == ({"width": 2, "alpha": 0.4, "beta": 0.6}, "narrow")
     assert narrow.changes == {"width": 2}
     assert point.parameters == {"width": 8, "alpha": 0.2, "beta": 1.0}
-    assert point.label["fastmri"] == "alpha 0.2, beta 1.0"
+    assert point.label_on("fastmri") == "alpha 0.2, beta 1.0"
     assert (point.folder, point.trainable, point.optimiser) == ("new", True, folder.default.optimiser)
     for unknown in ("new-wide", "new-a0.2", "new-a0.2-b1.2.3", "new-", "old"):
         with pytest.raises(BadInput, match=r"method\.yaml.*declared variants: narrow"):

@@ -313,7 +313,10 @@ def test_embedded_subjects_are_as_many_as_the_splits_and_keep_their_scans_when_m
     assert len(few.subjects["ixi"]) == len(few.subjects["fastmri"]) == 7
     assert list(many.subjects["ixi"])[:7] == list(few.subjects["ixi"])
     assert few.subjects["ixi"].items() <= many.subjects["ixi"].items()
-    assert [few.embedded_index("ixi", name) for name in few.subjects["ixi"]] == list(range(7))
+    assert [
+        few.subjects.embed_arguments("ixi", scans.target).split()[:2]
+        for scans in few.subjects["ixi"].values()
+    ] == [["--index", str(index)] for index in range(7)]
 
 
 def test_embedded_knees_fill_the_published_folders():
@@ -327,8 +330,8 @@ def test_embedded_knees_fill_the_published_folders():
 def test_the_papers_jobs_can_be_counted_without_its_scans():
     paper = Plan(read_config(ROOT / "config" / "paper.yaml"), METHODS)
     assert {name: len(subjects) for name, subjects in paper.subjects.items()} == {"ixi": 577, "fastmri": 272}
-    assert paper.scan_inputs("ixi", next(iter(paper.subjects["ixi"]))) == {}
-    message = paper.missing_scans()
+    assert paper.subjects.scan_inputs("ixi", next(iter(paper.subjects["ixi"]))) == {}
+    message = paper.subjects.missing_scans()
     assert message is not None
     assert "datasets.ixi.root is not set" in message
 
@@ -347,10 +350,10 @@ COMPLETE = ("IXI002-Guys-0828-T1", "IXI002-Guys-0828-T2", "IXI012-HH-1211-T1", "
 def test_published_brains_are_those_that_are_there(tmp_path):
     found = published("ixi", ixi_folder(tmp_path, *COMPLETE))
     assert list(found.subjects["ixi"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
-    assert found.scans("ixi", "IXI012-HH-1211").target == str(tmp_path / "IXI-T2/IXI012-HH-1211-T2.nii.gz")
-    assert set(found.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
-    assert found.missing_scans() is None
-    assert found.brain_truth() == []
+    assert found.subjects["ixi"]["IXI012-HH-1211"].target == str(tmp_path / "IXI-T2/IXI012-HH-1211-T2.nii.gz")
+    assert set(found.subjects.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
+    assert found.subjects.missing_scans() is None
+    assert found.subjects.truth("ixi") == []
 
 
 @pytest.mark.parametrize("missing", ["T1", "T2"])
@@ -358,24 +361,24 @@ def test_a_subject_without_one_of_its_scans_is_not_passed_over(tmp_path, missing
     other = {"T1": "T2", "T2": "T1"}[missing]
     root = ixi_folder(tmp_path, *COMPLETE, f"IXI030-IOP-0900-{other}")
     strict, lenient = published("ixi", root), published("ixi", root, bad_scans="exclude")
-    message = strict.missing_scans()
+    message = strict.subjects.missing_scans()
     assert message is not None
     assert f"IXI-{missing}/IXI030-IOP-0900-{missing}.nii.gz" in message
     assert "set bad_scans" in message
-    assert lenient.missing_scans() is None
+    assert lenient.subjects.missing_scans() is None
     # It stays a subject, so that the manifest lists it with the reason.
     assert "IXI030-IOP-0900" in lenient.subjects["ixi"]
-    assert len(lenient.scan_inputs("ixi", "IXI030-IOP-0900")) == 1
+    assert len(lenient.subjects.scan_inputs("ixi", "IXI030-IOP-0900")) == 1
 
 
 def test_a_scan_that_is_there_twice_stops_the_run_or_is_left_to_be_excluded(tmp_path):
     root = ixi_folder(tmp_path, *COMPLETE)
     (root / "IXI-T1" / "IXI012-HH-1211-T1.nii").touch()
-    message = published("ixi", root).missing_scans()
+    message = published("ixi", root).subjects.missing_scans()
     assert message is not None
     assert "IXI012-HH-1211-T1.nii.gz is the same scan of subject IXI012-HH-1211" in message
     lenient = published("ixi", root, bad_scans="exclude")
-    assert lenient.missing_scans() is None
+    assert lenient.subjects.missing_scans() is None
     assert list(lenient.subjects["ixi"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
 
 
@@ -388,9 +391,9 @@ def test_published_knees_are_those_of_the_pair_lists(tmp_path):
         "file14": "train",
         "file22": "val",
     }
-    assert found.scans("fastmri", "file22").auxiliary == str(tmp_path / "singlecoil_val" / "file21.h5")
-    assert found.missing_scans() is None
-    message = published("fastmri", tmp_path).missing_scans()
+    assert found.subjects["fastmri"]["file22"].auxiliary == str(tmp_path / "singlecoil_val" / "file21.h5")
+    assert found.subjects.missing_scans() is None
+    message = published("fastmri", tmp_path).subjects.missing_scans()
     assert message is not None
     assert "singlecoil_train/file12.h5: subject file12 has no such scan" in message
 
@@ -419,7 +422,7 @@ def test_a_real_run_without_published_scans_names_the_key(tmp_path, name, key):
     ):
         found = published(name, root, bad_scans="exclude")
         found.config["datasets"][name][key] = value
-        message = found.missing_scans()
+        message = found.subjects.missing_scans()
         assert message is not None
         assert message.startswith(f"config: datasets.{name}.{key} ")
         assert said in message
@@ -427,7 +430,7 @@ def test_a_real_run_without_published_scans_names_the_key(tmp_path, name, key):
         assert found.subjects[name]
 
 
-def test_a_folder_without_a_scan_of_a_further_dataset_is_named(tmp_path):
+def test_a_folder_without_a_scan_of_a_dataset_is_named(tmp_path):
     folder = {"source": "published", "root": str(tmp_path), "matrix": 64, "slices": 4}
     masks = {"masks": ["1d_uniform_6x"], "splits": {"train": 3, "val": 2, "test": 2}}
     found = plan(datasets={"brats": folder | masks})
@@ -463,11 +466,11 @@ def test_brains_that_were_downloaded_and_removed_can_be_downloaded_again(tmp_pat
     monkeypatch.chdir(tmp_path)
     found = published("ixi", tmp_path / "IXI")
     found.config["datasets"]["ixi"]["download"] = True
-    record = tmp_path / found.fetched()[0]
-    assert "delete" not in (found.missing_scans() or "")
+    record = tmp_path / found.subjects.fetched()[0]
+    assert "delete" not in (found.subjects.missing_scans() or "")
     record.parent.mkdir(parents=True)
     record.write_text("{}")
-    assert f"delete {found.fetched()[0]}, " in (found.missing_scans() or "")
+    assert f"delete {found.subjects.fetched()[0]}, " in (found.subjects.missing_scans() or "")
 
 
 def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_path):
@@ -476,20 +479,20 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     # A T1 archive alone is unpacked when the download stops between the two: no subject is incomplete yet.
     ixi_folder(tmp_path / "IXI", "IXI002-Guys-0828-T1")
     assert len(found.subjects["ixi"]) == 577
-    message = found.missing_scans()
+    message = found.subjects.missing_scans()
     assert message is not None
     assert "IXI-T2 is not there yet; run the target `fetch` first" in message
-    assert found.fetched() == ["results/test/raw/fetched_ixi.json"]
+    assert found.subjects.fetched() == ["results/test/raw/fetched_ixi.json"]
     ixi_folder(tmp_path / "IXI", *COMPLETE)
     found = published("ixi", tmp_path / "IXI")
     found.config["datasets"]["ixi"]["download"] = True
-    assert (len(found.subjects["ixi"]), found.missing_scans()) == (2, None)
+    assert (len(found.subjects["ixi"]), found.subjects.missing_scans()) == (2, None)
 
 
 def test_the_target_fetch_brings_what_comes_from_the_network():
     donors = [f"results/test/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym", "knee")]
-    assert plan().fetched() == donors
-    assert published("ixi", Path("IXI")).fetched() == []
+    assert plan().subjects.fetched() == donors
+    assert published("ixi", Path("IXI")).subjects.fetched() == []
 
 
 # ---- what is drawn from what ----------------------------------------------------------------------

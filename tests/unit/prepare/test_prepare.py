@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from data_prep.datasets.contract import PUBLISHED
+from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
 from data_prep.prepare import __main__ as prepare
@@ -45,15 +45,13 @@ def fields(subject: str, dataset: str = "ixi", /, **changes: Any) -> dict[str, A
         "auxiliary_sha256": hashlib.sha256(f"{subject} auxiliary".encode()).hexdigest(),
         "score_before": 0.25,
         "score_after": 0.5,
-        "transform": [1, 0, 0, 1],
+        "transform": [[1.0, 0.0], [0.0, 1.0]],
         "split_hint": "" if dataset == "ixi" else "train",
     } | changes
 
 
 def record(subject: str, dataset: str = "ixi", **changes: Any) -> Record:
-    values = fields(subject, dataset, **changes)
-    del values["transform"]
-    return Record(**values)
+    return Record(**fields(subject, dataset, **changes))
 
 
 def people(count: int, excluded: set[int] = frozenset()) -> list[Record]:
@@ -197,7 +195,7 @@ def test_a_person_known_by_the_auxiliary_alone_may_not_be_in_two_published_split
 def published_lists(slices: Mapping[str, int]) -> list[Record]:
     """The published numbers of pairs, with slices that add up to ``slices``."""
     records = []
-    for hint, (pairs, _) in PUBLISHED["fastmri"].items():
+    for hint, (pairs, _) in dataset_of("fastmri").published.items():
         for i in range(pairs):
             share = slices[hint] // pairs + (i < slices[hint] % pairs)
             longer = {"target_slices": share + i % 3, "auxiliary_slices": share + i % 2 * (i % 3 == 0)}
@@ -542,12 +540,12 @@ def test_broken_volumes_are_named_and_leave_no_partial_file(
         ({"group": ""}, "field `group` is empty"),
         ({"target_sha256": ""}, "field `target_sha256` is empty"),
         ({"slices": 0}, "field `slices` is 0"),
-        ({"slices": "2"}, "field slices is '2', not a whole number"),
-        ({"slices": None}, "field slices is None, not a whole number"),
-        ({"slices": 4.5}, "field slices is 4.5, not a whole number"),
-        ({"group": ["a"]}, "field group is .'a'., not a text"),
-        ({"score_after": "good"}, "field score_after is 'good', not a number or null"),
-        ({"target_slices": 2.5}, "field target_slices is 2.5, not a whole number or null"),
+        ({"slices": "2"}, "field slices: expected a whole number, got a text"),
+        ({"slices": None}, "field slices: expected a whole number, got null"),
+        ({"slices": 4.5}, "field slices: expected a whole number, got a number"),
+        ({"group": ["a"]}, "field group: expected a text, got a list"),
+        ({"score_after": "good"}, "field score_after: expected a number or null, got a text"),
+        ({"target_slices": 2.5}, "field target_slices: expected a whole number or null, got a number"),
     ],
 )
 def test_broken_records_are_named(
@@ -585,10 +583,13 @@ def test_embedded_and_published_scans_do_not_mix(
     [
         ({"subjects": '["IXI900", "IXI900"]'}, "--subjects: IXI900 is listed twice"),
         ({"subjects": "IXI900"}, "--subjects: not JSON"),
-        ({"subjects": "[]"}, "--subjects: must be a JSON list"),
-        ({"splits": '{"train": 3, "val": 1}'}, "--splits: must be a JSON object"),
+        ({"subjects": "[]"}, "--subjects: the list is empty"),
+        ({"splits": '{"train": 3, "val": 1}'}, "--splits: field test is missing"),
         ({"splits": '{"train": 3, "val": 1, "test": 0}'}, "--splits: `test` is 0"),
-        ({"splits": '{"train": 3.5, "val": 1, "test": 1}'}, "--splits: `train` is 3.5"),
+        (
+            {"splits": '{"train": 3.5, "val": 1, "test": 1}'},
+            "--splits: field train: expected a whole number, got a number",
+        ),
     ],
 )
 def test_wrong_options_are_named(

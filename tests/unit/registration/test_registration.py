@@ -17,9 +17,12 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
 
+from data_prep.datasets.align import excluded, write_aligned
 from data_prep.datasets.ixi import align as align_ixi
 from data_prep.datasets.ixi import report as registration_report
+from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.embedded import Settings, Subject, simulate, write_subject
+from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
 from data_prep.phantom.brain_maps import T1_UNIT, T2_UNIT, load_donors
 from data_prep.phantom.donors import cache_folder, write_donor
@@ -138,7 +141,28 @@ def test_motions_up_to_10_degrees_and_15_mm_are_found_in_embedded_subjects(
     assert max(found) < 1.0
 
 
-RECORD = align_ixi.Record("IXI900-HH-0001", "embedded", "HH", "IXI900", "t2", "t1", "", "")
+def record_of(subject: str) -> Record:
+    """A subject's record before the scans are read."""
+    return Record(
+        subject,
+        dataset="ixi",
+        source="embedded",
+        status="ok",
+        reason="",
+        site="HH",
+        group=subject[:6],
+        slices=0,
+        target_file="t2",
+        auxiliary_file="t1",
+        target_sha256="",
+        auxiliary_sha256="",
+        score_before=None,
+        score_after=None,
+        split_hint="",
+    )
+
+
+RECORD = record_of("IXI900-HH-0001")
 
 
 @pytest.mark.long
@@ -303,8 +327,20 @@ def test_head_mask_holds_the_head_and_not_the_air(subject: Subject) -> None:
 
 def align(folder: Path, name: str, output: Path, *options: str) -> subprocess.CompletedProcess[str]:
     scan = {m: folder / f"IXI-{m}" / f"{name}-{m}.nii.gz" for m in ("T1", "T2")}
-    command = [sys.executable, "-m", "data_prep.datasets.ixi.align", "--t1", scan["T1"], "--t2", scan["T2"]]
-    command += ["--subject", name, "--source", "embedded", "--output", output, *options]
+    command = [sys.executable, "-m", "data_prep.datasets.align", "--dataset", "ixi"]
+    command += [
+        "--auxiliary",
+        scan["T1"],
+        "--target",
+        scan["T2"],
+        "--subject",
+        name,
+        "--source",
+        "embedded",
+        "--output",
+        output,
+        *options,
+    ]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True)
 
 
@@ -489,13 +525,13 @@ def test_a_subject_is_aligned_alike_in_whatever_form_its_scans_are_stored(
     t1, t2 = (load_volume(path.with_suffix("")) for path in paths.values())
     result = align_ixi.align_subject(t1, t2, 56, 8, RECORD)
     with h5py.File(aligned / f"{name}.h5") as file:
-        np.testing.assert_array_equal(result.target.data.T, file["target"][()])
+        np.testing.assert_array_equal(result.target, file["target"][()])
         auxiliary = file["auxiliary"][()]
     # The search's sums are in another order; the positions agree to a hundredth of a voxel.
     transform = np.array(json.loads((aligned / f"{name}.json").read_text())["transform"])
     points = np.array(subject.truth["brain_points_t2_mm"])
     assert point_errors(np.array(result.record.transform), transform, points).max() < 0.04
-    np.testing.assert_allclose(result.auxiliary.T, auxiliary, atol=0.01 * auxiliary.max())
+    np.testing.assert_allclose(result.auxiliary, auxiliary, atol=0.01 * auxiliary.max())
 
 
 def test_scans_in_an_oblique_frame_are_registered_as_well(subject: Subject) -> None:
@@ -517,8 +553,7 @@ def report(*options: object) -> subprocess.CompletedProcess[str]:
 def test_report_lists_scores_and_errors(
     aligned: Path, subject: Subject, folder: Path, tmp_path: Path
 ) -> None:
-    unusable = align_ixi.Record("IXI999-HH-0001", "embedded", "HH", "IXI999", "t2", "t1", "", "")
-    align_ixi.write_aligned(align_ixi.excluded(unusable, "t2: broken", 64), aligned)
+    write_aligned(excluded(record_of("IXI999-HH-0001"), "t2: broken", DATASET, 64), aligned)
     # Of an earlier configuration, and of a process that was killed: neither is asked for.
     shutil.copy(aligned / f"{subject.name}.json", aligned / "IXI998-HH-0001.json")
     (aligned / ".IXI997-HH-0001.123.partial.json").write_text("{")

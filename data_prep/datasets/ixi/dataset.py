@@ -1,0 +1,100 @@
+"""IXI: brains, T1 registered onto T2, which it guides."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.datasets.contract import Dataset, Download, Later, Scans, Size, require_within
+from data_prep.datasets.ixi.names import (
+    MODALITIES,
+    SUFFIXES,
+    embedded_subject_id,
+    find_scans,
+    parse_scan_name,
+    twins,
+)
+
+SMALLEST_MATRIX, LARGEST_MATRIX = 64, 256
+FEWEST_SLICES, MOST_SLICES = 4, 140
+LARGEST_COVER = 180.0  # mm
+_TARGET, _AUXILIARY = "IXI-T2/{subject}-T2.nii.gz", "IXI-T1/{subject}-T1.nii.gz"
+_TRUTH = "truth/{subject}.truth.json"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Of the head between the two scans: standard deviations per axis."""
+
+    motion_degrees: float = 1.2
+    motion_mm: float = 1.2
+
+
+def locate(root: Path, lists: Mapping[str, Path]) -> dict[str, Scans]:
+    """Find the subjects of whom there is a scan; one that is missing is where it should be.
+
+    The published archive holds a few subjects with one scan only.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+
+    def place(subject: str, scans: Mapping[str, Path], modality: str) -> str:
+        missing = root / f"IXI-{modality}" / f"{subject}-{modality}{SUFFIXES[0]}"
+        return str(scans.get(modality, missing))
+
+    return {
+        subject: Scans(place(subject, scans, "T2"), place(subject, scans, "T1"))
+        for subject, scans in find_scans(root).items()
+    }
+
+
+def describe(subject: str, target: Path, auxiliary: Path) -> dict[str, str]:
+    """Return site and person, which a subject's id tells."""
+    name = parse_scan_name(f"{subject}-T2.nii")
+    return {"site": name.site, "group": name.group}
+
+
+def check_size(size: Size) -> None:
+    """Refuse sizes that the donors cannot fill.
+
+    Raises:
+        BadInput: a size is out of range.
+    """
+    spacing = size.slice_spacing
+    checks: dict[str, tuple[float, float, float]] = {
+        "matrix": (size.matrix, SMALLEST_MATRIX, LARGEST_MATRIX),
+        "slices": (size.slices, FEWEST_SLICES, MOST_SLICES),
+    }
+    if spacing is not None:
+        checks["slice spacing"] = spacing, 1.0, 10.0
+        checks["slices times slice spacing"] = size.slices * spacing, 0, LARGEST_COVER
+    require_within("embedded brains", checks)
+
+
+DATASET = Dataset(
+    id="ixi",
+    label="IXI",
+    target="T2",
+    auxiliary="T1",
+    target_file=_TARGET,
+    auxiliary_file=_AUXILIARY,
+    order=10,
+    # With 100 slices each (paper, V.A).
+    published={"": (577, 57_700)},
+    locate=locate,
+    describe=describe,
+    align=Later("data_prep.datasets.ixi.align:align"),
+    check=Later("data_prep.datasets.ixi.folder:check"),
+    embed=Later("data_prep.datasets.ixi.embedded:embed"),
+    embed_options=Motion,
+    embedded_id=embedded_subject_id,
+    embedded_files=(_TARGET, _AUXILIARY, _TRUTH, "truth/{subject}.lesions.nii.gz"),
+    maps=("brain_asym", "brain_sym"),
+    check_size=check_size,
+    twins=twins,
+    truth=_TRUTH,
+    lesions="data_prep.datasets.ixi.lesions",
+    report="data_prep.datasets.ixi.report",
+    download=Download("data_prep.datasets.ixi.fetch", tuple(f"IXI-{modality}" for modality in MODALITIES)),
+    descent="all brains descend from two variants of one population average",
+)

@@ -1,0 +1,157 @@
+"""Scans that lie on one grid already: read, cropped, drawn, and checked before a run."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_prep.datasets.contract import Dataset, Finding, Wanted
+from data_prep.datasets.record import Aligned, Record
+from data_prep.errors import BadInput
+from data_prep.volumes import Volume, central, load_volume, to_axial
+
+
+def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
+    """Read two scans that lie on one grid already, as axial volumes.
+
+    Raises:
+        BadInput: a file is missing or broken, or the two grids differ.
+    """
+    first, second = load_volume(target), load_volume(auxiliary)
+    if first.data.shape != second.data.shape:
+        raise BadInput(
+            f"{auxiliary}: {_sides(second)} voxels, but {target.name} has {_sides(first)}; give the two "
+            "scans one grid or leave the subject out"
+        )
+    # A tenth of a voxel, anywhere in the volume.
+    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
+    corners[:, :3] *= first.data.shape
+    apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
+    if apart > 0.1 * first.spacing.min():
+        raise BadInput(
+            f"{auxiliary}: its header places it up to {apart:.1f} mm from {target.name}; register the two "
+            "scans or leave the subject out"
+        )
+    return to_axial(first), to_axial(second)
+
+
+def _sides(volume: Volume) -> str:
+    return " x ".join(map(str, volume.data.shape))
+
+
+def require_slices(have: int, wanted: int, scan: Path | str, dataset: str) -> None:
+    """Refuse a scan of fewer axial slices than are wanted.
+
+    Raises:
+        BadInput: naming the scan.
+    """
+    if have < wanted:
+        raise BadInput(
+            f"{scan}: {have} axial slices, but {wanted} are wanted; set datasets.{dataset}.slices lower or "
+            "leave the scan out"
+        )
+
+
+def stored(volume: Volume) -> NDArray[np.float32]:
+    """Return an axial volume as it is written, (slice, height, width)."""
+    return np.ascontiguousarray(volume.data.T)
+
+
+def align(wanted: Wanted, record: Record) -> Aligned:
+    """Read a subject's scans and take the central matrix and slices of both.
+
+    Nothing is interpolated; scans larger than the matrix are cropped about their centre, smaller ones padded
+    with zeros.
+
+    Raises:
+        BadInput: a scan cannot be used, or has too few slices.
+    """
+    volumes = wanted.dataset.read(wanted.target, wanted.auxiliary)
+    available = [int(volume.data.shape[2]) for volume in volumes]
+    slices = min(available) if wanted.slices is None else wanted.slices
+    require_slices(min(available), slices, wanted.target, wanted.dataset.id)
+    cropped = [central(volume, (wanted.matrix, wanted.matrix, slices)) for volume in volumes]
+    for path, volume in zip((wanted.target, wanted.auxiliary), cropped, strict=True):
+        if not volume.data.any():
+            raise BadInput(f"{path}: the central slices hold no signal; leave the scan out")
+    record = replace(record, slices=slices, target_slices=available[0], auxiliary_slices=available[1])
+    target, auxiliary = map(stored, cropped)
+    return Aligned(record, target, auxiliary, lambda: draw(record, wanted.dataset, target, auxiliary))
+
+
+def draw(record: Record, dataset: Dataset, target: NDArray[Any], auxiliary: NDArray[np.float32]) -> Any:
+    """Draw the central slice: target, auxiliary, and both as a chequerboard, where edges should meet."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.7), dpi=110)
+    middle = len(target) // 2
+    first, second = shown(target[middle]), shown(auxiliary[middle])
+    fields = np.indices(first.shape) // max(1, first.shape[0] // 6)
+    panels = {
+        dataset.target: first,
+        dataset.auxiliary: second,
+        "chequerboard of both": np.where(fields.sum(0) % 2 == 0, first, second),
+    }
+    title = f"{record.subject} ({record.source}): slice {middle} of {record.slices}"
+    figure.text(0.5, 0.94, title, ha="center", size=11, weight="bold")
+    for column, (name, image) in enumerate(panels.items()):
+        axes = figure.add_axes((0.01 + column * 0.33, 0.02, 0.32, 0.82))
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        axes.set_title(name, fontsize=9)
+        axes.set_axis_off()
+    return figure
+
+
+def shown(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale a slice so that nearly all of its signal lies between 0 and 1."""
+    signal = image[image > 0]
+    bright = float(np.percentile(signal, 99.5)) if signal.size else 1.0
+    return np.asarray(np.clip(image / bright, 0, 1), dtype=np.float32)
+
+
+def check(
+    dataset: Dataset, folder: Path, slices: int, deep: bool, lists: Mapping[str, Path]
+) -> tuple[list[Finding], dict[str, str]]:
+    """Return one finding for each subject of whom there is a scan, sorted, and the numbers of them.
+
+    Args:
+        dataset: whose folder it is.
+        folder: as ``datasets.<id>.root``.
+        slices: axial slices wanted of each scan.
+        deep: read every voxel too; else only missing scans are found.
+        lists: none.
+
+    Raises:
+        BadInput: the folder does not exist or holds no scan.
+    """
+    subjects = dataset.find(folder)
+    if not subjects:
+        raise BadInput(
+            f"{folder}: no scan like {dataset.target_file} here; point it at the folder that holds them"
+        )
+    found = [_finding(dataset, folder, subject, slices, deep) for subject in subjects]
+    status = Counter(finding.status for finding in found)
+    return found, {
+        "subjects": str(len(found)),
+        "persons": str(len(set(map(dataset.group, subjects)))),
+        **{state: str(status[state]) for state in ("ok", "suspicious", "excluded")},
+    }
+
+
+def _finding(dataset: Dataset, folder: Path, subject: str, slices: int, deep: bool) -> Finding:
+    target, auxiliary = dataset.files(folder, subject)
+    there = tuple(path.relative_to(folder).as_posix() for path in (target, auxiliary) if path.is_file())
+    try:
+        for path in (target, auxiliary):
+            if not path.is_file():
+                raise BadInput(f"{path}: no such file; add it or leave the subject out")
+        if deep:
+            volumes = dataset.read(target, auxiliary)
+            require_slices(min(volume.data.shape[2] for volume in volumes), slices, target, dataset.id)
+    except BadInput as error:
+        return Finding(subject, "excluded", str(error).replace(f"{folder}/", ""), there)
+    return Finding(subject, "ok", files=there)
