@@ -7,20 +7,7 @@ import pandas as pd
 
 from data_prep.errors import run_command
 from workflow.statistics.gather import join, write
-
-COLUMNS = {
-    "dataset": "string",
-    "mask": "string",
-    "method": "string",
-    "seed": "int64",
-    "probe": "string",
-    "condition": "string",
-    "amount": "float64",
-    "subject": "string",
-    "item": "int64",
-    "metric": "string",
-    "value": "float64",
-}
+from workflow.trust.probe import COLUMNS
 
 
 def gather(paths: list[Path]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import write_rows
+from workflow.plan.definitions import GROUND_TRUTH
 from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -33,21 +34,20 @@ if TYPE_CHECKING:
     Volume = tuple[str, NDArray[np.float32], NDArray[np.float32]]
 
 
-COLUMNS = (
-    "dataset",
-    "mask",
-    "method",
-    "seed",
-    "probe",
-    "condition",
-    "amount",
-    "subject",
-    "item",
-    "metric",
-    "value",
-)
+COLUMNS = {
+    "dataset": "string",
+    "mask": "string",
+    "method": "string",
+    "seed": "int64",
+    "probe": "string",
+    "condition": "string",
+    "amount": "float64",
+    "subject": "string",
+    "item": "int64",
+    "metric": "string",
+    "value": "float64",
+}
 SWAPS = ("zeroed", "other_subject")
-GROUND_TRUTH = "ground_truth"
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def main() -> None:
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
     _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
-    write_rows(arguments.output, COLUMNS, rows)
+    write_rows(arguments.output, [*COLUMNS], rows)
     say(f"{spec.method}: {len(rows)} rows")
 
 

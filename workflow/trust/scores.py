@@ -20,7 +20,7 @@ from data_prep.io.frames import read_parquet
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.statistics.scores import ranks
-from workflow.trust.gather import COLUMNS
+from workflow.trust.probe import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
@@ -55,7 +55,7 @@ def volumes(probes: pd.DataFrame, mask: str, method: str, metric: str, **chosen:
         mask: that the method was trained for.
         method: its id.
         metric: name of the metric.
-        chosen: further columns and the values that they must have, such as ``probe`` and ``amount``.
+        chosen: other columns and the values that they must have, such as ``probe`` and ``amount``.
     """
     kept = (probes["mask"] == mask) & (probes["method"] == method) & (probes["metric"] == metric)
     for column, value in chosen.items():
