@@ -9,6 +9,7 @@ import json
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -27,9 +28,14 @@ Handed = TypeVar("Handed")
 
 def canonical(value: Any) -> str:
     """Return JSON, with dataclasses as objects, with sorted keys and without spaces."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=msgspec.to_builtins
-    )
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_fields)
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    """Return a dataclass as a mapping; what is unset is left out."""
+    # Not msgspec.to_builtins: of what msgspec has read, that leaves defaults out.
+    values = {entry.name: getattr(record, entry.name) for entry in fields(record)}
+    return {name: value for name, value in values.items() if value is not msgspec.UNSET}
 
 
 def to_json(record: Any) -> str:
@@ -177,5 +183,5 @@ def _read(path: Path, absent: str, damaged: str) -> Any:
 def write_json(path: Path, record: Any) -> None:
     """Write a record (dataclasses as objects), keys sorted, floats in full."""
     with replacing(path) as temporary:
-        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=msgspec.to_builtins)
+        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=_fields)
         temporary.write_text(text + "\n", encoding="utf-8")

@@ -244,6 +244,8 @@ def test_an_untrained_method_from_the_command_line(tmp_path, monkeypatch):
     ]
     assert record["status"] == "finished"
     assert record["parameter_count"] == 0
+    assert not {"epochs", "converged", "restarts", "notes"} & set(record)
+    assert set(record["seconds"]) == {"reconstruction", "metrics", "total"}
     assert record["training_hash"] is None
     assert record["spec"]["method"] == "zf"
     assert set(record["data_fingerprints"]) == {"test"}
