@@ -136,7 +136,7 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
     """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
-    from workflow.figures.sheet import heights, looks, plain, sheet_of
+    from workflow.figures.sheet import AXIS, looks, plain, sheet_of
 
     dot = {"linestyle": "none", "markersize": 4.5}
     styles = {
@@ -148,7 +148,7 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
         "parameters": "trainable parameters",
     }
     note = "Mean over test volumes, masks and seeds; medians of time over runs"
-    figure, (line,) = sheet_of(definition, styles, note, [1.0] * 3, heights(1, 1.55), sharey="row")
+    figure, (line,) = sheet_of(definition, styles, note, [1.0] * 3, [1.35], AXIS, sharey="row")
     for axes, (name, xlabel) in zip(line, panels.items(), strict=True):
         axes.set_xscale("log")
         for method, cost, psnr in zip(costs["method"], costs[name], costs["psnr"], strict=True):

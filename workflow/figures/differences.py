@@ -8,7 +8,7 @@ difference with its bootstrap interval, and whether the test tells the method fr
 
 import argparse
 from collections.abc import Mapping
-from math import floor, log10
+from math import floor, inf, log10
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from data_prep.errors import run_command
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
+from workflow.figures.sheet import AXIS, TITLE, sheet
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import cells_of, read_metrics, read_statistics
@@ -36,16 +37,21 @@ from workflow.statistics.tests import Array
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
 CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
 LINE = 0.125  # inches per method
-TITLE, GAP = 0.17, 0.09
-LEFT, RIGHT, BOTTOM, TOP, BETWEEN = 1.15, 0.1, 0.78, 0.3, 0.16
-# Colour, marker's filling, and words; filled where the test is sure.
-LOOKS = {
-    "distinguishable": (style.LINE_COLOURS[1], style.LINE_COLOURS[1], "distinguishable from the best"),
-    "not distinguishable": (style.LINE_COLOURS[0], "white", "not distinguishable"),
-    "unreachable": ("#444444", "white", "too few volumes to tell"),
+HEADING = 0.2  # inches above all panels
+GREY = "#9a9a9a"
+BEST: dict[str, Any] = {"marker": "|", "color": "black", "markersize": 7, "markeredgewidth": 1.6}
+COLOURS = {
+    "distinguishable": style.LINE_COLOURS[1],
+    "not distinguishable": style.LINE_COLOURS[0],
+    "unreachable": "#444444",
 }
-BEST: Mapping[str, Any] = {"marker": "|", "color": "black", "markersize": 7, "markeredgewidth": 1.6}
-SUBJECT = "#9a9a9a"
+# Filled where the test is sure.
+FILLED = {"distinguishable": True, "not distinguishable": False, "unreachable": False}
+WORDS = {
+    "distinguishable": "distinguishable from the best",
+    "not distinguishable": "not distinguishable",
+    "unreachable": "too few volumes to tell",
+}
 Points = Mapping[tuple[str, str, str], NDArray[np.float64]]
 
 
@@ -62,36 +68,30 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
         table: what ``read_statistics`` returns.
         points: (mask, metric, method) -> each subject's difference to the best, method minus best.
     """
-    lines = len(definition.rows)
-    band = TITLE + lines * LINE + GAP
-    height = TOP + len(definition.masks) * band + BOTTOM
-    figure = style.new_figure(style.PAGE_WIDTH, height)
-    width = (style.PAGE_WIDTH - LEFT - RIGHT - 2 * BETWEEN) / 3
-    limits = {metric: _limits(metric, table, points) for metric in LINEAR}
-    panels = figure.subplots(
-        len(definition.masks),
-        len(LINEAR),
-        squeeze=False,
-        sharex="col",
-        sharey=True,
-        gridspec_kw={
-            "left": LEFT / style.PAGE_WIDTH,
-            "right": 1 - RIGHT / style.PAGE_WIDTH,
-            "bottom": (BOTTOM + GAP) / height,
-            "top": 1 - (TOP + TITLE) / height,
-            "wspace": BETWEEN / width,
-            "hspace": (TITLE + GAP) / (lines * LINE),
-        },
+    linear = ", ".join(
+        f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
     )
-    for row, mask in zip(panels, definition.masks, strict=True):
-        for axes, metric in zip(row, LINEAR, strict=True):
+    note = (
+        "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
+        f"{linear}), logarithmic beyond."
+    )
+    names = [row.label for row in definition.rows]
+    heights = [len(names) * LINE] * len(definition.masks)
+    around = len(heights) * TITLE + AXIS + HEADING
+    figure, panels = sheet(
+        _legend(table), [note], "", [1] * len(LINEAR), heights, around, tallest=inf, sharex="col", sharey=True
+    )
+    title = f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})"
+    figure.suptitle(title, x=0.012, ha="left", fontsize=7, fontweight="bold")
+    limits = {metric: _limits(metric, table, points) for metric in LINEAR}
+    for mask, line in zip(definition.masks, panels, strict=True):
+        for axes, metric in zip(line, LINEAR, strict=True):
             chosen = table[(table["mask"] == mask) & (table["metric"] == metric)]
             _panel(axes, metric, chosen.to_dict("records"), points, limits[metric])
-        row[0].set_title(label(mask), loc="left", pad=3, fontweight="bold")
-        row[0].set_yticks(range(lines), [shown.label for shown in definition.rows])
-    for axes, metric in zip(panels[-1], LINEAR, strict=True):
-        axes.set_xlabel(f"behind the best by, {metric_of(metric).axis}")
-    _words(figure, definition, table, height)
+            axes.set_yticks(range(len(names)), names)
+            if mask == definition.masks[-1]:
+                axes.set_xlabel(f"behind the best by, {metric_of(metric).axis}")
+        line[0].set_title(label(mask), loc="left", pad=3, fontweight="bold")
     return figure
 
 
@@ -142,69 +142,38 @@ def _panel(
     for position, row in enumerate(rows):
         if row["verdict"] == "best":
             axes.plot(0, position, clip_on=False, **BEST)
-        elif row["status"] == "ok" and np.isfinite(row["difference"]):
+        elif row["status"] != "ok":
+            said = "no run" if row["status"] == "missing" else row["status"]
+            axes.text(0, position, f" {said}", va="center", size=6)
+        elif np.isfinite(row["difference"]):
             own = behind(metric, points[row["mask"], metric, row["method"]])
-            axes.plot(own, np.full(len(own), position), ".", color=SUBJECT, markersize=2.2, zorder=2)
+            axes.plot(own, np.full(len(own), position), ".", color=GREY, markersize=2.2, zorder=2)
             _interval(axes, metric, row, position)
         else:
-            said = {"ok": "perfect: infinite difference", "missing": "no run"}
-            text = said.get(row["status"], row["status"])
-            axes.text(0, position, f" {text}", va="center", size=6)
+            axes.text(0, position, " perfect: infinite difference", va="center", size=6)
 
 
 def _interval(axes: Axes, metric: str, row: Mapping[Any, Any], position: int) -> None:
-    colour, filling, _ = LOOKS[row["verdict"]]
-    low, mean, high = behind(
-        metric, np.array([row["difference_low"], row["difference"], row["difference_high"]])
-    )
-    axes.plot([low, high], [position] * 2, color=colour, linewidth=1.3, solid_capstyle="butt", zorder=3)
-    axes.plot(
-        mean, position, "o", markersize=3.4, markeredgewidth=0.9,
-        color=colour, markerfacecolor=filling, zorder=4,
-    )  # fmt: skip
+    marker = _marker(row["verdict"])
+    ends = behind(metric, np.array([row["difference_low"], row["difference_high"]]))
+    axes.plot(ends, [position] * 2, color=marker["color"], linewidth=1.3, solid_capstyle="butt", zorder=3)
+    middle = behind(metric, np.array([row["difference"]]))
+    axes.plot(middle, [position], markeredgewidth=0.9, zorder=4, **marker)
 
 
-def _words(figure: Figure, definition: Definition, table: pd.DataFrame, height: float) -> None:
-    found = set(table["verdict"])
-    handles = [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            color=colour,
-            markerfacecolor=filling,
-            markersize=3.4,
-            linewidth=1.3,
-            label=words,
-        )
-        for name, (colour, filling, words) in LOOKS.items()
-        if name in found
-    ]
-    handles += [
+def _legend(table: pd.DataFrame) -> list[Line2D]:
+    shown = [name for name in COLOURS if name in set(table["verdict"])]
+    return [
+        *(Line2D([], [], linewidth=1.3, label=WORDS[name], **_marker(name)) for name in shown),
         Line2D([], [], linestyle="", label="best", **BEST),
-        Line2D([], [], marker=".", color=SUBJECT, linestyle="", markersize=4, label="one test subject"),
+        Line2D([], [], linestyle="", marker=".", color=GREY, markersize=4, label="one test subject"),
     ]
-    figure.legend(
-        handles=handles, loc="lower left", ncols=len(handles), bbox_to_anchor=(0.01, 0.2 / height),
-        columnspacing=1.6, handlelength=2.2,
-    )  # fmt: skip
-    figure.text(
-        0.012,
-        1 - 0.09 / height,
-        f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})",
-        va="top",
-        fontweight="bold",
-    )
-    linear = ", ".join(
-        f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
-    )
-    figure.text(
-        0.012,
-        0.07 / height,
-        "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
-        f"{linear}), logarithmic beyond.",
-        size=6,
-    )
+
+
+def _marker(verdict: str) -> dict[str, Any]:
+    colour = COLOURS[verdict]
+    face = colour if FILLED[verdict] else "white"
+    return {"marker": "o", "markersize": 3.4, "color": colour, "markerfacecolor": face}
 
 
 def differences_to_best(

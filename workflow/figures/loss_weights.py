@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import heat_map, sheet
+from workflow.figures.sheet import AXIS, TITLE, heat_map, sheet
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import PAPER_CHOICE
 from workflow.statistics.scores import Cell, cells_of, number, read_metrics
@@ -28,8 +28,8 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     )
     data = definition.data_note if definition.source == "embedded" else ""
     square = min(1.45 / len(definition.betas), 0.62)
-    height = square * len(definition.alphas) + 0.5
-    figure, panels = sheet((), notes, data, (1, 1), (height,), style.COLUMN_WIDTH)
+    height = square * len(definition.alphas)
+    figure, panels = sheet((), notes, data, (1, 1), (height,), TITLE + AXIS, style.COLUMN_WIDTH)
     for axes, (metric, title, digits) in zip(
         panels[0], (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 3)), strict=True
     ):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workflow.figures import style
 from workflow.plan.definitions import FLOOR, TrustDefinition, TrustRow
 
-AXIS = 0.36  # inches for the numbers and the name of a horizontal scale
+TITLE, AXIS = 0.2, 0.36  # inches above a row of panels, and for the horizontal scale below it
 _LEGEND_ROW, _ABOVE_PRINT = 0.14, 0.16
 _ENTRY = 1.19  # width of a legend's entry, at least
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
@@ -30,18 +30,22 @@ def sheet(
     data: str,
     widths: Sequence[float],
     heights: Sequence[float],
+    around: float,
     width: float = style.PAGE_WIDTH,
+    tallest: float = style.PAGE_HEIGHT,
     **sharing: Any,
 ) -> tuple[Figure, NDArray[Any]]:
-    """Lay out a figure. What does not fit on a page makes its panels lower.
+    """Lay out a figure; where it would be too tall, its panels are made lower.
 
     Args:
         legend: its entries; none leaves it out.
         notes: lines of small print.
         data: whose data it is, if that is to be said.
         widths: shares of the width, one for each panel of a row.
-        heights: in inches, one for each row, with titles and scales.
+        heights: of the panels in inches, one for each row.
+        around: inches for all titles and scales above and below them.
         width: of the figure in inches.
+        tallest: that it may be, in inches.
         sharing: ``sharex`` and ``sharey`` as ``Figure.subplots`` takes them.
 
     Returns:
@@ -50,7 +54,7 @@ def sheet(
     across = max(1, min(len(legend), int(width / _ENTRY)))
     small_print = _ABOVE_PRINT + (len(notes) - 1) * style.SMALL_LINE
     below = small_print + math.ceil(len(legend) / across) * _LEGEND_ROW + 0.04
-    height = min(sum(heights) + below, style.PAGE_HEIGHT)
+    height = min(sum(heights) + around + below, tallest)
     figure = style.new_figure(width, height)
     place = (0, below / height, 1, 1 - below / height)
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=place, h_pad=0.04, w_pad=0.04))
@@ -80,13 +84,14 @@ def sheet_of(
     note: str,
     widths: Sequence[float],
     heights: Sequence[float],
+    around: float,
     **sharing: Any,
 ) -> tuple[Figure, NDArray[Any]]:
     """Lay out a ``sheet`` whose legend names the methods of a definition, in the looks of ``styles``."""
     legend = [Line2D([], [], label=row.label, **styles[row.method]) for row in definition.rows if styles]
     seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
     data = definition.data_note if definition.source == "embedded" else ""
-    return sheet(legend, [f"{note}{seeds}"], data, widths, heights, **sharing)
+    return sheet(legend, [f"{note}{seeds}"], data, widths, heights, around, **sharing)
 
 
 def looks(rows: Sequence[TrustRow]) -> dict[str, Look]:
@@ -94,11 +99,6 @@ def looks(rows: Sequence[TrustRow]) -> dict[str, Look]:
     methods = [row.method for row in rows if row.method != FLOOR]
     found = {method: style.line_style(index) for index, method in enumerate(methods)}
     return {row.method: found.get(row.method, _FLOOR) | {"markersize": 3.2, "clip_on": False} for row in rows}
-
-
-def heights(rows: int, row: float, apart: bool = False) -> list[float]:
-    """Return the heights of rows of ``row`` inches: the last one, or each if ``apart``, has a scale below."""
-    return [row + (AXIS if apart or number == rows - 1 else 0) for number in range(rows)]
 
 
 def unmarked(look: Look) -> Look:

@@ -23,14 +23,15 @@ from data_prep.errors import BadInput, run_command
 from data_prep.masks.registry import all_masks, label
 from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
-from workflow.figures.sheet import Look, plain, sheet
+from workflow.figures.sheet import AXIS, TITLE, Look, plain, sheet
 from workflow.plan.definitions import data_note
 from workflow.train.convergence import RULE
 
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
 PANELS_ACROSS = 4
 SCREEN_DPI = 150
-HEIGHTS = [1.42, 1.25]  # inches of a mask's two panels
+HEIGHTS = [1.15, 0.85]  # inches of a mask's two panels
+BETWEEN = 0.1  # them
 LETTERS = 23  # of small print in an inch
 
 
@@ -77,9 +78,9 @@ def draw(curves: Sequence[Curve], data: str = "") -> Figure:
     styles = {curve.name: by_line[curve.line] for curve in shown}
     legend = [Line2D([], [], markersize=3.5, label=name, **look) for name, look in by_line.items()]
     notes = textwrap.wrap(" ".join(_notes(curves)), int(LETTERS * width))
-    figure, axes = sheet(
-        legend, [*notes, ""] if data else notes, data, [1] * across, HEIGHTS * down, width, sharey="row"
-    )
+    around = down * (TITLE + BETWEEN + AXIS)
+    lines = [*notes, ""] if data else notes
+    figure, axes = sheet(legend, lines, data, [1] * across, HEIGHTS * down, around, width, sharey="row")
     limits = _psnr_limits(curves), _loss_limits(curves)
     # A mask's two panels stand below each other.
     pairs = axes.reshape(down, 2, across).swapaxes(1, 2).reshape(-1, 2)

@@ -22,7 +22,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import heat_map, heights, looks, plain, sheet_of, unmarked
+from workflow.figures.sheet import AXIS, TITLE, heat_map, looks, plain, sheet_of, unmarked
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.trust.scores import (
@@ -61,7 +61,8 @@ def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figu
         f"Mean over {scores['volumes'].max()} test volumes; lines without markers: methods that read no "
         "auxiliary",
         [1.0] * len(kinds) + ([0.9] if swaps else []),
-        heights(len(definition.masks), 1.55),
+        [1.35] * len(definition.masks),
+        len(definition.masks) * TITLE + AXIS,
         sharex="col",
         sharey="row",
     )
@@ -95,12 +96,14 @@ def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     levels = sorted({float(level) for level in probes.loc[probes["probe"] == "noise", "amount"]})
     styles = looks(definition.rows)
     across = min(4, max(len(definition.masks), 2))
+    rows = math.ceil(len(definition.masks) / across)
     figure, panels = sheet_of(
         definition,
         styles,
         "Mean over test volumes; grey line: the noise of training",
         [1.0] * across,
-        heights(math.ceil(len(definition.masks) / across), 1.5, apart=True),
+        [1.35] * rows,
+        rows * (TITLE + AXIS),
         sharey=True,
     )
     for axes, mask in zip_longest(panels.flat, definition.masks):
@@ -128,13 +131,15 @@ def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     across = min(3, len(methods))
     if not across:
         raise BadInput("--definition: no compared method is trained; leave trust.transfer out")
+    rows = math.ceil(len(methods) / across)
     grids = [transfer_matrix(definition, probes, row.method) for row in methods]
     figure, panels = sheet_of(
         definition,
         {},
         "PSNR (dB); rows: mask of training, columns: mask of the test; framed: the same mask",
         [1.0] * across,
-        [min(1.9, 0.28 * len(definition.masks) + 0.1) + 0.95] * math.ceil(len(methods) / across),
+        [min(1.9, 0.28 * len(definition.masks) + 0.1)] * rows,
+        rows * 0.95,  # names of masks stand upright
     )
     limits = float(np.nanmin(grids)), float(np.nanmax(grids))
     trained, tested = ([label(mask) for mask in of] for of in (definition.masks, definition.all_masks))
@@ -180,7 +185,8 @@ def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         styles,
         "Mean over test volumes; HFEN: high-frequency error norm, lower is better",
         [1.25, 1.1, 0.3],
-        heights(len(definition.masks), 1.55),
+        [1.35] * len(definition.masks),
+        len(definition.masks) * TITLE + AXIS,
         sharex="col",
     )
     for mask, line in zip(definition.masks, panels, strict=True):
@@ -209,7 +215,8 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         f"Lesions: {count}, larger marks for larger ones; right: at 25, 50, 75 % of the contrast; the "
         f"95 % interval of a middling rate is {low:.2f} to {high:.2f}",
         [1.9, 1.0],
-        heights(len(definition.masks), 1.8),
+        [1.6] * len(definition.masks),
+        len(definition.masks) * TITLE + AXIS,
         sharex="col",
     )
     truth = TrustRow(GROUND_TRUTH, "Truth", False, False)
