@@ -1,1 +1,1 @@
-"""One file per further dataset, found by existing; docs/adding_a_dataset.md."""
+"""Raw scans to one aligned subject: a folder per dataset, found by existing; docs/adding_a_dataset.md."""
