@@ -1,1 +1,1 @@
-"""Raw scans to aligned subjects: the contract of datasets, and a folder for each."""
+"""Raw scans to one aligned subject: one folder per dataset, found by existing (docs/adding_a_dataset.md)."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from data_prep.datasets.contract import Size
-from data_prep.datasets.ixi.dataset import check_size
+from data_prep.datasets.ixi.dataset import Motion, check_size
 from data_prep.datasets.ixi.names import embedded_subject_id, parse_scan_name
 from data_prep.io.files import replacing
 from data_prep.phantom.brain import (
@@ -54,21 +54,8 @@ from data_prep.volumes import save_volume
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Size and motion of a subject's scans.
-
-    Attributes:
-        matrix: T2 pixels along both in-plane axes of a 240 mm field of view.
-        slices: T2 slices.
-        slice_spacing: mm.
-        motion_degrees, motion_mm: standard deviations per axis of the motion between the scans.
-    """
-
-    matrix: int
-    slices: int
-    slice_spacing: float
-    motion_degrees: float = 1.2
-    motion_mm: float = 1.2
+class Settings(Motion, Size):
+    """Size of a subject's scans (pixels of T2 over 240 mm), and the motion between them."""
 
     def __post_init__(self) -> None:
         """Refuse what the donors cannot fill.
@@ -76,7 +63,7 @@ class Settings:
         Raises:
             BadInput: a size is out of range.
         """
-        check_size(Size(self.matrix, self.slices, self.slice_spacing))
+        check_size(self)
 
 
 @dataclass(frozen=True)
@@ -137,11 +124,12 @@ def simulate(
         np.array([0.0, -18.0, 8.0]) + placing.normal(0, 2, 3),
         rotation(np.deg2rad(placing.normal(0, 1.0, 3))),
     )
-    covered = settings.slices * settings.slice_spacing
+    spacing = settings.slice_spacing or default_slice_spacing(settings.slices)
+    covered = settings.slices * spacing
     # Thin slabs lie on the ventricles, thick ones on the middle of the brain.
     middle = np.array([0.0, -18.0, 15.0 - 0.15 * max(0.0, covered - 80)]) + placing.normal(0, 2, 3)
     tilt = rotation(np.deg2rad(placing.normal(0, [3.0, 1.0, 1.0])))
-    t2_grid = axial_grid(settings.matrix, settings.slices, settings.slice_spacing, middle, tilt)
+    t2_grid = axial_grid(settings.matrix, settings.slices, spacing, middle, tilt)
     motion = head_motion(stream("motion"), settings.motion_degrees, settings.motion_mm, middle)
 
     # Larger voxels are less noisy, though not by as much as their volume: such scans are also shorter.
@@ -165,8 +153,7 @@ def embed(
     donors: Path, index: int, seed: int, size: Size, root: Path, motion_degrees: float, motion_mm: float
 ) -> None:
     """Write one subject; see ``simulate`` and ``write_subject``."""
-    spacing = size.slice_spacing or default_slice_spacing(size.slices)
-    settings = Settings(size.matrix, size.slices, spacing, motion_degrees, motion_mm)
+    settings = Settings(size.matrix, size.slices, size.slice_spacing, motion_degrees, motion_mm)
     write_subject(simulate(load_donors(donors), index, seed, settings), root)
 
 

@@ -68,29 +68,6 @@ def embedded_subject_id(index: int, seed: int) -> str:
     return f"IXI{FIRST_EMBEDDED_NUMBER + index:03d}-{site}-{number:04d}"
 
 
-def list_scans(folder: Path) -> dict[str, dict[str, Path]]:
-    """Find the subjects that have both a T1 and a T2.
-
-    Args:
-        folder: holds ``IXI-T1`` and ``IXI-T2``, or the scans themselves; ``.nii`` and ``.nii.gz``.
-
-    Returns:
-        Subject id -> {"T1": path, "T2": path}, subjects sorted; other modalities are left out. Of a scan that
-        is there twice one file is named; ``twins`` tells of the others.
-
-    Raises:
-        BadInput: the folder does not exist or holds no pair.
-    """
-    found = find_scans(folder)
-    pairs = {subject: scans for subject, scans in found.items() if len(scans) == len(MODALITIES)}
-    if not pairs:
-        raise BadInput(
-            f"{folder}: no subject has both a T1 and a T2 here; expected names like "
-            "IXI-T1/IXI012-HH-1211-T1.nii.gz and IXI-T2/IXI012-HH-1211-T2.nii.gz"
-        )
-    return pairs
-
-
 def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     """Find every T1 and T2 scan.
 

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data_prep.datasets.ixi.embedded import Settings, Subject, simulate, write_subject
-from data_prep.datasets.ixi.names import embedded_subject_id, list_scans
+from data_prep.datasets.ixi.names import embedded_subject_id, find_scans
 from data_prep.errors import BadInput
 from data_prep.phantom import brain as anatomy
 from data_prep.phantom import brain_scanner as scanner
@@ -246,7 +246,7 @@ def test_full_size_voxels_are_those_of_ixi() -> None:
 def test_files_have_the_published_form(subject: Subject, tmp_path: Path) -> None:
     write_subject(subject, tmp_path)
     name = embedded_subject_id(3, 2022)
-    assert list(list_scans(tmp_path)) == [name] == [subject.name]
+    assert list(find_scans(tmp_path)) == [name] == [subject.name]
     t1 = nibabel.load(tmp_path / "IXI-T1" / f"{name}-T1.nii.gz")
     t2 = nibabel.load(tmp_path / "IXI-T2" / f"{name}-T2.nii.gz")
     lesions = nibabel.load(tmp_path / "truth" / f"{name}.lesions.nii.gz")
@@ -425,7 +425,7 @@ def test_command_line_writes_one_subject(donors: dict[str, dict[str, NDArray]], 
     subprocess.run(command, check=True)
     name = embedded_subject_id(101, 1)
     assert name.startswith("IXI1001-")
-    assert load_volume(list_scans(tmp_path / "ixi")[name]["T2"]).data.shape == (64, 64, 6)
+    assert load_volume(find_scans(tmp_path / "ixi")[name]["T2"]).data.shape == (64, 64, 6)
 
 
 # ---- donors -----------------------------------------------------------------------------------

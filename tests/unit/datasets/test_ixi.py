@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from data_prep.datasets.ixi.dataset import locate
 from data_prep.datasets.ixi.names import (
     SITES,
     check_single,
     embedded_subject_id,
-    list_scans,
+    find_scans,
     parse_scan_name,
     twins,
 )
@@ -72,23 +73,27 @@ def test_scans_are_paired_in_the_published_folders(tmp_path: Path) -> None:
     t1, t2 = tmp_path / "IXI-T1", tmp_path / "IXI-T2"
     touch(t1 / "IXI013-HH-1212-T1.nii.gz", t2 / "IXI013-HH-1212-T2.nii")
     touch(t2 / "IXI002-Guys-0828-T2.nii.gz", t1 / "IXI002-Guys-0828-T1.nii.gz")
-    # One scan only, other modalities, hidden twins and other files are no pairs.
+    # Of whom there is one scan only is found as well; other modalities, hidden twins and other files are not.
     touch(t1 / "IXI014-HH-1236-T1.nii.gz", t1 / "._IXI013-HH-1212-T1.nii.gz", t1 / "readme.txt")
     touch(tmp_path / "IXI-PD" / "IXI013-HH-1212-PD.nii.gz")
-    assert list_scans(tmp_path) == {
+    assert find_scans(tmp_path) == {
         "IXI002-Guys-0828": {
             "T1": t1 / "IXI002-Guys-0828-T1.nii.gz",
             "T2": t2 / "IXI002-Guys-0828-T2.nii.gz",
         },
         "IXI013-HH-1212": {"T1": t1 / "IXI013-HH-1212-T1.nii.gz", "T2": t2 / "IXI013-HH-1212-T2.nii"},
+        "IXI014-HH-1236": {"T1": t1 / "IXI014-HH-1236-T1.nii.gz"},
     }
-    assert list(list_scans(tmp_path)) == ["IXI002-Guys-0828", "IXI013-HH-1212"]
+    located = locate(tmp_path, {})
+    assert list(located) == ["IXI002-Guys-0828", "IXI013-HH-1212", "IXI014-HH-1236"]
+    # What is missing is where it should be.
+    assert located["IXI014-HH-1236"].target == str(t2 / "IXI014-HH-1236-T2.nii.gz")
 
 
 def test_scans_are_paired_in_a_flat_folder(tmp_path: Path) -> None:
     paths = {name: tmp_path / f"IXI013-HH-1212-{name}.nii" for name in ("T1", "T2")}
     touch(*paths.values())
-    assert list_scans(tmp_path) == {"IXI013-HH-1212": paths}
+    assert find_scans(tmp_path) == {"IXI013-HH-1212": paths}
 
 
 @pytest.mark.parametrize(
@@ -106,7 +111,7 @@ def test_a_scan_that_is_there_twice_is_listed_once_and_refused(
     paths = [tmp_path / first, tmp_path / second]
     touch(*paths, tmp_path / "IXI-T2" / "IXI013-HH-1212-T2.nii")
     touch(tmp_path / "IXI-T1" / "IXI014-HH-1236-T1.nii.gz", tmp_path / "IXI-T2" / "IXI014-HH-1236-T2.nii")
-    found = list_scans(tmp_path)
+    found = find_scans(tmp_path)
     assert list(found) == ["IXI013-HH-1212", "IXI014-HH-1236"]
     assert found["IXI013-HH-1212"]["T1"] in paths
     for path, other in (paths, paths[::-1]):
@@ -119,12 +124,10 @@ def test_a_scan_that_is_there_twice_is_listed_once_and_refused(
         check_single(path)
 
 
-def test_folders_without_pairs_are_refused(tmp_path: Path) -> None:
-    touch(tmp_path / "IXI013-HH-1212-T1.nii")
-    with pytest.raises(BadInput, match="no subject has both"):
-        list_scans(tmp_path)
+def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert find_scans(tmp_path) == {}
     with pytest.raises(BadInput, match="no such folder"):
-        list_scans(tmp_path / "nowhere")
+        find_scans(tmp_path / "nowhere")
 
 
 # ---- loading ----------------------------------------------------------------------------------
