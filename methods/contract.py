@@ -20,7 +20,7 @@ class Reconstruction:
 
     Attributes:
         image: magnitude, float32 (batch, height, width).
-        extras: further outputs that the method's own loss needs.
+        extras: other outputs that the method's own loss needs.
     """
 
     image: Tensor

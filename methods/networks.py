@@ -41,7 +41,7 @@ class UNet(nn.Module):
 
     Args:
         inputs: input channels.
-        channels: feature maps of the first level, doubled at each further one.
+        channels: feature maps of the first level, doubled at each next one.
         pools: number of 2x2 average poolings.
         dropout: probability with which a feature map is dropped after each activation.
         outputs: output channels.

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -28,22 +29,12 @@ _WORTHWHILE = 2**20
 _REMEMBERED = 4
 
 
+@dataclass(frozen=True, eq=False)
 class _Recipe:
-    """How to compute a tensor again: a function of kept tensors and of further recipes."""
+    """How to compute a tensor again: a function of kept tensors and of other recipes."""
 
-    def __init__(
-        self, function: Callable[..., Tensor], inputs: tuple["Tensor | _Recipe", ...], shape: torch.Size
-    ) -> None:
-        self.function = function
-        self.inputs = inputs
-        self.shape = shape
-
-
-def _begins(long: _Recipe, short: _Recipe) -> bool:
-    """Tell whether the concatenation ``short`` is the beginning of ``long``."""
-    pairs = zip(short.inputs, long.inputs, strict=False)
-    together = short.function is long.function is _concatenate
-    return together and len(short.inputs) <= len(long.inputs) and all(a is b for a, b in pairs)
+    function: Callable[..., Tensor]
+    inputs: "tuple[Tensor | _Recipe, ...]"
 
 
 class _Keeper:
@@ -55,15 +46,8 @@ class _Keeper:
 
     def learn(self, result: Tensor, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> None:
         """Note how ``result`` comes about; nothing but what ``function`` says may write into it."""
-        kept: tuple[Tensor | _Recipe, ...] = ()
-        for tensor in inputs:
-            part = self.pack(tensor.detach())
-            # A concatenation of concatenations is one: otherwise each would be copied on its own.
-            if function is _concatenate and isinstance(part, _Recipe) and part.function is _concatenate:
-                kept += part.inputs
-            else:
-                kept += (part,)
-        self._known[result.data_ptr()] = weakref.ref(result), _Recipe(function, kept, result.shape)
+        kept = tuple(self.pack(tensor.detach()) for tensor in inputs)
+        self._known[result.data_ptr()] = weakref.ref(result), _Recipe(function, kept)
 
     def pack(self, tensor: Tensor) -> "Tensor | _Recipe":
         """Return what is kept in place of a tensor."""
@@ -86,8 +70,6 @@ class _Keeper:
         for recipe, value in self._recent:
             if recipe is kept:
                 return value
-            if _begins(recipe, kept):  # as dense connections make them
-                return value[:, : kept.shape[1]]
         inputs = [self.unpack(tensor) for tensor in kept.inputs]
         with torch.no_grad():
             value = kept.function(*inputs)
@@ -152,11 +134,7 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
 
 def concatenated(*maps: Tensor) -> Tensor:
     """Return maps (batch, channels_i, height, width) concatenated over channels, recomputed."""
-    return recomputed(_concatenate, *maps)
-
-
-def _concatenate(*maps: Tensor) -> Tensor:
-    return torch.cat(maps, dim=1)
+    return recomputed(lambda *parts: torch.cat(parts, dim=1), *maps)
 
 
 def normalised_relu(norm: nn.Module, maps: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What the further methods do beyond the contract: losses, data consistency, tokens, refused parameters."""
+"""What the methods of the extended grid do beyond the contract: losses, data consistency, tokens, refused parameters."""
 
 from typing import Any
 

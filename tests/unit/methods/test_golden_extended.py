@@ -1,4 +1,4 @@
-"""The further methods' networks against values computed independently, and their published sizes."""
+"""The networks of the extended grid's methods against values computed independently, and their published sizes."""
 
 from collections.abc import Iterable
 from typing import Any

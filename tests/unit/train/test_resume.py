@@ -196,7 +196,7 @@ def test_the_state_of_another_training_is_never_used(ixi, tmp_path, monkeypatch,
     assert results(tmp_path / "a") == results(tmp_path / "b")
 
 
-def test_a_refusal_is_still_told_after_a_further_interruption(ixi, tmp_path):
+def test_a_refusal_is_still_told_after_another_interruption(ixi, tmp_path):
     for spec in (tiny_spec(), tiny_spec(noise=0.2)):
         with pytest.raises(SystemExit):
             run(ixi, tmp_path, spec, StopAt(7))
