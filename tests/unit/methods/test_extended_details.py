@@ -1,4 +1,4 @@
-"""What the methods of the extended grid do beyond the contract: losses, data consistency, tokens, refused parameters."""
+"""What methods of the extended grid do beyond the contract: losses, data consistency, tokens, refusals."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The networks of the extended grid's methods against values computed independently, and their published sizes."""
+"""Networks of the extended grid against values computed independently, and their published sizes."""
 
 from collections.abc import Iterable
 from typing import Any
