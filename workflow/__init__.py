@@ -1,6 +1,6 @@
-"""From prepared data to the page of results. The folders tell the flow; rule file, folder and command share a name:
+"""From prepared data to the page of results; rule file, folder and command share a name:
 
-    lease.py verify.py summary.py restore_times.py check_metric.py     commands for people
+    lease.py verify.py summary.py check_metric.py                      commands for people
     rules/ schemas/ report/ resources/ plugins/     Snakemake's
     metrics/        one file per metric; volumes, GPU, conventions
     provenance/     sources of a step, version of the code, footers, provenance.json

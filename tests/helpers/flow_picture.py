@@ -49,13 +49,28 @@ def read_rules() -> dict[str, Rule]:
         text = path.read_text(encoding="utf-8")
         for name, value in re.findall(r'^([A-Z_]+) = f"(.*)"$', text, flags=re.MULTILINE):
             text = text.replace(f"{{{name}}}", value).replace(f" {name},", f' f"{value}",')
-        for name, body in re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", text, flags=re.MULTILINE):
+        for name, body in _named_rules(text):
             modules = re.findall(r"python -m ([\w.]+)", body)
             outputs = re.search(r"^    output:\n(.*?)^    \w", body, flags=re.MULTILINE | re.DOTALL)
             if modules and outputs:
                 # The last one, where a lease runs another.
                 folder = "/".join(modules[-1].split(".")[:2])
                 found[name] = Rule(folder, tuple(re.findall(r"\{ROOT\}/([\w.]+)", outputs[1])))
+    return found
+
+
+def _named_rules(text: str) -> list[tuple[str, str]]:
+    """The rules of a file with their bodies; of a loop over datasets, one for each of them."""
+    found = re.findall(r"^rule (\w+):\n((?: .*\n|\n)+)", text, flags=re.MULTILINE)
+    datasets = sorted(path.parent.name for path in (ROOT / "data_prep" / "datasets").glob("*/dataset.py"))
+    for body in re.findall(r"^    rule:\n((?:        .*\n|\n)+)", text, flags=re.MULTILINE):
+        body = textwrap.dedent(body)
+        pattern = re.search(r'f"(\w*\{name\}\w*)"', body)
+        assert pattern is not None
+        found += [
+            (pattern[1].replace("{name}", name), textwrap.indent(body, "    ") + "    end")
+            for name in datasets
+        ]
     return found
 
 

@@ -13,9 +13,7 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 from skimage.metrics import structural_similarity
 
-from workflow.metrics.library.hfen import hfen
-from workflow.metrics.library.psnr import psnr
-from workflow.metrics.library.ssim import WINDOW, ssim
+from workflow.metrics.formulas import WINDOW, hfen, psnr, ssim
 from workflow.metrics.volume import slice_metrics, volume_metrics
 
 Image = NDArray[np.floating]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from workflow.metrics.library.ssim import K1, K2, WINDOW
+from workflow.metrics.formulas import K1, K2, WINDOW
 from workflow.metrics.volume import Scores
 
 # Slices scored at once: bounds the memory that the maps of local moments take.

@@ -16,11 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workflow.metrics.contract import metric_of
-from workflow.metrics.library.nmse import nmse
-from workflow.metrics.library.psnr import psnr
-from workflow.metrics.library.ssim import WINDOW, similarities
+from workflow.metrics.formulas import WINDOW, Image, nmse, psnr, similarities
 
-Image = NDArray[np.floating]
 # Of every slice by itself, float64 (slice,), and of the volume, by metric.
 Scores = tuple[dict[str, NDArray[np.float64]], dict[str, float]]
 

@@ -270,7 +270,7 @@ def test_options_and_splits_that_the_dataset_does_not_have_are_refused(
 ) -> None:
     for options, said in (
         (["--options", '{"registered": true}'], "--options: field registered is unknown"),
-        (["--options", '{"register": 1}'], "--options: field register: expected true or false"),
+        (["--options", '{"register": 1}'], "--options: field register is 1, not true or false"),
         (["--split-hint", "test"], "--split-hint: 'test' is none of fastMRI; give val or train"),
     ):
         with pytest.raises(BadInput, match=said):

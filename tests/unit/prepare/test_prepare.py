@@ -540,12 +540,12 @@ def test_broken_volumes_are_named_and_leave_no_partial_file(
         ({"group": ""}, "field `group` is empty"),
         ({"target_sha256": ""}, "field `target_sha256` is empty"),
         ({"slices": 0}, "field `slices` is 0"),
-        ({"slices": "2"}, "field slices: expected a whole number, got a text"),
-        ({"slices": None}, "field slices: expected a whole number, got null"),
-        ({"slices": 4.5}, "field slices: expected a whole number, got a number"),
-        ({"group": ["a"]}, "field group: expected a text, got a list"),
-        ({"score_after": "good"}, "field score_after: expected a number or null, got a text"),
-        ({"target_slices": 2.5}, "field target_slices: expected a whole number or null, got a number"),
+        ({"slices": "2"}, "field slices is '2', not a whole number"),
+        ({"slices": None}, "field slices is None, not a whole number"),
+        ({"slices": 4.5}, "field slices is 4.5, not a whole number"),
+        ({"group": ["a"]}, "field group is .'a'., not a text"),
+        ({"score_after": "good"}, "field score_after is 'good', not a number or null"),
+        ({"target_slices": 2.5}, "field target_slices is 2.5, not a whole number or null"),
     ],
 )
 def test_broken_records_are_named(
@@ -588,7 +588,7 @@ def test_embedded_and_published_scans_do_not_mix(
         ({"splits": '{"train": 3, "val": 1, "test": 0}'}, "--splits: `test` is 0"),
         (
             {"splits": '{"train": 3.5, "val": 1, "test": 1}'},
-            "--splits: field train: expected a whole number, got a number",
+            "--splits: field train is 3.5, not a whole number",
         ),
     ],
 )

@@ -1,19 +1,7 @@
 """Peak signal-to-noise ratio, eq. 17 of the paper."""
 
-import numpy as np
-from numpy.typing import NDArray
-
 from workflow.metrics.contract import Metric
-
-Image = NDArray[np.floating]
-
-
-def psnr(target: Image, reconstruction: Image, data_range: float) -> float:
-    """Eq. 17 in decibels, with max(v) given as ``data_range``; inf where the two are equal."""
-    error = np.mean((reconstruction - target) ** 2)
-    if data_range <= 0:
-        return float("nan")
-    return float(10 * np.log10(data_range**2 / error)) if error > 0 else float("inf")
+from workflow.metrics.formulas import Image, psnr
 
 
 def of_volume(target: Image, reconstruction: Image) -> float:
