@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from workspace import CONFIG, NOTHING, Outcome, Workspace, environment
 
+from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.plan import Plan, discover
+from workflow.plan.plan import Plan
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ def test_a_dry_run_counts_the_jobs_from_the_published_numbers(fresh: Workspace) 
         "evaluate": (len(methods) - len(trained)) * masks,
         "gather": 1,
         "significance": 1,
+        "differences": 1,
         "table": 4,
         "claims": 1,
         "index": 1,

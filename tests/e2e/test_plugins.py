@@ -23,6 +23,7 @@ RULES = {
     "evaluate": 1,
     "gather": 1,
     "significance": 1,
+    "differences": 1,
     "table": 1,
     "training_curves": 1,
     "index": 1,

@@ -12,7 +12,7 @@ from workspace import Job, Outcome, Workspace
 TABLES, FIGURES = {"1", "2", "3", "4"}, {"5", "7", "8", "9"}
 GATHERED = Job("gather", ())
 # What is made from metrics.parquet, the page that shows all of it, and the list of all files.
-FOLLOWING = {"significance", "table", "claims", "index", "provenance"}
+FOLLOWING = {"significance", "differences", "table", "claims", "index", "provenance"}
 
 
 @pytest.fixture(scope="module")

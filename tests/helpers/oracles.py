@@ -2,8 +2,8 @@
 
 Eager float32 functions of weights and a measurement, no classes, nothing in place, nothing from the product
 but the names of its weights. They are what the product's outputs and gradients are checked against
-(``tests/unit/methods/test_oracles.py``) and what its speed is compared with (``python -m tests.bench``). Sides
-must be multiples of 16: padding is the product's business.
+(``tests/unit/methods/test_oracles.py``) and what its speed is compared with (``python -m tests.bench``).
+Sides must be multiples of 16: padding is the product's business.
 """
 
 from collections.abc import Callable, Mapping

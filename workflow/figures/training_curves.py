@@ -1,8 +1,8 @@
 """Training curves: per mask, PSNR on validation and the losses against the epoch.
 
 ``python -m workflow.figures.training_curves --results results/X --dataset brats --plan JSON --output
-FILE.png`` draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders. A PDF is
-written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
+FILE.png`` draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders.
+A PDF is written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
 """
 
 import argparse

@@ -42,8 +42,8 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
     units = int(done["units"].max()) if len(done) else 0
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {name}: {dataset_of(definition.dataset).descent}, so a "
-            "split by subject does not separate anatomies."
+            f"Data: embedded semi-synthetic scans, not {name}: {dataset_of(definition.dataset).descent}, so "
+            "a split by subject does not separate anatomies."
         )
         difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
     else:
