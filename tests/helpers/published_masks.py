@@ -1,4 +1,4 @@
-"""The masks of the paper's tables, whatever further families there are."""
+"""The masks of the paper's tables, whatever other families there are."""
 
 MASKS = {
     "ixi": (

@@ -90,7 +90,7 @@ def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
     """
     first = None
     try:
-        first, turn, shift = _register_once(t1, t2, record, further=False)
+        first, turn, shift = _register_once(t1, t2, record, wide=False)
         if turn <= USUAL_TURN and shift <= USUAL_SHIFT:
             return first
         doubt = f"turned by {turn:.0f} degrees and moved by {shift:.0f} mm"
@@ -98,7 +98,7 @@ def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
         doubt = str(error)
     print(f"{record.subject}: registering again from further starts ({doubt})", flush=True)
     try:
-        second, _, _ = _register_once(t1, t2, record, further=True)
+        second, _, _ = _register_once(t1, t2, record, wide=True)
     except BadInput:
         if first is None:
             raise
@@ -107,11 +107,11 @@ def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
 
 
 def _register_once(
-    t1: Volume, t2: Volume, record: Record, further: bool
+    t1: Volume, t2: Volume, record: Record, wide: bool
 ) -> tuple[Registration, float, float]:
     """Return a result that can be right, and its turn in degrees and shift in mm."""
     try:
-        found = register(t2, t1, further)
+        found = register(t2, t1, wide)
     except RegistrationFailed as error:
         raise BadInput(
             f"{record.auxiliary_file}: does not overlap with {record.target_file} from any start of the "
