@@ -11,12 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from data_prep.io.json_files import converted
-from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import label, parse_mask
 from workflow.claims.agreement import Point, Scores
 from workflow.metrics.contract import metric_of
-from workflow.plan.paper import FORM, RESOURCES, the_paper
+from workflow.plan.paper import read_resource, the_paper
 from workflow.statistics.scores import number
 
 NOT_IN_PAPER = "not in the paper"
@@ -196,10 +194,5 @@ class Claim:
 
 @cache
 def claims() -> tuple[Claim, ...]:
-    """Return the claims, then the questions.
-
-    Raises:
-        BadInput: ``claims.yaml`` has another form; the message names the field.
-    """
-    path = RESOURCES / "claims.yaml"
-    return converted(tuple[Claim, ...], read_yaml(path), str(path), FORM)
+    """Return the claims, then the questions."""
+    return read_resource(tuple[Claim, ...], "claims.yaml")

@@ -4,13 +4,14 @@ import csv
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 from data_prep.io.json_files import converted
 from data_prep.io.yaml_files import read_yaml
 
 RESOURCES = Path(__file__).parents[1] / "resources"
 PUBLISHED = RESOURCES / "published_tables.csv"
-FORM = "give what the dataclasses of its reader say"
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,20 @@ class Paper:
         return {table.numeral: table.subject for table in self.tables.values()}
 
 
-@cache
-def the_paper() -> Paper:
-    """Return what ``paper.yaml`` holds.
+def read_resource(kind: type[Kind], name: str) -> Kind:
+    """Return what a YAML file of ``workflow/resources/`` holds.
 
     Raises:
-        BadInput: the file has another form; the message names the field.
+        BadInput: the file is missing or has another form than ``kind``; the message names the field.
     """
-    path = RESOURCES / "paper.yaml"
-    return converted(Paper, read_yaml(path), str(path), FORM)
+    path = RESOURCES / name
+    return converted(kind, read_yaml(path), str(path), "correct it as the head of the file says")
+
+
+@cache
+def the_paper() -> Paper:
+    """Return what ``paper.yaml`` holds."""
+    return read_resource(Paper, "paper.yaml")
 
 
 def published_values(numeral: str) -> dict[tuple[str, str], dict[str, str]]:
