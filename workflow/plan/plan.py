@@ -167,12 +167,12 @@ class Plan:
         for number in self.config["tables"]:
             table = tables[number]
             if table.dataset in self.config["datasets"]:
-                found[number] = self._definition(f"table {table.numeral}", number, table, table.numeral)
+                found[number] = self._definition(number, table, table.numeral)
         # Beyond the paper: each dataset that it does not have has a comparison of all methods.
         papers = {table.dataset for table in tables.values()}
         others = [name for name in self.config["datasets"] if name not in papers]
         for number, dataset in enumerate(others, max(tables) + 1):
-            found[number] = self._definition(f"table {number}", number, PaperFigure(dataset), str(number))
+            found[number] = self._definition(number, PaperFigure(dataset), str(number))
         return found
 
     @property
@@ -187,7 +187,7 @@ class Plan:
         for number in self.config["figures"]:
             figure = the_paper().figures[number]
             if figure.dataset in self.config["datasets"]:
-                found[number] = self._definition(f"figure {number}", number, figure)
+                found[number] = self._definition(number, figure)
         if (swept := the_paper().sweep.figure) in found:
             alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
             grid = [Point(float(a), float(b), self._sweep_point(a, b)) for a in alphas for b in betas]
@@ -205,12 +205,13 @@ class Plan:
             sweep.name, {"alpha": alpha, "beta": beta}, self.method(sweep.method).parameters
         )
 
-    def _definition(self, name: str, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
+    def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
         dataset, rows = shown.dataset, shown.rows
         configured = self.config["datasets"][dataset]
         masks = masks_of(dataset_of(dataset).drawn_masks) if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
         if not chosen:
+            name = f"table {numeral}" if numeral else f"figure {number}"
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
