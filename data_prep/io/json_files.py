@@ -90,6 +90,7 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
     if "..." not in where:
         for step in re.findall(r"\w+", where):
             content = content[int(step) if step.isdigit() else step]
+            kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # of what may be left out
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
     wanted = wanted or [str(choice) for choice in get_args(kind)]

@@ -81,6 +81,12 @@ def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> 
         assert reasons == {f"Updated input files: {name}"}
 
 
+def test_a_changed_claim_repeats_the_page_of_claims_alone(workspace: Workspace) -> None:
+    with workspace.edited("workflow/resources/claims.yaml"):
+        outcome = workspace.dry()
+    assert dict(outcome.rules) == {"claims": 1, "index": 1, "provenance": 1}
+
+
 def test_what_changes_no_result_repeats_nothing(workspace: Workspace) -> None:
     with ExitStack() as stack:
         for name in ("README.md", "methods/unet/README.md", "Makefile", "data_prep/errors.py"):

@@ -17,14 +17,8 @@ from data_prep.io.frames import read_csv
 from data_prep.masks.registry import all_masks
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import PUBLISHED_METHODS, published_values
+from workflow.plan.paper import published_values, the_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
-
-PRINTED = ("ssim", "psnr")  # the paper prints no NMSE
-# Half the median distance between neighbouring methods in the paper's Tables I and II (ZF left out).
-TOLERANCE = {"ssim": 0.007, "psnr": 0.4}
-NUMERALS = ("I", "II", "III", "IV")
-UNET = "U-Net"  # UNet-T2 in one table, UNet-PDFS in the other
 
 Key = tuple[str, str, str]  # numeral, mask, method
 Point = tuple[float, float]  # alpha and beta
@@ -56,6 +50,11 @@ class Scores:
         value = self.means.get((numeral, mask, method), {}).get(metric)
         return None if value is None or np.isnan(value) else value
 
+    def value(self, numeral: str, mask: str, method: str, metric: str) -> float | None:
+        """Return a mean, NaN where a training diverged, or None where there is none."""
+        lost = (numeral, mask, method) in self.diverged
+        return np.nan if lost else self.get(numeral, mask, method, metric)
+
     def masks(self, numeral: str) -> list[str]:
         """Return the masks that a table has, in the suite's order."""
         present = {mask for of, mask, _ in (*self.means, *self.diverged) if of == numeral}
@@ -64,14 +63,15 @@ class Scores:
 
 def paper_scores() -> Scores:
     """Return what the paper prints."""
+    paper = the_paper()
     means = {
-        (numeral, mask, method): {metric: float(printed[f"{metric}_mean"]) for metric in PRINTED}
-        for numeral in NUMERALS
+        (numeral, mask, method): {metric: float(printed[f"{metric}_mean"]) for metric in paper.printed}
+        for numeral in paper.subjects
         for (mask, method), printed in published_values(numeral).items()
     }
-    # "CS" and "MANet" are one; the later name is the method's own.
-    names = {method: name for name, method in PUBLISHED_METHODS.items() if name != "CS"}
-    return Scores(means, names | {"unet": UNET}, {"ssim": 3, "psnr": 1})
+    # "MANet" and "CS" are one; the first name is the method's own.
+    names = {method: name for name, method in reversed(paper.methods.items())}
+    return Scores(means, names | paper.labels, {metric: of.digits for metric, of in paper.printed.items()})
 
 
 def printed_parts(definitions: Sequence[Definition]) -> list[Definition]:
@@ -117,7 +117,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
         # Tables I to III name MANet itself; Table IV calls it by its attention.
         labels = {row.method: row.label for row in definition.rows} | labels
     grid, digits = _grid(results, figure), {metric: metric_of(metric).digits for metric in STANDARD}
-    return Scores(means, labels | {"unet": UNET}, digits, grid, tested, frozenset(diverged))
+    return Scores(means, labels | the_paper().labels, digits, grid, tested, frozenset(diverged))
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
@@ -148,7 +148,7 @@ def compare_cells(paper: Scores, ours: Scores, definitions: Sequence[Definition]
     records = [
         (definition.numeral, definition.dataset, definition.source, mask, metric, *cell)
         for definition in definitions
-        for mask, metric in product(definition.masks, PRINTED)
+        for mask, metric in product(definition.masks, the_paper().printed)
         for cell in _column(paper, ours, definition, mask, metric)
     ]
     cells = pd.DataFrame.from_records(records, columns=[*names, *values])
@@ -180,7 +180,7 @@ def _verdict(source: str, metric: str, difference: float, same_rank: bool | None
     if np.isnan(difference):
         return "no value"
     # Rounded, so that 0.4 dB is not 0.4000000001.
-    if source == "published" and round(abs(difference), 6) <= TOLERANCE[metric]:
+    if source == "published" and round(abs(difference), 6) <= the_paper().printed[metric].tolerance:
         return "reproduced"
     if same_rank is None:
         return "no rank"

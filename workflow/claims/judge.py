@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from workflow.claims.agreement import Scores
-from workflow.claims.claims import CLAIMS, NOT_IN_PAPER, QUESTIONS, Comparison
+from workflow.claims.claims import NOT_IN_PAPER, Comparison, claims
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
     Questions that the paper does not ask follow, where this experiment answers them.
     """
     records = []
-    for claim in (*CLAIMS, *QUESTIONS):
+    for claim in claims():
         comparisons = list(claim.compare(ours))
-        if claim in QUESTIONS and not comparisons:
+        if not (claim.section or comparisons):
             continue
         theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
         own = judge(comparisons, "This experiment has none of the runs that it needs.")

@@ -10,10 +10,11 @@ from tabulate import tabulate
 
 from data_prep.datasets.contract import dataset_name
 from data_prep.masks.registry import label
-from workflow.claims.agreement import PRINTED, TOLERANCE, order_agreement
+from workflow.claims.agreement import order_agreement
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
+from workflow.plan.paper import the_paper
 from workflow.statistics.scores import number
 from workflow.tables.formats import markdown
 
@@ -48,7 +49,7 @@ SIGNS = {
 def value_headers() -> tuple[str, ...]:
     """Return the columns of a section."""
     parts = ("paper", "here", "Δ", "rank", "verdict")
-    return ("Method", *(f"{metric_of(name).label} {part}" for name in PRINTED for part in parts))
+    return ("Method", *(f"{metric_of(name).label} {part}" for name in the_paper().printed for part in parts))
 
 
 def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> ClaimsPage:
@@ -74,6 +75,7 @@ def claims_heading(sections: Iterable[str]) -> str:
 
 
 def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
+    printed = the_paper().printed
     embedded = sorted({dataset_name(one.dataset) for one in definitions if one.source == "embedded"})
     sentences = [
         "Each claim of the paper's text is first checked against the paper's own tables, then against this "
@@ -88,8 +90,8 @@ def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
     if any(one.source == "published" for one in definitions):
         sentences.append(
             "A value is reproduced if it differs from the paper's by at most "
-            f"{TOLERANCE['psnr']} dB (PSNR) or {TOLERANCE['ssim']} (SSIM): half the median distance between "
-            "neighbouring methods in the paper's Tables I and II."
+            f"{printed['psnr'].tolerance} dB (PSNR) or {printed['ssim'].tolerance} (SSIM): half the median "
+            "distance between neighbouring methods in the paper's Tables I and II."
         )
     sentences.append("Ranks count the methods that both tables hold; rank: the paper's → ours.")
     return tuple(sentences)
@@ -106,11 +108,11 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
         if row["columns"]
     ]
     by_place = {(row["mask"], row["method"], row["metric"]): row for row in cells.to_dict("records")}
-    groups = []
+    groups, metrics = [], tuple(the_paper().printed)
     for mask in definition.masks:
-        shown = [row for row in definition.rows if (mask, row.method, PRINTED[0]) in by_place]
+        shown = [row for row in definition.rows if (mask, row.method, metrics[0]) in by_place]
         lines = [
-            (row.label, *(text for metric in PRINTED for text in _texts(by_place[mask, row.method, metric])))
+            (row.label, *(text for metric in metrics for text in _texts(by_place[mask, row.method, metric])))
             for row in shown
         ]
         groups.append((label(mask), tuple(lines)))

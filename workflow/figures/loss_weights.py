@@ -12,7 +12,7 @@ from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, heat_map, sheet
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import PAPER_CHOICE
+from workflow.plan.paper import the_paper
 from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 
@@ -57,6 +57,7 @@ def _draw_scores(
     printed = heat_map(axes, values, lambda value: number(value, digits), limits, (alphas, betas), fontsize=6)
     axes.set_aspect("equal")
     axes.spines[:].set_visible(True)
+    chosen = the_paper().sweep
     for point in definition.grid:
         row, column = definition.alphas.index(point.alpha), definition.betas.index(point.beta)
         shown = printed.get((row, column))
@@ -72,7 +73,7 @@ def _draw_scores(
         if shown is not None and round(values[row, column], digits) == best:
             shown.set_fontweight("bold")
             _frame(axes, column, row, 0.02, "-", colour)
-        if (point.alpha, point.beta) == PAPER_CHOICE:
+        if (point.alpha, point.beta) == (chosen.alpha, chosen.beta):
             _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)
 
 

@@ -15,7 +15,7 @@ from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
 from workflow.plan.definitions import Curve, Definition, Point, Row
-from workflow.plan.paper import FIGURES, SWEEP_FIGURE, SWEEP_METHOD, SWEEP_NAME, TABLES
+from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
 
@@ -163,36 +163,36 @@ class Plan:
     @cached_property
     def table_definitions(self) -> dict[int, Definition]:
         """Per table number: what it shows."""
-        found = {}
+        found, tables = {}, the_paper().tables
         for number in self.config["tables"]:
-            numeral, dataset, masks, rows = TABLES[number]
-            if dataset in self.config["datasets"]:
-                found[number] = self._definition(f"table {numeral}", number, dataset, masks, rows, numeral)
+            table = tables[number]
+            if table.dataset in self.config["datasets"]:
+                found[number] = self._definition(number, table, table.numeral)
         # Beyond the paper: each dataset that it does not have has a comparison of all methods.
-        papers = {dataset for _, dataset, *_ in TABLES.values()}
+        papers = {table.dataset for table in tables.values()}
         others = [name for name in self.config["datasets"] if name not in papers]
-        for number, dataset in enumerate(others, max(TABLES) + 1):
-            found[number] = self._definition(f"table {number}", number, dataset, None, None, str(number))
+        for number, dataset in enumerate(others, max(tables) + 1):
+            found[number] = self._definition(number, PaperFigure(dataset), str(number))
         return found
 
     @property
     def beside_paper(self) -> bool:
         """Whether there are tables, and none that the paper has."""
-        return bool(self.table_definitions) and not set(self.table_definitions) & set(TABLES)
+        return bool(self.table_definitions) and not set(self.table_definitions) & set(the_paper().tables)
 
     @cached_property
     def figure_definitions(self) -> dict[int, Definition]:
         """Per figure number: what it shows, rows or the grid of loss weights of Fig. 9."""
         found = {}
         for number in self.config["figures"]:
-            dataset, masks, rows = FIGURES[number]
-            if dataset in self.config["datasets"]:
-                found[number] = self._definition(f"figure {number}", number, dataset, masks, rows)
-        if SWEEP_FIGURE in found:
+            figure = the_paper().figures[number]
+            if figure.dataset in self.config["datasets"]:
+                found[number] = self._definition(number, figure)
+        if (swept := the_paper().sweep.figure) in found:
             alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
             grid = [Point(float(a), float(b), self._sweep_point(a, b)) for a in alphas for b in betas]
-            found[SWEEP_FIGURE] = replace(
-                found[SWEEP_FIGURE],
+            found[swept] = replace(
+                found[swept],
                 alphas=tuple(map(float, alphas)),
                 betas=tuple(map(float, betas)),
                 grid=tuple(grid),
@@ -200,35 +200,30 @@ class Plan:
         return found
 
     def _sweep_point(self, alpha: float, beta: float) -> str:
-        return self.methods[SWEEP_METHOD].sweep_id(
-            SWEEP_NAME, {"alpha": alpha, "beta": beta}, self.method(SWEEP_METHOD).parameters
+        sweep = the_paper().sweep
+        return self.methods[sweep.method].sweep_id(
+            sweep.name, {"alpha": alpha, "beta": beta}, self.method(sweep.method).parameters
         )
 
-    def _definition(
-        self,
-        name: str,
-        number: int,
-        dataset: str,
-        masks: tuple[str, ...] | None,
-        rows: tuple[tuple[str, str], ...] | None,
-        numeral: str = "",
-    ) -> Definition:
+    def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
+        dataset, rows = shown.dataset, shown.rows
         configured = self.config["datasets"][dataset]
-        masks = masks_of(dataset_of(dataset).drawn_masks) if masks is None else masks
+        masks = masks_of(dataset_of(dataset).drawn_masks) if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
         if not chosen:
+            name = f"table {numeral}" if numeral else f"figure {number}"
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
             )
         if rows is None:
-            rows = tuple((name, self.method(name).label_on(dataset)) for name in self.compared)
+            rows = {name: self.method(name).label_on(dataset) for name in self.compared}
         return Definition(
             number=number,
             dataset=dataset,
             source=configured["source"],
             masks=chosen,
-            rows=tuple(self._row(method, text, chosen) for method, text in rows),
+            rows=tuple(self._row(method, text, chosen) for method, text in rows.items()),
             seeds=tuple(self.config["seeds"]),
             convention=self.config["metric_convention"],
             experiment=self.config["experiment"],

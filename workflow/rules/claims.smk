@@ -11,6 +11,8 @@ rule claims:
             f"{ROOT}/statistics/pairs_{{number}}.csv", number=PLAN.table_definitions
         ),
         resources=[
+            "workflow/resources/claims.yaml",
+            "workflow/resources/paper.yaml",
             "workflow/resources/published_tables.csv",
             "workflow/resources/claims.html.j2",
         ],

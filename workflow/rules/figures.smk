@@ -4,6 +4,7 @@
 rule figure:
     input:
         lambda wildcards: PLAN.figure_inputs(int(wildcards.number)),
+        resources=["workflow/resources/paper.yaml"],
         source=module_sources("workflow.figures"),
     output:
         pdf=f"{ROOT}/figures/figure_{{number}}.pdf",

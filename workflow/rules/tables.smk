@@ -19,6 +19,7 @@ rule table:
             run=PLAN.runs_of(PLAN.table_definitions[int(wildcards.number)]),
         ),
         resources=[
+            "workflow/resources/paper.yaml",
             "workflow/resources/published_tables.csv",
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",

@@ -12,7 +12,7 @@ from pathlib import Path
 from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import from_json
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import SUBJECTS
+from workflow.plan.paper import the_paper
 from workflow.provenance.footer import footer
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
 from workflow.tables.comparison import lay_out, tidy_table
@@ -32,9 +32,10 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    if definition.numeral not in (*SUBJECTS, str(definition.number)):
+    numerals = list(the_paper().subjects)
+    if definition.numeral not in (*numerals, str(definition.number)):
         raise BadInput(
-            f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(SUBJECTS)}, or the "
+            f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(numerals)}, or the "
             "number of a table that the paper does not have"
         )
     folder = results / "masks" / definition.dataset

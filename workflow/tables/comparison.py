@@ -9,7 +9,7 @@ import pandas as pd
 from data_prep.masks.registry import label, parse_mask
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import IN_PAPER, published_values
+from workflow.plan.paper import published_values, the_paper
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
@@ -75,7 +75,7 @@ def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dic
     for metric in metrics:
         numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
         numbers[f"{metric}_std"] = cell.std.get(metric, np.nan)
-        if metric not in IN_PAPER:
+        if metric not in the_paper().printed:
             continue
         printed = paper.get(f"{metric}_mean", "")
         numbers[f"{metric}_paper_mean"] = printed

@@ -8,7 +8,7 @@ from data_prep.datasets.contract import contrasts, dataset_name, dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import IN_PAPER, SUBJECTS
+from workflow.plan.paper import the_paper
 from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
@@ -18,13 +18,13 @@ ALIKE = "≈"  # beside a value that the test does not tell from the best of its
 
 def in_print(definition: Definition) -> tuple[str, ...]:
     """Return the metrics of which the paper prints values in this table."""
-    return IN_PAPER if definition.numeral in SUBJECTS else ()
+    return tuple(the_paper().printed) if definition.numeral in the_paper().subjects else ()
 
 
 def title_of(definition: Definition) -> str:
     """Say what a table compares, on which data."""
     target, auxiliary = contrasts(definition.dataset)
-    subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
+    subject = the_paper().subjects.get(definition.numeral, "Comparison of methods")
     return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
 
 

@@ -22,24 +22,27 @@ from published_masks import MASKS
 from scipy import stats
 
 from data_prep.errors import BadInput
+from methods.registry import discover
 from workflow.claims.__main__ import write_claims
 from workflow.claims.agreement import (
-    TOLERANCE,
     compare_cells,
     order_agreement,
     our_scores,
     paper_scores,
     printed_parts,
 )
-from workflow.claims.claims import CLAIMS, QUESTIONS, Comparison
+from workflow.claims.claims import Claim, Comparison, claims
 from workflow.claims.judge import judge, judge_claims
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan.paper import published_values
+from workflow.plan import paper
+from workflow.plan.paper import published_values, the_paper
 from workflow.tables import __main__ as tables
 
 DIGITS = {name: metric_of(name).digits for name in STANDARD}
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
+CLAIMS = [claim for claim in claims() if claim.section]
+QUESTIONS = [claim for claim in claims() if not claim.section]
 GRID = [(0.2, 0.4), (0.2, 0.6), (0.4, 0.4), (0.4, 0.6)]
 
 
@@ -137,6 +140,33 @@ def test_the_two_settings_that_manet_does_not_win_in_the_paper_are_named():
     assert "prints no numbers" in judged(paper_scores(), "loss_weights")["paper_evidence"]
 
 
+def test_claims_name_tables_and_methods_that_there_are():
+    """A name that nothing has would leave its comparisons out without a word."""
+    folders = discover()
+    for claim in claims():
+        (form,) = filter(None, (claim.methods, claim.masks, claim.weights))
+        named = {*getattr(form, "tables", ()), getattr(form, "table", "I")}
+        assert named <= set(the_paper().subjects)
+        methods = form.better + form.than if claim.methods else form.methods if claim.masks else ()
+        for method in methods:
+            folders[method.partition("-")[0]].method(method)
+
+
+def test_a_resource_of_another_form_is_refused_by_field(tmp_path, monkeypatch):
+    monkeypatch.setattr(paper, "RESOURCES", tmp_path)
+    for text, said in (
+        ("- {name: a, text: b}", r"field \[0\].judged_by is missing"),
+        (
+            "- {name: a, text: b, judged_by: c, methods: {tables: I}}",
+            r"field \[0\].methods.tables is 'I', not",
+        ),
+        ("- {name: a, text: b, judged_by: c, sectoin: V}", r"field \[0\].sectoin is unknown"),
+    ):
+        (tmp_path / "claims.yaml").write_text(text)
+        with pytest.raises(BadInput, match=rf"claims\.yaml: {said}"):
+            paper.read_resource(tuple[Claim, ...], "claims.yaml")
+
+
 def test_the_tolerance_is_half_the_median_distance_of_neighbours():
     for metric in ("ssim", "psnr"):
         distances = []
@@ -149,7 +179,8 @@ def test_the_tolerance_is_half_the_median_distance_of_neighbours():
                     if of == mask and method != "zf"
                 ]
                 distances += list(np.diff(sorted(column)))
-        assert round(np.median(distances) / 2, 3 if metric == "ssim" else 1) == TOLERANCE[metric]
+        printed = the_paper().printed[metric]
+        assert round(np.median(distances) / 2, printed.digits) == printed.tolerance
 
 
 # ---- claims ---------------------------------------------------------------------------------------
