@@ -94,7 +94,7 @@ def main() -> None:
         )
         print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
     for row in counts:
-        if "explanation" in row:
+        if row["explanation"]:
             print(
                 f"{row['splits'].replace(' ', ' and ')}: {row['slices']} slices of {row['used']} subjects "
                 f"(published: {row['published_slices']} of {row['published_subjects']}): {row['explanation']}"

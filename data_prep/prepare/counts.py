@@ -32,29 +32,12 @@ MANIFEST_COLUMNS = (
     "score_after",
 )
 
-COUNT_COLUMNS = (
-    "dataset",
-    "source",
-    "published_split",
-    "splits",
-    "subjects",
-    "excluded",
-    "left_over",
-    "used",
-    "slices",
-    "published_subjects",
-    "published_slices",
-    "explanation",
-)
-
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
     """Write one row for each subject, excluded ones too, sorted by subject."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for record in sorted(records, key=lambda record: record.subject):
-            writer.writerow({**asdict(record), "split": chosen.get(record.subject, "")})
+    ordered = sorted(records, key=lambda record: record.subject)
+    rows = [{**asdict(record), "split": chosen.get(record.subject, "")} for record in ordered]
+    _write(path, MANIFEST_COLUMNS, rows)
 
 
 def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -73,6 +56,7 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
     for hint, splits in dataset_of(dataset).pools.items():
         members = [record for record in records if record.split_hint == hint]
         used = [record for record in members if record.subject in chosen]
+        known = records[0].source == "published" and hint in published
         row = {
             "dataset": dataset,
             "source": records[0].source,
@@ -83,10 +67,10 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
             "left_over": sum(record.usable and record.subject not in chosen for record in members),
             "used": len(used),
             "slices": sum(record.slices for record in used),
+            "published_subjects": published[hint][0] if known else "",
+            "published_slices": published[hint][1] if known else "",
+            "explanation": _explained(members, chosen, *published[hint]) if known else "",
         }
-        if records[0].source == "published" and hint in published:
-            row["published_subjects"], row["published_slices"] = published[hint]
-            row["explanation"] = _explained(members, chosen, *published[hint])
         rows.append(row)
     return rows
 
@@ -118,7 +102,11 @@ def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: i
 
 def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write ``count_pools``'s rows."""
+    _write(path, list(rows[0]), rows)
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, COUNT_COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(output, columns, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
