@@ -120,16 +120,24 @@ class NoOptions:
     """Of a dataset whose step has none."""
 
 
-def require_within(what: str, checks: Mapping[str, tuple[float, float, float]]) -> None:
-    """Refuse a size of embedded scans that is out of range.
+def check_brain_size(what: str, size: Size, spacing: float, most_slices: int) -> None:
+    """Refuse sizes of embedded brains that the donors cannot fill.
 
     Args:
         what: the scans, for the message.
-        checks: name of a size -> its value, the least and the largest one.
+        size: of the scans.
+        spacing: mm between slices.
+        most_slices: that the dataset has.
 
     Raises:
-        BadInput: naming the first.
+        BadInput: naming the first size that is out of range.
     """
+    checks: dict[str, tuple[float, float, float]] = {
+        "matrix": (size.matrix, 64, 256),
+        "slices": (size.slices, 4, most_slices),
+        "slice spacing": (spacing, 1.0, 10.0),
+        "slices times slice spacing": (size.slices * spacing, 0, 180.0),
+    }
     for name, (value, low, high) in checks.items():
         if not low <= value <= high:
             raise BadInput(f"{what}: {name} is {value:g}; choose {low:g} to {high:g}")
