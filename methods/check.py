@@ -388,7 +388,9 @@ def main() -> None:
             (CHECKS[name].__doc__ or name).rstrip("."): partial(_run, method, name)
             for name in checks_of(method)
         }
-        counts.append(report(f"{method.id}: {method.label_on('ixi')}", titled, folder_path(method.folder)))
+        counts.append(
+            report(f"{method.id}: {next(iter(method.label.values()))}", titled, folder_path(method.folder))
+        )
     conclude(counts)
 
 
