@@ -107,7 +107,7 @@ def read_header(path: Path) -> Header:
         BadInput: as ``load_volume`` for all that a header can tell.
     """
     with _opened(path) as stream:
-        return _check_header(_nifti_header(stream.read(_HEADER_BYTES)), path)
+        return _check_header(stream.read(_HEADER_BYTES), path)
 
 
 def axial_slices(header: Header) -> int:
@@ -160,7 +160,7 @@ def _read(path: Path) -> tuple[Header, NDArray]:
 
     with _opened(path) as stream:
         content = bytearray(stream.read(_HEADER_BYTES))
-        header = _check_header(_nifti_header(bytes(content)), path)
+        header = _check_header(bytes(content), path)
         # Block by block, because a header may promise more than there is.
         while len(content) < header.file_bytes and (block := stream.read(_BLOCK)):
             content += block
@@ -208,14 +208,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise broken from error
 
 
-def _nifti_header(block: bytes) -> Any:
+def _check_header(block: bytes, path: Path) -> Header:
     import nibabel
 
     # Extensions between header and voxels are not looked at.
-    return nibabel.Nifti1Header(block)
-
-
-def _check_header(header: Any, path: Path) -> Header:
+    header: Any = nibabel.Nifti1Header(block)
     shape = tuple(int(side) for side in header.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -225,10 +222,7 @@ def _check_header(header: Any, path: Path) -> Header:
             "side is needed; extract it or leave the scan out"
         )
     if math.prod(shape) > _MOST_VOXELS:
-        raise BadInput(
-            f"{path}: the image has shape {shape}, more voxels than any scan of a head; repair the header or "
-            "leave the scan out"
-        )
+        raise _unfit(path, f"the image has shape {shape}, more voxels than any scan of a head")
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise BadInput(f"{path}: voxels of type {dtype} are no magnitudes; convert the scan to int16")
@@ -242,17 +236,17 @@ def _check_header(header: Any, path: Path) -> Header:
     begin = int(header.get_data_offset())
     # nibabel would take the header itself for voxels.
     if begin < _FIRST_VOXEL:
-        raise BadInput(
-            f"{path}: vox_offset is {begin}, so the voxels would begin within the header; repair the header "
-            "or leave the scan out"
-        )
+        raise _unfit(path, f"vox_offset is {begin}, so the voxels would begin within the header")
     return Header(shape, affine, begin + math.prod(shape) * dtype.itemsize)
 
 
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    remedy = "repair the header or leave the scan out"
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise BadInput(f"{path}: the header's affine is not invertible; {remedy}")
+        raise _unfit(path, "the header's affine is not invertible")
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
-        raise BadInput(f"{path}: the header's axes are not at right angles; {remedy}")
+        raise _unfit(path, "the header's axes are not at right angles")
+
+
+def _unfit(path: Path, what: str) -> BadInput:
+    return BadInput(f"{path}: {what}; repair the header or leave the scan out")

@@ -1,5 +1,7 @@
 """Building blocks that more than one method folder uses. Complex values are two real channels (re, im)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -83,6 +85,11 @@ def require_depth(
         raise bad_parameter(method, field, depth, remedy)
 
 
+def convolution(inputs: int, outputs: int, **options: Any) -> nn.Conv2d:
+    """A 3x3 convolution that keeps the sides, unless ``options`` say otherwise."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1, **options)
+
+
 class DenseBlock(nn.Module):
     """Four 3x3 convolutions, each normalised together with the sum of all earlier features.
 
@@ -98,8 +105,8 @@ class DenseBlock(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (batch, width, height, width) to the same shape."""
         earlier: Tensor | None = None
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            mixed = convolution(features)
+        for layer, norm in zip(self.convolutions, self.norms, strict=True):
+            mixed = layer(features)
             if earlier is None:
                 earlier = features
             else:

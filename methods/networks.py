@@ -4,6 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from data_prep.measurement import Measurement
+from methods.contract import Reconstruction, ReconstructionModel
+
 _SLOPE = 0.2
 LEAST_STD = 1e-6  # of an image whose maximum is 1: a constant slice divides by this instead of 0
 
@@ -82,3 +85,22 @@ class UNet(nn.Module):
             features = block(torch.cat((features, skip), dim=1))
         output: Tensor = self.head(features)
         return output
+
+
+class UNetReconstruction(ReconstructionModel):
+    """U-Net from |F^-1 k_u|, and the auxiliary if there are two ``inputs``, to the magnitude image; L1."""
+
+    def __init__(self, inputs: int, channels: int, pools: int, dropout: float) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.network = UNet(inputs, channels, pools, dropout)
+
+    def forward(self, measurement: Measurement) -> Reconstruction:
+        """Reconstruct the target.
+
+        Instance norm forgets the intensity of its input. The network therefore maps standardised
+        slices to standardised slices, and the zero-filled mean and standard deviation come back after.
+        """
+        images = (measurement.zero_filled, measurement.auxiliary)[: self.inputs]
+        standardised, mean, std = standardise(torch.stack(images, dim=1))
+        return Reconstruction(self.network(standardised)[:, 0].float() * std[:, 0] + mean[:, 0])

@@ -120,30 +120,24 @@ class NoOptions:
     """Of a dataset whose step has none."""
 
 
-def any_size(size: Size) -> None:
-    """Take every size of embedded scans."""
-
-
-def itself(subject: str) -> str:
-    """Return the person of a subject where each has one session."""
-    return subject
-
-
-def no_twins(path: Path) -> Sequence[Path]:
-    """Return no other file of the same scan."""
-    return ()
-
-
-def require_within(what: str, checks: Mapping[str, tuple[float, float, float]]) -> None:
-    """Refuse a size of embedded scans that is out of range.
+def check_brain_size(what: str, size: Size, spacing: float, most_slices: int) -> None:
+    """Refuse sizes of embedded brains that the donors cannot fill.
 
     Args:
         what: the scans, for the message.
-        checks: name of a size -> its value, the least and the largest one.
+        size: of the scans.
+        spacing: mm between slices.
+        most_slices: that the dataset has.
 
     Raises:
-        BadInput: naming the first.
+        BadInput: naming the first size that is out of range.
     """
+    checks: dict[str, tuple[float, float, float]] = {
+        "matrix": (size.matrix, 64, 256),
+        "slices": (size.slices, 4, most_slices),
+        "slice spacing": (spacing, 1.0, 10.0),
+        "slices times slice spacing": (size.slices * spacing, 0, 180.0),
+    }
     for name, (value, low, high) in checks.items():
         if not low <= value <= high:
             raise BadInput(f"{what}: {name} is {value:g}; choose {low:g} to {high:g}")
@@ -214,7 +208,7 @@ class Dataset:
     lists: tuple[str, ...] = ()
     locate: Callable[[Path, Mapping[str, Path]], dict[str, Scans]] | None = None
     read: Callable[[Path, Path], Any] = Later("data_prep.datasets.registered:read_registered")
-    group: Callable[[str], str] = itself
+    group: Callable[[str], str] = lambda subject: subject
     describe: Callable[[str, Path, Path], Mapping[str, Any]] | None = None
     align: Callable[..., Aligned] = Later("data_prep.datasets.registered:align")
     align_options: type[Any] = NoOptions
@@ -227,8 +221,8 @@ class Dataset:
     list_embedded: Callable[[Mapping[str, int], Path], None] | None = None
     embedded_lists: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
-    check_size: Callable[[Size], None] = any_size
-    twins: Callable[[Path], Sequence[Path]] = no_twins
+    check_size: Callable[[Size], None] = lambda size: None
+    twins: Callable[[Path], Sequence[Path]] = lambda path: ()
     truth: str = ""
     lesions: str = ""
     report: str = ""

@@ -1,8 +1,8 @@
 """The verdict on a folder of scans, as exit code, table and CSV."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_prep.datasets.contract import Finding
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
 # Exit codes by verdict; 2 is argparse's own.
@@ -48,9 +48,7 @@ def print_report(
     for name, value in summary.items():
         counts.add_row(escape(name), escape(value))
     console.print(counts)
-    wanting = sorted(
-        (finding for finding in findings if finding.status != "ok"), key=lambda finding: finding.status
-    )
+    wanting = [f for status in ("excluded", "suspicious") for f in findings if f.status == status]
     if wanting:
         table = Table(title="Excluded and suspicious", title_justify="left")
         table.add_column("subject", no_wrap=True)
@@ -59,9 +57,8 @@ def print_report(
         for finding in wanting[:_MOST_LINES]:
             # Not by colour alone: the word says it too.
             style = "bold red" if finding.status == "excluded" else "yellow"
-            table.add_row(
-                escape(finding.subject), f"[{style}]{finding.status}[/{style}]", escape(finding.reason)
-            )
+            status = f"[{style}]{finding.status}[/{style}]"
+            table.add_row(escape(finding.subject), status, escape(finding.reason))
         console.print(table)
         if len(wanting) > _MOST_LINES:
             console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")
@@ -70,9 +67,5 @@ def print_report(
 
 def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:
     """Write every finding, ok ones too; several files are separated by semicolons."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.writer(output, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for finding in findings:
-            row = (dataset, finding.subject, finding.status, finding.reason, ";".join(finding.files))
-            writer.writerow(row)
+    rows = ({"dataset": dataset, **asdict(found), "files": ";".join(found.files)} for found in findings)
+    write_rows(path, COLUMNS, rows)

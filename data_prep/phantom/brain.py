@@ -165,6 +165,14 @@ def paint_lesions(grid: Grid, lesions: list[Lesion]) -> list[tuple[tuple[slice, 
     return [_ellipsoid(grid, lesion) for lesion in lesions]
 
 
+def lesion_map(grid: Grid, painted: list[tuple[tuple[slice, ...], Array]]) -> Array:
+    """Return what ``paint_lesions`` gives as one map of the grid, the larger value where lesions overlap."""
+    lesions = np.zeros(grid.shape, np.float32)
+    for place, values in painted:
+        np.maximum(lesions[place], values, out=lesions[place])
+    return lesions
+
+
 def vessels(anatomy: Anatomy, rng: Generator) -> tuple[Array, Array]:
     """Draw perivascular spaces and veins, thin tubes that run outwards through white matter.
 

@@ -103,6 +103,11 @@ def acquire(
     return np.asarray(np.abs(fft.ifft2(fft.ifftshift(measured, axes=(0, 1)), axes=(0, 1))), dtype=np.float32)
 
 
+def stored(image: Array, unit: float) -> NDArray[np.int16]:
+    """Return a scan as published files store it, ``unit`` for an intensity of 1."""
+    return np.asarray(np.clip(np.rint(image * unit), 0, np.iinfo(np.int16).max), dtype=np.int16)
+
+
 def head_motion(
     rng: Generator, degrees: float, millimetres: float, pivot: NDArray[np.float64]
 ) -> NDArray[np.float64]:

@@ -74,9 +74,7 @@ def flow(velocity: Array, spacing: float, steps: int = 5) -> Array:
         Displacement in mm, (3, x, y, z). It folds nowhere as long as the velocity varies little between
         neighbouring points.
     """
-    points = np.stack(
-        np.meshgrid(*(np.arange(n, dtype=np.float32) for n in velocity.shape[1:]), indexing="ij")
-    )
+    points = np.indices(velocity.shape[1:], dtype=np.float32)
     displacement = velocity / np.float32(spacing * 2**steps)
     for _ in range(steps):
         moved = points + displacement

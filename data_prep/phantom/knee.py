@@ -14,7 +14,6 @@ from data_prep.phantom.knee_maps import MAPS
 FIELD_OF_VIEW = 160.0  # mm, of the reconstructed image; the donor's own
 DONOR_PIXEL = 0.625  # mm
 DONOR_SPACING = 4.0  # mm between slice centres
-DONOR_SLICES = 24
 _FADED_ROWS = 6  # the donor's outermost ones, where the scanner cropped them
 
 ROW_EXTENT, COLUMN_EXTENT = 0.625, 0.5625

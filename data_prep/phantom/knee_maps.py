@@ -33,9 +33,8 @@ def donor_maps(echoes: Array, echo_times: NDArray[np.float64]) -> dict[str, Arra
     mean_time = (weight * time).sum(axis=1) / total
     mean_log = (weight * log_signal).sum(axis=1) / total
     centred = time - mean_time[:, None]
-    slope = (weight * centred * (log_signal - mean_log[:, None])).sum(axis=1) / (weight * centred**2).sum(
-        axis=1
-    )
+    covariance = (weight * centred * (log_signal - mean_log[:, None])).sum(axis=1)
+    slope = covariance / (weight * centred**2).sum(axis=1)
     r2 = np.clip(-slope, 1 / 300, 1 / 8)
     # Where little signal is left for the fit, it extrapolates beyond what any tissue has.
     m0 = np.minimum(np.exp(mean_log - slope * mean_time), 1.6 * echoes[:, 0])

@@ -1,6 +1,5 @@
 """manifest.csv and counts.csv: who was used, and how that differs from what was published."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 
 MANIFEST_COLUMNS = (
     "dataset",
@@ -32,29 +31,12 @@ MANIFEST_COLUMNS = (
     "score_after",
 )
 
-COUNT_COLUMNS = (
-    "dataset",
-    "source",
-    "published_split",
-    "splits",
-    "subjects",
-    "excluded",
-    "left_over",
-    "used",
-    "slices",
-    "published_subjects",
-    "published_slices",
-    "explanation",
-)
-
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
     """Write one row for each subject, excluded ones too, sorted by subject."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for record in sorted(records, key=lambda record: record.subject):
-            writer.writerow({**asdict(record), "split": chosen.get(record.subject, "")})
+    ordered = sorted(records, key=lambda record: record.subject)
+    rows = [{**asdict(record), "split": chosen.get(record.subject, "")} for record in ordered]
+    write_rows(path, MANIFEST_COLUMNS, [{name: row[name] for name in MANIFEST_COLUMNS} for row in rows])
 
 
 def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -73,6 +55,7 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
     for hint, splits in dataset_of(dataset).pools.items():
         members = [record for record in records if record.split_hint == hint]
         used = [record for record in members if record.subject in chosen]
+        known = records[0].source == "published" and hint in published
         row = {
             "dataset": dataset,
             "source": records[0].source,
@@ -83,10 +66,10 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
             "left_over": sum(record.usable and record.subject not in chosen for record in members),
             "used": len(used),
             "slices": sum(record.slices for record in used),
+            "published_subjects": published[hint][0] if known else "",
+            "published_slices": published[hint][1] if known else "",
+            "explanation": _explained(members, chosen, *published[hint]) if known else "",
         }
-        if records[0].source == "published" and hint in published:
-            row["published_subjects"], row["published_slices"] = published[hint]
-            row["explanation"] = _explained(members, chosen, *published[hint])
         rows.append(row)
     return rows
 
@@ -114,11 +97,3 @@ def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: i
     if not unknown and here + known + over != slices:
         said.append(f"all scans together share {here + known + over} slices, but {slices} were published")
     return "; ".join(said) or "as published"
-
-
-def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``count_pools``'s rows."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, COUNT_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -83,19 +83,18 @@ def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
         if wide
         else [*((turn, still) for turn in (still, *_TURNS)), (still, shift)]
     )
-    found = _optimised(coarse, [_euler(centre, np.deg2rad(turn), place) for turn, place in starts], 2.0, 0.02)
-    candidates = [transform for _, transform in found[: _REFINED if wide else 1]]
+    turned = [_euler(centre, np.deg2rad(turn), place) for turn, place in starts]
+    candidates = _optimised(coarse, turned, 2.0, 0.02)[: _REFINED if wide else 1]
     for spacing, step in ((_MEDIUM, 0.5), (_FINE, 0.2)):
         level = _Level(fixed_image, moving_image, mask_image, spacing)
-        found = _optimised(level, candidates, step, 0.002)
-        candidates = [transform for _, transform in found]
+        candidates = _optimised(level, candidates, step, 0.002)
     matrix = _matrix(candidates[0])
     before, after = (score(fixed, moving, mask, candidate) for candidate in (np.eye(4), matrix))
     return Registration(matrix, before, after)
 
 
-def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float) -> list[tuple[float, Any]]:
-    """Descend from every start; returns (metric, transform), the best first."""
+def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float) -> list[Any]:
+    """Descend from every start; returns the transforms, the best first."""
     found = []
     for start in starts:
         try:
@@ -105,7 +104,7 @@ def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float)
             continue
     if not found:
         raise RegistrationFailed
-    return sorted(found, key=lambda pair: pair[0])
+    return [transform for _, transform in sorted(found, key=lambda pair: pair[0])]
 
 
 def resample(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> NDArray[np.float32]:

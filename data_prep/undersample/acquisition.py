@@ -51,17 +51,7 @@ class Acquisition:
         mask = self.masks.evaluation([store.subjects[i] for i in positions])
         noise = None
         if self.noise > 0:
-            # A subject is in one split only, so its name needs no split beside it.
-            seeds = [
-                seed_for(
-                    use="noise",
-                    dataset=store.dataset,
-                    subject=store.subjects[i],
-                    slice=store.slice_indices[i],
-                    base_seed=self.base_seed,
-                )
-                for i in positions
-            ]
+            seeds = self._seeds("noise", store, positions)
             shape = (store.height, store.width)
             noise = evaluation_noise(noise_std(target, self.noise), shape, seeds, store.device)
         return measure(target, auxiliary, _on_device(mask, store), noise)
@@ -82,36 +72,24 @@ class Acquisition:
             Measurement and truth, on the store's device.
         """
         target, auxiliary = store.batch(positions)
-        mask_seeds = [
-            seed_for(
-                use="training mask",
-                dataset=store.dataset,
-                mask=self.masks.name,
-                subject=store.subjects[i],
-                slice=store.slice_indices[i],
-                base_seed=self.base_seed,
-                seed=seed,
-                epoch=epoch,
-            )
-            for i in positions
-        ]
+        mask_seeds = self._seeds(
+            "training mask", store, positions, mask=self.masks.name, seed=seed, epoch=epoch
+        )
         mask = self.masks.training(mask_seeds)
         noise = None
         if self.noise > 0:
             # Seeded anew for each step: a resumed training needs no state of a generator.
+            of_step = {"base_seed": self.base_seed, "seed": seed, "epoch": epoch, "step": step}
             generator = torch.Generator(device=store.device)
-            generator.manual_seed(
-                seed_for(
-                    use="training noise",
-                    dataset=store.dataset,
-                    base_seed=self.base_seed,
-                    seed=seed,
-                    epoch=epoch,
-                    step=step,
-                )
-            )
+            generator.manual_seed(seed_for(use="training noise", dataset=store.dataset, **of_step))
             noise = training_noise(noise_std(target, self.noise), (store.height, store.width), generator)
         return measure(target, auxiliary, _on_device(mask, store), noise)
+
+    def _seeds(self, use: str, store: SliceStore, positions: Sequence[int], **axes: str | int) -> list[int]:
+        """Return a seed for each slice; a subject is in one split only, so that its name needs no split."""
+        axes |= {"use": use, "dataset": store.dataset, "base_seed": self.base_seed}
+        named = ((store.subjects[i], store.slice_indices[i]) for i in positions)
+        return [seed_for(subject=subject, slice=index, **axes) for subject, index in named]
 
 
 def _on_device(mask: Mask, store: SliceStore) -> Tensor:

@@ -1,15 +1,14 @@
 """FSMNet: a frequency branch and a spatial branch that look at each other at every level."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
-from methods.blocks import bad_parameter, crop_to, pad_to_multiple
-from methods.contract import Reconstruction, ReconstructionModel
+from methods.blocks import bad_parameter, convolution, crop_to, pad_to_multiple
+from methods.contract import Parameters, Reconstruction, ReconstructionModel
 from methods.networks import standardise
 
 _LEVELS = 3
@@ -17,18 +16,14 @@ _OFFSET = 1e-8
 _SPECTRUM_WEIGHT = 0.01
 
 
-def _convolution(inputs: int, outputs: int, *, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias)
-
-
 def _end(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(_convolution(inputs, outputs, bias=False), nn.PReLU())
+    return nn.Sequential(convolution(inputs, outputs, bias=False), nn.PReLU())
 
 
 def _down(features: int) -> nn.Sequential:
     """Half the sides: 3x3, every 2x2 square into channels, 1x1."""
     return nn.Sequential(
-        _convolution(features, features, bias=False),
+        convolution(features, features, bias=False),
         nn.PixelUnshuffle(2),
         nn.Conv2d(4 * features, features, 1, bias=False),
     )
@@ -62,9 +57,9 @@ class FrequencyBlock(nn.Module):
         self.before = nn.Conv2d(features, features, 1)
         self.amplitude, self.phase = (
             nn.Sequential(
-                _convolution(features, features),
+                convolution(features, features),
                 nn.LeakyReLU(0.1, inplace=True),
-                _convolution(features, features),
+                convolution(features, features),
             )
             for _ in range(2)
         )
@@ -87,8 +82,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.first = _convolution(features, features, bias=False)
-        self.second = _convolution(features, features, bias=False)
+        self.first = convolution(features, features, bias=False)
+        self.second = convolution(features, features, bias=False)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (batch, features, height, width) to the same shape."""
@@ -101,7 +96,7 @@ class ResidualGroup(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            ResidualBlock(features), ResidualBlock(features), _convolution(features, features, bias=False)
+            ResidualBlock(features), ResidualBlock(features), convolution(features, features, bias=False)
         )
         self.activation = nn.PReLU()
         self.scale = nn.Parameter(torch.ones(()))
@@ -117,8 +112,8 @@ class Gates(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.first = _convolution(2 * features, features)
-        self.second = _convolution(features, 2 * features)
+        self.first = convolution(2 * features, features)
+        self.second = convolution(features, 2 * features)
 
     def forward(self, one: Tensor, other: Tensor) -> Tensor:
         """Merge two (batch, features, height, width) into one."""
@@ -132,8 +127,8 @@ class ModalityFusion(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.auxiliary = _convolution(features, features)
-        self.target = _convolution(features, features)
+        self.auxiliary = convolution(features, features)
+        self.target = convolution(features, features)
         self.gates = Gates(features)
 
     def forward(self, auxiliary: Tensor, target: Tensor) -> Tensor:
@@ -148,13 +143,12 @@ class ChannelAttention(nn.Module):
     def __init__(self, features: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.key_value = nn.Sequential(
-            nn.Conv2d(features, 2 * features, 1, bias=False),
-            nn.Conv2d(2 * features, 2 * features, 3, padding=1, groups=2 * features, bias=False),
-        )
-        self.query = nn.Sequential(
-            nn.Conv2d(features, features, 1, bias=False),
-            nn.Conv2d(features, features, 3, padding=1, groups=features, bias=False),
+        self.key_value, self.query = (
+            nn.Sequential(
+                nn.Conv2d(features, outputs, 1, bias=False),
+                convolution(outputs, outputs, groups=outputs, bias=False),
+            )
+            for outputs in (2 * features, features)
         )
         self.projection = nn.Conv2d(features, features, 1, bias=False)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
@@ -179,8 +173,8 @@ class BranchFusion(nn.Module):
 
     def __init__(self, features: int, heads: int) -> None:
         super().__init__()
-        self.spatial = _convolution(features, features)
-        self.frequency = _convolution(features, features)
+        self.spatial = convolution(features, features)
+        self.frequency = convolution(features, features)
         self.attention = ChannelAttention(features, heads)
         self.gates = Gates(features)
 
@@ -356,7 +350,7 @@ class FSMNet(ReconstructionModel):
         return torch.stack(images).sum() + _SPECTRUM_WEIGHT * torch.stack(spectra).sum()
 
 
-def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build both branches with ``features`` and ``heads``; they take any image shape.
 
     Raises:

@@ -1,24 +1,17 @@
 """MC-VarNet: unrolled, with the auxiliary split into what both contrasts share and what is its own."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement
-from methods.blocks import bad_parameter
-from methods.contract import Reconstruction, ReconstructionModel
+from methods.blocks import bad_parameter, convolution
+from methods.contract import Parameters, Reconstruction, ReconstructionModel
 
 SPECTRA = ("complex", "real", "half")
 # Constants of the released program, which keeps them where no optimiser sees them: step, and weights of the
 # dictionary term, the denoisers and the two copies. All but the step are 1 and do not show below.
 _STEP = 0.1
-
-
-def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
 
 
 class Convolutions(nn.Module):
@@ -33,16 +26,15 @@ class Convolutions(nn.Module):
     def __init__(self, inputs: int, features: int, activated: tuple[bool, ...]) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList(
-            _convolution(inputs if position == 0 else features, features)
-            for position in range(len(activated))
+            convolution(inputs if position == 0 else features, features) for position in range(len(activated))
         )
         self.activation = nn.PReLU()
         self.activated = activated
 
     def forward(self, maps: Tensor) -> Tensor:
         """Map (batch, inputs, height, width) to (batch, features, height, width)."""
-        for convolution, active in zip(self.convolutions, self.activated, strict=True):
-            maps = convolution(maps)
+        for layer, active in zip(self.convolutions, self.activated, strict=True):
+            maps = layer(maps)
             if active:
                 maps = self.activation(maps)
         return maps
@@ -57,7 +49,7 @@ class ResidualUNet(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.encoder = nn.ModuleList(Convolutions(features, features, (True, True, False)) for _ in range(3))
-        self.downs = nn.ModuleList(_convolution(features, features, stride=2) for _ in range(2))
+        self.downs = nn.ModuleList(convolution(features, features, stride=2) for _ in range(2))
         self.ups = nn.ModuleList(
             nn.ConvTranspose2d(features, features, 3, stride=2, padding=1) for _ in range(2)
         )
@@ -82,7 +74,7 @@ class ResidualUNet(nn.Module):
 
 def _dictionary(features: int) -> nn.Sequential:
     return nn.Sequential(
-        _convolution(features, features), nn.ReLU(inplace=True), _convolution(features, features)
+        convolution(features, features), nn.ReLU(inplace=True), convolution(features, features)
     )
 
 
@@ -124,7 +116,7 @@ class UnrolledNetwork(nn.Module):
         self.update_common = _dictionary(features)
         self.denoise_common = ResidualUNet(features)
         self.denoise_unique = ResidualUNet(features)
-        self.last = _convolution(features, 2 if spectrum == "complex" else 1)
+        self.last = convolution(features, 2 if spectrum == "complex" else 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.xavier_normal_(module.weight)
@@ -195,7 +187,7 @@ class MCVarNet(ReconstructionModel):
         return Reconstruction(output[:, 0])
 
 
-def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the network with ``features``, ``iterations`` and ``spectrum``; it takes any image shape.
 
     Raises:

@@ -6,12 +6,11 @@ The published form (BraTS 2020 and 2021) is a folder per subject, such as ``BraT
 have small lesions but no tumours.
 """
 
-from data_prep.datasets.contract import Dataset, Later, Size, require_within
+from data_prep.datasets.contract import Dataset, Later, Size, check_brain_size
 
 # Above the published numbers.
 FIRST_EMBEDDED_NUMBER = 90_000
 SLICE_SPACING = 1.0  # mm, as published
-LARGEST_COVER = 180.0  # mm
 
 
 def embedded_id(index: int, seed: int) -> str:
@@ -26,13 +25,7 @@ def check_size(size: Size) -> None:
         BadInput: a size is out of range.
     """
     spacing = size.slice_spacing or SLICE_SPACING
-    checks = {
-        "matrix": (size.matrix, 64, 256),
-        "slices": (size.slices, 4, 160),
-        "slice spacing": (spacing, 1.0, 10.0),
-        "slices times slice spacing": (size.slices * spacing, 0, LARGEST_COVER),
-    }
-    require_within("embedded BraTS brains", checks)
+    check_brain_size("embedded BraTS brains", size, spacing, most_slices=160)
 
 
 DATASET = Dataset(

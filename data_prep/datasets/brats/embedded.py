@@ -16,13 +16,21 @@ from data_prep.phantom.brain import (
     Anatomy,
     deform,
     draw_lesions,
+    lesion_map,
     paint_lesions,
     vary_tissues,
     weighted_images,
 )
 from data_prep.phantom.brain_maps import T1_UNIT, T2_UNIT, load_donors
-from data_prep.phantom.brain_scanner import FIELD_OF_VIEW, ScanGrid, acquire, model_spacing
-from data_prep.phantom.fields import Array, Grid
+from data_prep.phantom.brain_scanner import (
+    FIELD_OF_VIEW,
+    ScanGrid,
+    acquire,
+    axial_grid,
+    model_spacing,
+    stored,
+)
+from data_prep.phantom.fields import Grid
 from data_prep.seeds import seed_for
 from data_prep.volumes import save_volume
 
@@ -53,29 +61,19 @@ def embed(donors: Path, index: int, seed: int, size: Size, root: Path) -> None:
     anatomy = vary_tissues(
         deform(load_donors(donors)[donor], model, stream("shape"), atrophy), stream("tissues"), atrophy
     )
-    lesions = np.zeros(model.shape, np.float32)
-    for place, values in paint_lesions(model, draw_lesions(anatomy, stream("lesions"), 12)):
-        np.maximum(lesions[place], values, out=lesions[place])
-    images = weighted_images(anatomy, lesions, protocol, stream("contrast"))
+    painted = paint_lesions(model, draw_lesions(anatomy, stream("lesions"), 12))
+    images = weighted_images(anatomy, lesion_map(model, painted), protocol, stream("contrast"))
 
-    grid = common_grid(size)
+    # The voxels of both scans: to the left, to the back, up.
+    spacing = size.slice_spacing or SLICE_SPACING
+    grid = axial_grid(size.matrix, size.slices, spacing, CENTRE, np.diag([1.0, -1.0, 1.0]))
     brain = in_brain(anatomy, grid)
     snr = protocol.snr * min(2.0, float(np.sqrt(FIELD_OF_VIEW / size.matrix)))
     acquired = (protocol.acquired_t1, protocol.acquired_t2)
     name = embedded_id(index, seed)
     for contrast, image, part, unit in zip(("t1", "t2"), images, acquired, (T1_UNIT, T2_UNIT), strict=True):
         scan = acquire(image, model, grid, np.eye(4), snr, part, stream(f"{contrast} scan"))
-        save_volume(root / name / f"{name}_{contrast}.nii.gz", _stored(scan * brain, unit), grid.affine)
-
-
-def common_grid(size: Size) -> ScanGrid:
-    """Return the voxels of all scans of a subject: to the left, to the back, up."""
-    shape = (size.matrix, size.matrix, size.slices)
-    pixel = FIELD_OF_VIEW / size.matrix
-    affine = np.diag([-pixel, -pixel, size.slice_spacing or SLICE_SPACING, 1.0])
-    affine[:3, 3] = CENTRE - affine[:3, :3] @ ((np.array(shape) - 1) / 2)
-    # A NIfTI header keeps single precision; the scan is made where the header says.
-    return ScanGrid(shape, affine.astype(np.float32).astype(np.float64))
+        save_volume(root / name / f"{name}_{contrast}.nii.gz", stored(scan * brain, unit), grid.affine)
 
 
 def in_brain(anatomy: Anatomy, grid: ScanGrid) -> NDArray[np.bool_]:
@@ -85,7 +83,3 @@ def in_brain(anatomy: Anatomy, grid: ScanGrid) -> NDArray[np.bool_]:
     matrix = to_model @ grid.affine
     inside = ndimage.affine_transform(anatomy.brain, matrix[:3, :3], matrix[:3, 3], grid.shape, order=1)
     return np.asarray(inside > 0.5)
-
-
-def _stored(image: Array, unit: float) -> NDArray[np.int16]:
-    return np.asarray(np.clip(np.rint(image * unit), 0, np.iinfo(np.int16).max), dtype=np.int16)

@@ -6,9 +6,8 @@ from a grid finer than the scan's own: the k-space is cut to the acquired matrix
 complex noise are added. Everything drawn at random comes from seeds named by the pair's index.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,6 +22,7 @@ from data_prep.datasets.fastmri.pairs import PairEntry, pair_list_text
 from data_prep.datasets.fastmri.scans import NAMESPACE, PD, PDFS, centre_crop
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.files import replacing
+from data_prep.io.json_files import write_json
 from data_prep.phantom.fields import Array
 from data_prep.phantom.knee import (
     COLUMN_EXTENT,
@@ -129,7 +129,9 @@ def simulate_pair(
     first = int(rng("slices").integers(spare, count - slices - spare + 1))
     anatomy = textured(deformed(maps, rng("anatomy"), grid, first), rng("texture"), grid)
     anatomy, lesions = with_oedema(anatomy, rng("oedema"), grid)
-    motion = _draw_motion(rng("motion"))
+    moving = rng("motion")
+    rows, columns = moving.normal(0, 0.9, 2)
+    motion = Motion(shift=(float(rows), float(columns)), rotation=float(moving.normal(0, 0.4)))
 
     contrast = rng("contrast")
     sensitivity = np.exp(0.15 * replace(grid, slices=1).field(contrast, 45.0)[0])
@@ -142,22 +144,13 @@ def simulate_pair(
         _taper(grid.rows, _ROW_TAPER, ROW_EXTENT), _taper(grid.columns, _COLUMN_TAPER, COLUMN_EXTENT)
     )
 
-    scans = [
-        SimulatedScan(
-            kspace=_acquired(
-                image * sensitivity, rng(f"phase {name}"), rng(f"noise {name}"), name, grid, matrix
-            ),
-            acquisition=name,
-            padding=padding_columns(matrix),
-        )
-        for name, image in ((PD, pd), (PDFS, pdfs))
-    ]
-    return scans[0], scans[1], motion, [_oedema_in_pdfs(lesion, motion, matrix) for lesion in lesions]
+    def acquired(image: Array, name: str) -> SimulatedScan:
+        draws = rng(f"phase {name}"), rng(f"noise {name}")
+        kspace = _acquired(image * sensitivity, *draws, name, grid, matrix)
+        return SimulatedScan(kspace, name, padding_columns(matrix))
 
-
-def _draw_motion(rng: np.random.Generator) -> Motion:
-    rows, columns = rng.normal(0, 0.9, 2)
-    return Motion(shift=(float(rows), float(columns)), rotation=float(rng.normal(0, 0.4)))
+    oedema = [_oedema_in_pdfs(lesion, motion, matrix) for lesion in lesions]
+    return acquired(pd, PD), acquired(pdfs, PDFS), motion, oedema
 
 
 def motion_matrix(motion: Motion, matrix: int) -> NDArray[np.float64]:
@@ -304,10 +297,9 @@ def write_pair(
         "rotation_degrees": motion.rotation,
         "transform": motion_matrix(motion, matrix).tolist(),
         "transform_maps": "(slice, row, column, 1) of a PDFS voxel to the place of the same tissue in PD",
-        "oedema": [asdict(lesion) for lesion in lesions],
+        "oedema": lesions,
     }
-    with replacing(output / "truth" / f"singlecoil_{split}" / f"{stems[1]}.truth.json") as temporary:
-        temporary.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(output / "truth" / f"singlecoil_{split}" / f"{stems[1]}.truth.json", truth)
 
 
 def write_pair_lists(train: int, val: int, output: Path) -> None:

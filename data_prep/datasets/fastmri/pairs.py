@@ -34,16 +34,15 @@ def check_pair(pd: Scan, pdfs: Scan) -> None:
                 f"the {column} column, which is for {wanted}; correct the list"
             )
     if pd.header.recon_matrix != pdfs.header.recon_matrix:
-        raise BadInput(
-            f"{pd.path}: its reconstructed matrix {pd.header.recon_matrix} is not that of {pdfs.path.name}, "
-            f"{pdfs.header.recon_matrix}; remove the pair from the list"
-        )
-    for mine, other in zip(pd.header.recon_field_of_view, pdfs.header.recon_field_of_view, strict=True):
-        if abs(mine - other) > FIELD_OF_VIEW_TOLERANCE * other:
-            raise BadInput(
-                f"{pd.path}: its field of view {pd.header.recon_field_of_view} mm is not that of "
-                f"{pdfs.path.name}, {pdfs.header.recon_field_of_view} mm; remove the pair from the list"
-            )
+        raise _unlike(pd, pdfs, "reconstructed matrix", pd.header.recon_matrix, pdfs.header.recon_matrix)
+    mine, other = pd.header.recon_field_of_view, pdfs.header.recon_field_of_view
+    if any(abs(a - b) > FIELD_OF_VIEW_TOLERANCE * b for a, b in zip(mine, other, strict=True)):
+        raise _unlike(pd, pdfs, "field of view", f"{mine} mm", f"{other} mm")
+
+
+def _unlike(pd: Scan, pdfs: Scan, what: str, mine: object, other: object) -> BadInput:
+    unlike = f"its {what} {mine} is not that of {pdfs.path.name}, {other}"
+    return BadInput(f"{pd.path}: {unlike}; remove the pair from the list")
 
 
 def paired_slices(pd: Scan, pdfs: Scan, wanted: int | None = None) -> tuple[int, int]:

@@ -84,10 +84,7 @@ def parse_header(xml: bytes, path: Path) -> Header:
             number or inconsistent.
     """
     if len(xml) > _LONGEST_HEADER:
-        raise BadInput(
-            f"{path}: ismrmrd_header has {len(xml)} bytes, more than any scanner writes; download the file "
-            "again"
-        )
+        raise _damaged(path, f"ismrmrd_header has {len(xml)} bytes, more than any scanner writes")
     try:
         text = xml.decode("utf-8").strip()
         # Entities can only be declared in a document type; a scanner writes none.
@@ -98,64 +95,61 @@ def parse_header(xml: bytes, path: Path) -> Header:
             )
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
-        raise BadInput(f"{path}: ismrmrd_header is not XML ({error}); download the file again") from error
-    read = _HeaderReader(root, path)
-    encoded = (read.whole("encodedSpace/matrixSize/x"), read.whole("encodedSpace/matrixSize/y"))
+        raise _damaged(path, f"ismrmrd_header is not XML ({error})") from error
+
+    def whole(field: str) -> int:
+        return int(_positive(root, path, field, whole=True))
+
+    def matrix(space: str) -> tuple[int, int]:
+        return whole(f"{space}/matrixSize/x"), whole(f"{space}/matrixSize/y")
+
+    def field_of_view(space: str) -> tuple[float, float]:
+        x, y = (_positive(root, path, f"{space}/fieldOfView_mm/{axis}") for axis in "xy")
+        return x, y
+
+    encoded = matrix("encodedSpace")
     limits = "encodingLimits/kspace_encoding_step_1"
-    left = encoded[1] // 2 - read.whole(f"{limits}/center")
-    right = left + read.whole(f"{limits}/maximum") + 1
+    left = encoded[1] // 2 - whole(f"{limits}/center")
+    right = left + whole(f"{limits}/maximum") + 1
     if not 0 <= left < right <= encoded[1]:
-        raise BadInput(
-            f"{path}: ismrmrd_header puts the acquired columns at {left}:{right}, outside its encoded matrix "
-            f"of {encoded[1]} columns; download the file again"
-        )
+        outside = f"outside its encoded matrix of {encoded[1]} columns"
+        raise _damaged(path, f"ismrmrd_header puts the acquired columns at {left}:{right}, {outside}")
     return Header(
-        encoded_matrix=encoded,
-        recon_matrix=(read.whole("reconSpace/matrixSize/x"), read.whole("reconSpace/matrixSize/y")),
-        encoded_field_of_view=(
-            read.positive("encodedSpace/fieldOfView_mm/x"),
-            read.positive("encodedSpace/fieldOfView_mm/y"),
-        ),
-        recon_field_of_view=(
-            read.positive("reconSpace/fieldOfView_mm/x"),
-            read.positive("reconSpace/fieldOfView_mm/y"),
-        ),
+        encoded,
+        matrix("reconSpace"),
+        field_of_view("encodedSpace"),
+        field_of_view("reconSpace"),
         padding_left=left,
         padding_right=right,
     )
 
 
-class _HeaderReader:
-    """Numbers below the first ``encoding`` element, or a sentence that names the field."""
-
-    def __init__(self, root: ElementTree.Element, path: Path) -> None:
-        self._root = root
-        self._path = path
-
-    def positive(self, field: str) -> float:
-        steps = ["encoding", *field.split("/")]
-        text = self._root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
-        if text is None:
-            raise self._broken(field, "is missing")
-        # float() alone also takes underscores and other scripts' digits.
-        if not DECIMAL.fullmatch(text):
-            raise self._broken(field, f"is {text[:40]!r}, not a number")
-        value = float(text)
-        if not (math.isfinite(value) and value > 0):
-            raise self._broken(field, f"is {text}, not a positive number")
+def _positive(root: ElementTree.Element, path: Path, field: str, *, whole: bool = False) -> float:
+    """Return a number below the first ``encoding`` element, or raise a sentence that names the field."""
+    steps = ["encoding", *field.split("/")]
+    text = root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
+    if text is None:
+        what = "is missing"
+    # float() alone also takes underscores and other scripts' digits.
+    elif not DECIMAL.fullmatch(text):
+        what = f"is {text[:40]!r}, not a number"
+    elif not (math.isfinite(value := float(text)) and value > 0):
+        what = f"is {text}, not a positive number"
+    elif whole and (value != int(value) or value > _LARGEST_WHOLE):
+        what = f"is {value:g}, not a whole number of that kind"
+    else:
         return value
+    raise _damaged(path, f"field encoding/{field} of ismrmrd_header {what}")
 
-    def whole(self, field: str) -> int:
-        value = self.positive(field)
-        if value != int(value) or value > _LARGEST_WHOLE:
-            raise self._broken(field, f"is {value:g}, not a whole number of that kind")
-        return int(value)
 
-    def _broken(self, field: str, what: str) -> BadInput:
-        return BadInput(
-            f"{self._path}: field encoding/{field} of ismrmrd_header {what}; the file is not as published, "
-            "download it again"
-        )
+def _damaged(path: Path, what: str) -> BadInput:
+    """Return the error of a file that is not as published."""
+    return BadInput(f"{path}: {what}; the file is not as published, download it again")
+
+
+def _unpairable(path: Path, what: str) -> BadInput:
+    """Return the error of a scan that cannot be one of a pair."""
+    return BadInput(f"{path}: {what}; remove its pair from the list")
 
 
 def open_scan(path: Path) -> Scan:
@@ -178,21 +172,14 @@ def open_scan(path: Path) -> Scan:
         stored = reconstruction.shape
     header = parse_header(xml, path)
     if acquisition not in (PD, PDFS):
-        raise BadInput(
-            f"{path}: attribute acquisition is {acquisition[:40]!r}, neither {PD} nor {PDFS}; remove its "
-            "pair from the list"
-        )
+        raise _unpairable(path, f"attribute acquisition is {acquisition[:40]!r}, neither {PD} nor {PDFS}")
     crop = (slices, *header.recon_matrix)
     if stored != crop:
-        raise BadInput(
-            f"{path}: dataset reconstruction_esc has shape {stored}, not {crop} as k-space and header say; "
-            "download the file again"
-        )
+        what = f"dataset reconstruction_esc has shape {stored}, not {crop} as k-space and header say"
+        raise _damaged(path, what)
     if any(have < want for have, want in zip(matrix, header.recon_matrix, strict=True)):
-        raise BadInput(
-            f"{path}: dataset kspace {(slices, *matrix)} is smaller than the reconstructed matrix "
-            f"{header.recon_matrix} of its header; remove its pair from the list"
-        )
+        wanted = f"the reconstructed matrix {header.recon_matrix} of its header"
+        raise _unpairable(path, f"dataset kspace {(slices, *matrix)} is smaller than {wanted}")
     return Scan(path, acquisition, patient, header, slices, (matrix[0], matrix[1]))
 
 
@@ -277,15 +264,11 @@ def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
             stored = reconstruction[index]
             # Written so that a NaN in the stored image fails too.
             if not np.abs(np.abs(image) - stored).max() <= _RECONSTRUCTION_TOLERANCE * np.abs(image).max():
-                raise BadInput(
-                    f"{scan.path}: dataset reconstruction_esc, slice {index}, is not the magnitude of the "
-                    "cropped inverse transform of kspace; download the file again"
-                )
+                wrong = "is not the magnitude of the cropped inverse transform of kspace"
+                raise _damaged(scan.path, f"dataset reconstruction_esc, slice {index}, {wrong}")
             images[index - start] = image
     if not images.any():
-        raise BadInput(
-            f"{scan.path}: dataset kspace is zero in all chosen slices; remove its pair from the list"
-        )
+        raise _unpairable(scan.path, "dataset kspace is zero in all chosen slices")
     return images
 
 
@@ -302,16 +285,14 @@ def _opened(path: Path) -> AbstractContextManager[h5py.File]:
 def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
     data = hdf5.dataset(file, name)
     if data is None:
-        raise BadInput(f"{path}: dataset {name} is missing; the file is not as published, download it again")
+        raise _damaged(path, f"dataset {name} is missing")
     if data.dtype != dtype or data.ndim != 3 or 0 in data.shape:
         raise BadInput(
             f"{path}: dataset {name} is {data.dtype} of shape {data.shape}, not {dtype} (slices, rows, "
             "columns); use the single-coil files as published"
         )
     if hdf5.too_large(data) or len(data) > _MOST_SLICES:
-        raise BadInput(
-            f"{path}: dataset {name} of shape {data.shape} is larger than any knee scan; download it again"
-        )
+        raise _damaged(path, f"dataset {name} of shape {data.shape} is larger than any knee scan")
     return data
 
 
@@ -319,17 +300,12 @@ def _header_text(file: h5py.File, path: Path) -> bytes:
     data = hdf5.dataset(file, "ismrmrd_header")
     text = data[()] if data is not None and data.shape == () else None
     if not isinstance(text, bytes):
-        raise BadInput(
-            f"{path}: dataset ismrmrd_header (scalar text) is missing; the file is not as published, "
-            "download it again"
-        )
+        raise _damaged(path, "dataset ismrmrd_header (scalar text) is missing")
     return text
 
 
 def _attribute(file: h5py.File, path: Path, name: str) -> str:
     value = hdf5.text(file.attrs.get(name))
     if not value:
-        raise BadInput(
-            f"{path}: attribute {name} (text) is missing; the file is not as published, download it again"
-        )
+        raise _damaged(path, f"attribute {name} (text) is missing")
     return value

@@ -113,18 +113,20 @@ def _register_once(
     try:
         found = register(t2, t1, wide)
     except RegistrationFailed as error:
-        raise BadInput(
-            f"{record.auxiliary_file}: does not overlap with {record.target_file} from any start of the "
-            "registration; check that both show the same head, or leave the subject out"
-        ) from error
+        raise _other_head(record, "does not overlap with", "from any start of the registration") from error
     turn, shift = check_transform(t1, t2, found.transform, record)
     if found.score_after < found.score_before:
-        raise BadInput(
-            f"{record.auxiliary_file}: registration onto {record.target_file} lowered the score from "
-            f"{found.score_before:.3f} to {found.score_after:.3f}; check that both show the same head, or "
-            "leave the subject out"
-        )
+        lowered = f"lowered the score from {found.score_before:.3f} to {found.score_after:.3f}"
+        raise _other_head(record, "registration onto", lowered)
     return found, turn, shift
+
+
+def _other_head(record: Record, before: str, after: str) -> BadInput:
+    """Return the error of two scans that seem to show two heads; the target stands between the words."""
+    return BadInput(
+        f"{record.auxiliary_file}: {before} {record.target_file} {after}; check that both show the same "
+        "head, or leave the subject out"
+    )
 
 
 def check_transform(
@@ -143,11 +145,8 @@ def check_transform(
     turn = float(np.degrees(np.arccos(np.clip((np.trace(transform[:3, :3]) - 1) / 2, -1, 1))))
     shift = float(np.linalg.norm(transform[:3, :3] @ centre + transform[:3, 3] - centre))
     if turn > LARGEST_TURN or shift > LARGEST_SHIFT:
-        raise BadInput(
-            f"{record.auxiliary_file}: registration onto {record.target_file} turned it by "
-            f"{turn:.0f} degrees and moved it by {shift:.0f} mm; check that both show the same head, or "
-            "leave the subject out"
-        )
+        moved = f"turned it by {turn:.0f} degrees and moved it by {shift:.0f} mm"
+        raise _other_head(record, "registration onto", moved)
     reached = float(coverage(t1, t2, transform)[mask].mean())
     if reached < LEAST_COVERAGE:
         raise BadInput(

@@ -31,6 +31,7 @@ from data_prep.phantom.brain import (
     Lesion,
     deform,
     draw_lesions,
+    lesion_map,
     paint_lesions,
     vary_tissues,
     weighted_images,
@@ -46,6 +47,7 @@ from data_prep.phantom.brain_scanner import (
     lesion_labels,
     model_spacing,
     sagittal_grid,
+    stored,
     transform_points,
 )
 from data_prep.phantom.fields import Array, Grid, rotation
@@ -113,10 +115,7 @@ def simulate(
     lesion_rng = stream("lesions")
     lesions = draw_lesions(anatomy, lesion_rng, int(lesion_rng.poisson(max(5.0, 12 + 4 * atrophy))))
     painted = paint_lesions(model, lesions)
-    lesion_map = np.zeros(model.shape, np.float32)
-    for place, values in painted:
-        np.maximum(lesion_map[place], values, out=lesion_map[place])
-    ideal_t1, ideal_t2 = weighted_images(anatomy, lesion_map, protocol, stream("contrast"))
+    ideal_t1, ideal_t2 = weighted_images(anatomy, lesion_map(model, painted), protocol, stream("contrast"))
 
     placing = stream("placing")
     t1_grid = sagittal_grid(
@@ -146,7 +145,7 @@ def simulate(
         "lesions": _lesion_list(lesions, painted, model, labels, motion),
         "brain_points_t2_mm": _brain_points(anatomy, t2_grid, motion).round(2).tolist(),
     }
-    return Subject(name, _stored(t1, T1_UNIT), _stored(t2, T2_UNIT), t1_grid, t2_grid, labels, truth)
+    return Subject(name, stored(t1, T1_UNIT), stored(t2, T2_UNIT), t1_grid, t2_grid, labels, truth)
 
 
 def embed(
@@ -168,10 +167,6 @@ def write_subject(subject: Subject, folder: Path) -> None:
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in sorted(subject.truth.items())]
     with replacing(truth / f"{name}.truth.json") as temporary:
         temporary.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-
-
-def _stored(image: Array, unit: float) -> NDArray[np.int16]:
-    return np.asarray(np.clip(np.rint(image * unit), 0, np.iinfo(np.int16).max), dtype=np.int16)
 
 
 def _lesion_list(

@@ -22,7 +22,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, parse_scan_name
+from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
 from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import write_json
 
@@ -273,7 +273,8 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
             raise _unfit(archive, f"member {member.name} would be written outside the folder")
         if not (member.isfile() or member.isdir()):
             raise _unfit(archive, f"member {member.name} is a link or a device and no file")
-        if member.isdir() or not is_scan(path.name, modality):
+        name = scan_name(path.name)
+        if member.isdir() or name is None or name.modality != modality:
             return None
         if Path(partial, path.name).exists():
             raise _unfit(archive, f"it holds {path.name} twice")
@@ -295,14 +296,6 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         raise _unfit(archive, f"it cannot be unpacked ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def is_scan(name: str, modality: str) -> bool:
-    """Tell whether a file name is that of a scan of this modality."""
-    try:
-        return parse_scan_name(name).modality == modality
-    except BadInput:
-        return False
 
 
 def _unfit(archive: Path, what: str) -> BadInput:

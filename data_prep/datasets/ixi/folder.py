@@ -92,19 +92,15 @@ def _finding(
 def _checked(path: Path, deep: bool) -> Header:
     check_single(path)
     header = read_header(path)
+    length = _trailer(path)[1] if path.suffix == ".gz" else path.stat().st_size % 2**32
     # A file that was cut off does not end as it should; only reading it tells for sure.
-    if deep or _length(path) != header.file_bytes % 2**32:
+    if deep or length != header.file_bytes % 2**32:
         load_volume(path)
     return header
 
 
-def _length(path: Path) -> int:
-    """Uncompressed length, modulo 2^32, as the end of a gzip file tells it."""
-    return _trailer(path)[1] if path.suffix == ".gz" else path.stat().st_size % 2**32
-
-
 def _trailer(path: Path) -> tuple[int, int]:
-    """Checksum and length that a gzip file ends with."""
+    """Checksum, and uncompressed length modulo 2^32, that a gzip file ends with."""
     with path.open("rb") as file:
         file.seek(-8, 2)
         checksum, length = struct.unpack("<II", file.read(8))

@@ -46,13 +46,17 @@ def parse_scan_name(path: Path | str) -> ScanName:
     Raises:
         BadInput: the name is not of the published form.
     """
+    name = scan_name(path)
+    if name is None:
+        form = "not of the form IXI012-HH-1211-T1.nii.gz; give the scan its published name"
+        raise BadInput(f"{path}: the file name is {form}")
+    return name
+
+
+def scan_name(path: Path | str) -> ScanName | None:
+    """Read a file name; None if it is not of the published form."""
     match = _SCAN_NAME.fullmatch(Path(path).name)
-    if match is None:
-        raise BadInput(
-            f"{path}: the file name is not of the form IXI012-HH-1211-T1.nii.gz; "
-            "give the scan its published name"
-        )
-    return ScanName(**{key: match[key] for key in ("subject", "group", "site", "number", "modality")})
+    return match and ScanName(**match.groupdict())
 
 
 def embedded_subject_id(index: int, seed: int) -> str:
@@ -82,9 +86,9 @@ def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     for path in sorted(path for place in _places(folder) if place.is_dir() for path in place.iterdir()):
         # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
-        match = _SCAN_NAME.fullmatch(path.name)
-        if match is not None and match["modality"] in MODALITIES:
-            found.setdefault(match["subject"], {}).setdefault(match["modality"], path)
+        name = scan_name(path)
+        if name is not None and name.modality in MODALITIES:
+            found.setdefault(name.subject, {}).setdefault(name.modality, path)
     return dict(sorted(found.items()))
 
 

@@ -20,7 +20,7 @@ from methods.blocks import DenseBlock, UpBlock
 from methods.contract import ReconstructionModel
 from methods.dudornet.model import DilatedResidualDenseNetwork, SqueezeExciteDenseBlock
 from methods.manet.model import GuidedAttention, TwoStreamNetwork
-from methods.unet.model import UNet
+from methods.networks import UNet
 
 ROOT = Path(__file__).parents[3]
 GOLDEN = cases("network_blocks.json")
