@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data_prep import datasets as package
-from data_prep.contracts.discovery import entries_of
+from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 
@@ -341,9 +341,7 @@ def dataset_of(name: str) -> Dataset:
     Raises:
         BadInput: there is no such folder.
     """
-    if name not in discover():
-        raise BadInput(f"dataset {name!r} is unknown; data_prep/datasets/ has {', '.join(datasets())}")
-    return discover()[name][1]
+    return entry_named(name, discover(), "dataset")
 
 
 def dataset_name(dataset: str) -> str:
