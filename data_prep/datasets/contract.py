@@ -342,14 +342,3 @@ def dataset_of(name: str) -> Dataset:
         BadInput: there is no such folder.
     """
     return entry_named(name, discover(), "dataset")
-
-
-def dataset_name(dataset: str) -> str:
-    """Return a dataset's name in print."""
-    return dataset_of(dataset).label
-
-
-def contrasts(dataset: str) -> tuple[str, str]:
-    """Return the names of a dataset's target and auxiliary."""
-    found = dataset_of(dataset)
-    return found.target, found.auxiliary

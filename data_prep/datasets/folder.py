@@ -1,8 +1,8 @@
 """The verdict on a folder of scans, as exit code, table and CSV."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_prep.datasets.contract import Finding
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
 # Exit codes by verdict; 2 is argparse's own.
@@ -70,9 +70,5 @@ def print_report(
 
 def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:
     """Write every finding, ok ones too; several files are separated by semicolons."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.writer(output, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for finding in findings:
-            row = (dataset, finding.subject, finding.status, finding.reason, ";".join(finding.files))
-            writer.writerow(row)
+    rows = ({**asdict(found), "dataset": dataset, "files": ";".join(found.files)} for found in findings)
+    write_rows(path, COLUMNS, rows)

@@ -20,7 +20,8 @@ from typing import Any
 from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.datasets.record import parse_splits, parse_subjects, read_record
 from data_prep.errors import BadInput, run_command
-from data_prep.prepare.counts import count_pools, write_counts, write_manifest
+from data_prep.io.files import write_rows
+from data_prep.prepare.counts import COUNT_COLUMNS, count_pools, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
 from data_prep.prepare.splits import choose_splits
 
@@ -60,7 +61,7 @@ def prepare(
         write_split(output / f"{split}.h5", aligned, split, members, shape)
     write_manifest(output / "manifest.csv", records, chosen)
     counts = count_pools(records, dataset, chosen)
-    write_counts(output / "counts.csv", counts)
+    write_rows(output / "counts.csv", COUNT_COLUMNS, counts)
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
 

@@ -1,6 +1,5 @@
 """manifest.csv and counts.csv: who was used, and how that differs from what was published."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 
 MANIFEST_COLUMNS = (
     "dataset",
@@ -50,11 +49,11 @@ COUNT_COLUMNS = (
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
     """Write one row for each subject, excluded ones too, sorted by subject."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, MANIFEST_COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        for record in sorted(records, key=lambda record: record.subject):
-            writer.writerow({**asdict(record), "split": chosen.get(record.subject, "")})
+    rows = (
+        {**asdict(record), "split": chosen.get(record.subject, "")}
+        for record in sorted(records, key=lambda record: record.subject)
+    )
+    write_rows(path, MANIFEST_COLUMNS, ({name: row[name] for name in MANIFEST_COLUMNS} for row in rows))
 
 
 def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -114,11 +113,3 @@ def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: i
     if not unknown and here + known + over != slices:
         said.append(f"all scans together share {here + known + over} slices, but {slices} were published")
     return "; ".join(said) or "as published"
-
-
-def write_counts(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write ``count_pools``'s rows."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as output:
-        writer = csv.DictWriter(output, COUNT_COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -19,7 +19,7 @@ from bokeh.models.glyphs import Image as ImageGlyph
 from bokeh.palettes import Greys256, Inferno256
 from bokeh.plotting import figure
 
-from data_prep.datasets.contract import contrasts, dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.masks.registry import label
 from workflow.evaluate.examples import ERROR_LIMITS, Block, Image, error_limit, read_blocks, window
@@ -100,7 +100,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
         for mask, of_mask in blocks.items():
             settings.append(
                 {
-                    "dataset": f"{dataset_name(definition.dataset)} ({definition.data_note})"
+                    "dataset": f"{dataset_of(definition.dataset).label} ({definition.data_note})"
                     if definition.source == "embedded"
                     else definition.data_note,
                     "mask": label(mask),
@@ -130,10 +130,10 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         top = window(like)[1] / largest
         return {"name": name, "image": store.add(image / largest), "top": top}
 
-    target, auxiliary = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     images = [
-        shown(f"Reference ({target})", example.target),
-        shown(f"Auxiliary ({auxiliary})", example.auxiliary, example.auxiliary),
+        shown(f"Reference ({dataset.target})", example.target),
+        shown(f"Auxiliary ({dataset.auxiliary})", example.auxiliary, example.auxiliary),
         shown("Zero-filled", example.zero_filled)
         | _scores(example.zero_filled_psnr, example.zero_filled_ssim),
     ]

@@ -6,7 +6,7 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_prep.datasets.contract import dataset_name, datasets
+from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.errors import BadInput
 from workflow.metrics.contract import STANDARD, metric_of
 
@@ -15,7 +15,7 @@ GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 def data_note(dataset: str, source: str) -> str:
     """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-    name = dataset_name(dataset)
+    name = dataset_of(dataset).label
     return f"embedded data, not {name}" if source == "embedded" else name
 
 

@@ -5,12 +5,11 @@ results/X/tables`` writes ``table_<number>.csv``, ``.json``, ``.md``, ``.tex`` a
 paired tests do not tell apart stands in ``statistics/`` (``workflow.statistics.significance``).
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
+from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import SUBJECTS
 from workflow.provenance.footer import footer
@@ -62,18 +61,10 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.tables", description=__doc__)
-    parser.add_argument("--definition", required=True, help="the table as JSON, as workflow.plan defines it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
+    parser = show_parser("workflow.tables", __doc__, Definition)
+    add_configuration(parser)
     arguments = parser.parse_args()
-    write_table(
-        from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints"),
-        arguments.results,
-        arguments.configuration,
-        arguments.output,
-    )
+    write_table(arguments.definition, arguments.results, arguments.configuration, arguments.output)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
-from data_prep.io.files import replacing
+from data_prep.io.files import write_text
 from data_prep.io.json_files import to_json
 from workflow.plan.paper import RESOURCES
 from workflow.tables.page import Page, Text
@@ -129,5 +129,4 @@ def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None =
         "html": to_html(page),
     }
     for suffix, text in texts.items():
-        with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(stem.with_name(f"{stem.name}.{suffix}"), text)

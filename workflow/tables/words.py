@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.datasets.contract import contrasts, dataset_name, dataset_of
+from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
@@ -23,9 +23,9 @@ def in_print(definition: Definition) -> tuple[str, ...]:
 
 def title_of(definition: Definition) -> str:
     """Say what a table compares, on which data."""
-    target, auxiliary = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     subject = SUBJECTS.get(definition.numeral, "Comparison of methods")
-    return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
+    return f"{subject}, {dataset.target} guided by {dataset.auxiliary} ({definition.data_note})"
 
 
 def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
@@ -36,18 +36,20 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         table: what ``tidy_table`` returns.
         statistics: what ``read_statistics`` returns.
     """
-    name = dataset_name(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {name}: {dataset_of(definition.dataset).descent}, so a split by "
-            "subject does not separate anatomies."
+            f"Data: embedded semi-synthetic scans, not {dataset.label}: {dataset.descent}, so a split "
+            "by subject does not separate anatomies."
         )
-        difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
+        difference = (
+            f"Δ: this run minus the paper, whose data is the real {dataset.label}: for orientation only."
+        )
     else:
-        data = f"Data: {name}, published scans."
+        data = f"Data: {dataset.label}, published scans."
         difference = "Δ: this run minus the paper."
     counted = _count(volumes, "test volume")
     if definition.convention == "slice":

@@ -5,11 +5,9 @@
 and ``.png``.
 """
 
-import argparse
 import math
 from collections.abc import Callable
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, heat_map, looks, plain, sheet_of, unmarked
 from workflow.metrics.conventions import CONVENTIONS
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.trust.scores import (
     LesionScores,
@@ -271,19 +269,14 @@ _FIGURES: dict[str, Callable[[TrustDefinition, pd.DataFrame], Figure]] = {
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.figures", description=__doc__)
+    probes = ("--probes", "probes.parquet of the experiment")
+    parser = show_parser("workflow.trust.figures", __doc__, TrustDefinition, probes)
     parser.add_argument("--figure", required=True, choices=tuple(_FIGURES), help="which figure")
-    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.probes defines it")
-    parser.add_argument("--probes", required=True, type=Path, help="probes.parquet of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = from_json(
-        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
-    )
-    probes = read_probes(arguments.probes, definition)
+    definition, drawn = arguments.definition, arguments.figure
     with style.printed():
-        figure = _FIGURES[arguments.figure](definition, probes)
-        style.save(figure, arguments.output / f"trust_{arguments.figure}_{definition.dataset}")
+        figure = _FIGURES[drawn](definition, read_probes(arguments.probes, definition))
+        style.save(figure, arguments.output / f"trust_{drawn}_{definition.dataset}")
 
 
 if __name__ == "__main__":

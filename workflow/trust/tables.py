@@ -5,22 +5,20 @@
 ``.md``, ``.tex`` and ``.html``.
 """
 
-import argparse
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from data_prep.datasets.contract import dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import run_command
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
+from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
 from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
@@ -201,7 +199,7 @@ def _page(
     name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
 ) -> Page:
     """Lay out a table, whose footer comes when it is written."""
-    dataset = dataset_name(definition.dataset)
+    dataset = dataset_of(definition.dataset).label
     data = (
         f"embedded semi-synthetic scans, not {dataset}"
         if definition.source == "embedded"
@@ -231,24 +229,19 @@ _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame,
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.tables", description=__doc__)
+    parser = show_parser("workflow.trust.tables", __doc__, TrustDefinition)
     parser.add_argument("--table", required=True, choices=tuple(_TABLES), help="which table")
-    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.probes defines it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    add_configuration(parser)
     arguments = parser.parse_args()
-    definition = from_json(
-        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
-    )
-    probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
+    definition, results = arguments.definition, arguments.results
+    probes = read_probes(results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    results, dataset, masks = arguments.results, definition.dataset, definition.masks
-    runs = chain(*definition.runs.values())
-    made_from = footer(results, definition.experiment, dataset, masks, runs, arguments.configuration)
-    write_page(
-        scores, replace(page, footer=made_from), arguments.output / f"trust_{arguments.table}_{dataset}"
+    dataset, runs = definition.dataset, chain(*definition.runs.values())
+    made_from = footer(
+        results, definition.experiment, dataset, definition.masks, runs, arguments.configuration
     )
+    stem = arguments.output / f"trust_{arguments.table}_{dataset}"
+    write_page(scores, replace(page, footer=made_from), stem)
 
 
 if __name__ == "__main__":

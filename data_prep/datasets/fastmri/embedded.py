@@ -6,9 +6,8 @@ from a grid finer than the scan's own: the k-space is cut to the acquired matrix
 complex noise are added. Everything drawn at random comes from seeds named by the pair's index.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -22,7 +21,8 @@ from data_prep.datasets.fastmri.dataset import PAIRS, check_size, pair_files
 from data_prep.datasets.fastmri.pairs import PairEntry, pair_list_text
 from data_prep.datasets.fastmri.scans import NAMESPACE, PD, PDFS, centre_crop
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, write_text
+from data_prep.io.json_files import write_json
 from data_prep.phantom.fields import Array
 from data_prep.phantom.knee import (
     COLUMN_EXTENT,
@@ -304,10 +304,9 @@ def write_pair(
         "rotation_degrees": motion.rotation,
         "transform": motion_matrix(motion, matrix).tolist(),
         "transform_maps": "(slice, row, column, 1) of a PDFS voxel to the place of the same tissue in PD",
-        "oedema": [asdict(lesion) for lesion in lesions],
+        "oedema": lesions,
     }
-    with replacing(output / "truth" / f"singlecoil_{split}" / f"{stems[1]}.truth.json") as temporary:
-        temporary.write_text(json.dumps(truth, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_json(output / "truth" / f"singlecoil_{split}" / f"{stems[1]}.truth.json", truth)
 
 
 def write_pair_lists(train: int, val: int, output: Path) -> None:
@@ -315,8 +314,7 @@ def write_pair_lists(train: int, val: int, output: Path) -> None:
     for split, indices in (("train", range(train)), ("val", range(train, train + val))):
         # Pairs are known here, so that the score, a likeness in the published lists, is 1.
         text = pair_list_text([PairEntry(*pair_files(index), 1.0) for index in indices])
-        with replacing(output / PAIRS.format(split)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(output / PAIRS.format(split), text)
 
 
 def list_embedded(splits: Mapping[str, int], output: Path) -> None:
