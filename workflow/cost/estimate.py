@@ -26,7 +26,8 @@ from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from methods.registry import discover
 from workflow.plan.config import check_config, read_config
-from workflow.plan.plan import Plan, Run
+from workflow.plan.definitions import Run
+from workflow.plan.plan import Plan
 
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)

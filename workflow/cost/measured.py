@@ -9,7 +9,6 @@ and ``.png``. Time and memory are those of the runs' ``run.json``; operations ar
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +20,10 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_parquet
 from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import FLOOR, CostDefinition
-from workflow.provenance.footer import footer
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 from workflow.run.spec import finished_spec
 from workflow.statistics.scores import number
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import Block, Page, Text
 
 if TYPE_CHECKING:
@@ -177,13 +175,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     definition, results = arguments.definition, arguments.results
-    dataset, runs = definition.dataset, chain(*definition.runs.values())
-    output = arguments.output or results
+    output, dataset = arguments.output or results, definition.dataset
     costs = cost_scores(definition, results)
-    made_from = footer(
-        results, definition.experiment, dataset, definition.all_masks, runs, arguments.configuration
-    )
-    page = replace(cost_page(definition, costs), footer=made_from)
+    origin = made_from(definition, results, arguments.configuration, definition.all_masks)
+    page = replace(cost_page(definition, costs), footer=origin)
     write_page(costs, page, output / "tables" / f"cost_{dataset}")
     with style.printed():
         style.save(draw_costs(definition, costs), output / "figures" / f"cost_{dataset}")

@@ -4,8 +4,8 @@ An untrained method whose spec names values to try (``tune``) chooses among them
 before. ``workflow.train`` calls this after training, in the same process; by itself it serves untrained
 methods, and trained ones by their checkpoint:
 
-    python -m workflow.evaluate --spec JSON --data results/X/data/brats --mask results/X/masks/brats/NAME.npz \
-        [--checkpoint model.ckpt] --output FOLDER
+    python -m workflow.evaluate --spec JSON --data results/X/data/brats \
+        --mask results/X/masks/brats/NAME.npz [--checkpoint model.ckpt] --output FOLDER
 """
 
 import argparse

@@ -65,9 +65,9 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
 
 def _finished(canvas: Canvas, definition: Definition, shown: Sequence[Example]) -> Figure:
     """Say whose slices are shown."""
-    slices = sorted({f"{example.subject}, slice {example.index + 1}" for example in shown})
+    slices = sorted({f"{example.subject}, slice {example.slice + 1}" for example in shown})
     note = f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice"
-    style.small_print(canvas.figure, [note], definition.data_note if definition.source == "embedded" else "")
+    style.small_print(canvas.figure, [note], definition.embedded_note)
     return canvas.figure
 
 

@@ -114,7 +114,7 @@ def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, st
     seeds: Sequence[int] = ()
     for shown in definition.viewer:
         dataset = dataset_of(shown.dataset)
-        note = f" ({shown.data_note})" if shown.source == "embedded" else ""
+        note = f" ({shown.embedded_note})" if shown.embedded_note else ""
         found += [
             (
                 dataset.label,

@@ -64,20 +64,13 @@ def pack(image: Image, bits: int) -> dict[str, Any]:
     }
 
 
-class _Store:
-    """Packed images, each once: target and auxiliary are the same under every mask."""
+# What ``pack`` returned, and its number: target and auxiliary are the same under every mask.
+_Store = dict[tuple[tuple[str, Any], ...], int]
 
-    def __init__(self) -> None:
-        self._places: dict[tuple[tuple[str, Any], ...], int] = {}
 
-    def add(self, image: Image, bits: int = BITS) -> int:
-        """Store an image and return its number."""
-        return self._places.setdefault(tuple(pack(image, bits).items()), len(self._places))
-
-    @property
-    def images(self) -> list[dict[str, Any]]:
-        """What ``pack`` returned, by number."""
-        return [dict(packed) for packed in self._places]
+def _stored(store: _Store, image: Image, bits: int = BITS) -> int:
+    """Store an image once and return its number."""
+    return store.setdefault(tuple(pack(image, bits).items()), len(store))
 
 
 def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, Any]:
@@ -90,7 +83,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
     Raises:
         BadInput: an example file is damaged, missing for all methods, or of other slices.
     """
-    store = _Store()
+    store: _Store = {}
     settings = []
     for definition in definitions:
         blocks = {mask: read_blocks(results, definition, mask) for mask in definition.masks}
@@ -108,7 +101,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
                     "slices": [_slice(definition, block, store) for block in of_mask],
                 }
             )
-    return {"settings": settings, "images": store.images, "limits": ERROR_LIMITS}
+    return {"settings": settings, "images": list(map(dict, store)), "limits": ERROR_LIMITS}
 
 
 def _check_signal(definition: Definition, blocks: Sequence[Block]) -> None:
@@ -128,7 +121,7 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         # An auxiliary may be empty where the target is not.
         largest = float(like.max()) or 1.0
         top = window(like)[1] / largest
-        return {"name": name, "image": store.add(image / largest), "top": top}
+        return {"name": name, "image": _stored(store, image / largest), "top": top}
 
     dataset = dataset_of(definition.dataset)
     images = [
@@ -145,8 +138,8 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         else:
             images.append(shown(row.label, own.reconstruction) | _scores(own.psnr, own.ssim))
     sampled = np.broadcast_to(example.mask, example.target.shape).astype(np.float32)
-    images.append({"name": "Sampling mask", "image": store.add(sampled, bits=1), "top": 1.0})
-    return {"title": f"{example.subject}, slice {example.index + 1}", "images": images}
+    images.append({"name": "Sampling mask", "image": _stored(store, sampled, bits=1), "top": 1.0})
+    return {"title": f"{example.subject}, slice {example.slice + 1}", "images": images}
 
 
 def _scores(psnr: float, ssim: float) -> dict[str, str]:

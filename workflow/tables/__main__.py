@@ -12,10 +12,9 @@ from data_prep.errors import BadInput, run_command
 from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import SUBJECTS
-from workflow.provenance.footer import footer
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
 from workflow.tables.comparison import lay_out, tidy_table
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.words import convergence_notes
 
 
@@ -43,14 +42,7 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
     }
     table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
-    origin = footer(
-        results,
-        definition.experiment,
-        definition.dataset,
-        definition.masks,
-        definition.run_paths,
-        configuration,
-    )
+    origin = made_from(definition, results, configuration)
     unconverged = convergence_notes(definition, results)
     wide, narrow = (
         replace(page, notes=page.notes + unconverged)

@@ -1,6 +1,7 @@
 """A laid out table as JSON, Markdown, LaTeX and HTML."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from tabulate import tabulate
 
 from data_prep.io.files import write_text
 from data_prep.io.json_files import to_json
+from workflow.plan.definitions import Definition, TrustDefinition
 from workflow.plan.paper import RESOURCES
+from workflow.provenance.footer import footer
 from workflow.tables.page import Page, Text
 
 
@@ -110,6 +113,21 @@ def to_html(page: Page) -> str:
 def template(name: str) -> jinja2.Template:
     """Return one of the HTML templates, which escapes what is put into it."""
     return _environment(autoescape=True).get_template(name)
+
+
+def made_from(
+    shown: Definition | TrustDefinition, results: Path, configuration: str, masks: Sequence[str] = ()
+) -> str:
+    """Return the sentence below a table on what it was made from; see ``footer``.
+
+    Args:
+        shown: the table.
+        results: folder of the experiment.
+        configuration: sha256 of its configuration.
+        masks: those that it is made from, if others than are shown.
+    """
+    chosen = masks or shown.masks
+    return footer(results, shown.experiment, shown.dataset, chosen, shown.run_paths, configuration)
 
 
 def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None = None) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Run
 from workflow.plan.paper import IN_PAPER, SUBJECTS
 from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
@@ -40,17 +40,14 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
+    data, difference = f"Data: {definition.scans}.", "Δ: this run minus the paper."
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {dataset.label}: {dataset.descent}, so a split "
-            "by subject does not separate anatomies."
+            f"Data: {definition.scans}: {dataset.descent}, so a split by subject does not separate anatomies."
         )
         difference = (
             f"Δ: this run minus the paper, whose data is the real {dataset.label}: for orientation only."
         )
-    else:
-        data = f"Data: {dataset.label}, published scans."
-        difference = "Δ: this run minus the paper."
     counted = _count(volumes, "test volume")
     if definition.convention == "slice":
         counted = f"{_count(units, 'slice')} of {counted}"
@@ -137,7 +134,7 @@ def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
     for row in definition.rows:
         for mask in definition.masks:
             folders = [
-                results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
+                results / "runs" / Run(definition.dataset, mask, row.method, seed).path
                 for seed in definition.seeds
             ]
             records = [read_run(folder) for folder in folders if (folder / "run.json").is_file()]

@@ -7,7 +7,6 @@ and ``.png``.
 
 import math
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from matplotlib.patches import Rectangle
 from data_prep.errors import BadInput, run_command
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import AXIS, TITLE, heat_map, looks, plain, sheet_of, unmarked
+from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of, unmarked
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
@@ -104,10 +103,7 @@ def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         rows * (TITLE + AXIS),
         sharey=True,
     )
-    for axes, mask in zip_longest(panels.flat, definition.masks):
-        if mask is None:
-            axes.remove()
-            continue
+    for axes, mask in filled(panels.flat, definition.masks):
         axes.axvline(100 * definition.noise, color="0.6", linewidth=0.7)
         for row in definition.rows_under(mask):
             own = {level: _noise_score(probes, mask, row.method, level) for level in levels}
@@ -141,10 +137,8 @@ def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     )
     limits = float(np.nanmin(grids)), float(np.nanmax(grids))
     trained, tested = ([label(mask) for mask in of] for of in (definition.masks, definition.all_masks))
-    for number, (axes, row, grid) in enumerate(zip_longest(panels.flat, methods, grids)):
-        if row is None:
-            axes.remove()
-            continue
+    shown = list(zip(methods, grids, strict=True))
+    for number, (axes, (row, grid)) in enumerate(filled(panels.flat, shown)):
         names = (trained if number % across == 0 else [], tested)
         numbers = heat_map(axes, grid, "{:.1f}".format, limits, names, fontsize=5)
         for i, j in np.ndindex(grid.shape):
@@ -175,9 +169,7 @@ def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: s
 def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """SSIM and PSNR under each convention, and HFEN; lines that cross are rankings that change."""
     scores = audit_scores(probes, definition)
-    styles = {
-        method: look | {"marker": look["marker"] or "x"} for method, look in looks(definition.rows).items()
-    }
+    styles = looks(definition.rows, "x")
     figure, panels = sheet_of(
         definition,
         styles,
@@ -204,9 +196,7 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
     count = len(lesion_scores(probes, definition.masks[0], definition.rows[0].method).lesions)
     low, high = rate_interval(round(count / 2), count)
-    styles = {
-        method: look | {"marker": look["marker"] or "x"} for method, look in looks(definition.rows).items()
-    }
+    styles = looks(definition.rows, "x")
     figure, panels = sheet_of(
         definition,
         styles,

@@ -8,21 +8,18 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import chain
 from typing import Any
 
 import pandas as pd
 
-from data_prep.datasets.contract import dataset_of
 from data_prep.errors import run_command
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
-from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
@@ -199,17 +196,11 @@ def _page(
     name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
 ) -> Page:
     """Lay out a table, whose footer comes when it is written."""
-    dataset = dataset_of(definition.dataset).label
-    data = (
-        f"embedded semi-synthetic scans, not {dataset}"
-        if definition.source == "embedded"
-        else (f"{dataset}, published scans")
-    )
     return Page(
         number=f"{name}-{definition.dataset}",
         name="Trust",
         title=f"{title} ({definition.data_note})",
-        caption=(f"Data: {data}.", *caption),
+        caption=(f"Data: {definition.scans}.", *caption),
         blocks=tuple(blocks),
     )
 
@@ -236,12 +227,9 @@ def main() -> None:
     definition, results = arguments.definition, arguments.results
     probes = read_probes(results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    dataset, runs = definition.dataset, chain(*definition.runs.values())
-    made_from = footer(
-        results, definition.experiment, dataset, definition.masks, runs, arguments.configuration
-    )
-    stem = arguments.output / f"trust_{arguments.table}_{dataset}"
-    write_page(scores, replace(page, footer=made_from), stem)
+    origin = made_from(definition, results, arguments.configuration)
+    stem = arguments.output / f"trust_{arguments.table}_{definition.dataset}"
+    write_page(scores, replace(page, footer=origin), stem)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.datasets.record import AGAIN, parse_subjects
+from data_prep.datasets.record import AGAIN, Record, parse_subjects
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing, write_rows
-from data_prep.io.json_files import read_json
+from data_prep.io.json_files import read_json, read_record
 from data_prep.registration.score import point_errors
 
 WANTED_MM = 0.5
@@ -29,13 +29,6 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-}
-_FIELDS: dict[str, Any] = {
-    "subject": str,
-    "status": str,
-    "score_before": float | None,
-    "score_after": float | None,
-    "transform": list | None,
 }
 
 
@@ -63,9 +56,9 @@ def read_rows(aligned: Path, subjects: Sequence[str], truth: Path | None) -> lis
 
 
 def _row(path: Path, truth: Path | None) -> Row:
-    record = read_json(path, damaged=AGAIN, fields=_FIELDS)
-    row = Row(record["subject"], record["status"], record["score_before"], record["score_after"])
-    if truth is None or record["transform"] is None:
+    record = read_record(Record, path, damaged=AGAIN)
+    row = Row(record.subject, record.status, record.score_before, record.score_after)
+    if truth is None or record.transform is None:
         return row
     known = read_json(
         truth / f"{row.subject}.truth.json",
@@ -75,7 +68,7 @@ def _row(path: Path, truth: Path | None) -> Row:
     )
     true, points = np.array(known["t2_to_t1"]), np.array(known["brain_points_t2_mm"])
     before = point_errors(np.eye(4), true, points)
-    after = point_errors(np.array(record["transform"]), true, points)
+    after = point_errors(np.array(record.transform), true, points)
     mean_before, mean_after, worst = (round(float(x), 3) for x in (before.mean(), after.mean(), after.max()))
     return replace(row, error_before_mm=mean_before, error_after_mm=mean_after, worst_after_mm=worst)
 
