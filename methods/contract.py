@@ -5,7 +5,6 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
-
-Parameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

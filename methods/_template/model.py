@@ -1,12 +1,15 @@
 """Template: two convolutions on [zero-filled target, auxiliary] that predict what zero filling lacks."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 
 
 class TemplateReconstruction(ReconstructionModel):
@@ -32,7 +35,7 @@ class TemplateReconstruction(ReconstructionModel):
         return functional.l1_loss(reconstruction.image, truth.image)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the network with ``width``; it takes any image shape.
 
     Raises:

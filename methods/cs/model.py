@@ -1,7 +1,9 @@
 """Compressed sensing by total variation or wavelets: minimise 1/2 |M F x - k_u|^2 + lambda R(x)."""
 
 import math
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
 import pywt
 import torch
@@ -11,7 +13,7 @@ from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement
 from data_prep.seeds import seed_for
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 
 _WAVELET = "db4"
 # ADMM's penalty; it changes how fast, not where to.
@@ -150,7 +152,7 @@ class CompressedSensing(ReconstructionModel):
         return Reconstruction(image.abs())
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Set up the method; it takes any image shape.
 
     Raises:

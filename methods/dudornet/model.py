@@ -1,5 +1,8 @@
 """DuDoRNet: recurrent restoration in image and k-space with data consistency after each."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -7,7 +10,7 @@ from torch.nn import functional
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, complex_l1, to_channels, to_complex
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.recomputation import concatenated, map_bytes, recomputing
 
 _DILATIONS = (1, 2, 3, 3)
@@ -132,7 +135,7 @@ class DuDoRNet(ReconstructionModel):
         return torch.stack(terms).sum()
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build both networks with ``features``, ``recurrences``, ``prior`` and ``initial_std``.
 
     Raises:

@@ -1,6 +1,7 @@
 """FSMNet: a frequency branch and a spatial branch that look at each other at every level."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import standardise
 
 _LEVELS = 3
@@ -355,7 +356,7 @@ class FSMNet(ReconstructionModel):
         return torch.stack(images).sum() + _SPECTRUM_WEIGHT * torch.stack(spectra).sum()
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build both branches with ``features`` and ``heads``; they take any image shape.
 
     Raises:

@@ -1,5 +1,8 @@
 """MANet: two-stream networks in k-space and image domain, the auxiliary guiding the target."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +20,7 @@ from methods.blocks import (
     to_channels,
     to_complex,
 )
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.recomputation import map_bytes, recomputed, recomputing
 
 _REDUCTION = 16
@@ -246,7 +249,7 @@ class MANet(ReconstructionModel):
         return self.alpha * kspace + (1 - self.alpha) * image
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build MANet or one of its ablations; for the parameters see ``MANet``.
 
     Raises:

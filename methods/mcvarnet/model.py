@@ -1,12 +1,15 @@
 """MC-VarNet: unrolled, with the auxiliary split into what both contrasts share and what is its own."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement
 from methods.blocks import bad_parameter
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 
 SPECTRA = ("complex", "real", "half")
 # Constants of the released program, which keeps them where no optimiser sees them: step, and weights of the
@@ -192,7 +195,7 @@ class MCVarNet(ReconstructionModel):
         return Reconstruction(output[:, 0])
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the network with ``features``, ``iterations`` and ``spectrum``; it takes any image shape.
 
     Raises:

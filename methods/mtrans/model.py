@@ -1,12 +1,15 @@
 """MTrans: cross-attention between patches of the target and larger patches of the auxiliary."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import standardise
 
 _RATIO = 3
@@ -182,7 +185,7 @@ class MTrans(ReconstructionModel):
         return of_target + functional.l1_loss(extras["auxiliary"], auxiliary)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the transformer for images of this shape and no other.
 
     Raises:

@@ -1,8 +1,11 @@
 """U-Net on the zero-filled magnitude of the target alone (UNet-T2, UNet-PDFS)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from data_prep.measurement import Measurement
 from methods.blocks import require_depth
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import UNet, standardise
 
 
@@ -24,7 +27,7 @@ class UNetReconstruction(ReconstructionModel):
         return Reconstruction(restored[:, 0])
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the U-Net with ``channels``, ``pools`` and ``dropout``.
 
     Raises:

@@ -1,10 +1,13 @@
 """U-Net on the zero-filled target and the auxiliary as two input channels."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from data_prep.measurement import Measurement
 from methods.blocks import require_depth
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import UNet, standardise
 
 
@@ -23,7 +26,7 @@ class TwoContrastUNet(ReconstructionModel):
         return Reconstruction(restored)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the U-Net with ``channels``, ``pools`` and ``dropout``.
 
     Raises:

@@ -1,6 +1,7 @@
 """End-to-end variational network for a single coil, with the auxiliary as a third channel."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from torch.nn import functional
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple, require_depth, to_channels, to_complex
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 from methods.networks import LEAST_STD, UNet, standardise
 
 _WINDOW = 7
@@ -126,7 +127,7 @@ class VarNet(ReconstructionModel):
         return self._criterion(reconstruction.image, truth.image)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the cascades; for the parameters see ``Cascade`` and method.yaml.
 
     Raises:

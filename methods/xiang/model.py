@@ -1,12 +1,15 @@
 """Dense-Unet on target and auxiliary image concatenated at the input (Xiang et al.)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.measurement import Measurement, Truth
 from methods.blocks import DenseBlock, UpBlock, bad_parameter, crop_to, pad_to_multiple, require_depth
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 
 _LOSSES = {"l1": functional.l1_loss, "mse": functional.mse_loss}
 
@@ -56,7 +59,7 @@ class XiangReconstruction(ReconstructionModel):
         return self._criterion(reconstruction.image, truth.image)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Build the network with ``width``, ``levels`` and ``loss``.
 
     Raises:

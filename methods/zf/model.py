@@ -1,7 +1,10 @@
 """Zero filling: the magnitude of the inverse transform of what was measured."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from data_prep.measurement import Measurement
-from methods.contract import Parameters, Reconstruction, ReconstructionModel
+from methods.contract import Reconstruction, ReconstructionModel
 
 
 class ZeroFilling(ReconstructionModel):
@@ -12,6 +15,6 @@ class ZeroFilling(ReconstructionModel):
         return Reconstruction(measurement.zero_filled)
 
 
-def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
+def build(params: Mapping[str, Any], image_shape: tuple[int, int]) -> ReconstructionModel:
     """Return the method; it has no parameters and takes any image shape."""
     return ZeroFilling()
