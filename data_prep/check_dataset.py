@@ -7,18 +7,16 @@ scans are checked instead, without what needs making some. A failure says what i
 if the dataset's own code stopped, in which line. The exit status is 0 only if everything holds.
 """
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from data_prep.contracts.checking import conclude, report, require
+from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
 from data_prep.datasets.align import align, write_aligned
 from data_prep.datasets.contract import Dataset, Scans, Size, Wanted, dataset_of, datasets, discover
 from data_prep.datasets.record import Aligned
@@ -82,6 +80,14 @@ class Candidate:
         own = converted(self.dataset.align_options, {}, "align_options", "give them defaults")
         source = "embedded" if self.made else "published"
         return align(wanted, subject, source, scans.split_hint, asdict(own))
+
+
+def make_up(candidate: Candidate) -> None:
+    """Three subjects can be made up."""
+    for index in range(SUBJECTS):
+        candidate.embed(index, 0, candidate.root)
+    if candidate.dataset.list_embedded is not None:
+        candidate.dataset.list_embedded(SPLITS, candidate.root)
 
 
 def finding(candidate: Candidate) -> None:
@@ -184,9 +190,9 @@ def bad_scans(candidate: Candidate) -> None:
 
 
 CHECKS: dict[str, Callable[[Candidate], None]] = {
-    check.__name__: check for check in (finding, reading, sameness, road, bad_scans)
+    check.__name__: check for check in (make_up, finding, reading, sameness, road, bad_scans)
 }
-_OF_MADE_UP = {"sameness"}
+_OF_MADE_UP = {"make_up", "sameness"}
 
 
 def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
@@ -198,7 +204,6 @@ def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
     dataset = dataset_of(name)
     if root is None and dataset.embed is None:
         raise BadInput(f"{name}: has no embedded form; name the folder of its scans with --root")
-    path = Path(__file__).parent.parent / f"{discover()[name][0].replace('.', '/')}.py"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if root is None and donors is None:
@@ -208,37 +213,20 @@ def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
         candidate = Candidate(
             dataset, root or folder / "scans", donors or folder / "donors", folder / "work", root is None
         )
-        checks = [check for check in CHECKS if candidate.made or check not in _OF_MADE_UP]
-        runs: dict[str, Callable[[], None]] = {}
-        if candidate.made:
-            runs["Three subjects can be made up"] = partial(make_up, candidate)
-        for check in checks:
-            runs[(CHECKS[check].__doc__ or check).rstrip(".")] = partial(CHECKS[check], candidate)
-        return report(f"{name}: {dataset.label}, {dataset.auxiliary} guides {dataset.target}", runs, path)
-
-
-def make_up(candidate: Candidate) -> None:
-    """Write the subjects that the checks look at."""
-    for index in range(SUBJECTS):
-        candidate.embed(index, 0, candidate.root)
-    if candidate.dataset.list_embedded is not None:
-        candidate.dataset.list_embedded(SPLITS, candidate.root)
+        checks = [run for check, run in CHECKS.items() if candidate.made or check not in _OF_MADE_UP]
+        heading = f"{name}: {dataset.label}, {dataset.auxiliary} guides {dataset.target}"
+        return report(heading, checks, candidate, file_of(discover()[name][0]))
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.check_dataset",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("id", nargs="*", help="dataset, e.g. brats; default: all")
+    parser = check_parser("data_prep.check_dataset", __doc__, "id", "dataset, e.g. brats")
     parser.add_argument("--root", type=Path, help="folder of published scans, as datasets.<id>.root names it")
     parser.add_argument("--donors", type=Path, help="folder of donors' maps, e.g. results/demo/raw/donors")
     options = parser.parse_args()
     if options.root is not None and len(options.id) != 1:
         parser.error("--root needs one ID")
-    conclude([run(name, options.root, options.donors) for name in options.id or datasets()])
+    conclude(run(name, options.root, options.donors) for name in options.id or datasets())
 
 
 if __name__ == "__main__":

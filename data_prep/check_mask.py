@@ -5,16 +5,15 @@ acceleration is made for small even, odd and oblong matrices. A failure says wha
 and, if the family's own code stopped, in which line. The exit status is 0 only if everything holds.
 """
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.contracts.checking import conclude, report, require
-from data_prep.errors import BadInput, run_command
+from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
+from data_prep.contracts.discovery import entry_named
+from data_prep.errors import run_command
 from data_prep.masks.__main__ import save
 from data_prep.masks.contract import Mask, MaskFamily, centre_block
 from data_prep.masks.registry import families
@@ -145,34 +144,21 @@ def checks_of(family: MaskFamily) -> list[str]:
     return [name for name in CHECKS if by_lines(family) or name != "lines"]
 
 
-def runs_of(pattern: str) -> tuple[dict[str, Callable[[], None]], Path]:
-    """Return the checks of a family, ready to run, by name, and its file.
+def run(pattern: str) -> tuple[int, int]:
+    """Check one family, print what was found, and return the numbers of failures and of checks.
 
     Raises:
         BadInput: there is no such family.
     """
-    known = families()
-    if pattern not in known:
-        raise BadInput(f"PATTERN: there is no family {pattern!r}; known: {', '.join(known)}")
-    module, family = known[pattern]
-    path = Path(__file__).parent.parent / f"{module.replace('.', '/')}.py"
-    return {name: partial(CHECKS[name], family) for name in checks_of(family)}, path
+    family = entry_named(pattern, families(), "family")
+    checks = [CHECKS[name] for name in checks_of(family)]
+    return report(f"{pattern}: {', '.join(family.names)}", checks, family, file_of(families()[pattern][0]))
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.check_mask",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("pattern", nargs="*", help="family, e.g. 2d_radial; default: all")
-    counts = []
-    for pattern in parser.parse_args().pattern or families():
-        runs, path = runs_of(pattern)
-        titled = {(CHECKS[name].__doc__ or name).rstrip("."): run for name, run in runs.items()}
-        counts.append(report(f"{pattern}: {', '.join(families()[pattern][1].names)}", titled, path))
-    conclude(counts)
+    parser = check_parser("data_prep.check_mask", __doc__, "pattern", "family, e.g. 2d_radial")
+    conclude(map(run, parser.parse_args().pattern or families()))
 
 
 if __name__ == "__main__":

@@ -6,17 +6,22 @@ head-like slices under every mask. A failure says what is wrong, with which inpu
 code stopped, in which line. The exit status is 0 only if everything holds.
 """
 
-import argparse
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data_prep.contracts.checking import Finding, Violation, conclude, find, report, require
+from data_prep.contracts.checking import (
+    Violation,
+    check_parser,
+    conclude,
+    problem_with,
+    report,
+    require,
+)
 from data_prep.errors import run_command
 from data_prep.fourier import fft2c
 from data_prep.masks.registry import all_masks
@@ -39,16 +44,14 @@ class Candidate:
 
     Attributes:
         method: as discovered.
-        builder: its ``build``.
     """
 
     method: Method
-    builder: Callable[..., ReconstructionModel]
 
-    @classmethod
-    def of(cls, method: Method) -> "Candidate":
-        """Import the method's code."""
-        return cls(method, load_builder(method.folder))
+    @property
+    def builder(self) -> Callable[..., ReconstructionModel]:
+        """Its ``build``; the import of its code is part of what is checked."""
+        return load_builder(self.method.folder)
 
     def small(self, shape: tuple[int, int], seed: int = 0) -> ReconstructionModel:
         """Build the method in its small form for slices of this shape."""
@@ -363,35 +366,25 @@ def methods_of(name: str) -> list[Method]:
     return [folder.default, *(folder.method(f"{name}-{variant}") for variant in folder.variants)]
 
 
-def _run(method: Method, name: str) -> None:
-    # The import of its code is part of what is checked.
-    CHECKS[name](Candidate.of(method))
+def check(method: Method, name: str) -> str | None:
+    """Run one check on a method and say what is wrong, whatever its code raises; None if it passed."""
+    return problem_with(CHECKS[name], Candidate(method), folder_path(method.folder))
 
 
-def check(method: Method, name: str) -> Finding:
-    """Run one check on a method; whatever its code raises is the finding."""
-    return find(name, partial(_run, method, name), folder_path(method.folder))
+def run(method: Method) -> tuple[int, int]:
+    """Check one method, print what was found, and return the numbers of failures and of checks."""
+    checks = [CHECKS[name] for name in checks_of(method)]
+    heading = f"{method.id}: {next(iter(method.label.values()), 'no label')}"
+    return report(heading, checks, Candidate(method), folder_path(method.folder))
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m methods.check", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("name", nargs="*", help="folder or variant, e.g. manet or manet-sc; default: all")
+    parser = check_parser("methods.check", __doc__, "name", "folder or variant, e.g. manet or manet-sc")
     torch.set_num_threads(1)
     # All are found before the first is checked.
     chosen = [method for name in parser.parse_args().name or discover() for method in methods_of(name)]
-    counts = []
-    for method in chosen:
-        titled = {
-            (CHECKS[name].__doc__ or name).rstrip("."): partial(_run, method, name)
-            for name in checks_of(method)
-        }
-        counts.append(
-            report(f"{method.id}: {next(iter(method.label.values()))}", titled, folder_path(method.folder))
-        )
-    conclude(counts)
+    conclude(map(run, chosen))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,14 @@ Each scores small head-like volumes of known error. A failure says what is wrong
 the metric's own code stopped, in which line. The exit status is 0 only if everything holds.
 """
 
-import argparse
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contracts.checking import conclude, report, require
+from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
 from data_prep.errors import run_command
 from workflow.metrics.contract import Metric, metric_of, metrics
 
@@ -124,31 +121,20 @@ CHECKS: dict[str, Callable[[Metric], None]] = {
 }
 
 
-def runs_of(name: str) -> tuple[dict[str, Callable[[], None]], Path]:
-    """Return the checks of a metric, ready to run, by name, and its file.
+def run(name: str) -> tuple[int, int]:
+    """Check one metric, print what was found, and return the numbers of failures and of checks.
 
     Raises:
         BadInput: there is no such metric.
     """
     metric = metric_of(name)
-    path = Path(__file__).parent.parent / f"{metrics()[name][0].replace('.', '/')}.py"
-    return {check: partial(run, metric) for check, run in CHECKS.items()}, path
+    return report(f"{name}: {metric.label}", CHECKS.values(), metric, file_of(metrics()[name][0]))
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.check_metric",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("id", nargs="*", help="metric, e.g. hfen; default: all")
-    counts = []
-    for name in parser.parse_args().id or metrics():
-        runs, path = runs_of(name)
-        titled = {(CHECKS[check].__doc__ or check).rstrip("."): run for check, run in runs.items()}
-        counts.append(report(f"{name}: {metric_of(name).label}", titled, path))
-    conclude(counts)
+    parser = check_parser("workflow.check_metric", __doc__, "id", "metric, e.g. hfen")
+    conclude(map(run, parser.parse_args().id or metrics()))
 
 
 if __name__ == "__main__":

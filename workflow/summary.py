@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data_prep.datasets.contract import dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
@@ -79,7 +79,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
     spread = "volumes" if first["convention"] == "volume" else "slices"
     note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
     compared = first["source"] == "embedded" and in_paper
-    note += f"; paper: on the real {dataset_name(first['dataset'])}." if compared else "."
+    note += f"; paper: on the real {dataset_of(first['dataset']).label}." if compared else "."
     console.print(Text(note, style="dim"))
 
 

@@ -1,30 +1,22 @@
-"""Checks of a contract that report and go on: shared by those of methods, masks, metrics and datasets."""
+"""Checks of a contract that report and go on: shared by those of methods, masks, metrics and datasets.
 
+A check is a function that takes what is checked; the first line of its docstring is what it promises.
+"""
+
+import argparse
+import inspect
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+Subject = TypeVar("Subject")
 
 
 class Violation(Exception):
     """What the code under check does against its contract, and with which input."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        check: name of the check.
-        problem: what is wrong and where; None if it passed.
-        seconds: how long it took.
-    """
-
-    check: str
-    problem: str | None
-    seconds: float
 
 
 def require(condition: bool, problem: str) -> None:
@@ -33,23 +25,21 @@ def require(condition: bool, problem: str) -> None:
         raise Violation(problem)
 
 
-def find(name: str, run: Callable[[], None], own: Path) -> Finding:
-    """Run one check; whatever the code under check raises is the finding.
+def problem_with(check: Callable[[Subject], None], subject: Subject, own: Path) -> str | None:
+    """Run one check and say what is wrong and where; None if it passed.
 
     Args:
-        name: of the check.
-        run: raises ``Violation``, or what foreign code raises, if something is wrong.
-        own: file or folder of the code under check, whose last line an error came through is named.
+        check: raises ``Violation``, or what foreign code raises, if something is wrong.
+        subject: what is checked.
+        own: file or folder of its code, whose last line an error came through is named.
     """
-    started = time.perf_counter()
-    problem = None
     try:
-        run()
+        check(subject)
     except Violation as violation:
-        problem = str(violation)
+        return str(violation)
     except Exception as error:  # The code under check is foreign: anything may come out of it.
-        problem = f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, own)}"
-    return Finding(name, problem, time.perf_counter() - started)
+        return f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, own)}"
+    return None
 
 
 def _line_of(error: Exception, own: Path) -> str:
@@ -61,25 +51,48 @@ def _line_of(error: Exception, own: Path) -> str:
     return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
 
 
-def described(finding: Finding, title: str) -> str:
-    """Return the line that says whether a check passed, and the problem below it if not."""
-    line = f"  {'ok  ' if finding.problem is None else 'FAIL'}  {title:<84} {finding.seconds:5.1f} s"
-    return line if finding.problem is None else f"{line}\n        {finding.problem}"
+def file_of(module: str) -> Path:
+    """Return the file of an imported module."""
+    return Path(inspect.getfile(sys.modules[module]))
 
 
-def report(heading: str, checks: Mapping[str, Callable[[], None]], own: Path) -> tuple[int, int]:
-    """Run checks by title, print a line for each, and return the numbers of failures and of checks."""
+def report(
+    heading: str, checks: Iterable[Callable[[Subject], None]], subject: Subject, own: Path
+) -> tuple[int, int]:
+    """Run checks, print a line for each and the problem below it, and return the failures and the checks."""
     sys.stdout.write(f"{heading}\n")
-    failures = 0
-    for title, run in checks.items():
-        finding = find(title, run, own)
-        failures += finding.problem is not None
-        sys.stdout.write(described(finding, title) + "\n")
+    problems = []
+    for check in checks:
+        started = time.perf_counter()
+        problem = problem_with(check, subject, own)
+        problems.append(problem)
+        title = (check.__doc__ or check.__name__).rstrip(".")
+        mark = "ok  " if problem is None else "FAIL"
+        sys.stdout.write(f"  {mark}  {title:<84} {time.perf_counter() - started:5.1f} s\n")
+        sys.stdout.write("" if problem is None else f"        {problem}\n")
         sys.stdout.flush()
-    return failures, len(checks)
+    return sum(problem is not None for problem in problems), len(problems)
 
 
-def conclude(counts: list[tuple[int, int]]) -> None:
+def check_parser(module: str, description: str | None, entry: str, help: str) -> argparse.ArgumentParser:
+    """Return the command line of a contract's check: any number of entries, all if none is named.
+
+    Args:
+        module: that ``python -m`` runs.
+        description: its docstring.
+        entry: what an entry is known by; the option's name.
+        help: what that is, with an example.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=description,
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    parser.add_argument(entry, nargs="*", help=f"{help}; default: all")
+    return parser
+
+
+def conclude(counts: Iterable[tuple[int, int]]) -> None:
     """Print how many checks passed in all, and leave with status 1 unless all did."""
     failures, total = (sum(numbers) for numbers in zip(*counts, strict=True))
     sys.stdout.write(f"{total - failures} of {total} checks passed\n")

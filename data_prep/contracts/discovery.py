@@ -1,6 +1,7 @@
 """Finding what a package holds: one entry in each of its files or folders, known by existing."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -43,3 +44,19 @@ def entries_of(
             raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")
         found[name] = module, entry
     return dict(sorted(found.items()))
+
+
+def entry_named(name: str, found: Mapping[str, tuple[str, Entry]], what: str) -> Entry:
+    """Return the entry of this name.
+
+    Args:
+        name: that a user gave.
+        found: from ``entries_of``.
+        what: the entries are, for the message.
+
+    Raises:
+        BadInput: there is no such entry.
+    """
+    if name not in found:
+        raise BadInput(f"{what} {name!r} is unknown; known: {', '.join(found)}")
+    return found[name][1]

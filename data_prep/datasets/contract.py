@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from data_prep import datasets as package
-from data_prep.contracts.discovery import entries_of
+from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 
@@ -335,17 +335,4 @@ def dataset_of(name: str) -> Dataset:
     Raises:
         BadInput: there is no such folder.
     """
-    if name not in discover():
-        raise BadInput(f"dataset {name!r} is unknown; data_prep/datasets/ has {', '.join(datasets())}")
-    return discover()[name][1]
-
-
-def dataset_name(dataset: str) -> str:
-    """Return a dataset's name in print."""
-    return dataset_of(dataset).label
-
-
-def contrasts(dataset: str) -> tuple[str, str]:
-    """Return the names of a dataset's target and auxiliary."""
-    found = dataset_of(dataset)
-    return found.target, found.auxiliary
+    return entry_named(name, discover(), "dataset")

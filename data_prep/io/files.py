@@ -42,6 +42,12 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Write rows as CSV; numbers read back exactly, equal results give equal bytes."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:

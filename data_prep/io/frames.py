@@ -1,6 +1,6 @@
 """Tables on disk, CSV and parquet, read whole or refused by name."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -42,14 +42,14 @@ def read_csv(path: Path, columns: Mapping[str, str], absent: str, damaged: str) 
         raise BadInput(f"{path}: not a table ({' '.join(str(error).split())}); {damaged}") from error
 
 
-def read_parquet(path: Path, writer: str) -> pd.DataFrame:
-    """Read a table that ``writer``, a module of this package, has written.
+def read_parquet(path: Path, writer: str, columns: Iterable[str] = ()) -> pd.DataFrame:
+    """Read a table that ``writer``, a module of this package, has written with these columns.
 
     Raises:
-        BadInput: the file is missing or damaged.
+        BadInput: the file is missing or damaged, or lacks a column.
     """
     try:
-        return pd.read_parquet(path)
+        table = pd.read_parquet(path)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file; run {writer} first") from error
     except (ValueError, OSError) as error:
@@ -58,3 +58,7 @@ def read_parquet(path: Path, writer: str) -> pd.DataFrame:
             raise
         said = " ".join(str(error).split())
         raise BadInput(f"{path}: not a Parquet file ({said}); delete it and run {writer} again") from error
+    for column in columns:
+        if column not in table.columns:
+            raise BadInput(f"{path}: column {column} is missing; delete it and run {writer} again")
+    return table

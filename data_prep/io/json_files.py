@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 import msgspec
 
 from data_prep.errors import BadInput
-from data_prep.io.files import replacing
+from data_prep.io.files import write_text
 
 _AGAIN = "delete it and make it again"
 # As msgspec names them.
@@ -136,7 +136,7 @@ def read_json(
     return content
 
 
-def read_record(
+def read_as(
     kind: type[Handed],
     path: Path,
     absent: str = "run the workflow to its end first",
@@ -183,6 +183,5 @@ def _read(path: Path, absent: str, damaged: str) -> Any:
 
 def write_json(path: Path, record: Any) -> None:
     """Write a record (dataclasses as objects), keys sorted, floats in full."""
-    with replacing(path) as temporary:
-        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=_fields)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=_fields)
+    write_text(path, text + "\n")

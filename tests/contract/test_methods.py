@@ -18,4 +18,4 @@ PROMISES = [
 
 @pytest.mark.parametrize(("method", "name"), PROMISES)
 def test_a_method_keeps_the_contract(method: Method, name: str) -> None:
-    assert check(method, name).problem is None
+    assert check(method, name) is None

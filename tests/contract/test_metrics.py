@@ -5,13 +5,13 @@ A new file is tested by existing.
 
 import pytest
 
-from data_prep.contracts.checking import find
-from workflow.check_metric import CHECKS, runs_of
+from data_prep.contracts.checking import file_of, problem_with
+from workflow.check_metric import CHECKS
 from workflow.metrics.contract import metrics
 
 
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("metric", metrics())
 def test_a_metric_keeps_the_contract(metric: str, name: str) -> None:
-    runs, path = runs_of(metric)
-    assert find(name, runs[name], path).problem is None
+    module, found = metrics()[metric]
+    assert problem_with(CHECKS[name], found, file_of(module)) is None

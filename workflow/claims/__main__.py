@@ -5,16 +5,16 @@ writes ``cells.csv`` (each value), ``claims.csv`` (each claim, judged by the pap
 and both as ``claims.md`` and ``claims.html``. How verdicts are reached: docs/statistics.md.
 """
 
-import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from data_prep.errors import run_command
-from data_prep.io.files import replacing
-from data_prep.io.json_files import from_json
+from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
 from workflow.claims.page import SIGNS, lay_out, to_markdown, value_headers
+from workflow.plan.arguments import definition, show_parser
 from workflow.plan.definitions import Definition
 from workflow.tables.formats import template
 
@@ -38,24 +38,17 @@ def write_claims(
         "claims.html": template("claims.html.j2").render(page=page, headers=value_headers(), signs=SIGNS),
     }
     for name, text in texts.items():
-        with replacing(output / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(output / name, text)
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.claims", description=__doc__)
+    parser = show_parser("workflow.claims", __doc__, list[Definition])
     parser.add_argument(
-        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
+        "--figure", type=partial(definition, Definition, "--figure"), help="Fig. 9, if the experiment has it"
     )
-    parser.add_argument("--figure", help="Fig. 9 as JSON, if the experiment has it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    given = "give what workflow.plan prints"
-    tables = from_json(list[Definition], arguments.definitions, "--definitions", given)
-    figure = from_json(Definition, arguments.figure, "--figure", given) if arguments.figure else None
-    write_claims(tables, figure, arguments.results, arguments.output)
+    write_claims(arguments.definitions, arguments.figure, arguments.results, arguments.output)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
-from data_prep.datasets.contract import dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.claims.agreement import order_agreement
 from workflow.claims.claims import NOT_IN_PAPER
@@ -76,7 +76,7 @@ def claims_heading(sections: Iterable[str]) -> str:
 
 def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
     printed = the_paper().printed
-    embedded = sorted({dataset_name(one.dataset) for one in definitions if one.source == "embedded"})
+    embedded = sorted({dataset_of(one.dataset).label for one in definitions if one.source == "embedded"})
     sentences = [
         "Each claim of the paper's text is first checked against the paper's own tables, then against this "
         "experiment. It holds if all of its comparisons do, in part if some do.",

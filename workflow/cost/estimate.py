@@ -22,11 +22,12 @@ import pandas as pd
 from tabulate import tabulate
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from methods.registry import discover
 from workflow.plan.config import check_config, read_config
-from workflow.plan.plan import Plan, Run
+from workflow.plan.definitions import Run
+from workflow.plan.plan import Plan
 
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)
@@ -241,10 +242,8 @@ def main() -> None:
     plan = Plan(config, methods)
     measured = read_steps(arguments.steps)
     rows = hours_rows(plan, measured)
-    with replacing(arguments.output / "cost.csv") as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
-    with replacing(arguments.output / "cost.md") as temporary:
-        temporary.write_text(markdown(plan, measured, rows), encoding="utf-8")
+    write_rows(arguments.output / "cost.csv", list(rows[0]), rows)
+    write_text(arguments.output / "cost.md", markdown(plan, measured, rows))
 
 
 if __name__ == "__main__":

@@ -6,27 +6,24 @@ and ``.png``. Time and memory are those of the runs' ``run.json``; operations ar
 (``workflow.cost.flops``) at the runs' own sizes.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 from msgspec import UNSET
 
-from data_prep.datasets.contract import dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_parquet
-from data_prep.io.json_files import from_json
+from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import FLOOR, CostDefinition
-from workflow.provenance.footer import footer
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 from workflow.run.spec import finished_spec
 from workflow.statistics.scores import number
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import Block, Page, Text
 
 if TYPE_CHECKING:
@@ -113,7 +110,7 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
     headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", "hours", "PSNR ↑")
-    heading = f"{dataset_name(definition.dataset)}, {definition.matrix} × {definition.matrix}"
+    heading = f"{dataset_of(definition.dataset).label}, {definition.matrix} × {definition.matrix}"
     devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
     caption = (
         f"Data: {definition.data_note}.",
@@ -171,24 +168,17 @@ def main() -> None:
     """Command line entry point."""
     from workflow.figures import style
 
-    parser = argparse.ArgumentParser(prog="python -m workflow.cost.measured", description=__doc__)
-    parser.add_argument("--definition", required=True, help="JSON; see workflow.plan.probes --cost")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
+    parser = show_parser("workflow.cost.measured", __doc__, CostDefinition, output="")
+    add_configuration(parser)
     parser.add_argument(
         "--output", type=Path, help="folder to write tables/ and figures/ into; default: --results"
     )
     arguments = parser.parse_args()
-    definition = from_json(
-        CostDefinition, arguments.definition, "--definition", "give what workflow.plan.probes --cost prints"
-    )
-    results, dataset = arguments.results, definition.dataset
-    output, runs = arguments.output or results, chain(*definition.runs.values())
+    definition, results = arguments.definition, arguments.results
+    output, dataset = arguments.output or results, definition.dataset
     costs = cost_scores(definition, results)
-    made_from = footer(
-        results, definition.experiment, dataset, definition.all_masks, runs, arguments.configuration
-    )
-    page = replace(cost_page(definition, costs), footer=made_from)
+    origin = made_from(definition, results, arguments.configuration, definition.all_masks)
+    page = replace(cost_page(definition, costs), footer=origin)
     write_page(costs, page, output / "tables" / f"cost_{dataset}")
     with style.printed():
         style.save(draw_costs(definition, costs), output / "figures" / f"cost_{dataset}")

@@ -3,7 +3,7 @@
 Shared by the printed figures and the viewer of ``index.html``; it draws nothing itself.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.errors import BadInput
 from data_prep.io import archives
-from workflow.plan.definitions import Definition, Row
+from workflow.plan.definitions import Definition, Row, Run
 
 if TYPE_CHECKING:
     from data_prep.undersample.acquisition import Acquisition
@@ -32,7 +32,7 @@ class Example:
 
     Attributes:
         subject: whose slice it is.
-        index: number of the slice in its volume.
+        slice: its number in its volume.
         target: ground truth (height, width).
         auxiliary: fully sampled auxiliary (height, width).
         zero_filled: |F^-1 k_u| (height, width).
@@ -45,7 +45,7 @@ class Example:
     """
 
     subject: str
-    index: int
+    slice: int
     target: Image
     auxiliary: Image
     zero_filled: Image
@@ -68,29 +68,24 @@ class Example:
         return error
 
 
-_ARRAYS = [field for field in fields(Example) if field.name != "index"]
-
-
 def read_examples(results: Path, definition: Definition, mask: str, method: str) -> list[Example]:
     """Return a run's example slices (first seed); none where there is no run.
 
     Raises:
         BadInput: the file is damaged or lacks an array.
     """
-    seed = f"seed{definition.seeds[0]}"
-    path = results / "runs" / definition.dataset / mask / method / seed / "examples.npz"
+    run = Run(definition.dataset, mask, method, definition.seeds[0])
+    path = results / "runs" / run.path / "examples.npz"
     if not path.exists():
         return []
     with archives.opened(path, "not a complete examples file", "evaluate this run again") as file:
-        arrays = {name: file[name] for name in ("slice", *(field.name for field in _ARRAYS))}
+        arrays = {field.name: file[field.name] for field in fields(Example)}
         if not len(arrays["slice"]):
             raise ValueError("it holds no slice")
-        return [_example(arrays, index) for index in range(len(arrays["slice"]))]
-
-
-def _example(arrays: Mapping[str, NDArray], index: int) -> Example:
-    own: dict[str, Any] = {field.name: arrays[field.name][index] for field in _ARRAYS}
-    return Example(subject=str(own.pop("subject")), index=int(arrays["slice"][index]), **own)
+        return [
+            Example(**{name: of[index] for name, of in arrays.items()})
+            for index in range(len(arrays["slice"]))
+        ]
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ def read_blocks(results: Path, definition: Definition, mask: str) -> list[Block]
 
 
 def _same_slice(one: Example, other: Example) -> bool:
-    same = (one.subject, one.index) == (other.subject, other.index)
+    same = (one.subject, one.slice) == (other.subject, other.slice)
     return same and np.array_equal(one.target, other.target)
 
 

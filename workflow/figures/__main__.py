@@ -5,16 +5,15 @@
 is cut, whatever the number of methods.
 """
 
-import argparse
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
 from workflow.figures import style
 from workflow.figures.loss_weights import draw_loss_weights
 from workflow.figures.slices import draw_comparison, draw_modalities
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import Definition
 
 
@@ -32,15 +31,10 @@ def draw(definition: Definition, results: Path) -> Figure:
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.figures", description=__doc__)
-    parser.add_argument("--definition", required=True, help="the figure as JSON, as workflow.plan defines it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment's results")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write figure_<number>.* into")
-    arguments = parser.parse_args()
-    definition = from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints")
+    arguments = show_parser("workflow.figures", __doc__, Definition).parse_args()
     with style.printed():
-        figure = draw(definition, arguments.results)
-        style.save(figure, arguments.output / f"figure_{definition.number}")
+        figure = draw(arguments.definition, arguments.results)
+        style.save(figure, arguments.output / f"figure_{arguments.definition.number}")
 
 
 if __name__ == "__main__":

@@ -20,29 +20,21 @@ _COLUMNS = dict.fromkeys(("epoch", "train_loss", "val_loss", "val_psnr"), "float
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The history of one training.
+class Curve(definitions.Curve):
+    """The history of one training; its ``label`` is one for all trainings that differ by their seed only.
 
     Attributes:
-        mask: name of the mask.
-        method: id of the run's method.
-        line: name of its look in the legend, one for all trainings that differ by their seed only.
-        seed: of the training.
         one_of_several: whether there are trainings with other seeds beside it.
         history: epoch (from 1), train_loss, val_loss (the method's own loss), val_psnr in decibels.
     """
 
-    mask: str
-    method: str
-    line: str
-    seed: str
     one_of_several: bool
     history: pd.DataFrame
 
     @property
     def name(self) -> str:
         """What tells it from all other trainings of its mask."""
-        return f"{self.line}, seed {self.seed}" if self.one_of_several else self.line
+        return f"{self.label}, seed {self.seed}" if self.one_of_several else self.label
 
     @property
     def diverged(self) -> bool:
@@ -62,9 +54,7 @@ class Curve:
         return converged(self.history["val_loss"].tolist())
 
 
-def read_curve(
-    folder: Path, mask: str, method: str, line: str, seed: str, one_of_several: bool = False
-) -> Curve:
+def read_curve(folder: Path, shown: definitions.Curve, one_of_several: bool = False) -> Curve:
     """Read ``history.csv`` of a run folder.
 
     Raises:
@@ -74,7 +64,7 @@ def read_curve(
     history = read_csv(path, _COLUMNS, "name the folder of a finished training", "train this run again")
     if history.empty:
         raise BadInput(f"{path}: no epoch was finished; train this run again")
-    return Curve(mask, method, line, seed, one_of_several, history)
+    return Curve(shown.mask, shown.method, shown.label, shown.seed, one_of_several, history)
 
 
 def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
@@ -86,8 +76,8 @@ def curves_of_runs(folders: Sequence[Path]) -> list[Curve]:
     curves = []
     for folder in folders:
         spec = finished_spec(read_run(folder), folder)
-        line = f"{spec.method}, seed {spec.seed}"
-        curves.append(read_curve(folder, spec.mask, spec.method, line, str(spec.seed)))
+        name = f"{spec.method}, seed {spec.seed}"
+        curves.append(read_curve(folder, definitions.Curve(spec.mask, spec.method, name, spec.seed)))
     return curves
 
 
@@ -99,8 +89,7 @@ def curves_of_plan(results: Path, dataset: str, plan: str) -> list[Curve]:
     """
     entries = from_json(list[definitions.Curve], plan, "--plan", "give what workflow.plan defines")
     several = len({entry.seed for entry in entries}) > 1
-    curves = []
-    for entry in entries:
-        folder = results / "runs" / dataset / entry.mask / entry.method / f"seed{entry.seed}"
-        curves.append(read_curve(folder, entry.mask, entry.method, entry.label, str(entry.seed), several))
-    return curves
+    runs = [definitions.Run(dataset, entry.mask, entry.method, entry.seed).path for entry in entries]
+    return [
+        read_curve(results / "runs" / run, entry, several) for run, entry in zip(runs, entries, strict=True)
+    ]

@@ -6,7 +6,6 @@ results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/ta
 difference with its bootstrap interval, and whether the test tells the method from the best.
 """
 
-import argparse
 from collections.abc import Mapping
 from math import floor, inf, log10
 from pathlib import Path
@@ -22,11 +21,11 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
 from data_prep.errors import run_command
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, sheet
 from workflow.metrics.contract import metric_of
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
@@ -203,20 +202,11 @@ def write_differences(definition: Definition, metrics: pd.DataFrame, results: Pa
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.figures.differences", description=__doc__)
-    parser.add_argument(
-        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
-    )
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
-    arguments = parser.parse_args()
-    definitions = from_json(
-        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
-    )
+    arguments = show_parser("workflow.figures.differences", __doc__, list[Definition]).parse_args()
     metrics = read_metrics(arguments.results / "metrics.parquet")
-    for number, definition in enumerate(definitions, 1):
+    for number, definition in enumerate(arguments.definitions, 1):
         write_differences(definition, metrics, arguments.results, arguments.output)
-        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)
+        print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,11 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
         f"{mask}, mean over {volumes} test volumes ({convention} convention)",
         "Solid frame: best. Dashed: the paper’s choice.",
     )
-    data = definition.data_note if definition.source == "embedded" else ""
     square = min(1.45 / len(definition.betas), 0.62)
     height = square * len(definition.alphas)
-    figure, panels = sheet((), notes, data, (1, 1), (height,), TITLE + AXIS, style.COLUMN_WIDTH)
+    figure, panels = sheet(
+        (), notes, definition.embedded_note, (1, 1), (height,), TITLE + AXIS, style.COLUMN_WIDTH
+    )
     for axes, (metric, title, digits) in zip(
         panels[0], (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 3)), strict=True
     ):

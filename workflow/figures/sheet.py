@@ -1,8 +1,9 @@
 """A sheet of panels over a legend and small print, for figures of numbers."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ _ENTRY = 1.19  # width of a legend's entry, at least
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
 
 Look = dict[str, Any]
+Item = TypeVar("Item")
 
 
 def sheet(
@@ -90,15 +92,17 @@ def sheet_of(
     """Lay out a ``sheet`` whose legend names the methods of a definition, in the looks of ``styles``."""
     legend = [Line2D([], [], label=row.label, **styles[row.method]) for row in definition.rows if styles]
     seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
-    data = definition.data_note if definition.source == "embedded" else ""
-    return sheet(legend, [f"{note}{seeds}"], data, widths, heights, around, **sharing)
+    return sheet(legend, [f"{note}{seeds}"], definition.embedded_note, widths, heights, around, **sharing)
 
 
-def looks(rows: Sequence[TrustRow]) -> dict[str, Look]:
-    """Return each method's line; zero filling, the floor, is dotted grey and has no marker."""
+def looks(rows: Sequence[TrustRow], marker: str = "") -> dict[str, Look]:
+    """Return each method's line; zero filling, the floor, is dotted grey, and has no marker but this one."""
     methods = [row.method for row in rows if row.method != FLOOR]
     found = {method: style.line_style(index) for index, method in enumerate(methods)}
-    return {row.method: found.get(row.method, _FLOOR) | {"markersize": 3.2, "clip_on": False} for row in rows}
+    return {
+        row.method: found.get(row.method, _FLOOR | {"marker": marker}) | {"markersize": 3.2, "clip_on": False}
+        for row in rows
+    }
 
 
 def unmarked(look: Look) -> Look:
@@ -144,6 +148,16 @@ def heat_map(
     )
     axes.tick_params(length=0)
     return {(int(y), int(x)): text for text in axes.texts for x, y in [text.get_position()]}
+
+
+def filled(panels: Iterable[Any], shown: Sequence[Item]) -> Iterator[tuple[Any, Item]]:
+    """Yield each panel, or group of panels, with what it shows, and remove those that are left over."""
+    for panel, item in zip_longest(panels, shown):
+        if item is None:
+            for axes in np.atleast_1d(panel):
+                axes.remove()
+        else:
+            yield panel, item
 
 
 def plain(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:

@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from data_prep.datasets.contract import contrasts
+from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.evaluate.examples import Block, Example, error_limit, read_blocks, window
 from workflow.figures import style
@@ -40,16 +40,16 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
     """Fig. 1: auxiliary, target, and the zero-filled target side by side."""
     mask = definition.masks[0]
     example = read_blocks(results, definition, mask)[0].reference
-    target, auxiliary = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     height, width = example.target.shape
     panel = (style.COLUMN_WIDTH - 2 * GAP) / 3
     tall = panel * height / width
     canvas = Canvas(style.COLUMN_WIDTH, TITLE + tall + FOOTER)
     limits = window(example.target)
     panels = (
-        (f"(a) {auxiliary}", example.auxiliary, window(example.auxiliary)),
-        (f"(b) {target}", example.target, limits),
-        (f"(c) {target}, {label(mask)}", example.zero_filled, limits),
+        (f"(a) {dataset.auxiliary}", example.auxiliary, window(example.auxiliary)),
+        (f"(b) {dataset.target}", example.target, limits),
+        (f"(c) {dataset.target}, {label(mask)}", example.zero_filled, limits),
     )
     for index, (title, image, shown) in enumerate(panels):
         x = index * (panel + GAP)
@@ -65,9 +65,9 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
 
 def _finished(canvas: Canvas, definition: Definition, shown: Sequence[Example]) -> Figure:
     """Say whose slices are shown."""
-    slices = sorted({f"{example.subject}, slice {example.index + 1}" for example in shown})
+    slices = sorted({f"{example.subject}, slice {example.slice + 1}" for example in shown})
     note = f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice"
-    style.small_print(canvas.figure, [note], definition.data_note if definition.source == "embedded" else "")
+    style.small_print(canvas.figure, [note], definition.embedded_note)
     return canvas.figure
 
 
@@ -153,7 +153,7 @@ def draw_comparison(definition: Definition, results: Path) -> Figure:
 def _draw_block(
     canvas: Canvas, definition: Definition, block: Block, grid: Grid, x: float, y: float, limit: float
 ) -> None:
-    target_name, auxiliary_name = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     reference = block.reference
     size = 6 if grid.panel > 0.75 else 5.5
 
@@ -169,10 +169,10 @@ def _draw_block(
     show_mask(panel(0, 0, "Mask"), reference.mask, reference.target.shape[0])
     axes = panel(0, 0)
     show_image(axes, reference.auxiliary, window(reference.auxiliary))
-    write_on_image(axes, auxiliary_name, size, top=True)
+    write_on_image(axes, dataset.auxiliary, size, top=True)
     axes = panel(1, 0, "Ground truth")
     show_image(axes, reference.target, limits)
-    write_on_image(axes, target_name, size, top=True)
+    write_on_image(axes, dataset.target, size, top=True)
     _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.below, grid, limit)
     for index, (row, example) in enumerate(block.columns):
         band, column = divmod(index, grid.columns)

@@ -8,7 +8,6 @@ A PDF is written beside the PNG. With ``--each FOLDER``, each training is also d
 import argparse
 import textwrap
 from collections.abc import Sequence
-from itertools import zip_longest
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.masks.registry import all_masks, label
 from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
-from workflow.figures.sheet import AXIS, TITLE, Look, plain, sheet
+from workflow.figures.sheet import AXIS, TITLE, Look, filled, plain, sheet
 from workflow.plan.definitions import data_note
 from workflow.train.convergence import RULE
 
@@ -59,7 +58,7 @@ def crowded(curves: Sequence[Curve]) -> bool:
 
 def _lines(curves: Sequence[Curve]) -> list[str]:
     """Return the different looks of some curves, in their order."""
-    return list(dict.fromkeys(curve.line for curve in curves))
+    return list(dict.fromkeys(curve.label for curve in curves))
 
 
 def draw(curves: Sequence[Curve], data: str = "") -> Figure:
@@ -75,7 +74,7 @@ def draw(curves: Sequence[Curve], data: str = "") -> Figure:
     width = {1: style.COLUMN_WIDTH, 2: 5.2}.get(across, style.PAGE_WIDTH)
     shown = [curve for _, of_panel in chosen if not crowded(of_panel) for curve in of_panel]
     by_line = {name: style.line_style(index) for index, name in enumerate(_lines(shown))}
-    styles = {curve.name: by_line[curve.line] for curve in shown}
+    styles = {curve.name: by_line[curve.label] for curve in shown}
     legend = [Line2D([], [], markersize=3.5, label=name, **look) for name, look in by_line.items()]
     notes = textwrap.wrap(" ".join(_notes(curves)), int(LETTERS * width))
     around = down * (TITLE + BETWEEN + AXIS)
@@ -84,12 +83,7 @@ def draw(curves: Sequence[Curve], data: str = "") -> Figure:
     limits = _psnr_limits(curves), _loss_limits(curves)
     # A mask's two panels stand below each other.
     pairs = axes.reshape(down, 2, across).swapaxes(1, 2).reshape(-1, 2)
-    for (upper, lower), panel in zip_longest(pairs, chosen):
-        if panel is None:
-            upper.remove()
-            lower.remove()
-            continue
-        title, of_panel = panel
+    for (upper, lower), (title, of_panel) in filled(pairs, chosen):
         looks = _crowd_styles(of_panel) if crowded(of_panel) else styles
         for part in (upper, lower):
             part.set_xlim(0.5, max(curve.history["epoch"].max() for curve in of_panel) + 0.5)

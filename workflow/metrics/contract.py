@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contracts.discovery import entries_of
+from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.errors import BadInput
 from workflow.metrics import library
 
@@ -96,9 +96,7 @@ def metric_of(name: str) -> Metric:
     Raises:
         BadInput: there is no such file.
     """
-    if name not in metrics():
-        raise BadInput(f"metric {name!r} is unknown; known: {', '.join(metrics())}")
-    return metrics()[name][1]
+    return entry_named(name, metrics(), "metric")
 
 
 def with_standard(names: Iterable[str]) -> tuple[str, ...]:

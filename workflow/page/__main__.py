@@ -6,7 +6,6 @@ between methods on the same slice. The page loads nothing, neither from the netw
 has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -16,15 +15,15 @@ from typing import Any
 
 from bokeh.resources import Resources
 
-from data_prep.datasets.contract import contrasts, dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.page.grids import VERDICTS, Grid, claims_grid, printed_grid, significance_grid, values_grid
 from workflow.page.pictures import Figure, read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import PageDefinition
 from workflow.plan.paper import RESOURCES
 from workflow.tables.formats import template
@@ -114,12 +113,13 @@ def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, st
     found = []
     seeds: Sequence[int] = ()
     for shown in definition.viewer:
-        target, auxiliary = contrasts(shown.dataset)
-        note = f" ({shown.data_note})" if shown.source == "embedded" else ""
+        dataset = dataset_of(shown.dataset)
+        note = f" ({shown.embedded_note})" if shown.embedded_note else ""
         found += [
             (
-                dataset_name(shown.dataset),
-                f"{target} guided by {auxiliary}{note}; masks {', '.join(map(label, shown.masks))}; "
+                dataset.label,
+                f"{dataset.target} guided by {dataset.auxiliary}{note}; "
+                f"masks {', '.join(map(label, shown.masks))}; "
                 f"methods {', '.join(row.label for row in shown.rows)}.",
             )
         ]
@@ -152,7 +152,7 @@ def render(definition: PageDefinition, results: Path) -> str:
     sections = read_sections(definition, results)
     claims = next((section.grids[0][1] for section in sections if section.name == "claims"), None)
     embedded = sorted(
-        dataset_name(name) for name, source in definition.sources.items() if source == "embedded"
+        dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
     )
     third_party = RESOURCES / "third_party"
     own = RESOURCES / "index"
@@ -199,15 +199,9 @@ def write_index(definition: PageDefinition, results: Path, output: Path) -> int:
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.page", description=__doc__)
-    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.page prints it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="file to write")
+    parser = show_parser("workflow.page", __doc__, PageDefinition, output="file to write")
     arguments = parser.parse_args()
-    definition = from_json(
-        PageDefinition, arguments.definition, "--definition", "give what workflow.plan.page prints"
-    )
-    size = write_index(definition, arguments.results, arguments.output)
+    size = write_index(arguments.definition, arguments.results, arguments.output)
     sys.stdout.write(f"{arguments.output}: {size / 1e6:.1f} MB\n")
 
 

@@ -198,7 +198,7 @@ def significance_grid(path: Path) -> Grid:
     columns = {
         "Method": placed(table["label"]),
         "Mask": placed(map(label, table["mask"])),
-        "Metric": placed(map(_name, table["metric"])),
+        "Metric": placed(metric_of(name).label for name in table["metric"]),
         "Mean [95 % interval]": [_interval(row, "mean", "low", "high") for row in rows],
         "Best": [Cell(labels.get(row["best"], "—")) for row in rows],
         "Difference to the best [95 %]": [
@@ -214,10 +214,6 @@ def significance_grid(path: Path) -> Grid:
     }
     numeral = str(table["table"].iloc[0]) if len(table) else ""
     return make_grid(f"Tests and intervals of Table {numeral}", columns.items())
-
-
-def _name(metric: str) -> str:
-    return metric_of(metric).label
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -256,7 +252,7 @@ def values_grid(path: Path) -> Grid:
         "Method": placed(values["label"]),
         "Table": list(map(Cell, values["table"])),
         "Mask": placed(map(label, values["mask"])),
-        "Metric": [Cell(_name(metric)) for metric in values["metric"]],
+        "Metric": [Cell(metric_of(name).label) for name in values["metric"]],
         "Paper": list(map(Cell, values["paper"])),
         "Here": [_number(row["ours"], f".{metric_of(row['metric']).digits}f") for row in rows],
         "Δ": [_number(row["difference"], f"+.{metric_of(row['metric']).digits}f") for row in rows],

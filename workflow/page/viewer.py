@@ -19,7 +19,7 @@ from bokeh.models.glyphs import Image as ImageGlyph
 from bokeh.palettes import Greys256, Inferno256
 from bokeh.plotting import figure
 
-from data_prep.datasets.contract import contrasts, dataset_name
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.masks.registry import label
 from workflow.evaluate.examples import ERROR_LIMITS, Block, Image, error_limit, read_blocks, window
@@ -64,20 +64,13 @@ def pack(image: Image, bits: int) -> dict[str, Any]:
     }
 
 
-class _Store:
-    """Packed images, each once: target and auxiliary are the same under every mask."""
+# What ``pack`` returned, and its number: target and auxiliary are the same under every mask.
+_Store = dict[tuple[tuple[str, Any], ...], int]
 
-    def __init__(self) -> None:
-        self._places: dict[tuple[tuple[str, Any], ...], int] = {}
 
-    def add(self, image: Image, bits: int = BITS) -> int:
-        """Store an image and return its number."""
-        return self._places.setdefault(tuple(pack(image, bits).items()), len(self._places))
-
-    @property
-    def images(self) -> list[dict[str, Any]]:
-        """What ``pack`` returned, by number."""
-        return [dict(packed) for packed in self._places]
+def _stored(store: _Store, image: Image, bits: int = BITS) -> int:
+    """Store an image once and return its number."""
+    return store.setdefault(tuple(pack(image, bits).items()), len(store))
 
 
 def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, Any]:
@@ -90,7 +83,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
     Raises:
         BadInput: an example file is damaged, missing for all methods, or of other slices.
     """
-    store = _Store()
+    store: _Store = {}
     settings = []
     for definition in definitions:
         blocks = {mask: read_blocks(results, definition, mask) for mask in definition.masks}
@@ -100,7 +93,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
         for mask, of_mask in blocks.items():
             settings.append(
                 {
-                    "dataset": f"{dataset_name(definition.dataset)} ({definition.data_note})"
+                    "dataset": f"{dataset_of(definition.dataset).label} ({definition.data_note})"
                     if definition.source == "embedded"
                     else definition.data_note,
                     "mask": label(mask),
@@ -108,7 +101,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
                     "slices": [_slice(definition, block, store) for block in of_mask],
                 }
             )
-    return {"settings": settings, "images": store.images, "limits": ERROR_LIMITS}
+    return {"settings": settings, "images": list(map(dict, store)), "limits": ERROR_LIMITS}
 
 
 def _check_signal(definition: Definition, blocks: Sequence[Block]) -> None:
@@ -128,12 +121,12 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         # An auxiliary may be empty where the target is not.
         largest = float(like.max()) or 1.0
         top = window(like)[1] / largest
-        return {"name": name, "image": store.add(image / largest), "top": top}
+        return {"name": name, "image": _stored(store, image / largest), "top": top}
 
-    target, auxiliary = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     images = [
-        shown(f"Reference ({target})", example.target),
-        shown(f"Auxiliary ({auxiliary})", example.auxiliary, example.auxiliary),
+        shown(f"Reference ({dataset.target})", example.target),
+        shown(f"Auxiliary ({dataset.auxiliary})", example.auxiliary, example.auxiliary),
         shown("Zero-filled", example.zero_filled)
         | _scores(example.zero_filled_psnr, example.zero_filled_ssim),
     ]
@@ -145,8 +138,8 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         else:
             images.append(shown(row.label, own.reconstruction) | _scores(own.psnr, own.ssim))
     sampled = np.broadcast_to(example.mask, example.target.shape).astype(np.float32)
-    images.append({"name": "Sampling mask", "image": store.add(sampled, bits=1), "top": 1.0})
-    return {"title": f"{example.subject}, slice {example.index + 1}", "images": images}
+    images.append({"name": "Sampling mask", "image": _stored(store, sampled, bits=1), "top": 1.0})
+    return {"title": f"{example.subject}, slice {example.slice + 1}", "images": images}
 
 
 def _scores(psnr: float, ssim: float) -> dict[str, str]:

@@ -22,8 +22,9 @@ from data_prep.io.json_files import to_json
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
+from workflow.plan.definitions import Run
 from workflow.plan.document import document
-from workflow.plan.plan import Plan, Run
+from workflow.plan.plan import Plan
 from workflow.provenance.record import read_run
 
 

@@ -6,8 +6,7 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 from dataclasses import dataclass, field
 from typing import Literal
 
-from data_prep.datasets.contract import dataset_name, datasets
-from data_prep.errors import BadInput
+from data_prep.datasets.contract import dataset_of
 from workflow.metrics.contract import STANDARD, metric_of
 
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
@@ -15,8 +14,23 @@ GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 def data_note(dataset: str, source: str) -> str:
     """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-    name = dataset_name(dataset)
+    name = dataset_of(dataset).label
     return f"embedded data, not {name}" if source == "embedded" else name
+
+
+@dataclass(frozen=True, order=True)
+class Run:
+    """One training (or one application of an untrained method) and its evaluation."""
+
+    dataset: str
+    mask: str
+    method: str
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Folder below ``runs/``."""
+        return f"{self.dataset}/{self.mask}/{self.method}/seed{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +45,24 @@ class Shown:
 
     def __post_init__(self) -> None:
         """Refuse a dataset that there is not."""
-        if self.dataset not in datasets():
-            raise BadInput(
-                f"--definition: dataset {self.dataset!r} is unknown; use one of {', '.join(datasets())}"
-            )
+        dataset_of(self.dataset)
 
     @property
     def data_note(self) -> str:
         """Say whose data it is: "embedded data, not IXI", or "IXI"."""
         return data_note(self.dataset, self.source)
+
+    @property
+    def embedded_note(self) -> str:
+        """What figures say of their data: nothing of published scans."""
+        return self.data_note if self.source == "embedded" else ""
+
+    @property
+    def scans(self) -> str:
+        """What captions say of it: "embedded semi-synthetic scans, not IXI", or "IXI, published scans"."""
+        name = dataset_of(self.dataset).label
+        embedded = self.source == "embedded"
+        return f"embedded semi-synthetic scans, not {name}" if embedded else f"{name}, published scans"
 
 
 @dataclass(frozen=True)
@@ -105,7 +128,7 @@ class Definition(Shown):
     def run_paths(self) -> list[str]:
         """The runs that the rows are made from, as folders below ``runs/``."""
         return [
-            f"{self.dataset}/{mask}/{row.method}/seed{seed}"
+            Run(self.dataset, mask, row.method, seed).path
             for mask in self.masks
             for row in self.rows
             for seed in self.seeds
@@ -156,6 +179,11 @@ class TrustDefinition(Shown):
     noise: float
     rows: tuple[TrustRow, ...]
     runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def run_paths(self) -> list[str]:
+        """The runs that the rows are made from, as folders below ``runs/``."""
+        return [path for paths in self.runs.values() for path in paths]
 
     def rows_under(self, mask: str) -> tuple[TrustRow, ...]:
         """Return the methods that take a mask."""

@@ -1,7 +1,7 @@
 """What a configuration asks for: runs, tables and figures, as plain data. It reads no scan, nothing heavy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,12 @@ from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
-from workflow.plan.definitions import Curve, Definition, Point, Row
+from workflow.plan.definitions import Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
 
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
-
-
-@dataclass(frozen=True, order=True)
-class Run:
-    """One training (or one application of an untrained method) and its evaluation."""
-
-    dataset: str
-    mask: str
-    method: str
-    seed: int
-
-    @property
-    def path(self) -> str:
-        """Folder below ``runs/``."""
-        return f"{self.dataset}/{self.mask}/{self.method}/seed{self.seed}"
 
 
 class Plan:

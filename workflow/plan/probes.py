@@ -16,8 +16,8 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import to_json
 from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.definitions import CostDefinition, TrustDefinition, TrustRow
-from workflow.plan.plan import Plan, Run
+from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
+from workflow.plan.plan import Plan
 
 # Name -> the keys of the configuration's section ``trust`` of which one must be set.
 FIGURES = {

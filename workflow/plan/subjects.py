@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.datasets.contract import Dataset, Scans, dataset_of
+from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical, read_json
+from data_prep.io.json_files import canonical, read_as
 
 Config = Mapping[str, Any]
 
@@ -201,10 +202,10 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                     )
             record = Path(f"{self.root}/aligned/{dataset.id}/{subject}.json")
             if record.is_file():
-                aligned = read_json(record, fields=("status", "reason"))
-                if aligned["status"] == "excluded":
+                aligned = read_as(Record, record)
+                if not aligned.usable:
                     return (
-                        f"{record}: the subject was excluded ({aligned['reason']}), but bad_scans is stop; "
+                        f"{record}: the subject was excluded ({aligned.reason}), but bad_scans is stop; "
                         "mend the scan and delete this file, or set bad_scans to exclude again"
                     )
         return None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import check_fields, read_record, write_json
+from data_prep.io.json_files import check_fields, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
 from workflow.provenance.footer import config_sha256
@@ -54,7 +54,7 @@ def _donors(folder: Path) -> list[dict[str, str]]:
     kept = dict.fromkeys(("package", "archive", "sha256"), str)
     by_package = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        for donor in read_record(list[dict[str, Any]], path, damaged=AGAIN):
+        for donor in read_as(list[dict[str, Any]], path, damaged=AGAIN):
             check_fields(donor, kept, path, AGAIN)
             by_package[donor["package"]] = {name: donor[name] for name in kept}
     return list(by_package.values())

@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from data_prep.io.json_files import read_record
+from data_prep.io.json_files import read_as
 
 AGAIN = "delete it and run the workflow again"
 
@@ -85,4 +85,4 @@ def read_run(folder: Path) -> RunRecord:
     Raises:
         BadInput: there is none, or it is damaged.
     """
-    return read_record(RunRecord, folder / "run.json", "finish this run first", AGAIN)
+    return read_as(RunRecord, folder / "run.json", "finish this run first", AGAIN)

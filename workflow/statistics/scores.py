@@ -60,13 +60,7 @@ def read_metrics(path: Path) -> pd.DataFrame:
     Raises:
         BadInput: the file is missing or damaged, or lacks a column.
     """
-    metrics = read_parquet(path, "workflow.statistics.gather")
-    for column in (*KEY_COLUMNS, *STANDARD):
-        if column not in metrics.columns:
-            raise BadInput(
-                f"{path}: column {column} is missing; write the file with workflow.statistics.gather"
-            )
-    return metrics
+    return read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
 
 
 def read_statistics(path: Path) -> pd.DataFrame:

@@ -6,7 +6,6 @@ and ``pairs_<n>.csv`` (each pair of methods).
 Definitions with their sources: docs/statistics.md.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import run_command
-from data_prep.io.files import replacing
-from data_prep.io.json_files import from_json
+from data_prep.io.files import write_text
 from data_prep.seeds import seed_for
 from workflow.metrics.contract import metric_of
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
@@ -234,27 +233,23 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame
 def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output: Path) -> None:
     """Write ``table_<number>.csv`` and ``pairs_<number>.csv`` into the folder ``output``."""
     for name, content in (("table", table), ("pairs", pairs)):
-        with replacing(output / f"{name}_{number}.csv") as temporary:
-            text = content.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-            temporary.write_text(text, encoding="utf-8")
+        text = content.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+        write_text(output / f"{name}_{number}.csv", text)
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.statistics.significance", description=__doc__)
-    parser.add_argument(
-        "--definitions", required=True, help="JSON list of tables, as workflow.plan defines them"
+    parser = show_parser(
+        "workflow.statistics.significance",
+        __doc__,
+        list[Definition],
+        ("--metrics", "metrics.parquet of the experiment"),
     )
-    parser.add_argument("--metrics", required=True, type=Path, help="metrics.parquet of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definitions = from_json(
-        list[Definition], arguments.definitions, "--definitions", "give what workflow.plan prints"
-    )
     metrics = read_metrics(arguments.metrics)
-    for number, definition in enumerate(definitions, 1):
+    for number, definition in enumerate(arguments.definitions, 1):
         write_numbers(definition.number, *analyse(definition, metrics), arguments.output)
-        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)
+        print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)
 
 
 if __name__ == "__main__":

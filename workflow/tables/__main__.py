@@ -5,18 +5,16 @@ results/X/tables`` writes ``table_<number>.csv``, ``.json``, ``.md``, ``.tex`` a
 paired tests do not tell apart stands in ``statistics/`` (``workflow.statistics.significance``).
 """
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
+from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import the_paper
-from workflow.provenance.footer import footer
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
 from workflow.tables.comparison import lay_out, tidy_table
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.words import convergence_notes
 
 
@@ -45,14 +43,7 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
     }
     table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
-    origin = footer(
-        results,
-        definition.experiment,
-        definition.dataset,
-        definition.masks,
-        definition.run_paths,
-        configuration,
-    )
+    origin = made_from(definition, results, configuration)
     unconverged = convergence_notes(definition, results)
     wide, narrow = (
         replace(page, notes=page.notes + unconverged)
@@ -63,18 +54,10 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.tables", description=__doc__)
-    parser.add_argument("--definition", required=True, help="the table as JSON, as workflow.plan defines it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write table_<number>.* into")
+    parser = show_parser("workflow.tables", __doc__, Definition)
+    add_configuration(parser)
     arguments = parser.parse_args()
-    write_table(
-        from_json(Definition, arguments.definition, "--definition", "give what workflow.plan prints"),
-        arguments.results,
-        arguments.configuration,
-        arguments.output,
-    )
+    write_table(arguments.definition, arguments.results, arguments.configuration, arguments.output)
 
 
 if __name__ == "__main__":

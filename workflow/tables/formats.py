@@ -1,6 +1,7 @@
 """A laid out table as JSON, Markdown, LaTeX and HTML."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,11 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
-from data_prep.io.files import replacing
+from data_prep.io.files import write_text
 from data_prep.io.json_files import to_json
+from workflow.plan.definitions import Definition, TrustDefinition
 from workflow.plan.paper import RESOURCES
+from workflow.provenance.footer import footer
 from workflow.tables.page import Page, Text
 
 
@@ -112,6 +115,21 @@ def template(name: str) -> jinja2.Template:
     return _environment(autoescape=True).get_template(name)
 
 
+def made_from(
+    shown: Definition | TrustDefinition, results: Path, configuration: str, masks: Sequence[str] = ()
+) -> str:
+    """Return the sentence below a table on what it was made from; see ``footer``.
+
+    Args:
+        shown: the table.
+        results: folder of the experiment.
+        configuration: sha256 of its configuration.
+        masks: those that it is made from, if others than are shown.
+    """
+    chosen = masks or shown.masks
+    return footer(results, shown.experiment, shown.dataset, chosen, shown.run_paths, configuration)
+
+
 def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None = None) -> None:
     """Write ``<stem>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``.
 
@@ -129,5 +147,4 @@ def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None =
         "html": to_html(page),
     }
     for suffix, text in texts.items():
-        with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(stem.with_name(f"{stem.name}.{suffix}"), text)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_prep.datasets.contract import contrasts, dataset_name, dataset_of
+from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Run
 from workflow.plan.paper import the_paper
 from workflow.provenance.record import read_run
 from workflow.statistics.scores import ALPHA
@@ -23,9 +23,9 @@ def in_print(definition: Definition) -> tuple[str, ...]:
 
 def title_of(definition: Definition) -> str:
     """Say what a table compares, on which data."""
-    target, auxiliary = contrasts(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     subject = the_paper().subjects.get(definition.numeral, "Comparison of methods")
-    return f"{subject}, {target} guided by {auxiliary} ({definition.data_note})"
+    return f"{subject}, {dataset.target} guided by {dataset.auxiliary} ({definition.data_note})"
 
 
 def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame) -> tuple[str, ...]:
@@ -36,19 +36,18 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         table: what ``tidy_table`` returns.
         statistics: what ``read_statistics`` returns.
     """
-    name = dataset_name(definition.dataset)
+    dataset = dataset_of(definition.dataset)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
+    data, difference = f"Data: {definition.scans}.", "Δ: this run minus the paper."
     if definition.source == "embedded":
         data = (
-            f"Data: embedded semi-synthetic scans, not {name}: {dataset_of(definition.dataset).descent}, so "
-            "a split by subject does not separate anatomies."
+            f"Data: {definition.scans}: {dataset.descent}, so a split by subject does not separate anatomies."
         )
-        difference = f"Δ: this run minus the paper, whose data is the real {name}: for orientation only."
-    else:
-        data = f"Data: {name}, published scans."
-        difference = "Δ: this run minus the paper."
+        difference = (
+            f"Δ: this run minus the paper, whose data is the real {dataset.label}: for orientation only."
+        )
     counted = _count(volumes, "test volume")
     if definition.convention == "slice":
         counted = f"{_count(units, 'slice')} of {counted}"
@@ -135,7 +134,7 @@ def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
     for row in definition.rows:
         for mask in definition.masks:
             folders = [
-                results / "runs" / definition.dataset / mask / row.method / f"seed{seed}"
+                results / "runs" / Run(definition.dataset, mask, row.method, seed).path
                 for seed in definition.seeds
             ]
             records = [read_run(folder) for folder in folders if (folder / "run.json").is_file()]

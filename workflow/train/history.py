@@ -1,12 +1,11 @@
 """Curves of a training: history.csv and TensorBoard."""
 
-import csv
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.io.files import replacing
+from data_prep.io.files import write_rows
 
 HISTORY = ("epoch", "train_loss", "val_loss", "val_psnr", "learning_rate", "seconds")
 
@@ -36,7 +35,4 @@ class TensorBoardCurves:
 
 def write_history(history: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write history.csv; numbers read back exactly."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, HISTORY, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(history)
+    write_rows(path, HISTORY, history)

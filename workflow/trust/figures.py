@@ -5,11 +5,8 @@
 and ``.png``.
 """
 
-import argparse
 import math
 from collections.abc import Callable
-from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,11 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import AXIS, TITLE, heat_map, looks, plain, sheet_of, unmarked
+from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of, unmarked
 from workflow.metrics.conventions import CONVENTIONS
+from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.trust.scores import (
     LesionScores,
@@ -106,10 +103,7 @@ def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         rows * (TITLE + AXIS),
         sharey=True,
     )
-    for axes, mask in zip_longest(panels.flat, definition.masks):
-        if mask is None:
-            axes.remove()
-            continue
+    for axes, mask in filled(panels.flat, definition.masks):
         axes.axvline(100 * definition.noise, color="0.6", linewidth=0.7)
         for row in definition.rows_under(mask):
             own = {level: _noise_score(probes, mask, row.method, level) for level in levels}
@@ -143,10 +137,8 @@ def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     )
     limits = float(np.nanmin(grids)), float(np.nanmax(grids))
     trained, tested = ([label(mask) for mask in of] for of in (definition.masks, definition.all_masks))
-    for number, (axes, row, grid) in enumerate(zip_longest(panels.flat, methods, grids)):
-        if row is None:
-            axes.remove()
-            continue
+    shown = list(zip(methods, grids, strict=True))
+    for number, (axes, (row, grid)) in enumerate(filled(panels.flat, shown)):
         names = (trained if number % across == 0 else [], tested)
         numbers = heat_map(axes, grid, "{:.1f}".format, limits, names, fontsize=5)
         for i, j in np.ndindex(grid.shape):
@@ -177,9 +169,7 @@ def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: s
 def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """SSIM and PSNR under each convention, and HFEN; lines that cross are rankings that change."""
     scores = audit_scores(probes, definition)
-    styles = {
-        method: look | {"marker": look["marker"] or "x"} for method, look in looks(definition.rows).items()
-    }
+    styles = looks(definition.rows, "x")
     figure, panels = sheet_of(
         definition,
         styles,
@@ -206,9 +196,7 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
     count = len(lesion_scores(probes, definition.masks[0], definition.rows[0].method).lesions)
     low, high = rate_interval(round(count / 2), count)
-    styles = {
-        method: look | {"marker": look["marker"] or "x"} for method, look in looks(definition.rows).items()
-    }
+    styles = looks(definition.rows, "x")
     figure, panels = sheet_of(
         definition,
         styles,
@@ -271,19 +259,14 @@ _FIGURES: dict[str, Callable[[TrustDefinition, pd.DataFrame], Figure]] = {
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.figures", description=__doc__)
+    probes = ("--probes", "probes.parquet of the experiment")
+    parser = show_parser("workflow.trust.figures", __doc__, TrustDefinition, probes)
     parser.add_argument("--figure", required=True, choices=tuple(_FIGURES), help="which figure")
-    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.probes defines it")
-    parser.add_argument("--probes", required=True, type=Path, help="probes.parquet of the experiment")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
     arguments = parser.parse_args()
-    definition = from_json(
-        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
-    )
-    probes = read_probes(arguments.probes, definition)
+    definition, drawn = arguments.definition, arguments.figure
     with style.printed():
-        figure = _FIGURES[arguments.figure](definition, probes)
-        style.save(figure, arguments.output / f"trust_{arguments.figure}_{definition.dataset}")
+        figure = _FIGURES[drawn](definition, read_probes(arguments.probes, definition))
+        style.save(figure, arguments.output / f"trust_{drawn}_{definition.dataset}")
 
 
 if __name__ == "__main__":

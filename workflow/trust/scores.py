@@ -34,10 +34,7 @@ def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
         BadInput: the file is missing or damaged, lacks a column, or holds no row of a method and mask of the
             definition.
     """
-    probes = read_parquet(path, "workflow.trust.gather")
-    for column in COLUMNS:
-        if column not in probes.columns:
-            raise BadInput(f"{path}: column {column} is missing; delete it and run the workflow again")
+    probes = read_parquet(path, "workflow.trust.gather", COLUMNS)
     probes = probes[probes["dataset"] == definition.dataset]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:

@@ -5,26 +5,21 @@
 ``.md``, ``.tex`` and ``.html``.
 """
 
-import argparse
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from data_prep.datasets.contract import dataset_name
 from data_prep.errors import run_command
-from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
+from workflow.plan.arguments import add_configuration, show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
-from workflow.provenance.footer import footer
 from workflow.statistics.scores import number
-from workflow.tables.formats import write_page
+from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.trust.scores import (
     LARGE_LESION_MM,
@@ -201,17 +196,11 @@ def _page(
     name: str, title: str, definition: TrustDefinition, caption: tuple[str, ...], blocks: list[Block]
 ) -> Page:
     """Lay out a table, whose footer comes when it is written."""
-    dataset = dataset_name(definition.dataset)
-    data = (
-        f"embedded semi-synthetic scans, not {dataset}"
-        if definition.source == "embedded"
-        else (f"{dataset}, published scans")
-    )
     return Page(
         number=f"{name}-{definition.dataset}",
         name="Trust",
         title=f"{title} ({definition.data_note})",
-        caption=(f"Data: {data}.", *caption),
+        caption=(f"Data: {definition.scans}.", *caption),
         blocks=tuple(blocks),
     )
 
@@ -231,24 +220,16 @@ _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame,
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.tables", description=__doc__)
+    parser = show_parser("workflow.trust.tables", __doc__, TrustDefinition)
     parser.add_argument("--table", required=True, choices=tuple(_TABLES), help="which table")
-    parser.add_argument("--definition", required=True, help="JSON, as workflow.plan.probes defines it")
-    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
-    parser.add_argument("--configuration", required=True, help="sha256 of the configuration, for the footer")
-    parser.add_argument("--output", required=True, type=Path, help="folder to write into")
+    add_configuration(parser)
     arguments = parser.parse_args()
-    definition = from_json(
-        TrustDefinition, arguments.definition, "--definition", "give what workflow.plan.probes prints"
-    )
-    probes = read_probes(arguments.results / "trust" / "probes.parquet", definition)
+    definition, results = arguments.definition, arguments.results
+    probes = read_probes(results / "trust" / "probes.parquet", definition)
     scores, page = _TABLES[arguments.table](definition, probes)
-    results, dataset, masks = arguments.results, definition.dataset, definition.masks
-    runs = chain(*definition.runs.values())
-    made_from = footer(results, definition.experiment, dataset, masks, runs, arguments.configuration)
-    write_page(
-        scores, replace(page, footer=made_from), arguments.output / f"trust_{arguments.table}_{dataset}"
-    )
+    origin = made_from(definition, results, arguments.configuration)
+    stem = arguments.output / f"trust_{arguments.table}_{definition.dataset}"
+    write_page(scores, replace(page, footer=origin), stem)
 
 
 if __name__ == "__main__":

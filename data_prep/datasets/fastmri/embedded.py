@@ -21,7 +21,7 @@ from data_prep.datasets.fastmri.dataset import PAIRS, check_size, pair_files
 from data_prep.datasets.fastmri.pairs import PairEntry, pair_list_text
 from data_prep.datasets.fastmri.scans import NAMESPACE, PD, PDFS, centre_crop
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, write_text
 from data_prep.io.json_files import write_json
 from data_prep.phantom.fields import Array
 from data_prep.phantom.knee import (
@@ -307,8 +307,7 @@ def write_pair_lists(train: int, val: int, output: Path) -> None:
     for split, indices in (("train", range(train)), ("val", range(train, train + val))):
         # Pairs are known here, so that the score, a likeness in the published lists, is 1.
         text = pair_list_text([PairEntry(*pair_files(index), 1.0) for index in indices])
-        with replacing(output / PAIRS.format(split)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(output / PAIRS.format(split), text)
 
 
 def list_embedded(splits: Mapping[str, int], output: Path) -> None:

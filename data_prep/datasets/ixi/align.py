@@ -106,9 +106,7 @@ def register_checked(t1: Volume, t2: Volume, record: Record) -> Registration:
     return first if first is not None and first.score_after >= second.score_after else second
 
 
-def _register_once(
-    t1: Volume, t2: Volume, record: Record, wide: bool
-) -> tuple[Registration, float, float]:
+def _register_once(t1: Volume, t2: Volume, record: Record, wide: bool) -> tuple[Registration, float, float]:
     """Return a result that can be right, and its turn in degrees and shift in mm."""
     try:
         found = register(t2, t1, wide)

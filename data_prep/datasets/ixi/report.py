@@ -7,17 +7,16 @@ and the true transform send points of the brain, averaged over the points.
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from data_prep.datasets.record import Record, parse_subjects, read_record
 from data_prep.errors import BadInput, run_command
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, write_rows
 from data_prep.io.json_files import read_json
 from data_prep.registration.score import point_errors
 
@@ -75,8 +74,7 @@ def _row(record: Record, truth: Path | None) -> Row:
 
 def write_table(rows: Sequence[Row], path: Path) -> None:
     """Write the rows as CSV; scores in bits, errors in mm, empty where unknown."""
-    with replacing(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False, lineterminator="\n")
+    write_rows(path, [field.name for field in fields(Row)], map(asdict, rows))
 
 
 def draw_figure(rows: Sequence[Row], path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from data_prep import check, check_dataset
 from data_prep import datasets as package
-from data_prep.contracts.checking import find
+from data_prep.contracts.checking import problem_with
 from data_prep.datasets import align as align_step
 from data_prep.datasets.brats.dataset import DATASET, FIRST_EMBEDDED_NUMBER, check_size
 from data_prep.datasets.contract import Dataset, Later, Size, datasets
@@ -452,11 +452,10 @@ FAULTS = [
 def test_a_fault_is_found(name, dataset, problem, scans, donors, tmp_path):
     # Without a subject there is nothing to find.
     root = tmp_path if problem == "find sees no subject" else scans
-    found = find(
-        name, lambda: check_dataset.CHECKS[name](candidate(dataset, root, donors, tmp_path)), tmp_path
-    )
-    assert found.problem is not None
-    assert problem in found.problem
+    subject = candidate(dataset, root, donors, tmp_path)
+    found = problem_with(check_dataset.CHECKS[name], subject, tmp_path)
+    assert found is not None
+    assert problem in found
 
 
 def test_published_scans_are_checked_where_they_lie(scans, monkeypatch, capsys):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical, from_json, read_json, read_record, to_json, write_json
+from data_prep.io.json_files import canonical, from_json, read_as, read_json, to_json, write_json
 
 
 def test_an_object_with_its_fields_is_returned(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_is_written_is_read_back_as_it_was_and_equal_values_are_equal_texts
     write_json(tmp_path / "whole.json", {"of": whole})
     assert read_json(tmp_path / "whole.json")["of"]["parts"] == [{"kind": "other", "size": 0.1 + 0.2}]
     write_json(tmp_path / "whole.json", [whole])
-    assert read_record(list[Whole], tmp_path / "whole.json") == [whole]
+    assert read_as(list[Whole], tmp_path / "whole.json") == [whole]
 
 
 @pytest.mark.parametrize(

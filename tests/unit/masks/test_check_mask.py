@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_prep import check_mask
-from data_prep.contracts.checking import find
+from data_prep.contracts.checking import problem_with
 from data_prep.errors import BadInput
 from data_prep.masks.contract import MaskFamily
 from data_prep.masks.registry import families
@@ -78,23 +78,23 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "family", "problem"), FAULTS)
 def test_a_fault_is_found(name, family, problem, tmp_path):
-    found = find(name, lambda: check_mask.CHECKS[name](family), tmp_path)
-    assert found.problem is not None
-    assert problem.replace("\\", "") in found.problem
+    found = problem_with(check_mask.CHECKS[name], family, tmp_path)
+    assert found is not None
+    assert problem.replace("\\", "") in found
 
 
 def test_a_sound_family_passes(tmp_path):
     for name in check_mask.checks_of(SOUND):
         if name != "files":  # it goes by the names of discovered families
-            assert find(name, lambda name=name: check_mask.CHECKS[name](SOUND), tmp_path).problem is None
+            assert problem_with(check_mask.CHECKS[name], SOUND, tmp_path) is None
 
 
 def test_an_error_names_the_line_of_the_familys_file(tmp_path):
     source = tmp_path / "mine.py"
-    source.write_text("def make():\n    raise ValueError('no')\n")
+    source.write_text("def make(subject):\n    raise ValueError('no')\n")
     scope: dict = {}
     exec(compile(source.read_text(), str(source), "exec"), scope)
-    assert find("form", scope["make"], source).problem.endswith("mine.py, line 2, in make)")
+    assert problem_with(scope["make"], None, source).endswith("mine.py, line 2, in make)")
 
 
 def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys):
@@ -109,5 +109,5 @@ def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys)
     assert end.value.code == 1
     assert "FAIL  Whole lines are sampled" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["check_mask", "2d_nothing"])
-    with pytest.raises(BadInput, match="no family '2d_nothing'; known: 1d_uniform"):
+    with pytest.raises(BadInput, match="family '2d_nothing' is unknown; known: 1d_uniform"):
         check_mask.main()

@@ -97,7 +97,7 @@ def problem(monkeypatch):
         monkeypatch.setattr(
             checking, "load_builder", lambda _folder: lambda _params, shape: Toy(fault, shape)
         )
-        return check(toy(**changes), name).problem
+        return check(toy(**changes), name)
 
     return find
 

@@ -55,7 +55,7 @@ import json
 from pathlib import Path
 from methods.registry import discover
 from workflow.plan.plan import Plan
-from workflow.plan.plan import Run
+from workflow.plan.definitions import Run
 from workflow.plan.config import read_config
 from workflow.run.spec import RunSpec
 from workflow.run.identity import identity_hash, training_identity

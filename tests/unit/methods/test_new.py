@@ -24,7 +24,7 @@ def test_a_new_method_is_discovered_and_keeps_the_contract(tmp_path, monkeypatch
     assert not any("emplate" in text for text in texts)
     assert "class TwoWordsReconstruction(" in (made / "model.py").read_text(encoding="utf-8")
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
-    assert [check(method, name).problem for name in checks_of(method)] == [None] * 13
+    assert [check(method, name) for name in checks_of(method)] == [None] * 13
 
 
 @pytest.mark.parametrize(

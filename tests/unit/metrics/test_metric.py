@@ -21,7 +21,7 @@ from made_up_results import (
 from published_masks import MASKS
 from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_filling_spec
 
-from data_prep.contracts.checking import find
+from data_prep.contracts.checking import problem_with
 from data_prep.errors import BadInput
 from workflow import check_metric
 from workflow.evaluate.__main__ import main
@@ -292,9 +292,9 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "metric", "problem"), FAULTS)
 def test_a_fault_is_found(name: str, metric: Metric, problem: str, tmp_path):
-    found = find(name, lambda: check_metric.CHECKS[name](metric), tmp_path)
-    assert found.problem is not None
-    assert problem in found.problem
+    found = problem_with(check_metric.CHECKS[name], metric, tmp_path)
+    assert found is not None
+    assert problem in found
 
 
 def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys):

@@ -16,9 +16,9 @@ from data_prep.io.json_files import canonical
 from methods.registry import MethodFolder, discover
 from workflow.plan.__main__ import commands
 from workflow.plan.config import check_config, read_config
-from workflow.plan.definitions import Curve
+from workflow.plan.definitions import Curve, Run
 from workflow.plan.page import index_definition
-from workflow.plan.plan import Plan, Run
+from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.run.spec import RunSpec
 

@@ -19,8 +19,8 @@ from workflow.cost.measured import cost_page, cost_scores, draw_costs, read_reco
 from workflow.figures import style
 from workflow.figures.sheet import looks
 from workflow.plan.config import check_config, read_config
-from workflow.plan.definitions import CostDefinition, TrustDefinition, TrustRow
-from workflow.plan.plan import Plan, Run
+from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
+from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
 from workflow.tables.page import Page
