@@ -5,7 +5,7 @@
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,7 +31,13 @@ class Reconstruction:
 
 
 class ReconstructionModel(nn.Module, ABC):
-    """A network (or a classical method) that reconstructs the target from a measurement."""
+    """A network (or a classical method) that reconstructs the target from a measurement.
+
+    Attributes:
+        criterion: difference of two stacks of images, where the loss is that of the magnitude image alone.
+    """
+
+    criterion: Callable[[Tensor, Tensor], Tensor] = staticmethod(functional.l1_loss)
 
     @abstractmethod
     def forward(self, measurement: Measurement) -> Reconstruction:
@@ -39,4 +45,4 @@ class ReconstructionModel(nn.Module, ABC):
 
     def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
         """Scalar training loss: L1 of the magnitude image, where a method has no other."""
-        return functional.l1_loss(reconstruction.image, truth.image)
+        return self.criterion(reconstruction.image, truth.image)

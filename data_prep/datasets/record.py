@@ -14,34 +14,36 @@ from data_prep.io.json_files import converted, from_json, read_json
 AGAIN = "delete it and run the step `align` for this subject again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What the step ``align`` says about one subject; the names are those of its JSON file.
+
+    The order is that of the manifest, which has the chosen split in the place of ``split_hint``.
 
     ``group`` is the person of the target, ``auxiliary_group`` that of the auxiliary, if it is another's scan.
     ``target_slices`` and ``auxiliary_slices`` are those of the scans, where they were counted, ``slices``
     those that were kept. ``transform`` is the registration's 4x4 matrix, if there was one.
     """
 
-    subject: str
     dataset: str
     source: str
+    subject: str
+    group: str
+    auxiliary_group: str = ""
+    split_hint: str
     status: str
     reason: str
+    remark: str = ""
     site: str
-    group: str
     slices: int
+    target_slices: int | None = None
+    auxiliary_slices: int | None = None
     target_file: str
     auxiliary_file: str
     target_sha256: str
     auxiliary_sha256: str
     score_before: float | None
     score_after: float | None
-    split_hint: str
-    auxiliary_group: str = ""
-    target_slices: int | None = None
-    auxiliary_slices: int | None = None
-    remark: str = ""
     transform: list[list[float]] | None = None
 
     @property

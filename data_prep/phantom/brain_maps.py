@@ -130,14 +130,11 @@ def load_donors(folder: Path) -> dict[str, dict[str, NDArray]]:
     Raises:
         BadInput: a file is missing or damaged, or is no donor file.
     """
-    return {name: _load_donor(folder / f"brain_{name}.npz") for name in ("asym", "sym")}
-
-
-def _load_donor(path: Path) -> dict[str, NDArray]:
-    again = "delete it and fetch the donors again"
-    maps = read_npz(
-        path, ("fractions", "residual", "t1", "t2", "brain"), "no such file; fetch the donors first", again
-    )
-    if maps["brain"].shape != TEMPLATE.shape:
-        raise BadInput(f"{path}: not a brain donor file; {again}")
-    return maps
+    first, again = "no such file; fetch the donors first", "delete it and fetch the donors again"
+    donors = {}
+    for name in ("asym", "sym"):
+        path = folder / f"brain_{name}.npz"
+        donors[name] = read_npz(path, ("fractions", "residual", "t1", "t2", "brain"), first, again)
+        if donors[name]["brain"].shape != TEMPLATE.shape:
+            raise BadInput(f"{path}: not a brain donor file; {again}")
+    return donors

@@ -107,17 +107,13 @@ def deformed(maps: Mapping[str, Array], rng: np.random.Generator, grid: FineGrid
         for name in MAPS:
             trimmed = maps[name][donor, _FADED_ROWS:-_FADED_ROWS]
             sampled[name][i] = ndimage.map_coordinates(trimmed, where, order=3, mode="mirror")
-    # Spline interpolation overshoots at edges.
-    m0 = np.maximum(_sharpened(sampled["M0"], grid), 0)
+    # Sharpened; spline interpolation overshoots at edges.
+    sigma = 0.6 / grid.pixel
+    blurred = ndimage.gaussian_filter(sampled["M0"], (0, sigma, sigma))
+    m0 = np.maximum(sampled["M0"] + np.float32(0.4) * (sampled["M0"] - blurred), 0)
     fraction = expit((sampled["fat_fraction"] - 0.5) / 0.13)
     r2 = np.clip(sampled["R2"], 1 / 300, 1 / 8)
     return _Anatomy(water=m0 * (1 - fraction), fat=m0 * fraction, r2=r2)
-
-
-def _sharpened(volume: Array, grid: FineGrid) -> Array:
-    sigma = 0.6 / grid.pixel
-    blurred = ndimage.gaussian_filter(volume, (0, sigma, sigma))
-    return np.asarray(volume + np.float32(0.4) * (volume - blurred))
 
 
 def textured(anatomy: _Anatomy, rng: np.random.Generator, grid: FineGrid) -> _Anatomy:

@@ -88,11 +88,8 @@ def main() -> None:
     )
     for split in SPLITS:
         missing = wanted[split] - got[split]
-        note = (
-            f", {missing} fewer than configured (excluded, or of a person who does not fit)"
-            if missing
-            else ""
-        )
+        why = "(excluded, or of a person who does not fit)"
+        note = f", {missing} fewer than configured {why}" if missing else ""
         print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
     for row in counts:
         if row["explanation"]:

@@ -1,7 +1,7 @@
 """manifest.csv and counts.csv: who was used, and how that differs from what was published."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -9,34 +9,14 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.io.files import write_rows
 
-MANIFEST_COLUMNS = (
-    "dataset",
-    "source",
-    "subject",
-    "group",
-    "auxiliary_group",
-    "split",
-    "status",
-    "reason",
-    "remark",
-    "site",
-    "slices",
-    "target_slices",
-    "auxiliary_slices",
-    "target_file",
-    "auxiliary_file",
-    "target_sha256",
-    "auxiliary_sha256",
-    "score_before",
-    "score_after",
-)
-
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
     """Write one row for each subject, excluded ones too, sorted by subject."""
+    names = [entry.name for entry in fields(Record) if entry.name != "transform"]
+    columns = ["split" if name == "split_hint" else name for name in names]
     ordered = sorted(records, key=lambda record: record.subject)
-    rows = [{**asdict(record), "split": chosen.get(record.subject, "")} for record in ordered]
-    write_rows(path, MANIFEST_COLUMNS, [{name: row[name] for name in MANIFEST_COLUMNS} for row in rows])
+    rows = ({**asdict(record), "split": chosen.get(record.subject, "")} for record in ordered)
+    write_rows(path, columns, ({name: row[name] for name in columns} for row in rows))
 
 
 def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:

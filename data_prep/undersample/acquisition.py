@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from data_prep.errors import BadInput
-from data_prep.masks.contract import Mask
 from data_prep.masks.sets import MaskSet
 from data_prep.measurement import Measurement, Truth, measure
 from data_prep.seeds import seed_for
@@ -54,7 +52,7 @@ class Acquisition:
             seeds = self._seeds("noise", store, positions)
             shape = (store.height, store.width)
             noise = evaluation_noise(noise_std(target, self.noise), shape, seeds, store.device)
-        return measure(target, auxiliary, _on_device(mask, store), noise)
+        return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
 
     def fresh(
         self, store: SliceStore, positions: Sequence[int], seed: int, epoch: int, step: int
@@ -83,17 +81,13 @@ class Acquisition:
             generator = torch.Generator(device=store.device)
             generator.manual_seed(seed_for(use="training noise", dataset=store.dataset, **of_step))
             noise = training_noise(noise_std(target, self.noise), (store.height, store.width), generator)
-        return measure(target, auxiliary, _on_device(mask, store), noise)
+        return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
 
     def _seeds(self, use: str, store: SliceStore, positions: Sequence[int], **axes: str | int) -> list[int]:
         """Return a seed for each slice; a subject is in one split only, so that its name needs no split."""
         axes |= {"use": use, "dataset": store.dataset, "base_seed": self.base_seed}
         named = ((store.subjects[i], store.slice_indices[i]) for i in positions)
         return [seed_for(subject=subject, slice=index, **axes) for subject, index in named]
-
-
-def _on_device(mask: Mask, store: SliceStore) -> Tensor:
-    return torch.from_numpy(mask).to(store.device)
 
 
 def epoch_order(slices: int, dataset: str, base_seed: int, seed: int, epoch: int) -> list[int]:

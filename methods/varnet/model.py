@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data_prep.fourier import fft2c, ifft2c
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple, require_depth, to_channels, to_complex
 from methods.contract import Parameters, Reconstruction, ReconstructionModel
 from methods.networks import LEAST_STD, UNet, standardise
@@ -108,7 +108,7 @@ class VarNet(ReconstructionModel):
     def __init__(self, cascades: int, channels: int, pools: int, prior: bool, loss: str) -> None:
         super().__init__()
         self.prior = prior
-        self._criterion = _LOSSES[loss]
+        self.criterion = _LOSSES[loss]
         self.cascades = nn.ModuleList(
             Cascade(channels, pools, prior, first=position == 0) for position in range(cascades)
         )
@@ -120,10 +120,6 @@ class VarNet(ReconstructionModel):
         for cascade in self.cascades:
             kspace = cascade(kspace, measurement.kspace, measurement.mask, auxiliary)
         return Reconstruction(ifft2c(kspace).abs())
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """1 - SSIM, or L1, of the magnitude image, as the parameter ``loss`` says."""
-        return self._criterion(reconstruction.image, truth.image)
 
 
 def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data_prep.measurement import Measurement, Truth
+from data_prep.measurement import Measurement
 from methods.blocks import DenseBlock, UpBlock, bad_parameter, crop_to, pad_to_multiple, require_depth
 from methods.contract import Parameters, Reconstruction, ReconstructionModel
 
@@ -44,16 +44,12 @@ class XiangReconstruction(ReconstructionModel):
     def __init__(self, width: int, levels: int, loss: str) -> None:
         super().__init__()
         self.network = DenseUnet(width, levels)
-        self._criterion = _LOSSES[loss]
+        self.criterion = _LOSSES[loss]
 
     def forward(self, measurement: Measurement) -> Reconstruction:
         """Reconstruct the target from both images."""
         images = torch.stack((measurement.zero_filled, measurement.auxiliary), dim=1)
         return Reconstruction(self.network(images)[:, 0].float())
-
-    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
-        """MSE or L1 of the magnitude image, as the parameter ``loss`` says."""
-        return self._criterion(reconstruction.image, truth.image)
 
 
 def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:

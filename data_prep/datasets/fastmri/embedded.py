@@ -129,9 +129,7 @@ def simulate_pair(
     first = int(rng("slices").integers(spare, count - slices - spare + 1))
     anatomy = textured(deformed(maps, rng("anatomy"), grid, first), rng("texture"), grid)
     anatomy, lesions = with_oedema(anatomy, rng("oedema"), grid)
-    moving = rng("motion")
-    rows, columns = moving.normal(0, 0.9, 2)
-    motion = Motion(shift=(float(rows), float(columns)), rotation=float(moving.normal(0, 0.4)))
+    motion = _draw_motion(rng("motion"))
 
     contrast = rng("contrast")
     sensitivity = np.exp(0.15 * replace(grid, slices=1).field(contrast, 45.0)[0])
@@ -151,6 +149,11 @@ def simulate_pair(
 
     oedema = [_oedema_in_pdfs(lesion, motion, matrix) for lesion in lesions]
     return acquired(pd, PD), acquired(pdfs, PDFS), motion, oedema
+
+
+def _draw_motion(rng: np.random.Generator) -> Motion:
+    rows, columns = rng.normal(0, 0.9, 2)
+    return Motion(shift=(float(rows), float(columns)), rotation=float(rng.normal(0, 0.4)))
 
 
 def motion_matrix(motion: Motion, matrix: int) -> NDArray[np.float64]:

@@ -144,7 +144,7 @@ def test_motions_up_to_10_degrees_and_15_mm_are_found_in_embedded_subjects(
 def record_of(subject: str) -> Record:
     """A subject's record before the scans are read."""
     return Record(
-        subject,
+        subject=subject,
         dataset="ixi",
         source="embedded",
         status="ok",
@@ -613,7 +613,7 @@ def test_the_lowest_scores_are_shown_and_in_their_order(tmp_path: Path) -> None:
 
 
 def test_report_names_what_is_missing(aligned: Path, subject: Subject, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=rf"{subject.name}\.json: no such file; run the workflow"):
+    with pytest.raises(BadInput, match=rf"{subject.name}\.json: no such file; run the step `align`"):
         registration_report.read_rows(tmp_path, [subject.name], None)
     with pytest.raises(BadInput, match=r"truth\.json: no such file"):
         registration_report.read_rows(aligned, [subject.name], tmp_path)
