@@ -204,6 +204,8 @@ def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
     dataset = dataset_of(name)
     if root is None and dataset.embed is None:
         raise BadInput(f"{name}: has no embedded form; name the folder of its scans with --root")
+    if root is not None and dataset.lists:
+        raise BadInput(f"--root: {name} is published with lists; use python -m data_prep.check {root}")
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         if root is None and donors is None:

@@ -68,6 +68,9 @@ def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Hand
         record = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise BadInput(f"{place}: {_said(kind, content, str(error))}; {remedy}") from error
+    except BadInput as error:
+        # Of a dataclass's own checks, which know neither.
+        raise BadInput(f"{place}: {error}; {remedy}") from error
     unknown = _unknown(content, msgspec.to_builtins(record), "")
     if unknown is not None:
         raise BadInput(f"{place}: field {unknown} is unknown; {remedy}")
@@ -93,7 +96,7 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
             kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # of what may be left out
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
-    wanted = wanted or [str(choice) for choice in get_args(kind)]
+    wanted = wanted or [str(choice) for choice in get_args(kind)] or [f"usable ({what})"]
     return f"{f'field {field}' if field else 'the whole'} is{found} not {' or '.join(wanted)}"
 
 

@@ -1,4 +1,4 @@
-"""Sampling masks: made once, frozen in a file, hashed and drawn.
+"""Sampling masks: made once, hashed, and read back.
 
 A frozen mask serves all slices (eq. 1 of the paper); fastMRI's masks are the dataset's own definitions, one
 for each file. ``True`` is a sampled position; the zero frequency stands at index n // 2 of either axis. The
@@ -73,7 +73,7 @@ class MaskSet:
 
     @classmethod
     def load(cls, path: Path | str) -> "MaskSet":
-        """Read an ``.npz`` that this module wrote.
+        """Read an ``.npz`` that ``data_prep.masks`` wrote.
 
         Raises:
             BadInput: the file is missing or not such a file.

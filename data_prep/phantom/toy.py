@@ -21,7 +21,7 @@ def write_toy_donors(folder: Path, names: Iterable[str]) -> None:
 
 @cache
 def toy_donor(seed: int = 0) -> dict[str, NDArray]:
-    """Maps as ``embedded_brain.donor_maps`` returns them: skin, skull, folded cortex, ventricles."""
+    """Maps as ``brain_maps.donor_maps`` returns them: skin, skull, folded cortex, ventricles."""
     rng = np.random.default_rng(seed)
     x, y, z = (
         (TEMPLATE.axis(i).astype(np.float32) - c) / r

@@ -39,7 +39,8 @@ def prepare(
         Number of subjects of each split, and the rows of counts.csv.
 
     Raises:
-        BadInput: see the functions above; also a subject listed twice, or embedded and published scans mixed.
+        BadInput: see ``choose_splits`` and ``write_split``; also a subject listed twice, or embedded and
+            published scans mixed.
     """
     repeated = sorted({subject for subject in subjects if list(subjects).count(subject) > 1})
     if repeated:

@@ -11,7 +11,7 @@ from data_prep.seeds import seed_for
 def choose_splits(
     records: Sequence[Record], dataset: str, wanted: Mapping[str, int], seed: int
 ) -> dict[str, str]:
-    """Assign subjects to splits by the rule at the top of this module.
+    """Assign subjects to splits by the rule that ``data_prep.prepare`` states.
 
     Args:
         records: all subjects of the dataset, excluded ones too, in any order.

@@ -1,7 +1,7 @@
 r"""Reconstruct the test split with one method and score it: metrics.csv, examples.npz, run.json.
 
 An untrained method whose spec names values to try (``tune``) chooses among them on the validation split
-before. ``workflow.train`` calls this after training, in the same process; by itself it serves untrained
+before. A training scores itself in the same way, in its own process; this command serves untrained
 methods, and trained ones by their checkpoint:
 
     python -m workflow.evaluate --spec JSON --data results/X/data/brats \

@@ -21,6 +21,17 @@ if TYPE_CHECKING:
     from workflow.run.checkpoint import Origin
 
 
+def run_sources(spec: RunSpec) -> set[str]:
+    """Return the source files that take part in a run, training, tuning and evaluation alike."""
+    return {
+        *module_sources("workflow.train"),
+        *module_sources("workflow.evaluate"),
+        *folder_sources(spec.folder),
+        *drawn_mask_sources(spec.mask),
+        *metric_sources(spec.metrics),
+    }
+
+
 def run_record(
     spec: RunSpec,
     model: "ReconstructionModel",
@@ -35,12 +46,6 @@ def run_record(
     import torch
 
     on_gpu = device.type == "cuda"
-    sources = {
-        *module_sources("workflow.train"),
-        *folder_sources(spec.folder),
-        *drawn_mask_sources(spec.mask),
-        *metric_sources(spec.metrics),
-    }
     reconstruction = evaluation.seconds["reconstruction"]
     return RunRecord(
         spec=spec.content(),
@@ -50,7 +55,7 @@ def run_record(
         parameter_count=sum(p.numel() for p in model.parameters() if p.requires_grad),
         data_fingerprints={name: store.fingerprint for name, store in stores.items()},
         mask_sha256=acquisition.masks.sha256,
-        code=code_version(sources),
+        code=code_version(run_sources(spec)),
         packages=package_versions(),
         device=torch.cuda.get_device_name(device) if on_gpu else processor_name(),
         device_type=device.type,

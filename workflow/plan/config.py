@@ -75,7 +75,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         _check_dataset(name, dataset)
         epochs = config["training"]["epochs"]
         if isinstance(epochs, dict) and name not in epochs:
-            raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for both")
+            raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for all")
     _check_methods(config, methods)
     _check_sweep(config["sweep"])
     _check_trust(config)

@@ -42,7 +42,7 @@ def document() -> str:
         "compare with on one GPU (`results/reference/README.md`), `trust.yaml` is the demo with three",
         "seeds and every control of `docs/trust.md`. Choose one with",
         "`snakemake --cores all --configfile config/paper.yaml`. An unknown key, mask, method or parameter",
-        "is refused by name; `python -m workflow.plan FILE` --check checks a file without running anything.",
+        "is refused by name; `python -m workflow.plan FILE --check` checks a file without running anything.",
         "",
         "This page is printed from the schema by `python -m workflow.plan --document`.",
         "",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.datasets.contract import Dataset, Scans, dataset_of
-from data_prep.datasets.record import Record
+from data_prep.datasets.record import AGAIN, Record
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical, read_as
 
@@ -115,7 +115,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
             "matrix": configured["matrix"],
             "slices": configured["slices"],
             "split-hint": scans.split_hint,
-            "options": canonical({field.name: configured[field.name] for field in own}),
+            "options": canonical({key.name: configured[key.name] for key in own if key.name in configured}),
         }
         return _words(options)
 
@@ -202,7 +202,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                     )
             record = Path(f"{self.root}/aligned/{dataset.id}/{subject}.json")
             if record.is_file():
-                aligned = read_as(Record, record)
+                aligned = read_as(Record, record, damaged=AGAIN)
                 if not aligned.usable:
                     return (
                         f"{record}: the subject was excluded ({aligned.reason}), but bad_scans is stop; "

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical, read_json
 from data_prep.masks.registry import label
@@ -12,14 +13,14 @@ from workflow.provenance.record import AGAIN, read_run
 
 SHORT = 12  # digits of a hash in print
 
-# Where scans lie differs from machine to machine; what they hold stands in the manifest.
-_PLACES = ("root", "train_pairs", "val_pairs")
-
 
 def config_sha256(config: Mapping[str, Any]) -> str:
-    """Return the sha256 of a checked configuration without the folders of scans."""
+    """Return the sha256 of a checked configuration without the folders and lists of scans.
+
+    Where they lie differs from machine to machine; what they hold stands in the manifest.
+    """
     datasets = {
-        name: {key: value for key, value in dataset.items() if key not in _PLACES}
+        name: {key: value for key, value in dataset.items() if key not in ("root", *dataset_of(name).lists)}
         for name, dataset in config["datasets"].items()
     }
     return _json_sha256({**config, "datasets": datasets})

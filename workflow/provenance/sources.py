@@ -15,12 +15,16 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_prep", "methods", "workflow")
 # Wording of errors, reading and writing of whole files and the discovery of folders change no number.
 _WITHOUT_EFFECT = {
+    "data_prep/contracts/discovery.py",
     "data_prep/errors.py",
     "data_prep/io/files.py",
     "data_prep/io/json_files.py",
     "data_prep/io/yaml_files.py",
     "methods/registry.py",
 }
+
+# What a step of a dataset calls beside the function of its own name.
+_BESIDE = {"align": ("describe", "read"), "embed": ("check_size",)}
 
 
 def module_sources(module: str, without: Set[str] = frozenset()) -> list[str]:
@@ -103,9 +107,10 @@ def dataset_sources(names: Iterable[str], step: str | None = None) -> list[str]:
     for name in names:
         module, dataset = discover()[name]
         found.update(module_sources(module))
-        function = getattr(dataset, step) if step else None
-        if isinstance(function, Later):
-            found.update(module_sources(function.module))
+        for field in (step, *_BESIDE.get(step, ())) if step else ():
+            function = getattr(dataset, field)
+            if isinstance(function, Later):
+                found.update(module_sources(function.module))
     return sorted(found)
 
 

@@ -51,7 +51,10 @@ def any_of(names):
 
 def stop_without_scans():
     """A dry run may count the jobs of published data that is not here; a real run may not start."""
-    missing = SUBJECTS.missing_scans()
+    try:
+        missing = SUBJECTS.missing_scans()
+    except BadInput as error:
+        raise WorkflowError(str(error)) from None
     wanted = set(workflow.dag_settings.targets) or {"all"}
     if missing and not wanted <= {"fetch", "paper_cost"}:
         raise WorkflowError(missing)
@@ -62,5 +65,7 @@ wildcard_constraints:
     mask="[a-z0-9_]+",
     method="[a-z0-9_.-]+",
     seed="[0-9]+",
+    split="[a-z]+",
+    pair="[0-9]+",
     subject="[A-Za-z0-9_-]+",
     number="[0-9]",

@@ -113,6 +113,8 @@ rule trust_table:
             "workflow/resources/table.html.j2",
             "workflow/resources/table.tex.j2",
         ],
+        # The audit names and rounds this metric, too.
+        named=metric_sources(["hfen"]),
         source=module_sources("workflow.trust.tables"),
     output:
         multiext(
@@ -149,6 +151,7 @@ rule trust_table:
 rule trust_figure:
     input:
         probes=rules.gather_probes.output,
+        named=metric_sources(["hfen"]),
         source=module_sources("workflow.trust.figures"),
     output:
         pdf=f"{ROOT}/figures/trust_{{figure}}_{{dataset}}.pdf",

@@ -1,4 +1,4 @@
-"""Running a network: device and determinism, building, applying, storing, and being told to stop."""
+"""A run's network: built, restored, and applied to measurements."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""IXI scans: names, folders, and NIfTI volumes in a standard orientation.
+"""IXI scans: what their names tell, and where they lie.
 
 The published archive holds ``IXI-T1/IXI012-HH-1211-T1.nii.gz`` (sagittal) and
-``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial); other folders and storage orders are read too.
+``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial); other folders are read too.
 """
 
 import re

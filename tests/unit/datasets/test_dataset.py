@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -341,6 +342,16 @@ def test_a_step_depends_on_its_own_file_of_a_dataset():
     assert "data_prep/datasets/ixi/embedded.py" in embed - align
     for name in ("folder", "fetch", "report", "lesions"):
         assert f"data_prep/datasets/ixi/{name}.py" not in align | embed
+
+
+def test_a_step_depends_on_what_it_calls_beside_its_own_function(monkeypatch):
+    module, dataset = discover_datasets()["brats"]
+    elsewhere = {"read": "summary", "describe": "lease", "check_size": "verify"}
+    given: dict[str, Any] = {field: Later(f"workflow.{file}:main") for field, file in elsewhere.items()}
+    monkeypatch.setitem(discover_datasets(), "brats", (module, replace(dataset, **given)))
+    assert {"workflow/summary.py", "workflow/lease.py"} <= set(dataset_sources(["brats"], "align"))
+    assert "workflow/verify.py" in dataset_sources(["brats"], "embed")
+    assert not {"workflow/summary.py", "workflow/verify.py"} & set(dataset_sources(["brats"]))
 
 
 @pytest.mark.parametrize("name", datasets())

@@ -79,6 +79,10 @@ class Part:
     size: float
     kind: Literal["one", "other"] = "one"
 
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise BadInput(f"size {self.size:g} is below 0")
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -124,6 +128,11 @@ def test_what_is_written_is_read_back_as_it_was_and_equal_values_are_equal_texts
         ),
         ('{"name": "a", "parts": [{"size": 1, "side": 2}]}', r"field parts\[0\].side is unknown"),
         ('{"name": "a", "shares": {"b": "c"}}', r"field shares\[...\] is not a number"),
+        ('{"name": "a", "parts": [{"size": -1}]}', "size -1 is below 0"),
+        (
+            f'{{"name": "a", "parts": [{{"size": 1{"0" * 400}}}]}}',
+            r"field parts\[0\].size is 10.*, not usable",
+        ),
     ],
 )
 def test_what_was_not_written_so_is_refused_by_place_field_and_remedy(text: str, what: str) -> None:

@@ -14,7 +14,7 @@ from data_prep.errors import BadInput
 from data_prep.io.files import remove_partial_files
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import write_json
-from workflow.evaluate.record import peak_resident_bytes, processor_name
+from workflow.evaluate.record import peak_resident_bytes, processor_name, run_sources
 from workflow.provenance import code
 from workflow.provenance.code import _git_commit, code_version, package_versions
 from workflow.provenance.sources import ROOT
@@ -184,7 +184,7 @@ def test_a_family_of_masks_counts_where_training_draws_from_it():
     own = "data_prep/masks/families/fastmri_random.py"
     assert own in training_sources("unet", "random_4x")
     assert own not in training_sources("unet", "equispaced_4x")
-    assert not [name for name in training_sources("unet", "2d_poisson_6x") if "mask_families" in name]
+    assert not [name for name in training_sources("unet", "2d_poisson_6x") if "masks/families" in name]
 
 
 def test_planning_and_help_do_not_load_torch():
@@ -233,3 +233,15 @@ def test_what_differs_between_two_trainings_is_named():
     other = training_identity(tiny_spec(optimiser__lr=0.02, seed=1), DATA | {"val": "c" * 64}, "n")
     assert differences(one, one) == ""
     assert differences(one, other) == "data.val, mask, spec.optimiser.lr and 1 more"
+
+
+def test_the_code_of_a_run_is_all_that_took_part_in_it():
+    found = run_sources(tiny_spec(metrics=["hfen"]))
+    for name in (
+        "train/loop",
+        "train/__main__",
+        "evaluate/tuning",
+        "evaluate/evaluation",
+        "metrics/library/hfen",
+    ):
+        assert f"workflow/{name}.py" in found
