@@ -124,7 +124,7 @@ def _rows(graph: Graph) -> list[list[tuple[str, str]]]:
             above = parents[here] if here == there else [here]
             places = [across.get((parent, there), across[parent, parent]) for parent in above]
             wanted[here, there] = sum(places) / max(len(places), 1)
-        items.sort(key=lambda item, wanted=wanted: wanted[item])  # type: ignore[misc]
+        items.sort(key=wanted.__getitem__)
         across |= {item: (number + 0.5) / len(items) for number, item in enumerate(items)}
     return rows
 
