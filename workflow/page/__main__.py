@@ -9,7 +9,6 @@ has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from data_prep.io.files import replacing
 from data_prep.masks.registry import label
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.page.grids import VERDICTS, Grid, claims_grid, printed_grid, significance_grid, values_grid
-from workflow.page.pictures import Figure, read_figure
+from workflow.page.pictures import read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
 from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import PageDefinition
@@ -32,80 +31,38 @@ from workflow.tables.formats import template
 LIMIT = 40_000_000
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page under one heading."""
-
-    name: str
-    title: str
-    introduction: str
-    grids: tuple[tuple[str, Grid, tuple[str, ...]], ...]  # name, grid, files that hold the same
-    figures: tuple[Figure, ...]
+# Name, grid, and the files that hold the same.
+Shown = tuple[str, Grid, tuple[str, ...]]
 
 
-# Name of each section -> title and introduction.
-_SECTIONS = {
-    "tables": (
-        "Tables",
-        "Scores of all methods, with the paper's values, where it prints any, and the differences.",
-    ),
-    "figures": (
-        "Figures",
-        "The paper's figures, drawn from this experiment. Select one to enlarge it.",
-    ),
-    "significance": (
-        "Significance",
-        "Which differences are more than chance: paired tests over test volumes, corrected for "
-        "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
-    ),
-    "claims": (
-        "Paper against ours",
-        "Each claim of the paper's text, checked by the paper's own tables and by this experiment; "
-        "then every value that the paper prints beside ours. Definitions: docs/statistics.md.",
-    ),
-    "trust": (
-        "Controls",
-        "The same weights under a missing, wrong or misaligned auxiliary and other conditions. Nothing "
-        "is trained again. Definitions: docs/trust.md.",
-    ),
-    "cost": ("Cost", "What each method costs, and PSNR against it. Definitions: docs/trust.md."),
-    "training": ("Training", "Validation PSNR and losses of every training."),
-}
-
-
-def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
-    """Read all tables and figures, section by section; a section without content is left out."""
-    figures = {
-        name: tuple(read_figure(results, picture, definition.sources) for picture in pictures)
-        for name, pictures in definition.pictures.items()
-    }
-    grids = {
-        name: tuple((Path(file).name, printed_grid(results / f"{file}.json"), _kinds(file)) for file in files)
+def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Shown]]:
+    """Return section -> all that it shows of tables."""
+    grids: dict[str, list[Shown]] = {
+        name: [
+            (
+                Path(file).name,
+                printed_grid(results / f"{file}.json"),
+                tuple(f"{file}.{kind}" for kind in ("csv", "md", "tex", "html")),
+            )
+            for file in files
+        ]
         for name, files in definition.tables.items()
     }
-    grids["significance"] = tuple(
+    grids["significance"] = [
         (
             f"significance_{number}",
             significance_grid(results / "statistics" / f"table_{number}.csv"),
             (f"statistics/table_{number}.csv", f"statistics/pairs_{number}.csv"),
         )
         for number in definition.statistics
-    )
+    ]
     if definition.claims:
         claims, cells = (results / "claims" / f"{name}.csv" for name in ("claims", "cells"))
-        grids["claims"] = (
+        grids["claims"] = [
             ("paper_claims", claims_grid(claims), ("claims/claims.csv", "claims/claims.html")),
             ("paper_values", values_grid(cells), ("claims/cells.csv",)),
-        )
-    sections = [
-        Section(name, title, introduction, grids.get(name, ()), figures.get(name, ()))
-        for name, (title, introduction) in _SECTIONS.items()
-    ]
-    return [section for section in sections if section.grids or section.figures]
-
-
-def _kinds(file: str) -> tuple[str, ...]:
-    return tuple(f"{file}.{kind}" for kind in ("csv", "md", "tex", "html"))
+        ]
+    return grids
 
 
 def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, str]]:
@@ -115,24 +72,17 @@ def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, st
     for shown in definition.viewer:
         dataset = dataset_of(shown.dataset)
         note = f" ({shown.embedded_note})" if shown.embedded_note else ""
-        found += [
-            (
-                dataset.label,
-                f"{dataset.target} guided by {dataset.auxiliary}{note}; "
-                f"masks {', '.join(map(label, shown.masks))}; "
-                f"methods {', '.join(row.label for row in shown.rows)}.",
-            )
-        ]
+        masks, methods = ", ".join(map(label, shown.masks)), ", ".join(row.label for row in shown.rows)
+        guided = f"{dataset.target} guided by {dataset.auxiliary}{note}"
+        found.append((dataset.label, f"{guided}; masks {masks}; methods {methods}."))
         seeds = shown.seeds
     found.append(("Training seeds", ", ".join(map(str, seeds)) or "none"))
     if claims is not None:
         answers = [row[3].text for row in claims.rows if NOT_IN_PAPER not in row[0].text]
         counts = [f"{name[2:]}: {answers.count(name)}" for name in VERDICTS if name in answers]
         found.append(("Claims of the paper here", ", ".join(counts)))
-    return [
-        *found,
-        ("Configuration", f"sha256 {definition.configuration[:12]}… (provenance.json names everything)"),
-    ]
+    origin = f"sha256 {definition.configuration[:12]}… (provenance.json names everything)"
+    return [*found, ("Configuration", origin)]
 
 
 def embedded_json(value: Any) -> str:
@@ -149,32 +99,35 @@ def render(definition: PageDefinition, results: Path) -> str:
         BadInput: an input is missing or damaged.
     """
     viewer = viewer_data(results, definition.viewer)
-    sections = read_sections(definition, results)
-    claims = next((section.grids[0][1] for section in sections if section.name == "claims"), None)
-    embedded = sorted(
-        dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
-    )
-    third_party = RESOURCES / "third_party"
-    own = RESOURCES / "index"
+    grids = read_grids(definition, results)
+    figures = {
+        name: [read_figure(results, picture, definition.sources) for picture in pictures]
+        for name, pictures in definition.pictures.items()
+    }
+    claims = grids["claims"][0][1] if definition.claims else None
+    read = {
+        name: (RESOURCES / name).read_text(encoding="utf-8")
+        for name in (
+            *("third_party/photoswipe.css", "index/page.css", "third_party/dataTables.min.js"),
+            *("third_party/photoswipe.umd.min.js", "index/page.js"),
+        )
+    }
     return template("index/page.html.j2").render(
         experiment=definition.experiment,
-        embedded=embedded,
+        embedded=sorted(
+            dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
+        ),
         facts=facts(definition, claims),
-        sections=sections,
+        grids=grids,
+        figures=figures,
         viewer=embedded_json(viewer | {"plots": plots()}) if viewer["settings"] else "",
         plots=PLOTS,
-        styles=[_text(third_party / "photoswipe.css"), _text(own / "page.css")],
+        styles=[text for name, text in read.items() if name.endswith(".css")],
         scripts=[
             *Resources(mode="inline", components=["bokeh"]).js_raw,
-            _text(third_party / "dataTables.min.js"),
-            _text(third_party / "photoswipe.umd.min.js"),
-            _text(own / "page.js"),
+            *(text for name, text in read.items() if name.endswith(".js")),
         ],
     )
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8")
 
 
 def write_index(definition: PageDefinition, results: Path, output: Path) -> int:

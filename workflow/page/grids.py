@@ -10,7 +10,7 @@ import pandas as pd
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
-from data_prep.io.json_files import converted, read_json
+from data_prep.io.json_files import read_as
 from data_prep.masks.registry import label
 from workflow.claims.page import SIGNS, claims_heading
 from workflow.metrics.contract import UNDEFINED, metric_of
@@ -123,44 +123,31 @@ def printed_grid(path: Path) -> Grid:
         BadInput: the file is missing or holds no such table.
     """
     absent, damaged = _REMEDIES
-    page = converted(Page, read_json(path, absent, damaged), str(path), damaged)
+    page = read_as(Page, path, absent, damaged)
     heads = {(block.stub, headers) for block in page.blocks for _, headers in block.groups}
-    rows, foot = _lines(page, "rows"), _lines(page, "foot")
     stub, headers = next(iter(heads), ("", ()))
-    if len(heads) != 1 or any(len(cells) != len(headers) for _, _, cells in (*rows, *foot)):
-        raise BadInput(f"{path}: its blocks do not have the columns of one table; {damaged}")
-    several = len(page.blocks) > 1
-    masks = [("Mask", placed(mask for mask, _, _ in rows))] if several else []
-    return make_grid(
-        f"{page.name}. {page.title}" + ("" if several else f": {page.blocks[0].groups[0][0]}"),
+    names = [stub, "Mask", *_full(headers)]
+    rows, foot = (
         [
-            (stub, placed(name for _, name, _ in rows)),
-            *masks,
-            *(
-                (name, [_cell(cells[index]) for _, _, cells in rows])
-                for index, name in enumerate(_full(headers))
-            ),
-        ],
-        caption=page.caption,
-        notes=page.notes,
-        footer=page.footer,
-        foot=tuple(
-            (Cell(name), *([Cell(mask)] if several else []), *map(_cell, cells)) for mask, name, cells in foot
-        ),
+            [Cell(name), Cell(title), *(Cell(cell.text, cell.mark) for cell in cells)]
+            for block in page.blocks
+            for title, _ in block.groups
+            for name, cells in getattr(block, part)
+        ]
+        for part in ("rows", "foot")
     )
-
-
-def _lines(page: Page, part: str) -> list[tuple[str, str, tuple[Text, ...]]]:
-    return [
-        (heading, name, cells)
-        for block in page.blocks
-        for heading, _ in block.groups
-        for name, cells in getattr(block, part)
-    ]
-
-
-def _cell(printed: Text) -> Cell:
-    return Cell(printed.text, printed.mark)
+    if len(heads) != 1 or any(len(cells) != len(names) for cells in (*rows, *foot)):
+        raise BadInput(f"{path}: its blocks do not have the columns of one table; {damaged}")
+    columns = [(name, [cells[index] for cells in rows]) for index, name in enumerate(names)]
+    columns[:2] = [(name, placed(cell.text for cell in cells)) for name, cells in columns[:2]]
+    title = f"{page.name}. {page.title}"
+    if len(page.blocks) == 1:
+        title += f": {page.blocks[0].groups[0][0]}"
+        del columns[1]
+        for cells in foot:
+            del cells[1]
+    below = {"caption": page.caption, "notes": page.notes, "footer": page.footer}
+    return make_grid(title, columns, **below, foot=tuple(map(tuple, foot)))
 
 
 def _full(headers: Sequence[str]) -> list[str]:
