@@ -6,24 +6,11 @@ changed, is missing or was added. The folder may have been moved or copied from 
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.json_files import read_json
 from workflow.provenance.files import FILE, hash_files, listed
-
-
-@dataclass(frozen=True)
-class Differences:
-    """Relative paths that differ from the list, each group in order."""
-
-    changed: tuple[str, ...]
-    missing: tuple[str, ...]
-    extra: tuple[str, ...]
-
-    def __bool__(self) -> bool:
-        return bool(self.changed or self.missing or self.extra)
 
 
 def read_outputs(results: Path) -> dict[str, str]:
@@ -44,8 +31,8 @@ def read_outputs(results: Path) -> dict[str, str]:
     return outputs
 
 
-def compare(results: Path) -> Differences:
-    """Hash a results folder anew and compare it with its list.
+def compare(results: Path) -> dict[str, list[str]]:
+    """Hash a results folder anew and return the paths that differ from its list, each group in order.
 
     Raises:
         BadInput: the folder or its list is missing or damaged.
@@ -55,11 +42,11 @@ def compare(results: Path) -> Differences:
     expected = read_outputs(results)
     present = set(listed(results))
     found = hash_files(results, sorted(present & set(expected)))
-    return Differences(
-        changed=tuple(name for name, sha256 in found.items() if sha256 != expected[name]),
-        missing=tuple(sorted(set(expected) - present)),
-        extra=tuple(sorted(present - set(expected))),
-    )
+    return {
+        "changed": [name for name, sha256 in found.items() if sha256 != expected[name]],
+        "missing": sorted(set(expected) - present),
+        "extra": sorted(present - set(expected)),
+    }
 
 
 def main() -> None:
@@ -68,11 +55,10 @@ def main() -> None:
     parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
     arguments = parser.parse_args()
     differences = compare(arguments.results)
-    for word in ("changed", "missing", "extra"):
-        for name in getattr(differences, word):
-            sys.stdout.write(f"{word:8}{name}\n")
-    if differences:
-        counts = ", ".join(f"{len(getattr(differences, w))} {w}" for w in ("changed", "missing", "extra"))
+    for word, names in differences.items():
+        sys.stdout.writelines(f"{word:8}{name}\n" for name in names)
+    if any(differences.values()):
+        counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{arguments.results} differs from its {FILE}: {counts}")
     sys.stdout.write(f"{arguments.results}: all {len(read_outputs(arguments.results))} files are as listed\n")
 
