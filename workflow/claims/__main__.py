@@ -13,10 +13,9 @@ from data_prep.errors import run_command
 from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
-from workflow.claims.page import SIGNS, lay_out, to_markdown, value_headers
+from workflow.claims.page import lay_out, texts_of
 from workflow.plan.arguments import definition, show_parser
 from workflow.plan.definitions import Definition
-from workflow.tables.formats import template
 
 
 def write_claims(
@@ -30,12 +29,10 @@ def write_claims(
     definitions = printed_parts(definitions)
     paper, ours = paper_scores(), our_scores(results, definitions, figure)
     cells, claims = compare_cells(paper, ours, definitions), judge_claims(paper, ours)
-    page = lay_out(cells, claims, definitions)
     texts = {
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
-        "claims.md": to_markdown(page),
-        "claims.html": template("claims.html.j2").render(page=page, headers=value_headers(), signs=SIGNS),
+        **{f"claims.{form}": text for form, text in texts_of(lay_out(cells, claims, definitions)).items()},
     }
     for name, text in texts.items():
         write_text(output / name, text)

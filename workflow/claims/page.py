@@ -1,4 +1,4 @@
-"""The page of claims: sections laid out, and as Markdown."""
+"""The page of claims: sections laid out, as Markdown and as HTML."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from tabulate import tabulate
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
@@ -16,16 +15,17 @@ from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import the_paper
 from workflow.statistics.scores import number
-from workflow.tables.formats import markdown
+from workflow.tables.formats import template
+from workflow.tables.page import Block, Text
 
 
 @dataclass(frozen=True)
 class Section:
-    """The values of one table: its heading, a summary and rows of text under ``value_headers``."""
+    """The values of one table: its heading, a summary, and a block for each mask."""
 
     title: str
     summary: str
-    groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
+    blocks: tuple[Block, ...]
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,6 @@ SIGNS = {
     **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
     **{"no rank": "–", "no value": "–"},
 }
-
-
-def value_headers() -> tuple[str, ...]:
-    """Return the columns of a section."""
-    parts = ("paper", "here", "Δ", "rank", "verdict")
-    return ("Method", *(f"{metric_of(name).label} {part}" for name in the_paper().printed for part in parts))
 
 
 def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> ClaimsPage:
@@ -108,55 +102,43 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
         if row["columns"]
     ]
     by_place = {(row["mask"], row["method"], row["metric"]): row for row in cells.to_dict("records")}
-    groups, metrics = [], tuple(the_paper().printed)
+    parts, blocks = ("paper", "here", "Δ", "rank", "verdict"), []
+    metrics = tuple(the_paper().printed)
+    headers = tuple(f"{metric_of(name).label} {part}" for name in metrics for part in parts)
     for mask in definition.masks:
-        shown = [row for row in definition.rows if (mask, row.method, metrics[0]) in by_place]
-        lines = [
-            (row.label, *(text for metric in metrics for text in _texts(by_place[mask, row.method, metric])))
-            for row in shown
-        ]
-        groups.append((label(mask), tuple(lines)))
+        lines = tuple(
+            (row.label, tuple(cell for name in metrics for cell in _cells(by_place[mask, row.method, name])))
+            for row in definition.rows
+            if (mask, row.method, metrics[0]) in by_place
+        )
+        blocks.append(Block("Method", ((label(mask), headers),), lines))
     return Section(
         f"Table {definition.numeral} ({definition.data_note})",
         ". ".join([f"{len(cells)} values: {total}" if len(cells) else "No values", *orders]) + ".",
-        tuple(groups),
+        tuple(blocks),
     )
 
 
-def _texts(row: Mapping[Any, Any]) -> tuple[str, ...]:
-    digits = metric_of(row["metric"]).digits
-    verdict = f"{SIGNS[row['verdict']]} {row['verdict']}"
-    if np.isnan(row["difference"]):
-        return row["paper"], "—", "", "", verdict
-    return (
-        row["paper"],
-        number(row["ours"], digits),
-        number(row["difference"], digits, signed=True),
-        f"{row['paper_rank']} → {row['rank']}",
-        verdict,
-    )
+def _cells(row: Mapping[Any, Any]) -> tuple[Text, ...]:
+    digits, texts = metric_of(row["metric"]).digits, ["—", "", ""]
+    if not np.isnan(row["difference"]):
+        texts = [number(row["ours"], digits), number(row["difference"], digits, signed=True)]
+        texts.append(f"{row['paper_rank']} → {row['rank']}")
+    return tuple(map(Text, (row["paper"], *texts, f"{SIGNS[row['verdict']]} {row['verdict']}")))
 
 
-def to_markdown(page: ClaimsPage) -> str:
-    """Return the page as Markdown."""
-    parts = [f"**{page.title}**", "", *(f"{markdown(sentence)}\n" for sentence in page.introduction)]
-    body = [
-        [
-            f"{markdown(row['text'])} ({row['section']})",
-            *(
-                f"{SIGNS[row[side]]} {row[side]}: {markdown(row[f'{side}_evidence'])}"
-                for side in ("paper", "here")
-            ),
-        ]
+def texts_of(page: ClaimsPage) -> dict[str, str]:
+    """Return the page as Markdown and as HTML, by the ending of its file."""
+    sides = ("paper", "here")
+    rows = [
+        (
+            f"{row['text']} ({row['section']})",
+            tuple(Text(f"{SIGNS[row[side]]} {row[side]}: {row[f'{side}_evidence']}") for side in sides),
+        )
         for row in page.claims
     ]
-    headers = ["Claim", "In the paper's own tables", "Here"]
-    parts += [tabulate(body, headers, tablefmt="pipe", disable_numparse=True), ""]
-    for section in page.sections:
-        parts += [f"**{section.title}**", "", markdown(section.summary), ""]
-        for title, lines in section.groups:
-            grid = [[markdown(text) for text in line] for line in lines]
-            align = ["left", *["right"] * (len(value_headers()) - 1)]
-            table = tabulate(grid, [*value_headers()], tablefmt="pipe", colalign=align, disable_numparse=True)
-            parts += [f"**{title}**", "", table, ""]
-    return "\n".join(parts)
+    claims = Block("Claim", (("", ("In the paper's own tables", "Here")),), tuple(rows))
+    return {
+        form: template(f"claims.{form}.j2").render(page=page, claims=claims, signs=SIGNS)
+        for form in ("md", "html")
+    }

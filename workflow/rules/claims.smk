@@ -15,6 +15,7 @@ rule claims:
             "workflow/resources/paper.yaml",
             "workflow/resources/published_tables.csv",
             "workflow/resources/claims.html.j2",
+            "workflow/resources/claims.md.j2",
         ],
         named=NAMING_SOURCES,
         source=module_sources("workflow.claims"),

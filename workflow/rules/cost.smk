@@ -22,6 +22,7 @@ rule cost:
         ],
         resources=[
             "workflow/resources/table.html.j2",
+            "workflow/resources/table.md.j2",
             "workflow/resources/table.tex.j2",
         ],
         source=module_sources("workflow.cost.measured"),

@@ -22,6 +22,7 @@ rule table:
             "workflow/resources/paper.yaml",
             "workflow/resources/published_tables.csv",
             "workflow/resources/table.html.j2",
+            "workflow/resources/table.md.j2",
             "workflow/resources/table.tex.j2",
         ],
         named=NAMING_SOURCES,

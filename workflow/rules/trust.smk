@@ -111,6 +111,7 @@ rule trust_table:
         ],
         resources=[
             "workflow/resources/table.html.j2",
+            "workflow/resources/table.md.j2",
             "workflow/resources/table.tex.j2",
         ],
         # The audit names and rounds this metric, too.

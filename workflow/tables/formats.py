@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import pandas as pd
@@ -14,27 +13,26 @@ from data_prep.io.json_files import to_json
 from workflow.plan.definitions import Definition, TrustDefinition
 from workflow.plan.paper import RESOURCES
 from workflow.provenance.footer import footer
-from workflow.tables.page import Page, Text
+from workflow.tables.page import Block, Page, Text
 
 
-def to_markdown(page: Page) -> str:
-    """Return a narrow page as Markdown; bold is best, italics is second best."""
+def grid(block: Block, numbers: bool = True) -> str:
+    """Return a block with one group of columns as a Markdown table; bold is best, italics is second best.
+
+    Args:
+        block: what stands in it.
+        numbers: whether its cells are numbers, which stand on the right.
+    """
     marks = {"best": "**{}**", "second": "*{}*"}
-    parts = [f"**{page.name}. {page.title}**", ""]
-    for block in page.blocks:
-        ((heading, headers),) = block.groups
-        body = [
-            [markdown(name), *(marks.get(cell.mark, "{}").format(markdown(cell.text)) for cell in cells)]
-            for name, cells in (*block.rows, *block.foot)
-        ]
-        align = ["left", *["right"] * len(headers)]
-        grid = tabulate(body, [block.stub, *headers], tablefmt="pipe", colalign=align, disable_numparse=True)
-        parts += [f"**{heading}**", "", grid, ""]
-    caption = " ".join(page.caption).replace("second best underlined", "second best in italics")
-    parts += [markdown(caption), ""]
-    parts += [f"- {markdown(note)}" for note in page.notes] + ([""] if page.notes else [])
-    parts += [markdown(page.footer), ""]
-    return "\n".join(parts)
+    ((_, headers),) = block.groups
+    body = [
+        [markdown(name), *(marks.get(cell.mark, "{}").format(markdown(cell.text)) for cell in cells)]
+        for name, cells in (*block.rows, *block.foot)
+    ]
+    align = ["left", *["right"] * len(headers)] if numbers else None
+    heads = [block.stub, *headers]
+    text: str = tabulate(body, heads, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return text
 
 
 def markdown(text: str) -> str:
@@ -80,39 +78,30 @@ def _tex_cell(cell: Text) -> str:
     return commands.get(cell.mark, "%s") % tex_escape(cell.text).replace(r" $\pm$ ", r"${\pm}$")
 
 
-def _environment(**options: Any) -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(RESOURCES),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        **options,
-    )
+def printed(form: str, page: Page) -> str:
+    """Return a page as ``md``, ``tex`` or ``html``; Markdown and HTML take one mask to a block.
 
-
-def to_latex(page: Page) -> str:
-    """Return a page as a ``table*`` environment for documents that load booktabs and graphicx."""
-    environment = _environment(
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        comment_start_string="<#",
-        comment_end_string="#>",
-    )
-    environment.filters |= {"tex": tex_escape, "texcell": _tex_cell}
-    return environment.get_template("table.tex.j2").render(page=page)
-
-
-def to_html(page: Page) -> str:
-    """Return a narrow page as one self-contained HTML document; wide screens show two masks side by side."""
-    return template("table.html.j2").render(page=page)
+    LaTeX is a ``table*`` environment for documents that load booktabs and graphicx, HTML one self-contained
+    document, whose masks stand side by side on wide screens.
+    """
+    return template(f"table.{form}.j2").render(page=page)
 
 
 def template(name: str) -> jinja2.Template:
-    """Return one of the HTML templates, which escapes what is put into it."""
-    return _environment(autoescape=True).get_template(name)
+    """Return a template of ``workflow/resources/``; one of HTML escapes what is put into it."""
+    # LaTeX uses braces and percent signs itself.
+    plain, own = ("{%", "%}", "{{", "}}", "{#", "#}"), ("<%", "%>", "<<", ">>", "<#", "#>")
+    environment = jinja2.Environment(
+        *(own if name.endswith(".tex.j2") else plain),
+        loader=jinja2.FileSystemLoader(RESOURCES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=name.endswith(".html.j2"),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"tex": tex_escape, "texcell": _tex_cell, "md": markdown, "grid": grid}
+    return environment.get_template(name)
 
 
 def made_from(
@@ -142,9 +131,9 @@ def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None =
     texts = {
         "csv": scores.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "json": to_json(page) + "\n",
-        "md": to_markdown(page),
-        "tex": to_latex(wide or page),
-        "html": to_html(page),
+        "md": printed("md", page),
+        "tex": printed("tex", wide or page),
+        "html": printed("html", page),
     }
     for suffix, text in texts.items():
         write_text(stem.with_name(f"{stem.name}.{suffix}"), text)

@@ -32,7 +32,7 @@ from data_prep.masks.registry import label
 from workflow.plan.paper import PUBLISHED, published_values, the_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
-from workflow.tables.formats import tex_escape, to_html, to_markdown
+from workflow.tables.formats import printed, tex_escape
 from workflow.tables.page import Page
 
 METRICS = ["ssim", "psnr", "nmse"]
@@ -464,7 +464,7 @@ def test_json_holds_all_that_is_printed(tmp_path):
     texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), definition(1, "ixi", TWO, FIVE, numeral="I"))
     text = (tmp_path / "tables" / "table_1.json").read_text(encoding="utf-8")
     page = from_json(Page, text, "table_1.json", "")
-    assert (to_html(page), to_markdown(page)) == (texts["html"], texts["md"])
+    assert (printed("html", page), printed("md", page)) == (texts["html"], texts["md"])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
-from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
+from workflow.tables.formats import printed, write_page
 from workflow.tables.page import Page
 from workflow.trust.figures import (
     draw_audit,
@@ -152,7 +152,7 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     # No false spots are counted in what diverged; those of the other seed must not stand for both.
     both = both[~((both["seed"] == 1) & (both["condition"] == "false_spots"))]
     table, page = lesion_table(definition(seeds=[0, 1]), both)
-    assert "diverged" in to_markdown(page)
+    assert "diverged" in printed("md", page)
     numbers = ["detected", "detection_low", "detection_high", "recovered_all", "false_spots_per_slice"]
     assert table.loc[table["method"] == "manet", numbers].isna().all(axis=None)
     assert table.loc[table["method"] == "unet", numbers].notna().all(axis=None)
@@ -218,7 +218,7 @@ def test_a_method_is_not_asked_for_under_a_mask_that_it_declines(probes, tmp_pat
     with pytest.raises(BadInput, match=f"nothing of manet under {OTHER}"):
         read_probes(tmp_path / "probes.parquet", definition(masks=[MASK, OTHER]))
     for table in (auxiliary_table, audit_table, lesion_table):
-        text = to_markdown(table(wanted, found)[1])
+        text = printed("md", table(wanted, found)[1])
         assert text.count("| MANet") == 1
         assert text.count("| UNet-T2") == 2
         assert "diverged" not in text
@@ -278,18 +278,18 @@ def test_a_run_outside_the_chosen_masks_can_be_probed_by_name():
 @pytest.mark.parametrize("table", [auxiliary_table, audit_table, lesion_table])
 def test_a_table_names_every_method_and_the_source_in_every_format(probes, table, tmp_path):
     scores, page = table(definition(), probes)
-    for write in (to_markdown, to_latex, to_html):
-        text = write(page)
+    for form in ("md", "tex", "html"):
+        text = printed(form, page)
         assert all(label in text for label in LABELS.values())
         assert "embedded" in text
-    assert to_latex(page).isascii()
+    assert printed("tex", page).isascii()
     write_page(scores, page, tmp_path / "table")
     assert len(pd.read_csv(tmp_path / "table.csv")) == len(scores)
     assert converted(Page, read_json(tmp_path / "table.json"), "table.json", "") == page
 
 
 def test_the_auxiliary_table_prints_the_losses(probes):
-    text = to_markdown(auxiliary_table(definition(), probes)[1])
+    text = printed("md", auxiliary_table(definition(), probes)[1])
     line = next(line for line in text.splitlines() if line.startswith("| MANet"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == ["MANet", "27.10", "−6.00", "−4.00", "−0.50", "−2.00", "−1.50", "yes"]
@@ -302,8 +302,8 @@ def test_the_audit_table_ends_with_the_agreement_of_each_column(probes):
     taus = {header: cell.text for header, cell in zip(block.groups[0][1], cells, strict=True)}
     assert name == "Ranking: τ"
     assert {header: tau for header, tau in taus.items() if tau != "1.00"} == {"PSNR self-norm.": "−1.00"}
-    for write, tau in ((to_markdown, "−1.00"), (to_latex, "$-$1.00"), (to_html, "−1.00")):
-        assert write(page).count(tau) == 1
+    for form, tau in (("md", "−1.00"), ("tex", "$-$1.00"), ("html", "−1.00")):
+        assert printed(form, page).count(tau) == 1
 
 
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
@@ -518,7 +518,7 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     row = costs.iloc[0]
     assert (row["latency_ms"], row["memory_gb"], row["psnr"], row["runs"]) == (5.0, 2.0, 21.0, 3)
     assert row["gflops"] == pytest.approx(5 * 64 * 64 * 12 / 1e9)
-    assert "| ZF " in to_markdown(cost_page(asked, costs))
+    assert "| ZF " in printed("md", cost_page(asked, costs))
     with style.printed():
         draw_costs(asked, costs).canvas.draw()
 
