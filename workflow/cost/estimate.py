@@ -56,19 +56,16 @@ class Steps:
         return Steps(side, growth * self.training, growth * self.reconstruction)
 
 
-@dataclass(frozen=True)
-class Slices:
-    """Slices of each split of a dataset."""
+def training_seconds(steps: Steps, slices: Mapping[str, int], epochs: int) -> float:
+    """Return the seconds of one training with its validation after each epoch and its evaluation.
 
-    train: int
-    val: int
-    test: int
-
-
-def training_seconds(steps: Steps, slices: Slices, epochs: int) -> float:
-    """Return the seconds of one training with its validation after each epoch and its evaluation."""
-    epoch = slices.train * steps.training + slices.val * steps.reconstruction
-    return epochs * epoch + slices.test * steps.reconstruction
+    Args:
+        steps: seconds per slice.
+        slices: number of them in each split.
+        epochs: of the training.
+    """
+    epoch = slices["train"] * steps.training + slices["val"] * steps.reconstruction
+    return epochs * epoch + slices["test"] * steps.reconstruction
 
 
 def makespan(seconds: Iterable[float], devices: int) -> float:
@@ -103,12 +100,6 @@ def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
     return found
 
 
-def slices_of(dataset: Mapping[str, Any]) -> Slices:
-    """Return the slices of a configured dataset's splits."""
-    per_subject = dataset["slices"] or FASTMRI_SLICES
-    return Slices(**{split: count * per_subject for split, count in dataset["splits"].items()})
-
-
 def run_seconds(
     plan: Plan, steps: Mapping[str, Steps], *, slices: int = 1, sides: int = 1
 ) -> dict[Run, float]:
@@ -137,18 +128,17 @@ def run_seconds(
         dataset = plan.config["datasets"][run.dataset]
         epochs = plan.config["training"]["epochs"]
         epochs = epochs[run.dataset] if isinstance(epochs, Mapping) else epochs
-        here = measured.at(sides * dataset["matrix"])
-        seconds[run] = slices * training_seconds(here, slices_of(dataset), epochs)
+        here, each = measured.at(sides * dataset["matrix"]), dataset["slices"] or FASTMRI_SLICES
+        of_splits = {split: count * each for split, count in dataset["splits"].items()}
+        seconds[run] = slices * training_seconds(here, of_splits, epochs)
     return seconds
 
 
 def parts(plan: Plan) -> dict[str, set[Run]]:
     """Return the trainings that each table and figure needs; several may need the same one."""
-    needed: dict[str, set[Run]] = {}
-    tables = {f"Table {d.numeral}": d for d in plan.table_definitions.values()}
-    figures = {f"Fig. {number}": d for number, d in plan.figure_definitions.items()}
-    for name, definition in {**tables, **figures}.items():
-        needed[name] = {run for run in plan.runs_of(definition) if plan.trained(run.method)}
+    shown = {f"Table {d.numeral}": d for d in plan.table_definitions.values()}
+    shown |= {f"Fig. {number}": d for number, d in plan.figure_definitions.items()}
+    needed = {name: {run for run in plan.runs_of(d) if plan.trained(run.method)} for name, d in shown.items()}
     return {name: runs for name, runs in needed.items() if runs}
 
 
@@ -180,10 +170,9 @@ def hours_rows(plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> list[
         for name, runs in {**parts(plan), "all": set(seconds)}.items():
             # In one order: sums of fractions depend on it.
             own = [seconds[run] for run in sorted(runs)]
-            row: dict[str, Any] = {"part": name, "device": device, "trainings": len(own)}
-            row["hours"] = sum(own) / 3600
-            row |= {name: makespan(own, n) / 3600 for name, n in zip(ON_DEVICES, DEVICES, strict=True)}
-            rows.append(row)
+            hours = {on: makespan(own, n) / 3600 for on, n in zip(ON_DEVICES, DEVICES, strict=True)}
+            row = {"part": name, "device": device, "trainings": len(own), "hours": sum(own) / 3600}
+            rows.append(row | hours)
     return rows
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data_prep.errors import BadInput
 from methods.registry import discover
-from workflow.cost.estimate import Slices, Steps, growth, hours_rows, makespan, parts, read_steps, run_seconds
+from workflow.cost.estimate import Steps, growth, hours_rows, makespan, parts, read_steps, run_seconds
 from workflow.cost.estimate import training_seconds as cost_of
 from workflow.plan.config import check_config, read_config
 from workflow.plan.plan import Plan
@@ -21,7 +21,7 @@ HEADER = "device,method,side,batch,precision,training,reconstruction\n"
 
 
 def test_one_training_by_hand() -> None:
-    assert cost_of(Steps(64, 3.0, 1.0), Slices(train=10, val=4, test=5), epochs=2) == 2 * (30 + 4) + 5
+    assert cost_of(Steps(64, 3.0, 1.0), {"train": 10, "val": 4, "test": 5}, epochs=2) == 2 * (30 + 4) + 5
 
 
 def test_pixels_decide() -> None:
