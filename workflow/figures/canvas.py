@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
-from numpy.typing import NDArray
 
 from workflow.evaluate.examples import Image
 from workflow.figures import style
@@ -54,25 +52,12 @@ def show_image(axes: Axes, image: Image, limits: tuple[float, float], colours: s
     axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
 
 
-def show_mask(axes: Axes, mask: NDArray[np.bool_], height: int) -> None:
-    """Show sampled positions (height or 1, width) at an image's height."""
-    lines = np.broadcast_to(mask, (height, mask.shape[-1]))
-    axes.imshow(lines, cmap="gray", vmin=0, vmax=1, aspect="auto")
-
-
 def write_on_image(axes: Axes, text: str, size: float, top: bool = False) -> None:
     """Write on an image, on a dark strip that keeps the text legible over bright anatomy."""
-    axes.text(
-        0.5 if not top else 0.03,
-        0.97 if top else 0.025,
-        text,
-        transform=axes.transAxes,
-        ha="left" if top else "center",
-        va="top" if top else "bottom",
-        fontsize=size,
-        color="white",
-        bbox={"facecolor": "black", "alpha": 0.65, "edgecolor": "none", "pad": 0.9},
-    )
+    x, y, ha, va = (0.03, 0.97, "left", "top") if top else (0.5, 0.025, "center", "bottom")
+    strip = {"facecolor": "black", "alpha": 0.65, "edgecolor": "none", "pad": 0.9}
+    place: Any = {"transform": axes.transAxes, "ha": ha, "va": va}
+    axes.text(x, y, text, fontsize=size, color="white", bbox=strip, **place)
 
 
 def empty_panel(axes: Axes, text: str) -> None:

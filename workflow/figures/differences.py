@@ -39,17 +39,11 @@ LINE = 0.125  # inches per method
 HEADING = 0.2  # inches above all panels
 GREY = "#9a9a9a"
 BEST: dict[str, Any] = {"marker": "|", "color": "black", "markersize": 7, "markeredgewidth": 1.6}
-COLOURS = {
-    "distinguishable": style.LINE_COLOURS[1],
-    "not distinguishable": style.LINE_COLOURS[0],
-    "unreachable": "#444444",
-}
-# Filled where the test is sure.
-FILLED = {"distinguishable": True, "not distinguishable": False, "unreachable": False}
-WORDS = {
-    "distinguishable": "distinguishable from the best",
-    "not distinguishable": "not distinguishable",
-    "unreachable": "too few volumes to tell",
+# Colour, what fills the marker (where the test is sure, the colour), and words.
+VERDICTS = {
+    "distinguishable": (style.LINE_COLOURS[1], style.LINE_COLOURS[1], "distinguishable from the best"),
+    "not distinguishable": (style.LINE_COLOURS[0], "white", "not distinguishable"),
+    "unreachable": ("#444444", "white", "too few volumes to tell"),
 }
 Points = Mapping[tuple[str, str, str], NDArray[np.float64]]
 
@@ -147,31 +141,28 @@ def _panel(
         elif np.isfinite(row["difference"]):
             own = behind(metric, points[row["mask"], metric, row["method"]])
             axes.plot(own, np.full(len(own), position), ".", color=GREY, markersize=2.2, zorder=2)
-            _interval(axes, metric, row, position)
+            marker = _marker(row["verdict"])
+            low, middle, high = behind(
+                metric, np.array([row["difference_low"], row["difference"], row["difference_high"]])
+            )
+            bar: Any = {"color": marker["color"], "linewidth": 1.3, "solid_capstyle": "butt", "zorder": 3}
+            axes.plot([low, high], [position] * 2, **bar)
+            axes.plot([middle], [position], markeredgewidth=0.9, zorder=4, **marker)
         else:
             axes.text(0, position, " perfect: infinite difference", va="center", size=6)
 
 
-def _interval(axes: Axes, metric: str, row: Mapping[Any, Any], position: int) -> None:
-    marker = _marker(row["verdict"])
-    ends = behind(metric, np.array([row["difference_low"], row["difference_high"]]))
-    axes.plot(ends, [position] * 2, color=marker["color"], linewidth=1.3, solid_capstyle="butt", zorder=3)
-    middle = behind(metric, np.array([row["difference"]]))
-    axes.plot(middle, [position], markeredgewidth=0.9, zorder=4, **marker)
-
-
 def _legend(table: pd.DataFrame) -> list[Line2D]:
-    shown = [name for name in COLOURS if name in set(table["verdict"])]
+    shown = [name for name in VERDICTS if name in set(table["verdict"])]
     return [
-        *(Line2D([], [], linewidth=1.3, label=WORDS[name], **_marker(name)) for name in shown),
+        *(Line2D([], [], linewidth=1.3, label=VERDICTS[name][2], **_marker(name)) for name in shown),
         Line2D([], [], linestyle="", label="best", **BEST),
         Line2D([], [], linestyle="", marker=".", color=GREY, markersize=4, label="one test subject"),
     ]
 
 
 def _marker(verdict: str) -> dict[str, Any]:
-    colour = COLOURS[verdict]
-    face = colour if FILLED[verdict] else "white"
+    colour, face, _ = VERDICTS[verdict]
     return {"marker": "o", "markersize": 3.4, "color": colour, "markerfacecolor": face}
 
 

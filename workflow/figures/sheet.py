@@ -105,11 +105,6 @@ def looks(rows: Sequence[TrustRow], marker: str = "") -> dict[str, Look]:
     }
 
 
-def unmarked(look: Look) -> Look:
-    """Return the look of a line without markers."""
-    return look | {"marker": ""}
-
-
 def heat_map(
     axes: Axes,
     values: NDArray[np.float64],

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -23,7 +24,6 @@ from workflow.figures.canvas import (
     empty_panel,
     fitted,
     show_image,
-    show_mask,
     write_on_image,
 )
 from workflow.plan.definitions import Definition
@@ -79,7 +79,7 @@ class Grid:
         columns: methods per band.
         titles: height of the titles, per band.
         panel: width of a panel.
-        tall: height of a panel.
+        tall: height of a panel; its error map lies ``GAP`` below it.
     """
 
     columns: int
@@ -105,11 +105,6 @@ class Grid:
         """Upper edge of a band's reconstructions; the error maps follow below."""
         before = band * (2 * self.tall + GAP + BAND_GAP)
         return TITLE + before + sum(self.titles[: band + 1])
-
-    @property
-    def below(self) -> float:
-        """Distance from a band's reconstructions to its error maps."""
-        return self.tall + GAP
 
 
 def _grid(labels: Sequence[str], across: int, down: int, aspect: float) -> Grid:
@@ -162,18 +157,18 @@ def _draw_block(
         left, top = x + grid.left(column), y + grid.top(band)
         if title:
             canvas.title(left, top, grid.panel, *fitted(title, grid.panel))
-        return canvas.panel(left, top if title else top + grid.below, grid.panel, grid.tall)
+        return canvas.panel(left, top if title else top + grid.tall + GAP, grid.panel, grid.tall)
 
     canvas.text(x + 0.01, y + TITLE - 0.045, label(block.mask), fontsize=7.5, fontweight="bold")
     limits = window(reference.target)
-    show_mask(panel(0, 0, "Mask"), reference.mask, reference.target.shape[0])
+    show_image(panel(0, 0, "Mask"), np.broadcast_to(reference.mask, reference.target.shape), (0, 1))
     axes = panel(0, 0)
     show_image(axes, reference.auxiliary, window(reference.auxiliary))
     write_on_image(axes, dataset.auxiliary, size, top=True)
     axes = panel(1, 0, "Ground truth")
     show_image(axes, reference.target, limits)
     write_on_image(axes, dataset.target, size, top=True)
-    _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.below, grid, limit)
+    _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.tall + GAP, grid, limit)
     for index, (row, example) in enumerate(block.columns):
         band, column = divmod(index, grid.columns)
         image, error = panel(2 + column, band, row.label), panel(2 + column, band)

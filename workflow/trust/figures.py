@@ -7,6 +7,8 @@ and ``.png``.
 
 import math
 from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from matplotlib.patches import Rectangle
 from data_prep.errors import BadInput, run_command
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of, unmarked
+from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
@@ -30,7 +32,6 @@ from workflow.trust.scores import (
     mean,
     rate_interval,
     read_probes,
-    unchanged,
     volumes,
 )
 
@@ -71,7 +72,9 @@ def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figu
                 chosen = own[own["method"] == row.method]
                 if not row.auxiliary:
                     # The same whatever becomes of the auxiliary.
-                    axes.axhline(float(chosen["psnr"].iloc[0]), linewidth=0.8, **unmarked(styles[row.method]))
+                    axes.axhline(
+                        float(chosen["psnr"].iloc[0]), linewidth=0.8, **styles[row.method] | {"marker": ""}
+                    )
                 elif kind == "swap":
                     values = chosen.set_index("condition")["psnr"]
                     axes.plot([float(values[name]) for name in ("unchanged", *swaps)], **styles[row.method])
@@ -106,17 +109,14 @@ def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     for axes, mask in filled(panels.flat, definition.masks):
         axes.axvline(100 * definition.noise, color="0.6", linewidth=0.7)
         for row in definition.rows_under(mask):
-            own = {level: _noise_score(probes, mask, row.method, level) for level in levels}
-            own.setdefault(definition.noise, mean(unchanged(probes, mask, row.method, "psnr")))
+            of = partial(volumes, probes, mask, row.method, "psnr")
+            own = {level: mean(of(probe="noise", amount=level)) for level in levels}
+            own.setdefault(definition.noise, mean(of(probe="unchanged")))
             x, y = zip(*((100 * level, value) for level, value in sorted(own.items())), strict=True)
             axes.plot(x, y, **styles[row.method])
             axes.set_xticks(x)
         plain(axes, label(mask), "noise (% of mean intensity)", "PSNR (dB)")
     return figure
-
-
-def _noise_score(probes: pd.DataFrame, mask: str, method: str, level: float) -> float:
-    return mean(volumes(probes, mask, method, "psnr", probe="noise", amount=level))
 
 
 def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
@@ -155,15 +155,11 @@ def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
 
 def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: str) -> Any:
     """PSNR in dB, float64 (mask of training, mask of the test); NaN where a training diverged."""
-    return np.array(
-        [
-            [
-                mean(volumes(probes, trained, method, "psnr", probe="mask", condition=tested))
-                for tested in definition.all_masks
-            ]
-            for trained in definition.masks
-        ]
-    )
+    pairs = product(definition.masks, definition.all_masks)
+    scores = [
+        mean(volumes(probes, own, method, "psnr", probe="mask", condition=other)) for own, other in pairs
+    ]
+    return np.reshape(scores, (len(definition.masks), len(definition.all_masks)))
 
 
 def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
