@@ -31,9 +31,8 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     figure, panels = sheet(
         (), notes, definition.embedded_note, (1, 1), (height,), TITLE + AXIS, style.COLUMN_WIDTH
     )
-    for axes, (metric, title, digits) in zip(
-        panels[0], (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 3)), strict=True
-    ):
+    shown = (("psnr", "PSNR (dB)", 2), ("ssim", "SSIM", 3))
+    for axes, (metric, title, digits) in zip(panels[0], shown, strict=True):
         _draw_scores(axes, definition, cells, metric, digits)
         axes.set_title(title, pad=4)
         axes.set_xlabel("β", labelpad=1)

@@ -92,7 +92,9 @@ def draw(curves: Sequence[Curve], data: str = "") -> Figure:
         plain(lower, "", "epoch", "relative loss")
         upper.tick_params(labelbottom=False)
         upper.set_title(title, fontweight="bold", pad=4)
-        _draw_psnr(upper, of_panel, looks, limits[0])
+        upper.set_ylim(*limits[0])
+        for curve in of_panel:
+            _line(upper, curve, curve.history["val_psnr"].to_numpy(dtype=float), looks[curve.name])
         _draw_losses(lower, of_panel, looks, limits[1])
         if crowded(of_panel):
             _crowd_legend(upper, of_panel, looks)
@@ -176,14 +178,6 @@ def _loss_limits(curves: Sequence[Curve]) -> tuple[float, float]:
     return min(low, 0.5) / 1.15, max(high, 1.0) * 1.15
 
 
-def _draw_psnr(
-    axes: Axes, curves: Sequence[Curve], styles: dict[str, Look], limits: tuple[float, float]
-) -> None:
-    axes.set_ylim(*limits)
-    for curve in curves:
-        _line(axes, curve, curve.history["val_psnr"].to_numpy(dtype=float), styles[curve.name])
-
-
 def _draw_losses(
     axes: Axes, curves: Sequence[Curve], styles: dict[str, Look], limits: tuple[float, float]
 ) -> None:
@@ -195,9 +189,8 @@ def _draw_losses(
     for curve in curves:
         train, val = _relative(curve)
         look = styles[curve.name]
-        axes.plot(
-            curve.history["epoch"], train, color=look["color"], linestyle=look["linestyle"], linewidth=0.5
-        )
+        thin = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 0.5}
+        axes.plot(curve.history["epoch"], train, **thin)
         _line(axes, curve, val, look)
 
 
@@ -207,7 +200,7 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
     order = 2.2 if look["marker"] else 2.0
     axes.plot(epochs, values, color=look["color"], linestyle=look["linestyle"], linewidth=1.0, zorder=order)
     finite = np.flatnonzero(np.isfinite(values))
-    options = {"color": look["color"], "linestyle": "none", "zorder": 3, "clip_on": False}
+    options: Look = {"color": look["color"], "linestyle": "none", "zorder": 3, "clip_on": False}
     if curve.diverged:
         if len(finite):
             axes.plot(epochs[finite[-1]], values[finite[-1]], marker="x", markersize=4.5, **options)
@@ -216,15 +209,8 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
     low, high = axes.get_ylim()
     if best is not None and low <= values[best] <= high:
         face = look["color"] if curve.converged else "white"
-        axes.plot(
-            epochs[best],
-            values[best],
-            marker=look["marker"] or None,
-            markersize=3.5,
-            markerfacecolor=face,
-            markeredgewidth=0.7,
-            **options,
-        )
+        options |= {"marker": look["marker"] or None, "markerfacecolor": face, "markeredgewidth": 0.7}
+        axes.plot(epochs[best], values[best], markersize=3.5, **options)
 
 
 def main() -> None:
