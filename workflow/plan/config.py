@@ -45,11 +45,9 @@ def schema() -> dict[str, Any]:
         own = Path(str(sys.modules[module].__file__)).with_name("config.schema.yaml")
         # Measured k-space has its noise already.
         keys = {key: of for key, of in common["properties"].items() if key != "noise" or not dataset.measured}
-        entry = (
-            yaml.safe_load(own.read_text(encoding="utf-8"))
-            if own.is_file()
-            else {**common, "properties": keys}
-        )
+        entry = {**common, "properties": keys}
+        if own.is_file():
+            entry = yaml.safe_load(own.read_text(encoding="utf-8"))
         properties["datasets"]["properties"][name] = entry
         properties["trust"]["properties"]["masks"]["properties"][name] = {"$ref": "#/$defs/masks"}
         properties["training"]["properties"]["epochs"]["oneOf"][1]["propertyNames"]["enum"].append(name)
@@ -77,7 +75,13 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         if isinstance(epochs, dict) and name not in epochs:
             raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for all")
     _check_methods(config, methods)
-    _check_sweep(config["sweep"])
+    for name, values in config["sweep"].items():
+        for value in values:
+            # A run's method id, which holds them, would not give back one such as 1e-05.
+            if not re.fullmatch(DECIMAL, str(value)):
+                raise BadInput(
+                    f"config: sweep.{name}: {value!r} is no plain decimal; give 0 or a number from 0.0001"
+                )
     _check_trust(config)
     for metric in config.get("metrics", []):
         if metric not in metrics():
@@ -155,11 +159,8 @@ def _check_dataset(name: str, dataset: Config) -> None:
                 f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(known)}"
             )
     if dataset.get("download") and (dataset["source"] == "embedded" or dataset["root"] is None):
-        what = (
-            "source is embedded, which downloads nothing"
-            if dataset["source"] == "embedded"
-            else "root is null"
-        )
+        embedded = dataset["source"] == "embedded"
+        what = "source is embedded, which downloads nothing" if embedded else "root is null"
         raise BadInput(
             f"config: datasets.{name}.download: is true, but {what}; set source to published and root to the "
             "folder to download into"
@@ -188,16 +189,6 @@ def _check_dataset(name: str, dataset: Config) -> None:
         entry.check_size(Size(dataset["matrix"], acquired, dataset.get("slice_spacing")))
     except BadInput as error:
         raise BadInput(f"config: datasets.{name}: {error}") from error
-
-
-def _check_sweep(sweep: Config) -> None:
-    """Refuse values that a run's method id, which holds them, does not give back, such as 1e-05."""
-    for name, values in sweep.items():
-        for value in values:
-            if not re.fullmatch(DECIMAL, str(value)):
-                raise BadInput(
-                    f"config: sweep.{name}: {value!r} is no plain decimal; give 0 or a number from 0.0001"
-                )
 
 
 def _check_trust(config: Config) -> None:
@@ -257,16 +248,14 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
                 f"methods/{name}/method.yaml declares {', '.join(default.parameters) or 'none'}"
             )
         for key, value in changes.get("parameters", {}).items():
-            if not _same_kind(value, default.parameters[key]):
-                own = default.parameters[key]
-                raise BadInput(
-                    f"config: methods.{name}.parameters.{key}: is {value!r}; give {_kind(own)} such as the "
-                    f"default, {own!r}"
-                )
-            if _below_one(value, default.parameters[key]):
-                raise BadInput(
-                    f"config: methods.{name}.parameters.{key}: is {value!r}; give a whole number from 1"
-                )
+            own, wanted = default.parameters[key], ""
+            if not _same_kind(value, own):
+                wanted = f"{_KINDS.get(type(own), 'a value')} such as the default, {own!r}"
+            elif type(own) is int and own >= 1 > value:
+                # A size, or a number of parts.
+                wanted = "a whole number from 1"
+            if wanted:
+                raise BadInput(f"config: methods.{name}.parameters.{key}: is {value!r}; give {wanted}")
         if "optimiser" in changes and not default.trainable:
             raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
     for name, entry in methods.items():
@@ -276,6 +265,9 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
             check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
 
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+
+
 def _same_kind(value: Any, default: Any) -> bool:
     """Tell whether a value can stand where the default stands; a whole number may, where a fraction does."""
     if default is None:
@@ -283,13 +275,3 @@ def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     return isinstance(value, int | float if isinstance(default, float) else type(default))
-
-
-def _below_one(value: Any, default: Any) -> bool:
-    """Tell whether a size or number of parts is below 1: one whose default, a whole number, is not."""
-    return type(default) is int and default >= 1 and value < 1
-
-
-def _kind(default: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
-    return kinds.get(type(default), "a value")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -173,22 +174,21 @@ class Plan:
             figure = the_paper().figures[number]
             if figure.dataset in self.config["datasets"]:
                 found[number] = self._definition(number, figure)
-        if (swept := the_paper().sweep.figure) in found:
+        sweep = the_paper().sweep
+        if sweep.figure in found:
             alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
-            grid = [Point(float(a), float(b), self._sweep_point(a, b)) for a in alphas for b in betas]
-            found[swept] = replace(
-                found[swept],
+            method, name = self.methods[sweep.method], sweep.name
+            own = self.method(sweep.method).parameters
+            found[sweep.figure] = replace(
+                found[sweep.figure],
                 alphas=tuple(map(float, alphas)),
                 betas=tuple(map(float, betas)),
-                grid=tuple(grid),
+                grid=tuple(
+                    Point(float(a), float(b), method.sweep_id(name, {"alpha": a, "beta": b}, own))
+                    for a, b in product(alphas, betas)
+                ),
             )
         return found
-
-    def _sweep_point(self, alpha: float, beta: float) -> str:
-        sweep = the_paper().sweep
-        return self.methods[sweep.method].sweep_id(
-            sweep.name, {"alpha": alpha, "beta": beta}, self.method(sweep.method).parameters
-        )
 
     def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
         dataset, rows = shown.dataset, shown.rows
@@ -208,17 +208,16 @@ class Plan:
             dataset=dataset,
             source=configured["source"],
             masks=chosen,
-            rows=tuple(self._row(method, text, chosen) for method, text in rows.items()),
+            rows=tuple(
+                Row(name, text, {m: why for m, why in self.method(name).declines.items() if m in chosen})
+                for name, text in rows.items()
+            ),
             seeds=tuple(self.config["seeds"]),
             convention=self.config["metric_convention"],
             experiment=self.config["experiment"],
             numeral=numeral,
             metrics=with_standard(self.metrics),
         )
-
-    def _row(self, method: str, text: str, masks: tuple[str, ...]) -> Row:
-        declines = {mask: why for mask, why in self.method(method).declines.items() if mask in masks}
-        return Row(method, text, declines)
 
     def runs_of(self, definition: Definition) -> list[Run]:
         """Return the runs that a table or figure is made from."""

@@ -95,14 +95,10 @@ class TrustPlan:
             chosen.append(("noise", self.config["noise"]))
         words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
         words += ["--audit"] if self.config["audit"] else []
-        # Once per dataset, mask and seed is enough: the truth is the same for all methods.
-        words += ["--ceiling"] if run.method == self._first(run) else []
-        return " ".join(words)
-
-    def _first(self, run: Run) -> str | None:
-        """Return the first method of the tables that is run under a run's mask; None if none is."""
+        # Once per dataset, mask and seed is enough, by the first method: the truth is the same for all.
         beside = {one.method for one in self.plan.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
-        return next((method for method in self.plan.compared if method in beside), None)
+        first = next((method for method in self.plan.compared if method in beside), None)
+        return " ".join(words + (["--ceiling"] if run.method == first else []))
 
     def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
         """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for.

@@ -147,9 +147,8 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         """Return what to mend where published scans are asked for but cannot be found."""
         for name in self._datasets:
             if not self.embedded(name):
-                problem = self._not_there(dataset_of(name)) or (
-                    self._bad_scan(dataset_of(name)) if self._strict else None
-                )
+                dataset = dataset_of(name)
+                problem = self._not_there(dataset) or (self._bad_scan(dataset) if self._strict else None)
                 if problem is not None:
                     return problem
         return None
