@@ -53,15 +53,8 @@ def pack(image: Image, bits: int) -> dict[str, Any]:
     # Low and high bytes apart: the high ones repeat and compress well.
     planes = levels.astype(f"<u{size}").reshape(-1).view(np.uint8).reshape(-1, size).T
     data = base64.b64encode(zlib.compress(planes.tobytes(), 9)).decode("ascii")
-    step = 1 / scale if scale else 0.0
-    return {
-        "low": low,
-        "step": step,
-        "height": image.shape[0],
-        "width": image.shape[1],
-        "bytes": size,
-        "data": data,
-    }
+    scaled = {"low": low, "step": 1 / scale if scale else 0.0}
+    return scaled | {"height": image.shape[0], "width": image.shape[1], "bytes": size, "data": data}
 
 
 # What ``pack`` returned, and its number: target and auxiliary are the same under every mask.
@@ -171,29 +164,19 @@ def plots() -> dict[str, Any]:
             toolbar_location=None,
             sizing_mode="stretch_both",
             min_border=0,
-            outline_line_color=None,
-            background_fill_color="#000000",
-            border_fill_color="#000000",
         )
+        plot.outline_line_color = None
+        plot.background_fill_color = plot.border_fill_color = "#000000"
         plot.toolbar.active_drag = plot.toolbar.active_scroll = None
         plot.axis.visible = plot.grid.visible = False
         glyph = ImageGlyph(image="image", x=0, y=0, dw="dw", dh="dh", color_mapper=mapper)
         shown = plot.add_glyph(source, glyph)
-        plot.add_tools(
-            HoverTool(renderers=[shown], tooltips=[("x, y", "$x{0}, $y{0}"), ("value", "@image{0.000}")])
-        )
-        plot.add_layout(
-            ColorBar(
-                color_mapper=mapper,
-                height=10,
-                padding=6,
-                background_fill_color=None,
-                major_label_text_color=_INK,
-                major_tick_line_color=_INK,
-                bar_line_color=None,
-            ),
-            "below",
-        )
+        tooltips = [("x, y", "$x{0}, $y{0}"), ("value", "@image{0.000}")]
+        plot.add_tools(HoverTool(renderers=[shown], tooltips=tooltips))
+        bar = ColorBar(color_mapper=mapper, height=10, padding=6)
+        bar.background_fill_color = bar.bar_line_color = None
+        bar.major_label_text_color = bar.major_tick_line_color = _INK
+        plot.add_layout(bar, "below")
         document.add_root(plot)
         roots[plot.id] = name
     return {

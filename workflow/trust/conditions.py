@@ -35,21 +35,16 @@ class AlteredAcquisition(Acquisition):
         """Measure as ``Acquisition.fixed`` does, with the altered auxiliary; the truth stays."""
         measurement, truth = super().fixed(store, positions)
         auxiliary = self.alteration(store, positions, measurement.auxiliary)
-        return _with_auxiliary(measurement, auxiliary), truth
+        # Divided by its own maximum again as a scanner's would be (zeros stay).
+        peak = auxiliary.amax(dim=(-2, -1), keepdim=True)
+        auxiliary = auxiliary / torch.where(peak > 0, peak, torch.ones_like(peak))
+        kspace = fft2c(auxiliary.to(torch.complex64))
+        return replace(measurement, auxiliary=auxiliary, auxiliary_kspace=kspace), truth
 
 
 def altered(acquisition: Acquisition, alteration: Alteration) -> AlteredAcquisition:
     """Return the acquisition with another auxiliary."""
-    return AlteredAcquisition(
-        acquisition.dataset, acquisition.masks, acquisition.noise, acquisition.base_seed, alteration
-    )
-
-
-def _with_auxiliary(measurement: Measurement, auxiliary: Tensor) -> Measurement:
-    """Exchange the auxiliary, divided by its own maximum again as a scanner's would be (zeros stay)."""
-    peak = auxiliary.amax(dim=(-2, -1), keepdim=True)
-    auxiliary = auxiliary / torch.where(peak > 0, peak, torch.ones_like(peak))
-    return replace(measurement, auxiliary=auxiliary, auxiliary_kspace=fft2c(auxiliary.to(torch.complex64)))
+    return AlteredAcquisition(**vars(acquisition), alteration=alteration)
 
 
 def zeroed(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Tensor:
@@ -89,13 +84,7 @@ def rotated(degrees: float) -> Alteration:
 
     Cubic interpolation overshoots at edges; values below zero, which no magnitude has, become zero.
     """
-
-    def alter(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Tensor:
-        if degrees == 0:
-            return auxiliary
-        return rotate(auxiliary, degrees)
-
-    return alter
+    return lambda store, positions, auxiliary: rotate(auxiliary, degrees) if degrees else auxiliary
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:

@@ -12,7 +12,7 @@ The unchanged condition is always evaluated; its scores are the run's own volume
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,17 +97,18 @@ def probe(
         BadInput: another subject's auxiliary is asked for and there is one test subject only, or a mask is of
             another dataset.
     """
+    from workflow.evaluate.evaluation import reconstruct_volume
     from workflow.train.progress import say
 
-    unchanged = [
-        (subject, *_reconstructed(reconstruct, spec, store, acquisition, positions))
-        for subject, positions in store.volumes().items()
-    ]
+    def volumes(measured: "Acquisition") -> "Iterator[Volume]":
+        for subject, positions in store.volumes().items():
+            target, images = reconstruct_volume(reconstruct, spec, store, measured, positions)
+            yield subject, target.cpu().numpy(), images.cpu().numpy()
+
+    unchanged = list(volumes(acquisition))
     rows = _score_volumes("unchanged", "unchanged", 0.0, unchanged)
     for kind, condition, amount, changed in _conditions(store, acquisition, probes):
-        for subject, positions in store.volumes().items():
-            volume = (subject, *_reconstructed(reconstruct, spec, store, changed, positions))
-            rows += _score_volumes(kind, condition, amount, [volume])
+        rows += _score_volumes(kind, condition, amount, volumes(changed))
         say(f"{spec.method}: {kind} {condition} {amount:g}")
     rows = [{"method": spec.method, **row} for row in rows + _score_unchanged(unchanged, probes)]
     if probes.ceiling:
@@ -129,9 +130,9 @@ def _conditions(
             f"{store.path}: holds one subject, so there is no other subject's auxiliary; leave other_subject "
             "out of trust.swaps, or raise datasets' splits.test"
         )
+    swaps = {"zeroed": zeroed, "other_subject": of_other_subject}
     for name in probes.swaps:
-        alteration = {"zeroed": zeroed, "other_subject": of_other_subject}[name]
-        yield "auxiliary", name, 0.0, altered(acquisition, alteration)
+        yield "auxiliary", name, 0.0, altered(acquisition, swaps[name])
     for pixels in probes.shifts:
         yield "auxiliary", "shift", float(pixels), altered(acquisition, shifted(pixels))
     for degrees in probes.rotations:
@@ -143,19 +144,6 @@ def _conditions(
         yield "mask", path.stem, 0.0, other
 
 
-def _reconstructed(
-    reconstruct: "Reconstruct",
-    spec: RunSpec,
-    store: "SliceStore",
-    acquisition: "Acquisition",
-    positions: list[int],
-) -> tuple["NDArray[np.float32]", "NDArray[np.float32]"]:
-    from workflow.evaluate.evaluation import reconstruct_volume
-
-    target, images = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
-    return target.cpu().numpy(), images.cpu().numpy()
-
-
 def _score_rows(
     kind: str, condition: str, amount: float, subject: str, scores: dict[str, float]
 ) -> list[Row]:
@@ -163,7 +151,7 @@ def _score_rows(
     return [{**named, "metric": metric, "value": value} for metric, value in scores.items()]
 
 
-def _score_volumes(kind: str, condition: str, amount: float, volumes: Sequence["Volume"]) -> list[Row]:
+def _score_volumes(kind: str, condition: str, amount: float, volumes: Iterable["Volume"]) -> list[Row]:
     from workflow.metrics.volume import volume_metrics
 
     return [
