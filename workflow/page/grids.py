@@ -235,14 +235,15 @@ def values_grid(path: Path) -> Grid:
     """Return every value that the paper prints beside ours, from ``claims/cells.csv``."""
     values = read_csv(path, _VALUES, *_REMEDIES)
     rows = values.to_dict("records")
+    digits = [f".{metric_of(name).digits}f" for name in values["metric"]]
     columns = {
         "Method": placed(values["label"]),
         "Table": list(map(Cell, values["table"])),
         "Mask": placed(map(label, values["mask"])),
         "Metric": [Cell(metric_of(name).label) for name in values["metric"]],
         "Paper": list(map(Cell, values["paper"])),
-        "Here": [_number(row["ours"], f".{metric_of(row['metric']).digits}f") for row in rows],
-        "Δ": [_number(row["difference"], f"+.{metric_of(row['metric']).digits}f") for row in rows],
+        "Here": list(map(_number, values["ours"], digits)),
+        "Δ": list(map(_number, values["difference"], (f"+{form}" for form in digits))),
         "Rank, paper → here": [
             Cell(f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else "") for row in rows
         ],

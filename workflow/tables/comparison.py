@@ -1,6 +1,6 @@
 """Methods against each other: from scores to a laid out table."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,14 +34,10 @@ def tidy_table(
     records = []
     for mask in definition.masks:
         column = [cells[mask, row.method] for row in definition.rows]
-        placed = {
-            metric: ranks(
-                [cell.mean.get(metric) for cell in column],
-                metric_of(metric).digits,
-                metric_of(metric).rising,
-            )
-            for metric in definition.metrics
-        }
+        placed = {}
+        for name in definition.metrics:
+            metric, means = metric_of(name), [cell.mean.get(name) for cell in column]
+            placed[name] = ranks(means, metric.digits, metric.rising)
         for index, (row, cell) in enumerate(zip(definition.rows, column, strict=True)):
             records.append(
                 {
@@ -59,11 +55,8 @@ def tidy_table(
                     "volumes": cell.volumes,
                     "units": len(cell.scores),
                     **_numbers(cell, paper.get((mask, row.method), {}), definition.metrics),
-                    **{f"{metric}_rank": placed[metric][index] for metric in definition.metrics},
-                    **{
-                        f"{metric}_verdict": verdicts.get((mask, metric, row.method), "")
-                        for metric in definition.metrics
-                    },
+                    **{f"{name}_rank": placed[name][index] for name in definition.metrics},
+                    **{f"{m}_verdict": verdicts.get((mask, m, row.method), "") for m in definition.metrics},
                 }
             )
     table = pd.DataFrame.from_records(records)
@@ -82,15 +75,6 @@ def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dic
         numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
         numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
     return numbers
-
-
-def comparison_headers(metrics: Iterable[str], in_paper: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns under a mask: the metrics, those of the paper with its value and the difference."""
-    return tuple(
-        text
-        for metric in metrics
-        for text in (metric_of(metric).header, *(("paper", "Δ") if metric in in_paper else ()))
-    )
 
 
 def lay_out(
@@ -130,26 +114,23 @@ def _mask_title(row: dict[Any, Any]) -> str:
     return f"{label(row['mask'])} (realised {row['realised_acceleration']:.2f}×)"
 
 
-def _comparison(row: dict[Any, Any], definition: Definition) -> tuple[Text, ...]:
-    cells = []
-    for metric in definition.metrics:
-        cells.append(_ours(row, metric))
-        if metric in in_print(definition):
-            cells += [Text(_paper(row, metric), "muted"), Text(_difference(row, metric), "muted")]
-    return tuple(cells)
-
-
 def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Records) -> Block:
     """Tables I to III: one group of columns per mask, one row per method."""
-    rows = definition.rows
-    headers = comparison_headers(definition.metrics, in_print(definition))
+    rows, printed = definition.rows, in_print(definition)
+    beside = (("paper", _paper), ("Δ", _difference))
+    columns = [
+        (metric, header, write)
+        for metric in definition.metrics
+        for header, write in ((metric_of(metric).header, _ours), *(beside if metric in printed else ()))
+    ]
+    headers = tuple(header for _, header, _ in columns)
     return Block(
         stub="Method",
         groups=tuple((_mask_title(records[mask, rows[0].method]), headers) for mask in masks),
         rows=tuple(
             (
                 row.label,
-                tuple(cell for mask in masks for cell in _comparison(records[mask, row.method], definition)),
+                tuple(write(records[mask, row.method], m) for mask in masks for m, _, write in columns),
             )
             for row in rows
         ),
@@ -160,11 +141,7 @@ def _variants_block(definition: Definition, mask: str, records: _Records) -> Blo
     """Table IV: one group of columns per variant, one row each for ours, the paper's and the difference."""
     rows, metrics = definition.rows, definition.metrics
     of_row = [records[mask, row.method] for row in rows]
-    lines: tuple[tuple[str, Callable[[dict[Any, Any], str], Text]], ...] = (
-        ("This run", _ours),
-        ("Paper", lambda row, metric: Text(_paper(row, metric), "muted")),
-        ("Δ", lambda row, metric: Text(_difference(row, metric), "muted")),
-    )
+    lines = (("This run", _ours), ("Paper", _paper), ("Δ", _difference))
     return Block(
         stub=_mask_title(of_row[0]),
         groups=tuple((row.label, tuple(metric_of(metric).header for metric in metrics)) for row in rows),
@@ -187,15 +164,15 @@ def _ours(row: dict[Any, Any], metric: str) -> Text:
     return Text(f"{number(mean, digits)} ± {std:.{digits}f}{alike}", mark)
 
 
-def _paper(row: dict[Any, Any], metric: str) -> str:
+def _paper(row: dict[Any, Any], metric: str) -> Text:
     mean, std = row.get(f"{metric}_paper_mean", ""), row.get(f"{metric}_paper_std", "")
-    return f"{mean} ± {std}" if std else mean
+    return Text(f"{mean} ± {std}" if std else mean, "muted")
 
 
-def _difference(row: dict[Any, Any], metric: str) -> str:
+def _difference(row: dict[Any, Any], metric: str) -> Text:
     value = row.get(f"{metric}_difference", np.nan)
     if not np.isfinite(value):
-        return ""
+        return Text("", "muted")
     # No more digits than the paper prints.
     digits = min(metric_of(metric).digits, len(row[f"{metric}_paper_mean"].partition(".")[2]))
-    return number(value, digits, signed=True)
+    return Text(number(value, digits, signed=True), "muted")
