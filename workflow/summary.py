@@ -113,28 +113,6 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     return cell
 
 
-def result_paths(results: Path) -> list[tuple[str, list[str]]]:
-    """Return headings and the files under them that exist, relative to the current folder."""
-    found = []
-    for heading, folder, patterns in _FILES:
-        paths = [path for pattern in patterns for path in sorted((results / folder).glob(pattern))]
-        if paths:
-            found.append((heading, [os.path.relpath(path) for path in paths]))
-    return found
-
-
-def _short(paths: list[str]) -> list[str]:
-    """Join files that differ in their ending only: ``table_1.{csv,md}``."""
-    endings: dict[str, list[str]] = {}
-    for path in paths:
-        stem, _, ending = path.rpartition(".")
-        endings.setdefault(stem, []).append(ending)
-    return [
-        f"{stem}.{{{','.join(found)}}}" if len(found) > 1 else f"{stem}.{found[0]}"
-        for stem, found in sorted(endings.items())
-    ]
-
-
 def summarise(results: Path, number: int, stream: TextIO) -> None:
     """Print the summary of an experiment.
 
@@ -148,11 +126,17 @@ def summarise(results: Path, number: int, stream: TextIO) -> None:
         console.print(f"No table {number} in {os.path.relpath(results)}; the target paper_tables makes it.")
     else:
         show(table, console)
-    for heading, paths in result_paths(results):
-        console.print()
-        console.print(Text(heading, style="bold"))
-        for path in _short(paths):
-            console.print(Text(f"  {path}"), soft_wrap=True)
+    for heading, folder, patterns in _FILES:
+        endings: dict[str, list[str]] = {}
+        for path in (path for pattern in patterns for path in sorted((results / folder).glob(pattern))):
+            endings.setdefault(os.path.relpath(path.with_suffix("")), []).append(path.suffix[1:])
+        if endings:
+            console.print()
+            console.print(Text(heading, style="bold"))
+        for stem, found in sorted(endings.items()):
+            # Files that differ in their ending only are one: table_1.{csv,md}.
+            ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
+            console.print(Text(f"  {stem}.{ending}"), soft_wrap=True)
 
 
 def main() -> None:

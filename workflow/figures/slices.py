@@ -97,10 +97,6 @@ class Grid:
         """Height of the block with its heading."""
         return self.top(len(self.titles) - 1) + 2 * self.tall + GAP
 
-    def left(self, column: int) -> float:
-        """Left edge of a column."""
-        return column * (self.panel + GAP)
-
     def top(self, band: int) -> float:
         """Upper edge of a band's reconstructions; the error maps follow below."""
         before = band * (2 * self.tall + GAP + BAND_GAP)
@@ -154,10 +150,10 @@ def _draw_block(
 
     def panel(column: int, band: int, title: str = "") -> Axes:
         """Add a panel: with a title a reconstruction's, without one an error map's."""
-        left, top = x + grid.left(column), y + grid.top(band)
+        left, top = x + column * (grid.panel + GAP), y + grid.top(band)
         if title:
             canvas.title(left, top, grid.panel, *fitted(title, grid.panel))
-        return canvas.panel(left, top if title else top + grid.tall + GAP, grid.panel, grid.tall)
+        return canvas.panel(left, top if title else top + (grid.tall + GAP), grid.panel, grid.tall)
 
     canvas.text(x + 0.01, y + TITLE - 0.045, label(block.mask), fontsize=7.5, fontweight="bold")
     limits = window(reference.target)
@@ -168,7 +164,7 @@ def _draw_block(
     axes = panel(1, 0, "Ground truth")
     show_image(axes, reference.target, limits)
     write_on_image(axes, dataset.target, size, top=True)
-    _error_scale(canvas, x + grid.left(1), y + grid.top(0) + grid.tall + GAP, grid, limit)
+    _error_scale(canvas, x + (grid.panel + GAP), y + grid.top(0) + (grid.tall + GAP), grid, limit)
     for index, (row, example) in enumerate(block.columns):
         band, column = divmod(index, grid.columns)
         image, error = panel(2 + column, band, row.label), panel(2 + column, band)

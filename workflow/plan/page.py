@@ -63,12 +63,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
     """
     seed = plan.config["seeds"][0]
     definitions = [*plan.table_definitions.values(), *plan.figure_definitions.values()]
-    named = {
-        row.method: None
-        for definition in definitions
-        if definition.dataset == dataset
-        for row in definition.rows
-    }
+    named = dict.fromkeys(row.method for one in definitions if one.dataset == dataset for row in one.rows)
     runs = [run for run in plan.runs if run.dataset == dataset and run.seed == seed and run.method in named]
     if not runs:
         return None

@@ -49,10 +49,7 @@ def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[
     """Is the auxiliary used? PSNR with it, and what other auxiliaries change."""
     scores = auxiliary_scores(probes, definition)
     conditions = auxiliary_conditions(probes) if any(row.auxiliary for row in definition.rows) else []
-    at = {
-        (entry["mask"], entry["method"], entry["condition"], entry["amount"]): entry
-        for entry in scores.to_dict("records")
-    }
+    at = scores.set_index(["mask", "method", "condition", "amount"]).to_dict("index")
     blocks = []
     for mask in definition.masks:
         rows = []
@@ -67,13 +64,12 @@ def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[
             rows.append((row.label, (own, *changes, Text(is_used(scores, mask, row)))))
         headers = ("PSNR", *(condition_name(*condition) for condition in conditions), "used?")
         blocks.append(Block(stub="Method", groups=((label(mask), headers),), rows=tuple(rows)))
-    count = int(scores["volumes"].max())
     caption = (
         "PSNR (dB, volume convention) with the auxiliary as it is, and what it gains or loses when the same "
         "weights see another auxiliary; nothing is trained again.",
         "Used: every test volume has a lower PSNR with another subject's auxiliary (of the same slice "
         "position); otherwise in how many of them; no: the mean changes by less than 0.005 dB.",
-        _averages(definition, count),
+        _averages(definition, int(scores["volumes"].max())),
         "A small loss under a wrong auxiliary means that the scores owe little to it.",
     )
     return scores, _page("auxiliary", "Is the auxiliary used?", definition, caption, blocks)
@@ -89,10 +85,7 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
     scored = set(zip(scores["convention"], scores["metric"], strict=True))
     columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in scored]
     columns.append(("volume", "hfen"))
-    at = {
-        (entry["mask"], entry["method"], entry["convention"], entry["metric"]): entry
-        for entry in scores.to_dict("records")
-    }
+    at = scores.set_index(["mask", "method", "convention", "metric"]).to_dict("index")
     blocks = []
     for mask in definition.masks:
         rows = []
