@@ -13,7 +13,7 @@ from data_prep.errors import run_command
 from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
-from workflow.claims.page import lay_out, texts_of
+from workflow.claims.page import lay_out
 from workflow.plan.arguments import definition, show_parser
 from workflow.plan.definitions import Definition
 
@@ -32,7 +32,7 @@ def write_claims(
     texts = {
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
-        **{f"claims.{form}": text for form, text in texts_of(lay_out(cells, claims, definitions)).items()},
+        **{f"claims.{form}": text for form, text in lay_out(cells, claims, definitions).items()},
     }
     for name, text in texts.items():
         write_text(output / name, text)

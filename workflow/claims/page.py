@@ -1,7 +1,6 @@
 """The page of claims: sections laid out, as Markdown and as HTML."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,27 +17,7 @@ from workflow.statistics.scores import number
 from workflow.tables.formats import template
 from workflow.tables.page import Block, Text
 
-
-@dataclass(frozen=True)
-class Section:
-    """The values of one table: its heading, a summary, and a block for each mask."""
-
-    title: str
-    summary: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class ClaimsPage:
-    """The whole comparison, ready to be written."""
-
-    title: str
-    introduction: tuple[str, ...]
-    heading: str
-    claims: tuple[dict[Any, Any], ...]
-    sections: tuple[Section, ...]
-
-
+_SIDES = {"paper": "In the paper's own tables", "here": "Here"}
 SIGNS = {
     **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
     **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
@@ -46,20 +25,26 @@ SIGNS = {
 }
 
 
-def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> ClaimsPage:
-    """Arrange both comparisons for reading."""
-    agreement = order_agreement(cells)
-    experiment = definitions[0].experiment if definitions else ""
-    return ClaimsPage(
-        f"Paper against ours: experiment {experiment}",
-        _introduction(definitions),
-        claims_heading(claims["section"]),
-        tuple(claims.to_dict("records")),
-        tuple(
-            _section(definition, cells[cells["table"] == definition.numeral], agreement)
-            for definition in definitions
-        ),
+def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> dict[str, str]:
+    """Arrange both comparisons for reading: as Markdown and as HTML, by the ending of its file."""
+    agreement, judged = order_agreement(cells), claims.to_dict("records")
+    rows = tuple(
+        (
+            f"{row['text']} ({row['section']})",
+            tuple(Text(f"{SIGNS[row[side]]} {row[side]}: {row[f'{side}_evidence']}") for side in _SIDES),
+        )
+        for row in judged
     )
+    page = {
+        "title": f"Paper against ours: experiment {definitions[0].experiment if definitions else ''}",
+        "introduction": _introduction(definitions),
+        "heading": claims_heading(claims["section"]),
+        "claims": judged,
+        "table": Block("Claim", (("", tuple(_SIDES.values())),), rows),
+        "sections": [_section(one, cells[cells["table"] == one.numeral], agreement) for one in definitions],
+        "signs": SIGNS,
+    }
+    return {form: template(f"claims.{form}.j2").render(page) for form in ("md", "html")}
 
 
 def claims_heading(sections: Iterable[str]) -> str:
@@ -91,7 +76,8 @@ def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFrame) -> Section:
+def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFrame) -> dict[str, Any]:
+    """Return the values of one table: its heading, a summary, and a block for each mask."""
     counts = cells["verdict"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
     orders = [
@@ -112,11 +98,9 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
             if (mask, row.method, metrics[0]) in by_place
         )
         blocks.append(Block("Method", ((label(mask), headers),), lines))
-    return Section(
-        f"Table {definition.numeral} ({definition.data_note})",
-        ". ".join([f"{len(cells)} values: {total}" if len(cells) else "No values", *orders]) + ".",
-        tuple(blocks),
-    )
+    summary = ". ".join([f"{len(cells)} values: {total}" if len(cells) else "No values", *orders]) + "."
+    title = f"Table {definition.numeral} ({definition.data_note})"
+    return {"title": title, "summary": summary, "blocks": blocks}
 
 
 def _cells(row: Mapping[Any, Any]) -> tuple[Text, ...]:
@@ -125,20 +109,3 @@ def _cells(row: Mapping[Any, Any]) -> tuple[Text, ...]:
         texts = [number(row["ours"], digits), number(row["difference"], digits, signed=True)]
         texts.append(f"{row['paper_rank']} → {row['rank']}")
     return tuple(map(Text, (row["paper"], *texts, f"{SIGNS[row['verdict']]} {row['verdict']}")))
-
-
-def texts_of(page: ClaimsPage) -> dict[str, str]:
-    """Return the page as Markdown and as HTML, by the ending of its file."""
-    sides = ("paper", "here")
-    rows = [
-        (
-            f"{row['text']} ({row['section']})",
-            tuple(Text(f"{SIGNS[row[side]]} {row[side]}: {row[f'{side}_evidence']}") for side in sides),
-        )
-        for row in page.claims
-    ]
-    claims = Block("Claim", (("", ("In the paper's own tables", "Here")),), tuple(rows))
-    return {
-        form: template(f"claims.{form}.j2").render(page=page, claims=claims, signs=SIGNS)
-        for form in ("md", "html")
-    }

@@ -12,7 +12,7 @@ normalisations, sums and interpolation are not counted.
 import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
@@ -39,11 +39,7 @@ def count(folder: str, parameters: Mapping[str, Any], image_shape: tuple[int, in
     measurement, _ = measure(target, target, mask)
     model = load_builder(folder)(parameters, image_shape).eval()
     aten = torch.ops.aten
-    transforms: dict[Any, Callable[..., int]] = {
-        aten._fft_c2c: _fft_operations,
-        aten._fft_r2c: _fft_operations,
-        aten._fft_c2r: _fft_operations,
-    }
+    transforms = dict.fromkeys((aten._fft_c2c, aten._fft_r2c, aten._fft_c2r), _fft_operations)
     counter = FlopCounterMode(display=False, custom_mapping=transforms)
     with torch.no_grad(), counter:
         model(measurement)

@@ -70,6 +70,8 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
         by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
         spec = finished_spec(records[0], results / "runs" / definition.runs[row.method][0])
         operations = count(spec.folder, spec.parameters, (definition.matrix, definition.matrix))
+        rates = [record.throughput.evaluation_slices_per_second for record in records]
+        hours = [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]
         rows.append(
             {
                 "dataset": definition.dataset,
@@ -78,12 +80,9 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
                 "runs": len(records),
                 "parameters": records[0].parameter_count,
                 "gflops": operations / 1e9,
-                "latency_ms": 1e3
-                / _median([record.throughput.evaluation_slices_per_second for record in records]),
+                "latency_ms": 1e3 / _median(rates),
                 "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
-                "training_hours": _median(
-                    [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]
-                ),
+                "training_hours": _median(hours),
                 "psnr": float(by_mask.mean(skipna=False)),
                 "devices": "; ".join(sorted({record.device for record in records})),
             }

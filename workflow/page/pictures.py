@@ -4,9 +4,9 @@ import base64
 import html
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import jinja2
 from docutils.core import publish_parts
@@ -17,20 +17,8 @@ from workflow.plan.definitions import Picture
 CAPTIONS = Path(__file__).parents[1] / "report"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A picture on the page: its file without ending, caption as HTML, short description, size and data."""
-
-    file: str
-    caption: str
-    alt: str
-    width: int
-    height: int
-    data: str
-
-
-def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> Figure:
-    """Read a picture with the caption that Snakemake's report gives it.
+def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> dict[str, Any]:
+    """Read a picture with the caption that Snakemake's report gives it, as HTML, and a short description.
 
     Args:
         results: folder of the experiment.
@@ -45,14 +33,14 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
     # The first sentence; "Fig. 5" is no end of one.
     alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
     stem = path.stem.replace("_", " ")
-    return Figure(
-        file=picture.file,
-        caption=text,
-        alt=alt if picture.caption == "figure" else f"{stem}: {alt}",
-        width=width,
-        height=height,
-        data=base64.b64encode(path.read_bytes()).decode("ascii"),
-    )
+    return {
+        "file": picture.file,
+        "caption": text,
+        "alt": alt if picture.caption == "figure" else f"{stem}: {alt}",
+        "width": width,
+        "height": height,
+        "data": base64.b64encode(path.read_bytes()).decode("ascii"),
+    }
 
 
 def caption(name: str, wildcards: Mapping[str, str], sources: Mapping[str, str]) -> str:

@@ -81,7 +81,13 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
     for definition in definitions:
         blocks = {mask: read_blocks(results, definition, mask) for mask in definition.masks}
         every = [block for of_mask in blocks.values() for block in of_mask]
-        _check_signal(definition, every)
+        for block in every:
+            if block.reference.target.max() <= 0:
+                raise BadInput(
+                    f"{definition.dataset}, {label(block.mask)}: the example slice of "
+                    f"{block.reference.subject} has no signal; lower `slices`, so that volumes are cropped "
+                    "to the anatomy"
+                )
         limit = error_limit(every)
         for mask, of_mask in blocks.items():
             settings.append(
@@ -95,15 +101,6 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
                 }
             )
     return {"settings": settings, "images": list(map(dict, store)), "limits": ERROR_LIMITS}
-
-
-def _check_signal(definition: Definition, blocks: Sequence[Block]) -> None:
-    for block in blocks:
-        if block.reference.target.max() <= 0:
-            raise BadInput(
-                f"{definition.dataset}, {label(block.mask)}: the example slice of {block.reference.subject} "
-                "has no signal; lower `slices`, so that volumes are cropped to the anatomy"
-            )
 
 
 def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any]:

@@ -144,16 +144,6 @@ def _check(spec: RunSpec) -> None:
         )
     if spec.trainable:
         check_optimiser("--spec: optimiser", spec.optimiser)
-    _check_tune(spec)
-    if spec.metrics:
-        from workflow.metrics.contract import metrics
-
-        for name in spec.metrics:
-            if name not in metrics():
-                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
-
-
-def _check_tune(spec: RunSpec) -> None:
     if spec.tune and spec.trainable:
         raise BadInput("--spec: tune is for untrained methods; remove it")
     for name, values in spec.tune.items():
@@ -161,3 +151,9 @@ def _check_tune(spec: RunSpec) -> None:
             raise BadInput(f"--spec: tune.{name} is no parameter of {spec.method}; remove it")
         if not isinstance(values, list) or not values:
             raise BadInput(f"--spec: tune.{name} must be a list of values to try; correct it")
+    if spec.metrics:
+        from workflow.metrics.contract import metrics
+
+        for name in spec.metrics:
+            if name not in metrics():
+                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
