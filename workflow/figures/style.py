@@ -19,6 +19,7 @@ COLUMN_WIDTH = 3.5  # inches
 PAGE_WIDTH = 7.16
 PAGE_HEIGHT = 9.3
 DPI = 300
+STYLE = Path(__file__).parents[1] / "resources" / "print.mplstyle"
 SMALL_LINE = 0.1  # inches between two lines of small print
 
 # Okabe and Ito's colours, which colour-blind readers tell apart, darkest where lines cross most. Line
@@ -31,30 +32,6 @@ MARKERS = "osD^vPX*<>p"
 ERROR_COLOURS = "inferno"
 SCORE_COLOURS = "cividis"
 
-_SETTINGS: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7,
-    "axes.titlesize": 7,
-    "axes.labelsize": 7,
-    "xtick.labelsize": 6,
-    "ytick.labelsize": 6,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.major.pad": 2,
-    "ytick.major.pad": 2,
-    "lines.linewidth": 1.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.unicode_minus": True,
-    "hatch.linewidth": 0.5,
-    "pdf.fonttype": 42,  # TrueType, which journals ask for and whose text can be selected
-    "savefig.dpi": DPI,
-}
 # Who wrote the file and when would make equal figures differ.
 _METADATA: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None, "ModDate": None, "Creator": None, "Producer": None},
@@ -64,10 +41,10 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def printed() -> Iterator[None]:
-    """Draw with the settings of this module and none of the user's own."""
+    """Draw with the settings of ``print.mplstyle`` and none of the user's own."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS)
+        matplotlib.rcParams.update(matplotlib.rc_params_from_file(STYLE, use_default_template=False))
         yield
 
 

@@ -24,6 +24,7 @@ rule cost:
             "workflow/resources/table.html.j2",
             "workflow/resources/table.md.j2",
             "workflow/resources/table.tex.j2",
+            "workflow/resources/print.mplstyle",
         ],
         source=module_sources("workflow.cost.measured"),
     output:

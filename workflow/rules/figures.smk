@@ -4,7 +4,7 @@
 rule figure:
     input:
         lambda wildcards: PLAN.figure_inputs(int(wildcards.number)),
-        resources=["workflow/resources/paper.yaml"],
+        resources=["workflow/resources/paper.yaml", "workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures"),
     output:
         pdf=f"{ROOT}/figures/figure_{{number}}.pdf",
@@ -36,6 +36,7 @@ rule training_curves:
             for run in RUNS
             if run.dataset == wildcards.dataset and PLAN.trained(run.method)
         ],
+        resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures.training_curves"),
     output:
         together=report(

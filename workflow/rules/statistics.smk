@@ -47,6 +47,7 @@ rule differences:
             f"{ROOT}/statistics/table_{{number}}.csv", number=PLAN.table_definitions
         ),
         named=NAMING_SOURCES,
+        resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures.differences"),
     output:
         expand(f"{ROOT}/statistics/table_{{number}}.pdf", number=PLAN.table_definitions),

@@ -153,6 +153,7 @@ rule trust_figure:
     input:
         probes=rules.gather_probes.output,
         named=metric_sources(["hfen"]),
+        resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.trust.figures"),
     output:
         pdf=f"{ROOT}/figures/trust_{{figure}}_{{dataset}}.pdf",

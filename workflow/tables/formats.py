@@ -40,37 +40,23 @@ def markdown(text: str) -> str:
     return re.sub(r"([\\|*_<])", r"\\\1", text)
 
 
-_TEX = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "−": "$-$",
-    "—": "---",
-    "≈": r"$\approx$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "∞": r"$\infty$",
-    "Δ": r"$\Delta$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "λ": r"$\lambda$",
-    "τ": r"$\tau$",
-    "≥": r"$\geq$",
-    "°": r"$^\circ$",
-    "·": r"$\cdot$",
-    "–": "--",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-}
+# What LaTeX calls signs of mathematics and of text.
+_MATHS = (
+    *("pm", "times", "approx", "uparrow", "downarrow", "infty"),
+    *("Delta", "alpha", "beta", "lambda", "tau", "geq", "cdot"),
+)
+_TEXTS = ("backslash", "asciitilde", "asciicircum", "less", "greater", "bar")
+_TEX = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {sign: rf"$\{name}$" for sign, name in zip("±×≈↑↓∞Δαβλτ≥·", _MATHS, strict=True)}
+    | {sign: rf"\text{name}{{}}" for sign, name in zip("\\~^<>|", _TEXTS, strict=True)}
+    | {"−": "$-$", "—": "---", "–": "--", "°": r"$^\circ$"}
+)
 
 
 def tex_escape(text: str) -> str:
     """Escape text for LaTeX, mathematical signs of the tables included."""
-    return "".join(_TEX.get(character, character) for character in text)
+    return text.translate(_TEX)
 
 
 def _tex_cell(cell: Text) -> str:
