@@ -8,7 +8,6 @@ difference with its bootstrap interval, and whether the test tells the method fr
 
 from collections.abc import Mapping
 from math import floor, inf, log10
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,25 +177,15 @@ def differences_to_best(
     return found
 
 
-def write_differences(definition: Definition, metrics: pd.DataFrame, results: Path, output: Path) -> None:
-    """Draw one table's differences into the folder ``output``.
-
-    Raises:
-        BadInput: the table's statistics are missing or damaged.
-    """
-    table = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
-    samples = samples_of(cells_of(metrics, definition))
-    with style.printed():
-        figure = draw(definition, table, differences_to_best(table, samples))
-        style.save(figure, output / f"table_{definition.number}")
-
-
 def main() -> None:
     """Command line entry point."""
     arguments = show_parser("workflow.figures.differences", __doc__, list[Definition]).parse_args()
     metrics = read_metrics(arguments.results / "metrics.parquet")
     for number, definition in enumerate(arguments.definitions, 1):
-        write_differences(definition, metrics, arguments.results, arguments.output)
+        name, samples = f"table_{definition.number}", samples_of(cells_of(metrics, definition))
+        table = read_statistics(arguments.results / "statistics" / f"{name}.csv")
+        with style.printed():
+            style.save(draw(definition, table, differences_to_best(table, samples)), arguments.output / name)
         print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)
 
 

@@ -87,16 +87,6 @@ class Grid:
     panel: float
     tall: float
 
-    @property
-    def width(self) -> float:
-        """Width of the block."""
-        return (self.columns + 2) * (self.panel + GAP) - GAP
-
-    @property
-    def height(self) -> float:
-        """Height of the block with its heading."""
-        return self.top(len(self.titles) - 1) + 2 * self.tall + GAP
-
     def top(self, band: int) -> float:
         """Upper edge of a band's reconstructions; the error maps follow below."""
         before = band * (2 * self.tall + GAP + BAND_GAP)
@@ -129,14 +119,16 @@ def draw_comparison(definition: Definition, results: Path) -> Figure:
     down = ceil(len(blocks) / across)
     height, width = blocks[0].reference.target.shape
     grid = _grid(labels, across, down, height / width)
+    # Of a block, with its heading.
+    wide = (grid.columns + 2) * (grid.panel + GAP) - GAP
+    high = grid.top(len(grid.titles) - 1) + 2 * grid.tall + GAP
     canvas = Canvas(
-        across * grid.width + (across - 1) * BLOCK_SPACING,
-        down * grid.height + (down - 1) * BLOCK_GAP + FOOTER,
+        across * wide + (across - 1) * BLOCK_SPACING, down * high + (down - 1) * BLOCK_GAP + FOOTER
     )
     limit = error_limit(blocks)
     for index, block in enumerate(blocks):
-        x = (index % across) * (grid.width + BLOCK_SPACING)
-        y = (index // across) * (grid.height + BLOCK_GAP)
+        x = (index % across) * (wide + BLOCK_SPACING)
+        y = (index // across) * (high + BLOCK_GAP)
         _draw_block(canvas, definition, block, grid, x, y, limit)
     return _finished(canvas, definition, [block.reference for block in blocks])
 

@@ -85,8 +85,5 @@ def save_as(figure: Figure, stem: Path, suffix: str, dpi: int = DPI) -> None:
 
 def line_style(index: int) -> dict[str, Any]:
     """Return colour, pattern and marker of the ``index``-th line; no two of the first 28 look alike."""
-    return {
-        "color": LINE_COLOURS[index % len(LINE_COLOURS)],
-        "linestyle": LINE_PATTERNS[index % len(LINE_PATTERNS)],
-        "marker": MARKERS[index % len(MARKERS)],
-    }
+    looks = {"color": LINE_COLOURS, "linestyle": LINE_PATTERNS, "marker": MARKERS}
+    return {name: of[index % len(of)] for name, of in looks.items()}

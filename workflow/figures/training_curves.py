@@ -119,10 +119,8 @@ def _notes(curves: Sequence[Curve]) -> list[str]:
 def save_each(curves: Sequence[Curve], folder: Path, data: str = "") -> None:
     """Write each training's own figure, ``<folder>/<mask>/<method>/seed<seed>.png``."""
     for curve in curves:
-        figure = draw([curve], data)
         stem = folder / curve.mask / curve.method / f"seed{curve.seed}"
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        style.save_as(figure, stem, "png", SCREEN_DPI)
+        style.save_as(draw([curve], data), stem, "png", SCREEN_DPI)
 
 
 def _crowd_styles(curves: Sequence[Curve]) -> dict[str, Look]:

@@ -158,8 +158,8 @@ def _check_dataset(name: str, dataset: Config) -> None:
             raise BadInput(
                 f"config: datasets.{name}.masks: unknown mask {mask!r}; known masks: {', '.join(known)}"
             )
-    if dataset.get("download") and (dataset["source"] == "embedded" or dataset["root"] is None):
-        embedded = dataset["source"] == "embedded"
+    embedded = dataset["source"] == "embedded"
+    if dataset.get("download") and (embedded or dataset["root"] is None):
         what = "source is embedded, which downloads nothing" if embedded else "root is null"
         raise BadInput(
             f"config: datasets.{name}.download: is true, but {what}; set source to published and root to the "

@@ -35,14 +35,8 @@ from workflow.trust.scores import (
     read_probes,
 )
 
-_SHORT = {
-    "volume": "volume",
-    "slice": "slice",
-    "peak_to_peak": "peak to peak",
-    "self_normalised": "self-norm.",
-    "gaussian_window": "Gaussian",
-    "body": "body",
-}
+_SHORT = {name: name.replace("_", " ") for name in CONVENTIONS}
+_SHORT |= {"self_normalised": "self-norm.", "gaussian_window": "Gaussian"}
 
 
 def auxiliary_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
