@@ -4,12 +4,13 @@
 changed, is missing or was added. The folder may have been moved or copied from elsewhere.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import read_json
 from workflow.provenance.files import FILE, hash_files, listed
 
@@ -62,20 +63,14 @@ def compare(results: Path) -> Differences:
     )
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.verify", description=__doc__)
-    parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
-    arguments = parser.parse_args()
-    differences = compare(arguments.results)
+@command
+def verify(results: Annotated[Path, "folder of an experiment, such as results/demo"], /) -> None:
+    """Print what differs; the exit status is 1 if anything does."""
+    differences = compare(results)
     for word in ("changed", "missing", "extra"):
         for name in getattr(differences, word):
             sys.stdout.write(f"{word:8}{name}\n")
     if differences:
         counts = ", ".join(f"{len(getattr(differences, w))} {w}" for w in ("changed", "missing", "extra"))
-        sys.exit(f"{arguments.results} differs from its {FILE}: {counts}")
-    sys.stdout.write(f"{arguments.results}: all {len(read_outputs(arguments.results))} files are as listed\n")
-
-
-if __name__ == "__main__":
-    run_command(main)
+        sys.exit(f"{results} differs from its {FILE}: {counts}")
+    sys.stdout.write(f"{results}: all {len(read_outputs(results))} files are as listed\n")

@@ -6,7 +6,6 @@ from there at the next attempt or the next run. An archive is unpacked only if i
 and the folder appears under its name only when it is complete; the downloaded archive is removed then.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -18,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from filelock import FileLock
 
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import write_json
 
 # As the IXI page of brain-development.org links them (over https here); the checksums are those that other
@@ -348,32 +348,17 @@ def parse_archives(text: str) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def main() -> None:
+@command
+def main(
+    root: Annotated[Path, "folder for IXI-T1 and IXI-T2"],
+    archives: Annotated[
+        Mapping[str, Any], parse_archives, "addresses and MD5 as JSON (default: the published ones)"
+    ] = ARCHIVES,
+    timeout: Annotated[float, "seconds without a byte (default: 60)"] = Patience.timeout,
+    attempts: Annotated[int, "for each archive (default: 20)"] = Patience.attempts,
+    record: Annotated[Path | None, "JSON file to write: what came from where"] = None,
+) -> None:
     """Download, verify and unpack what is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.fetch",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("--root", type=Path, required=True, help="folder for IXI-T1 and IXI-T2")
-    parser.add_argument(
-        "--archives",
-        default=json.dumps(ARCHIVES),
-        help="addresses and MD5 as JSON (default: the published ones)",
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=Patience.timeout, help="seconds without a byte (default: 60)"
-    )
-    parser.add_argument(
-        "--attempts", type=int, default=Patience.attempts, help="for each archive (default: 20)"
-    )
-    parser.add_argument("--record", type=Path, help="JSON file to write: what came from where")
-    options = parser.parse_args()
-    patience = Patience(timeout=options.timeout, attempts=options.attempts)
-    record = fetch(options.root, parse_archives(options.archives), patience)
-    if options.record:
-        write_json(options.record, {"root": str(options.root)} | record)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    came = fetch(root, archives, Patience(timeout=timeout, attempts=attempts))
+    if record:
+        write_json(record, {"root": str(root)} | came)
