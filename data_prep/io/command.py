@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from data_prep.errors import run_command
-from data_prep.io.json_files import from_json
 
 Program = TypeVar("Program", bound=Callable[..., object])
 # Marks a parameter that is a dataclass whose fields are options of their own.
@@ -149,8 +148,10 @@ def _reading(name: str, kind: Any, marks: list[Any], needed: bool) -> dict[str, 
         return {"type": kind}
     if get_origin(kind) in (list, tuple) and not is_dataclass(get_args(kind)[0]):
         return _reading(name, get_args(kind)[0], [], needed) | {"nargs": "+" if needed else "*"}
-    remedy = "give what workflow.plan prints"
-    read = partial(from_json, kind, place=_option(name), remedy=remedy)
+    # Imported here, because a lease begins every training and reads no JSON.
+    from data_prep.io.json_files import from_json
+
+    read = partial(from_json, kind, place=_option(name), remedy="give what workflow.plan prints")
     return {"type": read, "help": "JSON, as workflow.plan prints it"}
 
 
