@@ -4,15 +4,17 @@
 exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 none can.
 """
 
-import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated
 
 from rich.console import Console
 
-from data_prep.datasets.contract import Finding, dataset_of, datasets, discover
+from data_prep.datasets.contract import DatasetId, dataset_of, discover
 from data_prep.datasets.folder import exit_code, print_report, write_csv
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import Choices, command
 
 
 def recognise(folder: Path) -> str:
@@ -35,36 +37,30 @@ def recognise(folder: Path) -> str:
     return held[0].id
 
 
-def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, str]]:
-    """Check a folder as the command line asks; returns dataset, findings and summary."""
-    dataset = dataset_of(options.dataset or recognise(options.folder))
-    lists = {key: path for key in dataset.lists if (path := getattr(options, key)) is not None}
-    return dataset.id, *dataset.check(dataset, options.folder, options.slices, options.deep, lists)
+def list_options() -> Iterable[str]:
+    """Return what datasets call the lists of subjects that they come with."""
+    return dict.fromkeys(key for _, dataset in discover().values() for key in dataset.lists)
 
 
-def main() -> None:
+@command
+def main(
+    folder: Annotated[Path, "what datasets.<name>.root names"],
+    /,
+    dataset: Annotated[DatasetId | None, "default: by content"] = None,
+    slices: Annotated[int, "axial slices wanted; of pairs all (default: 100)"] = 100,
+    deep: Annotated[bool, "read every voxel too (minutes)"] = False,
+    csv: Annotated[Path | None, "write every subject with status and reason here"] = None,
+    **lists: Annotated[
+        Path,
+        Choices(list_options),
+        "list of subjects, of datasets that have some (default: in the folder)",
+    ],
+) -> None:
     """Print the findings and leave with the verdict as exit code."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.check", description=__doc__)
-    parser.add_argument("folder", type=Path, help="what datasets.<name>.root names")
-    parser.add_argument("--dataset", choices=datasets(), help="default: by content")
-    parser.add_argument(
-        "--slices", type=int, default=100, help="axial slices wanted; of pairs all (default: %(default)s)"
-    )
-    for key in dict.fromkeys(key for _, dataset in discover().values() for key in dataset.lists):
-        parser.add_argument(
-            f"--{key.replace('_', '-')}",
-            type=Path,
-            help="list of subjects, of datasets that come with some (default: in the folder, by its name)",
-        )
-    parser.add_argument("--deep", action="store_true", help="read every voxel too (minutes)")
-    parser.add_argument("--csv", type=Path, help="write every subject with status and reason here")
-    options = parser.parse_args()
-    name, found, summary = check(options)
-    print_report(Console(), f"{dataset_of(name).label} in {options.folder}", found, summary)
-    if options.csv:
-        write_csv(options.csv, name, found)
+    entry = dataset_of(dataset or recognise(folder))
+    named = {key: path for key, path in lists.items() if key in entry.lists}
+    found, summary = entry.check(entry, folder, slices, deep, named)
+    print_report(Console(), f"{entry.label} in {folder}", found, summary)
+    if csv:
+        write_csv(csv, entry.id, found)
     sys.exit(exit_code(found))
-
-
-if __name__ == "__main__":
-    run_command(main)

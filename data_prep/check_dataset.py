@@ -12,15 +12,17 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
 
-from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
+from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.datasets.align import align, write_aligned
 from data_prep.datasets.contract import Dataset, Scans, Size, Wanted, dataset_of, datasets, discover
 from data_prep.datasets.record import Aligned
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import WrongUse, command
 from data_prep.io.json_files import converted
 from data_prep.phantom.toy import write_toy_donors
 from data_prep.prepare.__main__ import prepare
@@ -220,16 +222,14 @@ def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
         return report(heading, checks, candidate, file_of(discover()[name][0]))
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = check_parser("data_prep.check_dataset", __doc__, "id", "dataset, e.g. brats")
-    parser.add_argument("--root", type=Path, help="folder of published scans, as datasets.<id>.root names it")
-    parser.add_argument("--donors", type=Path, help="folder of donors' maps, e.g. results/demo/raw/donors")
-    options = parser.parse_args()
-    if options.root is not None and len(options.id) != 1:
-        parser.error("--root needs one ID")
-    conclude(run(name, options.root, options.donors) for name in options.id or datasets())
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def main(
+    ids: Annotated[tuple[str, ...], "dataset, e.g. brats; default: all"] = (),
+    /,
+    root: Annotated[Path | None, "folder of published scans, as datasets.<id>.root names it"] = None,
+    donors: Annotated[Path | None, "folder of donors' maps, e.g. results/demo/raw/donors"] = None,
+) -> None:
+    """Check datasets; the exit status is 1 unless all hold."""
+    if root is not None and len(ids) != 1:
+        raise WrongUse("--root needs one ID")
+    conclude(run(name, root, donors) for name in ids or datasets())

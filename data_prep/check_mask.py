@@ -8,12 +8,13 @@ and, if the family's own code stopped, in which line. The exit status is 0 only 
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
+from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.contracts.discovery import entry_named
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from data_prep.masks.__main__ import save
 from data_prep.masks.contract import Mask, MaskFamily, centre_block
 from data_prep.masks.registry import families
@@ -155,11 +156,7 @@ def run(pattern: str) -> tuple[int, int]:
     return report(f"{pattern}: {', '.join(family.names)}", checks, family, file_of(families()[pattern][0]))
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = check_parser("data_prep.check_mask", __doc__, "pattern", "family, e.g. 2d_radial")
-    conclude(map(run, parser.parse_args().pattern or families()))
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def main(patterns: Annotated[tuple[str, ...], "family, e.g. 2d_radial; default: all"] = (), /) -> None:
+    """Check families; the exit status is 1 unless all hold."""
+    conclude(map(run, patterns or families()))

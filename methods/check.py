@@ -9,6 +9,7 @@ code stopped, in which line. The exit status is 0 only if everything holds.
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,14 +17,13 @@ from torch import Tensor, nn
 
 from data_prep.contracts.checking import (
     Violation,
-    check_parser,
     conclude,
     problem_with,
     report,
     require,
 )
-from data_prep.errors import run_command
 from data_prep.fourier import fft2c
+from data_prep.io.command import command
 from data_prep.masks.registry import all_masks
 from data_prep.measurement import Measurement, Truth, measure
 from methods.contract import Reconstruction, ReconstructionModel
@@ -378,14 +378,12 @@ def run(method: Method) -> tuple[int, int]:
     return report(heading, checks, Candidate(method), folder_path(method.folder))
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = check_parser("methods.check", __doc__, "name", "folder or variant, e.g. manet or manet-sc")
+@command
+def main(
+    names: Annotated[tuple[str, ...], "folder or variant, e.g. manet or manet-sc; default: all"] = (), /
+) -> None:
+    """Check methods; the exit status is 1 unless all hold."""
     torch.set_num_threads(1)
     # All are found before the first is checked.
-    chosen = [method for name in parser.parse_args().name or discover() for method in methods_of(name)]
+    chosen = [method for name in names or discover() for method in methods_of(name)]
     conclude(map(run, chosen))
-
-
-if __name__ == "__main__":
-    run_command(main)

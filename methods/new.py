@@ -3,13 +3,14 @@
 The new folder is a complete, working method; docs/adding_a_method.md tells how to go on from there.
 """
 
-import argparse
 import keyword
 import re
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from methods.registry import METHODS_FOLDER, installed_methods
 
 TEMPLATE = "_template"
@@ -57,18 +58,10 @@ def create(name: str, folder: Path = METHODS_FOLDER) -> Path:
     return made
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m methods.new", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("name", metavar="NAME", help="name of the new folder: a-z, 0-9 and _")
-    name = parser.parse_args().name
+@command
+def main(name: Annotated[str, "name of the new folder: a-z, 0-9 and _"], /) -> None:
+    """Make the folder and say what to do next."""
     create(name)
     for file in _FILES:
         sys.stdout.write(f"methods/{name}/{file}\n")
     sys.stdout.write(f"Next: python -m methods.check {name}\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

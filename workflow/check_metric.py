@@ -8,12 +8,13 @@ the metric's own code stopped, in which line. The exit status is 0 only if every
 import math
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.contracts.checking import check_parser, conclude, file_of, report, require
-from data_prep.errors import run_command
+from data_prep.contracts.checking import conclude, file_of, report, require
+from data_prep.io.command import command
 from workflow.metrics.contract import Metric, metric_of, metrics
 
 SHAPES = ((1, 32, 32), (3, 45, 37), (2, 40, 64))
@@ -131,11 +132,7 @@ def run(name: str) -> tuple[int, int]:
     return report(f"{name}: {metric.label}", CHECKS.values(), metric, file_of(metrics()[name][0]))
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = check_parser("workflow.check_metric", __doc__, "id", "metric, e.g. hfen")
-    conclude(map(run, parser.parse_args().id or metrics()))
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def main(ids: Annotated[tuple[str, ...], "metric, e.g. hfen; default: all"] = (), /) -> None:
+    """Check metrics; the exit status is 1 unless all hold."""
+    conclude(map(run, ids or metrics()))

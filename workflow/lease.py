@@ -19,7 +19,6 @@ For tests and unusual machines, ``GPU_LEASE_DEVICES`` (comma-separated names) re
 devices that ``nvidia-smi`` gives, and ``GPU_LEASE_FOLDER`` the folder of the locks.
 """
 
-import argparse
 import contextlib
 import fcntl
 import os
@@ -31,8 +30,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import Choices, WrongUse, command
 
 # Not below TMPDIR: that may differ between the users and jobs of one machine.
 FOLDER = Path("/tmp/manet-benchmark-gpu-leases")
@@ -229,29 +230,18 @@ def leased_environment(count: int, environment: Mapping[str, str], per_device: i
     return wanted | {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.lease", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--gpus", type=int, default=1, help="devices to lease (default 1); 0 hides all GPUs")
-    parser.add_argument(
-        "--per-gpu",
-        type=int,
-        choices=range(1, PLACES + 1),
-        default=1,
-        help="commands that may share a device (default 1)",
-    )
-    parser.add_argument("command", nargs=argparse.REMAINDER, help="-- and the command to run")
-    arguments = parser.parse_args()
-    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
-    if not command:
-        parser.error("name a command after --")
-    if arguments.gpus < 0:
-        parser.error("--gpus must not be negative")
-    environment = leased_environment(arguments.gpus, os.environ, arguments.per_gpu)
-    os.execvpe(command[0], command, environment)
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def lease(
+    *words: Annotated[str, "-- and the command to run"],
+    gpus: Annotated[int, "devices to lease (default 1); 0 hides all GPUs"] = 1,
+    per_gpu: Annotated[
+        int, Choices(lambda: range(1, PLACES + 1)), "commands that may share a device (default 1)"
+    ] = 1,
+) -> None:
+    """Run a command with GPUs of its own."""
+    run = words[1:] if words[:1] == ("--",) else words
+    if not run:
+        raise WrongUse("name a command after --")
+    if gpus < 0:
+        raise WrongUse("--gpus must not be negative")
+    os.execvpe(run[0], run, leased_environment(gpus, os.environ, per_gpu))

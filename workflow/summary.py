@@ -3,11 +3,10 @@
 ``python -m workflow.summary results/demo``; another table with ``--table 3``.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Annotated, Any
 
 import pandas as pd
 from rich import box
@@ -16,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
@@ -113,19 +113,24 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     return cell
 
 
-def summarise(results: Path, number: int, stream: TextIO) -> None:
+@command
+def summarise(
+    results: Annotated[Path, "folder of an experiment, such as results/demo"],
+    /,
+    table: Annotated[int, "number of the table; default 1"] = 1,
+) -> None:
     """Print the summary of an experiment.
 
     Raises:
         BadInput: there are no results.
     """
     # A pipe or a log has no width of its own.
-    console = Console(file=stream, width=None if stream.isatty() else WIDTH, highlight=False)
-    table = read_table(results, number)
-    if table is None:
-        console.print(f"No table {number} in {os.path.relpath(results)}; the target paper_tables makes it.")
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    content = read_table(results, table)
+    if content is None:
+        console.print(f"No table {table} in {os.path.relpath(results)}; the target paper_tables makes it.")
     else:
-        show(table, console)
+        show(content, console)
     for heading, folder, patterns in _FILES:
         endings: dict[str, list[str]] = {}
         for path in (path for pattern in patterns for path in sorted((results / folder).glob(pattern))):
@@ -137,16 +142,3 @@ def summarise(results: Path, number: int, stream: TextIO) -> None:
             # Files that differ in their ending only are one: table_1.{csv,md}.
             ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
             console.print(Text(f"  {stem}.{ending}"), soft_wrap=True)
-
-
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.summary", description=__doc__)
-    parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
-    parser.add_argument("--table", type=int, default=1, help="number of the table; default 1")
-    arguments = parser.parse_args()
-    summarise(arguments.results, arguments.table, sys.stdout)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -4,11 +4,12 @@
 changed, is missing or was added. The folder may have been moved or copied from elsewhere.
 """
 
-import argparse
 import sys
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import read_json
 from workflow.provenance.files import FILE, hash_files, listed
 
@@ -49,19 +50,13 @@ def compare(results: Path) -> dict[str, list[str]]:
     }
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.verify", description=__doc__)
-    parser.add_argument("results", type=Path, help="folder of an experiment, such as results/demo")
-    arguments = parser.parse_args()
-    differences = compare(arguments.results)
+@command
+def verify(results: Annotated[Path, "folder of an experiment, such as results/demo"], /) -> None:
+    """Print what differs; the exit status is 1 if anything does."""
+    differences = compare(results)
     for word, names in differences.items():
         sys.stdout.writelines(f"{word:8}{name}\n" for name in names)
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
-        sys.exit(f"{arguments.results} differs from its {FILE}: {counts}")
-    sys.stdout.write(f"{arguments.results}: all {len(read_outputs(arguments.results))} files are as listed\n")
-
-
-if __name__ == "__main__":
-    run_command(main)
+        sys.exit(f"{results} differs from its {FILE}: {counts}")
+    sys.stdout.write(f"{results}: all {len(read_outputs(results))} files are as listed\n")

@@ -3,7 +3,6 @@
 A check is a function that takes what is checked; the first line of its docstring is what it promises.
 """
 
-import argparse
 import inspect
 import sys
 import time
@@ -72,24 +71,6 @@ def report(
         sys.stdout.write("" if problem is None else f"        {problem}\n")
         sys.stdout.flush()
     return sum(problem is not None for problem in problems), len(problems)
-
-
-def check_parser(module: str, description: str | None, entry: str, help: str) -> argparse.ArgumentParser:
-    """Return the command line of a contract's check: any number of entries, all if none is named.
-
-    Args:
-        module: that ``python -m`` runs.
-        description: its docstring.
-        entry: what an entry is known by; the option's name.
-        help: what that is, with an example.
-    """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=description,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument(entry, nargs="*", help=f"{help}; default: all")
-    return parser
 
 
 def conclude(counts: Iterable[tuple[int, int]]) -> None:

@@ -5,21 +5,21 @@ BraTS2021_00000 --source published --matrix 240 --slices 100 --output DIR`` writ
 and ``.png``. How the scans come onto one grid is the dataset's own business.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
 
-from data_prep.datasets.contract import Dataset, Wanted, dataset_of, datasets
+from data_prep.datasets.contract import Dataset, DatasetId, Wanted, dataset_of, read_options
 from data_prep.datasets.record import Aligned, Record
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
-from data_prep.io.json_files import from_json, write_json
+from data_prep.io.json_files import write_json
 
 
 def align(
@@ -103,42 +103,32 @@ def write_aligned(aligned: Aligned, output: Path) -> None:
     write_json(output / f"{stem}.json", asdict(aligned.record))
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.align", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--dataset", required=True, choices=datasets(), help="whose scans these are")
-    parser.add_argument("--target", type=Path, required=True, help="scan that is reconstructed")
-    parser.add_argument("--auxiliary", type=Path, required=True, help="scan that guides")
-    parser.add_argument("--subject", required=True, help="subject id")
-    parser.add_argument("--source", choices=("embedded", "published"), required=True, help="of the scans")
-    parser.add_argument("--split-hint", default="", help="published split, if there are several")
-    parser.add_argument("--matrix", type=int, required=True, help="height and width of the slices to write")
-    parser.add_argument("--slices", type=int, help="central slices to write (default: all that both have)")
-    parser.add_argument("--options", default="{}", help="the dataset's own options, as JSON")
-    parser.add_argument(
-        "--bad-scans",
-        choices=("stop", "exclude"),
-        default="stop",
-        help="what a subject that cannot be used does: end with an error, or be recorded as excluded "
-        "(default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/mine/aligned/brats")
-    asked = parser.parse_args()
-    dataset = dataset_of(asked.dataset)
-    if asked.split_hint not in dataset.pools:
-        known = " or ".join(filter(None, dataset.pools)) or "leave it out"
-        raise BadInput(f"--split-hint: {asked.split_hint!r} is none of {dataset.label}; give {known}")
-    remedy = f"see align_options of data_prep/datasets/{dataset.id}/dataset.py"
-    options = from_json(dataset.align_options, asked.options, "--options", remedy)
-    wanted = Wanted(dataset, asked.target, asked.auxiliary, asked.matrix, asked.slices)
-    exclude = asked.bad_scans == "exclude"
-    aligned = align(wanted, asked.subject, asked.source, asked.split_hint, asdict(options), exclude)
-    write_aligned(aligned, asked.output)
+@command
+def main(
+    dataset: Annotated[DatasetId, "whose scans these are"],
+    target: Annotated[Path, "scan that is reconstructed"],
+    auxiliary: Annotated[Path, "scan that guides"],
+    subject: Annotated[str, "subject id"],
+    source: Annotated[Literal["embedded", "published"], "of the scans"],
+    matrix: Annotated[int, "height and width of the slices to write"],
+    output: Annotated[Path, "folder, e.g. results/mine/aligned/brats"],
+    split_hint: Annotated[str, "published split, if there are several"] = "",
+    slices: Annotated[int | None, "central slices to write (default: all that both have)"] = None,
+    options: Annotated[str, "the dataset's own options, as JSON"] = "{}",
+    bad_scans: Annotated[
+        Literal["stop", "exclude"],
+        "what a subject that cannot be used does: end with an error, or be recorded as excluded "
+        "(default: stop)",
+    ] = "stop",
+) -> None:
+    """Align a subject and write what comes of it."""
+    entry = dataset_of(dataset)
+    if split_hint not in entry.pools:
+        known = " or ".join(filter(None, entry.pools)) or "leave it out"
+        raise BadInput(f"--split-hint: {split_hint!r} is none of {entry.label}; give {known}")
+    own = asdict(read_options(entry, "align", options))
+    wanted = Wanted(entry, target, auxiliary, matrix, slices)
+    aligned = align(wanted, subject, source, split_hint, own, bad_scans == "exclude")
+    write_aligned(aligned, output)
     record = aligned.record
     print(f"{record.subject}: {record.status}, {record.slices} slices {record.reason}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from data_prep import datasets as package
 from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
+from data_prep.io.command import Choices
+from data_prep.io.json_files import from_json
 
 SUBJECT = "[A-Za-z0-9_-]+"
 _FIELD = "{subject}"
@@ -329,6 +331,9 @@ def datasets() -> tuple[str, ...]:
     return tuple(discover())
 
 
+DatasetId = Annotated[str, Choices(datasets)]
+
+
 def dataset_of(name: str) -> Dataset:
     """Return a dataset by id.
 
@@ -336,3 +341,13 @@ def dataset_of(name: str) -> Dataset:
         BadInput: there is no such folder.
     """
     return entry_named(name, discover(), "dataset")
+
+
+def read_options(dataset: Dataset, step: str, text: str) -> Any:
+    """Return the dataset's own options of the step ``align`` or ``embed`` from the JSON of ``--options``.
+
+    Raises:
+        BadInput: they are others, or not of their types.
+    """
+    remedy = f"see {step}_options of data_prep/datasets/{dataset.id}/dataset.py"
+    return from_json(getattr(dataset, f"{step}_options"), text, "--options", remedy)

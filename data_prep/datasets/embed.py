@@ -5,54 +5,48 @@
 ``--lists`` the lists of subjects are written instead, of datasets that are published with some.
 """
 
-import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
-from data_prep.datasets.contract import Size, dataset_of, datasets
+from data_prep.datasets.contract import DatasetId, Size, dataset_of, read_options
 from data_prep.datasets.record import parse_splits
-from data_prep.errors import BadInput, run_command
-from data_prep.io.json_files import from_json
+from data_prep.errors import BadInput
+from data_prep.io.command import WrongUse, command
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.embed", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--dataset", required=True, choices=datasets(), help="whose form they have")
-    parser.add_argument("--donors", type=Path, help="folder of the donors' maps")
-    parser.add_argument("--index", type=int, help="number of the subject, from 0")
-    parser.add_argument("--seed", type=int, help="seed of the whole data set")
-    parser.add_argument("--matrix", type=int, help="pixels along both in-plane axes")
-    parser.add_argument("--slices", type=int, help="axial slices")
-    parser.add_argument("--slice-spacing", type=float, help="mm between slices (default: the dataset's own)")
-    parser.add_argument("--options", default="{}", help="the dataset's own options, as JSON")
-    parser.add_argument("--lists", help="number of subjects by split, as JSON: write the lists instead")
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/mine/raw/brats")
-    options = parser.parse_args()
-    dataset = dataset_of(options.dataset)
-    if dataset.embed is None or dataset.embedded_id is None:
-        raise BadInput(f"--dataset: {dataset.id} has no embedded form; use published scans")
-    if options.lists is not None:
-        if dataset.list_embedded is None:
-            raise BadInput(f"--lists: {dataset.label} is published without any; leave it out")
-        dataset.list_embedded(parse_splits("--lists", options.lists), options.output)
-        print(f"wrote {' and '.join(dataset.embedded_lists)}")
+@command
+def main(
+    dataset: Annotated[DatasetId, "whose form they have"],
+    output: Annotated[Path, "folder, e.g. results/mine/raw/brats"],
+    donors: Annotated[Path | None, "folder of the donors' maps"] = None,
+    index: Annotated[int | None, "number of the subject, from 0"] = None,
+    seed: Annotated[int | None, "seed of the whole data set"] = None,
+    matrix: Annotated[int | None, "pixels along both in-plane axes"] = None,
+    slices: Annotated[int | None, "axial slices"] = None,
+    slice_spacing: Annotated[float | None, "mm between slices (default: the dataset's own)"] = None,
+    options: Annotated[str, "the dataset's own options, as JSON"] = "{}",
+    lists: Annotated[str | None, "number of subjects by split, as JSON: write the lists instead"] = None,
+) -> None:
+    """Make up a subject, or the lists of subjects, and write it."""
+    entry = dataset_of(dataset)
+    if entry.embed is None or entry.embedded_id is None:
+        raise BadInput(f"--dataset: {entry.id} has no embedded form; use published scans")
+    if lists is not None:
+        if entry.list_embedded is None:
+            raise BadInput(f"--lists: {entry.label} is published without any; leave it out")
+        entry.list_embedded(parse_splits("--lists", lists), output)
+        print(f"wrote {' and '.join(entry.embedded_lists)}")
         return
-    needed = ("donors", "index", "seed", "matrix", "slices")
-    missing = [f"--{name}" for name in needed if getattr(options, name) is None]
-    if missing:
-        parser.error(f"{' and '.join(missing)} must be given")
-    if options.index < 0:
-        raise BadInput(f"--index {options.index}: subjects are counted from 0; give 0 or more")
-    remedy = f"see embed_options of data_prep/datasets/{dataset.id}/dataset.py"
-    own = from_json(dataset.embed_options, options.options, "--options", remedy)
-    size = Size(options.matrix, options.slices, options.slice_spacing)
-    dataset.check_size(size)
-    dataset.embed(options.donors, options.index, options.seed, size, options.output, **asdict(own))
-    print(f"{dataset.embedded_id(options.index, options.seed)}: {dataset.target} and {dataset.auxiliary}")
-
-
-if __name__ == "__main__":
-    run_command(main)
+    if donors is None or index is None or seed is None or matrix is None or slices is None:
+        given = {"--donors": donors, "--index": index, "--seed": seed, "--matrix": matrix, "--slices": slices}
+        raise WrongUse(
+            f"{' and '.join(name for name, value in given.items() if value is None)} must be given"
+        )
+    if index < 0:
+        raise BadInput(f"--index {index}: subjects are counted from 0; give 0 or more")
+    own = read_options(entry, "embed", options)
+    size = Size(matrix, slices, slice_spacing)
+    entry.check_size(size)
+    entry.embed(donors, index, seed, size, output, **asdict(own))
+    print(f"{entry.embedded_id(index, seed)}: {entry.target} and {entry.auxiliary}")

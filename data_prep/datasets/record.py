@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,9 @@ def parse_subjects(text: str) -> list[str]:
     if not subjects:
         raise BadInput(f"--subjects: the list is empty; {remedy}")
     return subjects
+
+
+Subjects = Annotated[list[str], parse_subjects, "JSON list of subject ids"]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,13 @@
 """The masks of one setting, made, frozen in a file, hashed and drawn."""
 
-import argparse
 import csv
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.json_files import write_json
 from data_prep.masks.registry import acs_lines, label, parse_mask
@@ -79,25 +80,20 @@ def _draw(masks: MaskSet, height: int, width: int, path: Path) -> None:
     figure.savefig(path, dpi=300, bbox_inches="tight", metadata={"Software": None})
 
 
-def main() -> None:
+@command
+def main(
+    mask: Annotated[str, "name of the setting, e.g. 2d_radial_9x or random_4x"],
+    height: Annotated[int, "rows of the matrix"],
+    width: Annotated[int, "columns of the matrix"],
+    dataset: Annotated[str, "dataset that is measured; for the record"],
+    seed: Annotated[int, "base seed; drawn masks do not use it"],
+    output: Annotated[Path, "folder for <mask>.npz, .json and .png"],
+    manifest: Annotated[Path | None, "manifest.csv of the prepared slices; drawn masks only"] = None,
+) -> None:
     """Make, freeze and draw the masks of one setting."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.masks", description=main.__doc__)
-    parser.add_argument("--mask", required=True, help="name of the setting, e.g. 2d_radial_9x or random_4x")
-    parser.add_argument("--height", type=int, required=True, help="rows of the matrix")
-    parser.add_argument("--width", type=int, required=True, help="columns of the matrix")
-    parser.add_argument("--dataset", required=True, help="dataset that is measured; for the record")
-    parser.add_argument("--seed", type=int, required=True, help="base seed; drawn masks do not use it")
-    parser.add_argument("--manifest", type=Path, help="manifest.csv of the prepared slices; drawn masks only")
-    parser.add_argument("--output", type=Path, required=True, help="folder for <mask>.npz, .json and .png")
-    arguments = parser.parse_args()
     files: list[str] = []
-    if parse_mask(arguments.mask)[0].drawn:
-        if arguments.manifest is None:
-            raise BadInput(f"mask `{arguments.mask}` differs from file to file; name them with --manifest")
-        files = files_of(arguments.manifest)
-    masks = make_masks(arguments.mask, arguments.height, arguments.width, arguments.seed, files)
-    save(masks, arguments.height, arguments.width, arguments.seed, arguments.dataset, arguments.output)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    if parse_mask(mask)[0].drawn:
+        if manifest is None:
+            raise BadInput(f"mask `{mask}` differs from file to file; name them with --manifest")
+        files = files_of(manifest)
+    save(make_masks(mask, height, width, seed, files), height, width, seed, dataset, output)

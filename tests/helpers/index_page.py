@@ -49,7 +49,7 @@ def write_results(
     write_statistics(root, table, metrics)
     write_table(table, root, CONFIGURATION, root / "tables")
     if in_paper:
-        write_claims([table], None, root, root / "claims")
+        write_claims([table], root, root / "claims")
     for mask in masks:
         for method in methods:
             write_examples(root, "ixi", mask, method)

@@ -1,5 +1,6 @@
 """The summary in the terminal."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -42,8 +43,8 @@ def results(tmp_path, monkeypatch):
 
 
 def printed(results, number=1):
-    stream = io.StringIO()
-    summarise(results, number, stream)
+    with contextlib.redirect_stdout(io.StringIO()) as stream:
+        summarise(results, number)
     return stream.getvalue()
 
 

@@ -5,30 +5,31 @@ writes ``cells.csv`` (each value), ``claims.csv`` (each claim, judged by the pap
 and both as ``claims.md`` and ``claims.html``. How verdicts are reached: docs/statistics.md.
 """
 
-from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
+from typing import Annotated
 
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
 from workflow.claims.page import lay_out
-from workflow.plan.arguments import definition, show_parser
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Folder, Results
 
 
+@command
 def write_claims(
-    definitions: Sequence[Definition], figure: Definition | None, results: Path, output: Path
+    definitions: list[Definition],
+    results: Results,
+    output: Folder,
+    figure: Annotated[Definition | None, "Fig. 9, if the experiment has it"] = None,
 ) -> None:
     """Write the comparison as two CSV files, Markdown and HTML into the folder ``output``.
 
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    definitions = printed_parts(definitions)
-    paper, ours = paper_scores(), our_scores(results, definitions, figure)
-    cells, claims = compare_cells(paper, ours, definitions), judge_claims(paper, ours)
+    printed = printed_parts(definitions)
+    paper, ours = paper_scores(), our_scores(results, printed, figure)
+    cells, claims = compare_cells(paper, ours, printed), judge_claims(paper, ours)
     texts = {
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
@@ -36,17 +37,3 @@ def write_claims(
     }
     for name, text in texts.items():
         write_text(output / name, text)
-
-
-def main() -> None:
-    """Command line entry point."""
-    parser = show_parser("workflow.claims", __doc__, list[Definition])
-    parser.add_argument(
-        "--figure", type=partial(definition, Definition, "--figure"), help="Fig. 9, if the experiment has it"
-    )
-    arguments = parser.parse_args()
-    write_claims(arguments.definitions, arguments.figure, arguments.results, arguments.output)
-
-
-if __name__ == "__main__":
-    run_command(main)

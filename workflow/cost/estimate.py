@@ -10,18 +10,18 @@ reconstruction), then test slices x seconds of a reconstruction. Seconds grow wi
 variant of a method without a measurement of its own is taken to cost what the method costs.
 """
 
-import argparse
 import heapq
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from tabulate import tabulate
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command, exclusive
 from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from methods.registry import discover
@@ -209,31 +209,20 @@ def _hours(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.cost.estimate",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    chosen = parser.add_mutually_exclusive_group(required=True)
-    chosen.add_argument("file", nargs="?", type=Path, help="configuration, such as config/paper.yaml")
-    chosen.add_argument("--config", help="the same as JSON, as the workflow passes it")
-    parser.add_argument("--steps", nargs="+", type=Path, required=True, help="measured seconds per slice")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write cost.csv and cost.md to")
-    arguments = parser.parse_args()
+@command
+def estimate(
+    file: Annotated[Path | None, "configuration, such as config/paper.yaml"] = None,
+    /,
+    *,
+    config: Annotated[str | None, "the same as JSON, as the workflow passes it"] = None,
+    steps: Annotated[list[Path], "measured seconds per slice"],
+    output: Annotated[Path, "folder to write cost.csv and cost.md to"],
+) -> None:
+    """Write what an experiment costs."""
+    exclusive({"file": file, "--config": config}, needed=True)
     methods = discover()
-    config = (
-        check_config(json.loads(arguments.config), methods)
-        if arguments.config
-        else read_config(arguments.file)
-    )
-    plan = Plan(config, methods)
-    measured = read_steps(arguments.steps)
+    checked = read_config(file) if file else check_config(json.loads(config or ""), methods)
+    plan, measured = Plan(checked, methods), read_steps(steps)
     rows = hours_rows(plan, measured)
-    write_rows(arguments.output / "cost.csv", list(rows[0]), rows)
-    write_text(arguments.output / "cost.md", markdown(plan, measured, rows))
-
-
-if __name__ == "__main__":
-    run_command(main)
+    write_rows(output / "cost.csv", list(rows[0]), rows)
+    write_text(output / "cost.md", markdown(plan, measured, rows))

@@ -9,13 +9,13 @@ S. G. Johnson, "The design and implementation of FFTW3", Proceedings of the IEEE
 normalisations, sums and interpolation are not counted.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from methods.registry import discover, load_builder
 
 
@@ -52,22 +52,12 @@ def _fft_operations(shape: Any, dims: Any, *rest: Any, out_shape: Any = None, **
     return int(5 * math.prod(shape) * math.log2(points)) if points > 1 else 0
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.cost.flops",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--matrix", type=int, default=256, help="height and width in pixels; default 256")
-    arguments = parser.parse_args()
-    if arguments.matrix < 1:
+@command
+def show(matrix: Annotated[int, "height and width in pixels; default 256"] = 256) -> None:
+    """Print the operations of every method."""
+    if matrix < 1:
         raise BadInput("--matrix: must be at least 1; give pixels such as 256")
     for name, entry in discover().items():
-        operations = count(name, entry.default.parameters, (arguments.matrix, arguments.matrix))
+        operations = count(name, entry.default.parameters, (matrix, matrix))
         sys.stdout.write(f"{name:<12} {operations / 1e9:12.4f} GFLOPs per slice\n")
         sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -10,16 +10,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import pandas as pd
 from msgspec import UNSET
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.frames import read_parquet
-from workflow.plan.arguments import add_configuration, show_parser
-from workflow.plan.definitions import FLOOR, CostDefinition
+from workflow.plan.definitions import FLOOR, Configuration, CostDefinition, Results
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 from workflow.run.spec import finished_spec
 from workflow.statistics.scores import number
@@ -163,25 +163,20 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
     return figure
 
 
-def main() -> None:
-    """Command line entry point."""
+@command
+def write_costs(
+    definition: CostDefinition,
+    results: Results,
+    configuration: Configuration,
+    output: Annotated[Path | None, "folder to write tables/ and figures/ into; default: --results"] = None,
+) -> None:
+    """Write the table and the figure of a dataset."""
     from workflow.figures import style
 
-    parser = show_parser("workflow.cost.measured", __doc__, CostDefinition, output="")
-    add_configuration(parser)
-    parser.add_argument(
-        "--output", type=Path, help="folder to write tables/ and figures/ into; default: --results"
-    )
-    arguments = parser.parse_args()
-    definition, results = arguments.definition, arguments.results
-    output, dataset = arguments.output or results, definition.dataset
+    output, dataset = output or results, definition.dataset
     costs = cost_scores(definition, results)
-    origin = made_from(definition, results, arguments.configuration, definition.all_masks)
+    origin = made_from(definition, results, configuration, definition.all_masks)
     page = replace(cost_page(definition, costs), footer=origin)
     write_page(costs, page, output / "tables" / f"cost_{dataset}")
     with style.printed():
         style.save(draw_costs(definition, costs), output / "figures" / f"cost_{dataset}")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -8,59 +8,46 @@ methods, and trained ones by their checkpoint:
         --mask results/X/masks/brats/NAME.npz [--checkpoint model.ckpt] --output FOLDER
 """
 
-import argparse
 import sys
 import time
 from dataclasses import replace
-from pathlib import Path
+from typing import Annotated
 
-from data_prep.errors import run_command
+from data_prep.io.command import SPREAD, command
 from data_prep.io.files import remove_partial_files
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
 from workflow.evaluate.record import run_record
-from workflow.run.arguments import add_run_arguments, check_checkpoint
-from workflow.run.spec import RunSpec
+from workflow.run.job import Checkpoint, Job, check_checkpoint
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.evaluate", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add_run_arguments(parser)
-    parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
-    arguments = parser.parse_args()
-    spec = RunSpec.from_json(arguments.spec)
-    check_checkpoint(spec, arguments.checkpoint)
+@command
+def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
+    """Reconstruct, score and write."""
+    spec = job.spec
+    check_checkpoint(spec, checkpoint)
     from data_prep.undersample.acquisition import open_acquisition, open_split
     from workflow.run.device import set_up_torch
     from workflow.run.model import restore
 
     started = time.perf_counter()
     training = spec.training
-    device = set_up_torch(training.threads, arguments.device)
-    acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    device = set_up_torch(training.threads, job.device)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
     stores, tuning = {}, None
     chosen = spec
     if spec.tune:
         from workflow.evaluate.tuning import tune
 
-        stores["val"] = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
+        stores["val"] = open_split(job.data, "val", acquisition, device, training.resident_gigabytes)
         chosen, tuning = tune(spec, stores["val"], acquisition, device)
     # Opened after the parameters are chosen: the test split has no say in them.
-    store = stores["test"] = open_split(
-        arguments.data, "test", acquisition, device, training.resident_gigabytes
-    )
+    store = stores["test"] = open_split(job.data, "test", acquisition, device, training.resident_gigabytes)
     shape = (store.height, store.width)
-    model, reconstruct, origin = restore(chosen, shape, arguments.checkpoint, device)
+    model, reconstruct, origin = restore(chosen, shape, checkpoint, device)
     evaluation = evaluate(reconstruct, spec, store, acquisition)
-    remove_partial_files(arguments.output)
-    write_evaluation(evaluation, arguments.output)
+    remove_partial_files(job.output)
+    write_evaluation(evaluation, job.output)
     record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
-    write_json(arguments.output / "run.json", replace(record, tuning=tuning))
+    write_json(job.output / "run.json", replace(record, tuning=tuning))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    run_command(main)

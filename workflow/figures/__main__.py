@@ -9,12 +9,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from workflow.figures import style
 from workflow.figures.loss_weights import draw_loss_weights
 from workflow.figures.slices import draw_comparison, draw_modalities
-from workflow.plan.arguments import show_parser
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Folder, Results
 
 
 def draw(definition: Definition, results: Path) -> Figure:
@@ -29,13 +29,8 @@ def draw(definition: Definition, results: Path) -> Figure:
     return drawings[definition.number](definition, results)
 
 
-def main() -> None:
-    """Command line entry point."""
-    arguments = show_parser("workflow.figures", __doc__, Definition).parse_args()
+@command
+def write_figure(definition: Definition, results: Results, output: Folder) -> None:
+    """Draw a figure of the paper as PDF and PNG."""
     with style.printed():
-        figure = draw(arguments.definition, arguments.results)
-        style.save(figure, arguments.output / f"figure_{arguments.definition.number}")
-
-
-if __name__ == "__main__":
-    run_command(main)
+        style.save(draw(definition, results), output / f"figure_{definition.number}")

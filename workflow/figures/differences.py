@@ -19,13 +19,12 @@ from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, sheet
 from workflow.metrics.contract import metric_of
-from workflow.plan.arguments import show_parser
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Folder, Results
 from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
 from workflow.statistics.tests import Array
@@ -177,17 +176,13 @@ def differences_to_best(
     return found
 
 
-def main() -> None:
-    """Command line entry point."""
-    arguments = show_parser("workflow.figures.differences", __doc__, list[Definition]).parse_args()
-    metrics = read_metrics(arguments.results / "metrics.parquet")
-    for number, definition in enumerate(arguments.definitions, 1):
+@command
+def write_differences(definitions: list[Definition], results: Results, output: Folder) -> None:
+    """Draw the differences of tables."""
+    metrics = read_metrics(results / "metrics.parquet")
+    for number, definition in enumerate(definitions, 1):
         name, samples = f"table_{definition.number}", samples_of(cells_of(metrics, definition))
-        table = read_statistics(arguments.results / "statistics" / f"{name}.csv")
+        table = read_statistics(results / "statistics" / f"{name}.csv")
         with style.printed():
-            style.save(draw(definition, table, differences_to_best(table, samples)), arguments.output / name)
-        print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)
-
-
-if __name__ == "__main__":
-    run_command(main)
+            style.save(draw(definition, table, differences_to_best(table, samples)), output / name)
+        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)

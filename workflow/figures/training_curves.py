@@ -5,12 +5,11 @@ FILE.png`` draws the trainings that the plan lists; ``--runs DIR... --output FIL
 A PDF is written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
 """
 
-import argparse
 import textwrap
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.masks.registry import all_masks, label
 from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
@@ -211,40 +211,28 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
         axes.plot(epochs[best], values[best], markersize=3.5, **options)
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.figures.training_curves", description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--runs", nargs="+", type=Path, help="folders of trainings, with run.json and history.csv"
-    )
-    source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
-    parser.add_argument("--dataset", help="with --results: whose trainings, e.g. brats")
-    parser.add_argument("--plan", help="with --results: JSON list of {mask, method, label, seed}")
-    parser.add_argument(
-        "--embedded", action="store_true", help="with --results: say that the data is embedded"
-    )
-    parser.add_argument("--output", required=True, type=Path, help="the PNG to write; a PDF goes beside it")
-    parser.add_argument("--each", type=Path, help="folder to write a PNG of each training into")
-    arguments = parser.parse_args()
-    data = ""
-    if arguments.output.suffix != ".png":
-        parser.error("--output must end in .png")
-    if arguments.runs:
-        curves = curves_of_runs(arguments.runs)
-    elif arguments.dataset is None or arguments.plan is None:
-        parser.error("--results needs --dataset and --plan")
-    else:
-        curves = curves_of_plan(arguments.results, arguments.dataset, arguments.plan)
-        if arguments.embedded:
-            data = data_note(arguments.dataset, "embedded")
+@command
+def write_curves(
+    runs: Annotated[tuple[Path, ...], "folders of trainings, with run.json and history.csv"] = (),
+    results: Annotated[Path | None, "folder of the experiment; needs --dataset and --plan"] = None,
+    dataset: Annotated[str, "with --results: whose trainings, e.g. brats"] = "",
+    plan: Annotated[str, "with --results: JSON list of {mask, method, label, seed}"] = "",
+    embedded: Annotated[bool, "with --results: say that the data is embedded"] = False,
+    *,
+    output: Annotated[Path, "the PNG to write; a PDF goes beside it"],
+    each: Annotated[Path | None, "folder to write a PNG of each training into"] = None,
+) -> None:
+    """Draw the curves of trainings, named one by one or by a plan."""
+    exclusive({"--runs": runs or None, "--results": results}, needed=True)
+    if output.suffix != ".png":
+        raise WrongUse("--output must end in .png")
+    if results and not (dataset and plan):
+        raise WrongUse("--results needs --dataset and --plan")
+    curves = curves_of_plan(results, dataset, plan) if results else curves_of_runs(runs)
+    data = data_note(dataset, "embedded") if results and embedded else ""
     if not curves:
         raise BadInput("--plan: lists no training; add one, or leave the training curves out")
     with style.printed():
-        style.save(draw(curves, data), arguments.output.with_suffix(""))
-        if arguments.each is not None:
-            save_each(curves, arguments.each, data)
-
-
-if __name__ == "__main__":
-    run_command(main)
+        style.save(draw(curves, data), output.with_suffix(""))
+        if each is not None:
+            save_each(curves, each, data)

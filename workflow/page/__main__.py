@@ -10,20 +10,20 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from bokeh.resources import Resources
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.masks.registry import label
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.page.grids import VERDICTS, Grid, claims_grid, printed_grid, significance_grid, values_grid
 from workflow.page.pictures import read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
-from workflow.plan.arguments import show_parser
-from workflow.plan.definitions import PageDefinition
+from workflow.plan.definitions import PageDefinition, Results
 from workflow.plan.paper import RESOURCES
 from workflow.tables.formats import template
 
@@ -130,8 +130,11 @@ def render(definition: PageDefinition, results: Path) -> str:
     )
 
 
-def write_index(definition: PageDefinition, results: Path, output: Path) -> int:
-    """Write the page and return its size in bytes.
+@command
+def write_index(
+    definition: PageDefinition, results: Results, output: Annotated[Path, "file to write"]
+) -> None:
+    """Write the page.
 
     Raises:
         BadInput: an input is missing or damaged, or the page is too large.
@@ -147,16 +150,4 @@ def write_index(definition: PageDefinition, results: Path, output: Path) -> int:
         )
     with replacing(output) as temporary:
         temporary.write_bytes(page)
-    return len(page)
-
-
-def main() -> None:
-    """Command line entry point."""
-    parser = show_parser("workflow.page", __doc__, PageDefinition, output="file to write")
-    arguments = parser.parse_args()
-    size = write_index(arguments.definition, arguments.results, arguments.output)
-    sys.stdout.write(f"{arguments.output}: {size / 1e6:.1f} MB\n")
-
-
-if __name__ == "__main__":
-    run_command(main)
+    sys.stdout.write(f"{output}: {len(page) / 1e6:.1f} MB\n")

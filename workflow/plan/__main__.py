@@ -9,26 +9,26 @@ command for each run that is not finished, for a machine that has torch but not 
     xargs -d '\n' -n 1 -P 4 sh -c < todo
 """
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.io.json_files import to_json
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.definitions import Run
-from workflow.plan.document import document
+from workflow.plan.document import document as config_readme
 from workflow.plan.plan import Plan
 from workflow.provenance.record import read_run
 
 
-def commands(plan: Plan) -> list[str]:
+def unfinished(plan: Plan) -> list[str]:
     """Return a shell command for each run that is not finished; it writes what the run's rule would.
 
     Split files and masks must be there when it runs. A run is finished when its ``run.json`` is of the
@@ -61,52 +61,45 @@ def _command(plan: Plan, run: Run) -> str:
     return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.plan", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("file", nargs="?", type=Path, help="configuration, such as config/demo.yaml")
-    chosen = parser.add_mutually_exclusive_group()
-    chosen.add_argument("--run", help="print a run's --spec, e.g. brats/1d_uniform_6x/manet/seed0")
-    chosen.add_argument("--table", type=int, help="print a table's --definition, e.g. 1")
-    chosen.add_argument(
-        "--commands", action="store_true", help="print a shell command for each run that is not finished"
-    )
-    chosen.add_argument("--figure", type=int, help="print a figure's --definition, e.g. 5")
-    chosen.add_argument("--check", action="store_true", help="check the file; print it with its defaults")
-    chosen.add_argument("--document", action="store_true", help="print config/README.md, without a file")
-    arguments = parser.parse_args()
-    if arguments.document:
-        sys.stdout.write(document())
+@command
+def show(
+    file: Annotated[Path | None, "configuration, such as config/demo.yaml"] = None,
+    /,
+    run: Annotated[str | None, "print a run's --spec, e.g. brats/1d_uniform_6x/manet/seed0"] = None,
+    table: Annotated[int | None, "print a table's --definition, e.g. 1"] = None,
+    figure: Annotated[int | None, "print a figure's --definition, e.g. 5"] = None,
+    commands: Annotated[bool, "print a shell command for each run that is not finished"] = False,
+    check: Annotated[bool, "check the file; print it with its defaults"] = False,
+    document: Annotated[bool, "print config/README.md, without a file"] = False,
+) -> None:
+    """Print what a configuration asks for."""
+    asked = {"--run": run, "--table": table, "--figure": figure}
+    exclusive({**asked, "--commands": commands, "--check": check, "--document": document})
+    if document:
+        sys.stdout.write(config_readme())
         return
-    if arguments.file is None:
-        parser.error("name a configuration file, or give --document")
-    if arguments.check:
-        yaml.safe_dump(read_config(arguments.file), sys.stdout, sort_keys=False)
+    if file is None:
+        raise WrongUse("name a configuration file, or give --document")
+    config = read_config(file)
+    if check:
+        yaml.safe_dump(config, sys.stdout, sort_keys=False)
         return
-    plan = Plan(read_config(arguments.file), discover())
+    plan = Plan(config, discover())
     wanted: dict[str, tuple[Any, dict[Any, str]]] = {
-        "run": (arguments.run, {run.path: plan.spec(run).canonical() for run in plan.runs}),
-        "table": (arguments.table, {n: to_json(d) for n, d in plan.table_definitions.items()}),
-        "figure": (arguments.figure, {n: to_json(d) for n, d in plan.figure_definitions.items()}),
+        "run": (run, {run.path: plan.spec(run).canonical() for run in plan.runs}),
+        "table": (table, {n: to_json(d) for n, d in plan.table_definitions.items()}),
+        "figure": (figure, {n: to_json(d) for n, d in plan.figure_definitions.items()}),
     }
     for kind, (name, known) in wanted.items():
         if name is not None:
             if name not in known:
-                raise BadInput(
-                    f"{arguments.file}: asks for no {kind} {name}; leave --{kind} out to see the runs"
-                )
+                raise BadInput(f"{file}: asks for no {kind} {name}; leave --{kind} out to see the runs")
             sys.stdout.write(known[name] + "\n")
             return
-    if arguments.commands:
-        sys.stdout.writelines(f"{command}\n" for command in commands(plan))
+    if commands:
+        sys.stdout.writelines(f"{line}\n" for line in unfinished(plan))
         return
-    for run in plan.runs:
-        sys.stdout.write(f"{run.path}  ({label(run.mask)})\n")
-    trained = sum(plan.trained(run.method) for run in plan.runs)
+    for one in plan.runs:
+        sys.stdout.write(f"{one.path}  ({label(one.mask)})\n")
+    trained = sum(plan.trained(one.method) for one in plan.runs)
     sys.stdout.write(f"{len(plan.runs)} runs, {trained} of them trainings\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

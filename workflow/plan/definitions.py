@@ -4,11 +4,16 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 from data_prep.datasets.contract import dataset_of
 from workflow.metrics.contract import STANDARD, metric_of
 
+# What the commands take that show results.
+Results = Annotated[Path, "folder of the experiment"]
+Configuration = Annotated[str, "sha256 of the configuration, for the footer"]
+Folder = Annotated[Path, "folder to write into"]
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 

@@ -1,11 +1,11 @@
 """What ``index.html`` shows of an experiment: the definition that its step reads."""
 
-import argparse
 import sys
 from pathlib import Path
+from typing import Annotated
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from data_prep.io.json_files import to_json
 from data_prep.masks.registry import masks_of
 from methods.registry import discover
@@ -88,14 +88,8 @@ def _full_label(plan: Plan, method: str, dataset: str) -> str:
     return own if alone else f"{plan.method(folder).label_on(dataset)} {own}"
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.plan.page", description=__doc__)
-    parser.add_argument("file", type=Path, help="configuration, such as config/demo.yaml")
-    arguments = parser.parse_args()
-    plan = Plan(read_config(arguments.file), discover())
+@command
+def show(file: Annotated[Path, "configuration, such as config/demo.yaml"], /) -> None:
+    """Print what the page shows."""
+    plan = Plan(read_config(file), discover())
     sys.stdout.write(to_json(index_definition(TrustPlan(plan))) + "\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -5,14 +5,14 @@ Like ``workflow.plan``, on which it builds, it reads no scan and imports nothing
 ``--definition`` and ``--cost`` print the JSON that tables and figures take.
 """
 
-import argparse
 import sys
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from data_prep.datasets.contract import dataset_of, datasets
-from data_prep.errors import BadInput, run_command
+from data_prep.datasets.contract import DatasetId, dataset_of
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import to_json
 from methods.registry import discover
 from workflow.plan.config import read_config
@@ -161,27 +161,21 @@ class TrustPlan:
         }
 
 
-def main() -> None:
-    """Command line entry point: list the probed runs and their options, or print a definition."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.plan.probes", description=__doc__)
-    parser.add_argument("file", type=Path, help="configuration, such as config/trust.yaml")
-    parser.add_argument("--definition", choices=datasets(), help="print a dataset's --definition")
-    parser.add_argument("--cost", choices=datasets(), help="print the cost table's --definition")
-    arguments = parser.parse_args()
-    trust = TrustPlan(Plan(read_config(arguments.file), discover()))
-    for dataset, define in (
-        (arguments.definition, trust.definition),
-        (arguments.cost, trust.cost_definition),
-    ):
+@command
+def show(
+    file: Annotated[Path, "configuration, such as config/trust.yaml"],
+    /,
+    definition: Annotated[DatasetId | None, "print a dataset's --definition"] = None,
+    cost: Annotated[DatasetId | None, "print the cost table's --definition"] = None,
+) -> None:
+    """List the probed runs and their options, or print a definition."""
+    trust = TrustPlan(Plan(read_config(file), discover()))
+    for dataset, define in ((definition, trust.definition), (cost, trust.cost_definition)):
         if dataset is not None:
             if dataset not in trust.plan.config["datasets"]:
-                raise BadInput(f"{arguments.file}: has no datasets.{dataset}; name one that it has")
+                raise BadInput(f"{file}: has no datasets.{dataset}; name one that it has")
             sys.stdout.write(to_json(define(dataset)) + "\n")
             return
     for run in trust.runs:
         sys.stdout.write(f"{run.path}  {trust.options(run)}\n")
     sys.stdout.write(f"{len(trust.runs)} runs are probed\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -5,16 +5,16 @@ folder with its sha256; ``python -m workflow.verify results/X`` compares a folde
 Light: no torch here, and no path in the list but relative ones.
 """
 
-import argparse
 import csv
 import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import check_fields, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
@@ -87,23 +87,17 @@ def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[st
     }
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.provenance", description=__doc__)
-    parser.add_argument(
-        "--results", required=True, type=Path, help="folder of the experiment, such as results/demo"
-    )
-    parser.add_argument("--config", required=True, help="the checked configuration as JSON")
-    arguments = parser.parse_args()
+@command
+def write_provenance(
+    results: Annotated[Path, "folder of the experiment, such as results/demo"],
+    config: Annotated[str, "the checked configuration as JSON"],
+) -> None:
+    """Write ``provenance.json``."""
     try:
-        config = json.loads(arguments.config)
-        experiment = config["experiment"]
+        configuration = json.loads(config)
+        experiment = configuration["experiment"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BadInput(f"--config: no configuration ({error}); give the JSON of a checked one") from error
-    content = record(arguments.results, experiment, config)
-    write_json(arguments.results / FILE, content)
+    content = record(results, experiment, configuration)
+    write_json(results / FILE, content)
     sys.stdout.write(f"{len(content['outputs'])} files\n")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -13,10 +13,11 @@ from methods.registry import installed_methods
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_prep", "methods", "workflow")
-# Wording of errors, reading and writing of whole files and the discovery of folders change no number.
+# Options, wording of errors, reading and writing of whole files and discovery of folders change no number.
 _WITHOUT_EFFECT = {
     "data_prep/contracts/discovery.py",
     "data_prep/errors.py",
+    "data_prep/io/command.py",
     "data_prep/io/files.py",
     "data_prep/io/json_files.py",
     "data_prep/io/yaml_files.py",

@@ -19,6 +19,7 @@ from workflow.run.spec import RunSpec
 _WITHOUT_EFFECT = {
     "workflow/provenance/sources.py",
     "workflow/run/identity.py",
+    "workflow/run/job.py",
     "workflow/run/spec.py",
     "workflow/train/energy.py",
     "workflow/train/history.py",

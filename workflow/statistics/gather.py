@@ -1,12 +1,13 @@
 """Join the metrics of all runs into one tidy table, ``metrics.parquet``."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.frames import read_csv
 from workflow.metrics.contract import KEY_COLUMNS, with_standard
@@ -60,16 +61,13 @@ def write(table: pd.DataFrame, runs: int, output: Path) -> None:
     print(f"{runs} runs, {len(table)} rows")
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.statistics.gather", description=__doc__)
-    parser.add_argument("scores", nargs="+", type=Path, help="metrics.csv of every run")
-    parser.add_argument("--metrics", nargs="*", default=[], help="what a configuration adds, e.g. hfen")
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
-    arguments = parser.parse_args()
-    table = gather(arguments.scores, arguments.metrics)
-    write(table, len(arguments.scores), arguments.output)
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def gather_metrics(
+    scores: Annotated[list[Path], "metrics.csv of every run"],
+    /,
+    *,
+    metrics: Annotated[tuple[str, ...], "what a configuration adds, e.g. hfen"] = (),
+    output: Annotated[Path, "the Parquet file to write"],
+) -> None:
+    """Write the rows of all runs."""
+    write(gather(scores, metrics), len(scores), output)

@@ -10,17 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from data_prep.io.files import write_text
 from data_prep.seeds import seed_for
 from workflow.metrics.contract import metric_of
-from workflow.plan.arguments import show_parser
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import Definition, Folder
 from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
     Array,
@@ -237,20 +236,14 @@ def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output:
         write_text(output / f"{name}_{number}.csv", text)
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = show_parser(
-        "workflow.statistics.significance",
-        __doc__,
-        list[Definition],
-        ("--metrics", "metrics.parquet of the experiment"),
-    )
-    arguments = parser.parse_args()
-    metrics = read_metrics(arguments.metrics)
-    for number, definition in enumerate(arguments.definitions, 1):
-        write_numbers(definition.number, *analyse(definition, metrics), arguments.output)
-        print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def write_all(
+    definitions: list[Definition],
+    metrics: Annotated[Path, "metrics.parquet of the experiment"],
+    output: Folder,
+) -> None:
+    """Write the statistics of tables."""
+    scores = read_metrics(metrics)
+    for number, definition in enumerate(definitions, 1):
+        write_numbers(definition.number, *analyse(definition, scores), output)
+        print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)

@@ -6,11 +6,10 @@ paired tests do not tell apart stands in ``statistics/`` (``workflow.statistics.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
-from data_prep.errors import BadInput, run_command
-from workflow.plan.arguments import add_configuration, show_parser
-from workflow.plan.definitions import Definition
+from data_prep.errors import BadInput
+from data_prep.io.command import command
+from workflow.plan.definitions import Configuration, Definition, Folder, Results
 from workflow.plan.paper import the_paper
 from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
 from workflow.tables.comparison import lay_out, tidy_table
@@ -18,14 +17,11 @@ from workflow.tables.formats import made_from, write_page
 from workflow.tables.words import convergence_notes
 
 
-def write_table(definition: Definition, results: Path, configuration: str, output: Path) -> None:
+@command
+def write_table(
+    definition: Definition, results: Results, configuration: Configuration, output: Folder
+) -> None:
     """Write one table as CSV, JSON, Markdown, LaTeX and HTML into the folder ``output``.
-
-    Args:
-        definition: the table.
-        results: folder of the experiment.
-        configuration: sha256 of its configuration, for the footer.
-        output: folder to write into.
 
     Raises:
         BadInput: an input is missing or does not fit.
@@ -50,15 +46,3 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
         for page in (lay_out(definition, table, statistics, origin, narrow=small) for small in (False, True))
     )
     write_page(table, narrow, output / f"table_{definition.number}", wide)
-
-
-def main() -> None:
-    """Command line entry point."""
-    parser = show_parser("workflow.tables", __doc__, Definition)
-    add_configuration(parser)
-    arguments = parser.parse_args()
-    write_table(arguments.definition, arguments.results, arguments.configuration, arguments.output)
-
-
-if __name__ == "__main__":
-    run_command(main)

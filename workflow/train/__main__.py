@@ -16,23 +16,23 @@ the CPU where there is none). history.csv grows while the training runs; with ``
 so does OUTPUT/tensorboard/.
 """
 
-import argparse
 import gc
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import SPREAD, command
 from data_prep.io.files import remove_partial_files
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
 from workflow.evaluate.record import run_record
-from workflow.run.arguments import add_run_arguments
 from workflow.run.identity import identity_hash
+from workflow.run.job import Job
 from workflow.run.spec import RunSpec
 from workflow.train.convergence import converged
 from workflow.train.history import write_history
-from workflow.train.start import Job, begin
+from workflow.train.start import begin
 
 if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
@@ -144,25 +144,16 @@ def notes(progress: "Progress", spec: RunSpec, model: "ReconstructionModel") -> 
     return found
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.train", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    add_run_arguments(parser)
-    arguments = parser.parse_args()
-    spec = RunSpec.from_json(arguments.spec)
-    if not spec.trainable:
-        raise BadInput(f"--spec: trainable: {spec.method} has nothing to train; use workflow.evaluate")
+@command
+def main(job: Annotated[Job, SPREAD]) -> None:
+    """Train, and say how it ended."""
     from workflow.train.progress import say
     from workflow.train.termination import Termination
 
+    method = job.spec.method
+    if not job.spec.trainable:
+        raise BadInput(f"--spec: trainable: {method} has nothing to train; use workflow.evaluate")
     termination = Termination()
     termination.listen()
-    job = Job(spec, arguments.data, arguments.mask, arguments.output, arguments.device)
     progress = train(job, termination)
-    say(f"{spec.method}: {progress.status} after {progress.epoch} epochs, best epoch {progress.best_epoch}")
-
-
-if __name__ == "__main__":
-    run_command(main)
+    say(f"{method}: {progress.status} after {progress.epoch} epochs, best epoch {progress.best_epoch}")

@@ -1,12 +1,10 @@
 """What one process of a training needs to start."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workflow.run.identity import training_identity
-from workflow.run.spec import RunSpec
+from workflow.run.job import Job
 from workflow.train.history import TensorBoardCurves, write_history
 
 if TYPE_CHECKING:
@@ -14,25 +12,6 @@ if TYPE_CHECKING:
     from workflow.train.progress import Progress
     from workflow.train.team import Team
     from workflow.train.termination import Termination
-
-
-@dataclass(frozen=True)
-class Job:
-    """What a training is begun from; every process that takes part gets it.
-
-    Attributes:
-        spec: the run.
-        data: folder with train.h5, val.h5 and test.h5.
-        mask_file: the run's masks.
-        output: folder to write.
-        device: ``auto``, ``cpu`` or ``cuda``.
-    """
-
-    spec: RunSpec
-    data: Path
-    mask_file: Path
-    output: Path
-    device: str
 
 
 def begin(
@@ -61,7 +40,7 @@ def begin(
     if device.type == "cuda":
         device = torch.device("cuda", team.rank)
         torch.cuda.set_device(device)
-    acquisition = open_acquisition(job.mask_file, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
     stores = {
         split: open_split(job.data, split, acquisition, device, settings.resident_gigabytes)
         for split in ("train", "val")

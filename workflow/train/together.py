@@ -14,8 +14,9 @@ import torch.distributed
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from data_prep.errors import BadInput, run_command
+from workflow.run.job import Job
 from workflow.train.progress import say
-from workflow.train.start import Job, begin
+from workflow.train.start import begin
 from workflow.train.team import Team
 from workflow.train.termination import TERMINATED, Termination
 

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable
 from functools import partial
 from itertools import product
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -17,13 +18,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import Choices, command
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.arguments import show_parser
-from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
+from workflow.plan.definitions import GROUND_TRUTH, Folder, TrustDefinition, TrustRow
 from workflow.trust.scores import (
     LesionScores,
     audit_scores,
@@ -253,17 +254,14 @@ _FIGURES: dict[str, Callable[[TrustDefinition, pd.DataFrame], Figure]] = {
 }
 
 
-def main() -> None:
-    """Command line entry point."""
-    probes = ("--probes", "probes.parquet of the experiment")
-    parser = show_parser("workflow.trust.figures", __doc__, TrustDefinition, probes)
-    parser.add_argument("--figure", required=True, choices=tuple(_FIGURES), help="which figure")
-    arguments = parser.parse_args()
-    definition, drawn = arguments.definition, arguments.figure
+@command
+def write_figure(
+    figure: Annotated[str, Choices(lambda: _FIGURES), "which figure"],
+    definition: TrustDefinition,
+    probes: Annotated[Path, "probes.parquet of the experiment"],
+    output: Folder,
+) -> None:
+    """Draw a figure as PDF and PNG."""
     with style.printed():
-        figure = _FIGURES[drawn](definition, read_probes(arguments.probes, definition))
-        style.save(figure, arguments.output / f"trust_{drawn}_{definition.dataset}")
-
-
-if __name__ == "__main__":
-    run_command(main)
+        drawn = _FIGURES[figure](definition, read_probes(probes, definition))
+        style.save(drawn, output / f"trust_{figure}_{definition.dataset}")

@@ -1,11 +1,11 @@
 """Join the probing scores of all runs into one tidy table, ``trust/probes.parquet``."""
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import pandas as pd
 
-from data_prep.errors import run_command
+from data_prep.io.command import command
 from workflow.statistics.gather import join, write
 from workflow.trust.probe import COLUMNS
 
@@ -15,14 +15,11 @@ def gather(paths: list[Path]) -> pd.DataFrame:
     return join(paths, COLUMNS, [name for name in COLUMNS if name != "value"])
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.gather", description=__doc__)
-    parser.add_argument("scores", nargs="+", type=Path, help="the CSV of every probed run")
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
-    arguments = parser.parse_args()
-    write(gather(arguments.scores), len(arguments.scores), arguments.output)
-
-
-if __name__ == "__main__":
-    run_command(main)
+@command
+def gather_probes(
+    scores: Annotated[list[Path], "the CSV of every probed run"],
+    /,
+    output: Annotated[Path, "the Parquet file to write"],
+) -> None:
+    """Write the rows of all probed runs."""
+    write(gather(scores), len(scores), output)

@@ -10,16 +10,17 @@ condition, subject and metric (columns and conditions: docs/trust.md):
 The unchanged condition is always evaluated; its scores are the run's own volume scores (to the bit on a CPU).
 """
 
-import argparse
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import SPREAD, command
 from data_prep.io.files import write_rows
 from workflow.plan.definitions import GROUND_TRUTH
+from workflow.run.job import Checkpoint, Job, check_checkpoint
 from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ COLUMNS = {
     "metric": "string",
     "value": "float64",
 }
-SWAPS = ("zeroed", "other_subject")
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class Probes:
         noise: k-space noise as a share of each slice's mean intensity.
         masks: files of the other sampling masks.
         audit: score the unchanged reconstructions under all metric conventions.
-        lesions: file of the known lesions, or None.
+        lesions: file of the step `lesion_labels`.
         ceiling: score the ground truth too, as a method of the name ``ground_truth``.
     """
 
-    swaps: tuple[str, ...] = ()
+    swaps: tuple[Literal["zeroed", "other_subject"], ...] = ()
     shifts: tuple[int, ...] = ()
     rotations: tuple[float, ...] = ()
     noise: tuple[float, ...] = ()
@@ -188,55 +188,33 @@ def _score_unchanged(volumes: Sequence["Volume"], probes: Probes) -> list[Row]:
     return rows
 
 
-def main() -> None:
-    """Command line entry point."""
-    from workflow.run.arguments import add_run_arguments, check_checkpoint
-
-    parser = argparse.ArgumentParser(
-        prog="python -m workflow.trust.probe",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    add_run_arguments(parser, output="CSV file to write")
-    parser.add_argument("--checkpoint", type=Path, help="model.ckpt of a trained method")
-    parser.add_argument("--swaps", nargs="*", choices=SWAPS, default=[], help="exchange the auxiliary for")
-    parser.add_argument("--shifts", nargs="*", type=int, default=[], help="shift the auxiliary, pixels")
-    parser.add_argument("--rotations", nargs="*", type=float, default=[], help="rotate it, degrees")
-    parser.add_argument("--noise", nargs="*", type=float, default=[], help="noise levels, e.g. 0 0.05 0.1")
-    parser.add_argument("--masks", nargs="*", type=Path, default=[], help="other mask files to test under")
-    parser.add_argument("--audit", action="store_true", help="score under all metric conventions")
-    parser.add_argument("--lesions", type=Path, help="file of the step `lesion_labels`")
-    parser.add_argument("--ceiling", action="store_true", help="score the ground truth as a method, too")
-    arguments = parser.parse_args()
-    spec = RunSpec.from_json(arguments.spec)
-    check_checkpoint(spec, arguments.checkpoint)
-    if any(pixels < 0 for pixels in arguments.shifts):
+@command
+def main(
+    job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None, probes: Annotated[Probes, SPREAD] = Probes()
+) -> None:
+    """Evaluate under all conditions and write the table."""
+    spec = job.spec
+    check_checkpoint(spec, checkpoint)
+    if any(pixels < 0 for pixels in probes.shifts):
         raise BadInput("--shifts: must not be negative; give pixels to the right")
-    if any(level < 0 or not math.isfinite(level) for level in arguments.noise):
+    if any(level < 0 or not math.isfinite(level) for level in probes.noise):
         raise BadInput("--noise: must not be negative; give shares of the mean intensity such as 0.1")
-    given: dict[str, Any] = {field.name: getattr(arguments, field.name) for field in fields(Probes)}
-    given = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-    probes = Probes(**given)
     from data_prep.undersample.acquisition import open_acquisition, open_split
     from workflow.run.device import set_up_torch
     from workflow.run.model import restore
     from workflow.train.progress import say
 
     training = spec.training
-    device = set_up_torch(training.threads, arguments.device)
-    acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    device = set_up_torch(training.threads, job.device)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
     if spec.tune:
         from workflow.evaluate.tuning import tune
 
         # As its evaluation chose, under the conditions that were altered for neither.
-        validation = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
+        validation = open_split(job.data, "val", acquisition, device, training.resident_gigabytes)
         spec, _ = tune(spec, validation, acquisition, device)
-    store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
-    _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
+    store = open_split(job.data, "test", acquisition, device, training.resident_gigabytes)
+    _, reconstruct, _ = restore(spec, (store.height, store.width), checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
-    write_rows(arguments.output, [*COLUMNS], rows)
+    write_rows(job.output, [*COLUMNS], rows)
     say(f"{spec.method}: {len(rows)} rows")
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -8,16 +8,15 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 
-from data_prep.errors import run_command
+from data_prep.io.command import Choices, command
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
-from workflow.plan.arguments import add_configuration, show_parser
-from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition
+from workflow.plan.definitions import GROUND_TRUTH, Configuration, Folder, Results, TrustDefinition
 from workflow.statistics.scores import number
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import MARKS, Block, Page, Text
@@ -205,19 +204,16 @@ _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame,
 }
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = show_parser("workflow.trust.tables", __doc__, TrustDefinition)
-    parser.add_argument("--table", required=True, choices=tuple(_TABLES), help="which table")
-    add_configuration(parser)
-    arguments = parser.parse_args()
-    definition, results = arguments.definition, arguments.results
+@command
+def write_table(
+    table: Annotated[str, Choices(lambda: _TABLES), "which table"],
+    definition: TrustDefinition,
+    results: Results,
+    configuration: Configuration,
+    output: Folder,
+) -> None:
+    """Write a table in all formats."""
     probes = read_probes(results / "trust" / "probes.parquet", definition)
-    scores, page = _TABLES[arguments.table](definition, probes)
-    origin = made_from(definition, results, arguments.configuration)
-    stem = arguments.output / f"trust_{arguments.table}_{definition.dataset}"
-    write_page(scores, replace(page, footer=origin), stem)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    scores, page = _TABLES[table](definition, probes)
+    page = replace(page, footer=made_from(definition, results, configuration))
+    write_page(scores, page, output / f"trust_{table}_{definition.dataset}")

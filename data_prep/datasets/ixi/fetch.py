@@ -6,7 +6,6 @@ from there at the next attempt or the next run. An archive is unpacked only if i
 and the folder appears under its name only when it is complete; the downloaded archive is removed then.
 """
 
-import argparse
 import hashlib
 import json
 import re
@@ -18,26 +17,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 from filelock import FileLock
 
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.json_files import write_json
+from data_prep.io.yaml_files import read_yaml
 
-# As the IXI page of brain-development.org links them (over https here); the checksums are those that other
-# projects publish for the same addresses.
-ARCHIVES = {
-    "T1": {
-        "url": "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T1.tar",
-        "md5": "34901a0593b41dd19c1a1f746eac2d58",
-    },
-    "T2": {
-        "url": "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T2.tar",
-        "md5": "e3140d78730ecdd32ba92da48c0a9aaa",
-    },
-}
+_KEYS = ("url", "md5")
+# As configurations have them by default.
+_ARCHIVES = read_yaml(Path(__file__).with_name("config.schema.yaml"))["properties"]["archives"]["properties"]
+ARCHIVES = {name: {key: of["properties"][key]["default"] for key in _KEYS} for name, of in _ARCHIVES.items()}
 _BLOCK = 1 << 20
 # Statuses that another attempt may mend.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -132,24 +125,21 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
         BadInput: the server refuses, fails too often, or its file has another checksum; in the last case
             ``part`` is removed.
     """
-    here = part.is_file()
+    kept = part.is_file()
     # It may be complete: a run can end between download and unpacking.
-    if here and _md5(part) == md5:
-        return
-    _bring(url, part, patience, watch)
-    found = _md5(part)
-    if here and found != md5:
+    while not (kept and _md5(part) == md5):
+        _bring(url, part, patience, watch)
+        if (found := _md5(part)) == md5:
+            return
+        part.unlink()
+        if not kept:
+            raise BadInput(
+                f"{url}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and "
+                "the checksum in datasets.ixi.archives"
+            )
         # The beginning may be of another file, or spoilt on this disk.
         print(f"{url}: what was here of it did not fit; starting anew", flush=True)
-        part.unlink()
-        _bring(url, part, patience, watch)
-        found = _md5(part)
-    if found != md5:
-        part.unlink()
-        raise BadInput(
-            f"{url}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and the "
-            "checksum in datasets.ixi.archives"
-        )
+        kept = False
 
 
 def _bring(url: str, part: Path, patience: Patience, watch: Watch) -> None:
@@ -338,9 +328,7 @@ def parse_archives(text: str) -> dict[str, dict[str, str]]:
     """
     try:
         given = json.loads(text)
-        return {
-            modality: {key: str(given[modality][key]) for key in ("url", "md5")} for modality in MODALITIES
-        }
+        return {modality: {key: str(given[modality][key]) for key in _KEYS} for modality in MODALITIES}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BadInput(
             '--archives: must be a JSON object such as {"T1": {"url": "https://...", "md5": "..."}, '
@@ -348,32 +336,17 @@ def parse_archives(text: str) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def main() -> None:
+@command
+def main(
+    root: Annotated[Path, "folder for IXI-T1 and IXI-T2"],
+    archives: Annotated[
+        Mapping[str, Any], parse_archives, "addresses and MD5 as JSON (default: the published ones)"
+    ] = ARCHIVES,
+    timeout: Annotated[float, "seconds without a byte (default: 60)"] = Patience.timeout,
+    attempts: Annotated[int, "for each archive (default: 20)"] = Patience.attempts,
+    record: Annotated[Path | None, "JSON file to write: what came from where"] = None,
+) -> None:
     """Download, verify and unpack what is missing."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.fetch",
-        description=__doc__,
-        formatter_class=argparse.RawTextHelpFormatter,
-    )
-    parser.add_argument("--root", type=Path, required=True, help="folder for IXI-T1 and IXI-T2")
-    parser.add_argument(
-        "--archives",
-        default=json.dumps(ARCHIVES),
-        help="addresses and MD5 as JSON (default: the published ones)",
-    )
-    parser.add_argument(
-        "--timeout", type=float, default=Patience.timeout, help="seconds without a byte (default: 60)"
-    )
-    parser.add_argument(
-        "--attempts", type=int, default=Patience.attempts, help="for each archive (default: 20)"
-    )
-    parser.add_argument("--record", type=Path, help="JSON file to write: what came from where")
-    options = parser.parse_args()
-    patience = Patience(timeout=options.timeout, attempts=options.attempts)
-    record = fetch(options.root, parse_archives(options.archives), patience)
-    if options.record:
-        write_json(options.record, {"root": str(options.root)} | record)
-
-
-if __name__ == "__main__":
-    run_command(main)
+    came = fetch(root, archives, Patience(timeout=timeout, attempts=attempts))
+    if record:
+        write_json(record, {"root": str(root)} | came)

@@ -6,15 +6,16 @@ lesion numbers uint8 (slice, height, width) whose attribute ``radius_mm`` holds 
 from 1. Methods never see it: only the probing of finished runs reads it.
 """
 
-import argparse
 from pathlib import Path
+from typing import Annotated
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.datasets.record import parse_subjects, read_record
-from data_prep.errors import BadInput, run_command
+from data_prep.datasets.record import Subjects, read_record
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.json_files import read_json
 from data_prep.volumes import Volume, central, load_volume, to_axial
@@ -63,26 +64,20 @@ def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.
     )
 
 
-def main() -> None:
-    """Command line entry point."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.lesions", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--scans", required=True, type=Path, help="folder of IXI-T2/ and truth/")
-    parser.add_argument("--aligned", required=True, type=Path, help="folder of the aligned subjects")
-    parser.add_argument("--subjects", required=True, help="JSON list of subject ids")
-    parser.add_argument("--output", required=True, type=Path, help="the HDF5 file to write")
-    arguments = parser.parse_args()
+@command
+def main(
+    scans: Annotated[Path, "folder of IXI-T2/ and truth/"],
+    aligned: Annotated[Path, "folder of the aligned subjects"],
+    subjects: Subjects,
+    output: Annotated[Path, "the HDF5 file to write"],
+) -> None:
+    """Write the lesions of all subjects."""
     found = 0
-    with replacing(arguments.output) as temporary, h5py.File(temporary, "w") as file:
-        for subject in sorted(parse_subjects(arguments.subjects)):
-            if not read_record(arguments.aligned, "ixi", subject).usable:
+    with replacing(output) as temporary, h5py.File(temporary, "w") as file:
+        for subject in sorted(subjects):
+            if not read_record(aligned, "ixi", subject).usable:
                 continue
-            labels, radii = lesion_labels(arguments.scans, arguments.aligned, subject)
+            labels, radii = lesion_labels(scans, aligned, subject)
             file.create_dataset(subject, data=labels, compression="gzip").attrs["radius_mm"] = radii
             found += len(np.unique(labels)) - 1
     print(f"{found} lesions on the slices")
-
-
-if __name__ == "__main__":
-    run_command(main)

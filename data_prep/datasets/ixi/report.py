@@ -5,17 +5,17 @@ a folder of truth files is given (embedded subjects), the error is the distance 
 and the true transform send points of the brain, averaged over the points.
 """
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from data_prep.datasets.record import Record, parse_subjects, read_record
-from data_prep.errors import BadInput, run_command
+from data_prep.datasets.record import Record, Subjects, read_record
+from data_prep.errors import BadInput
+from data_prep.io.command import command
 from data_prep.io.files import replacing, write_rows
 from data_prep.io.json_files import read_json
 from data_prep.registration.score import point_errors
@@ -201,24 +201,18 @@ def _read_picture(path: Path) -> Any:
         ) from error
 
 
-def main() -> None:
+@command
+def main(
+    aligned: Annotated[Path, "folder of the aligned subjects' records"],
+    subjects: Subjects,
+    output: Annotated[Path, "folder, e.g. results/demo/data/ixi"],
+    truth: Annotated[Path | None, "folder of <subject>.truth.json (embedded subjects only)"] = None,
+) -> None:
     """Write ``registration.csv``, ``registration.png`` and ``registration_worst.png``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data_prep.datasets.ixi.report", description=(__doc__ or "").split("\n\n")[0]
-    )
-    parser.add_argument("--aligned", type=Path, required=True, help="folder of the aligned subjects' records")
-    parser.add_argument("--subjects", required=True, help="JSON list of the subjects to report")
-    parser.add_argument("--truth", type=Path, help="folder of <subject>.truth.json (embedded subjects only)")
-    parser.add_argument("--output", type=Path, required=True, help="folder, e.g. results/demo/data/ixi")
-    options = parser.parse_args()
-    rows = read_rows(options.aligned, parse_subjects(options.subjects), options.truth)
-    write_table(rows, options.output / "registration.csv")
-    draw_figure(rows, options.output / "registration.png")
-    draw_worst(rows, options.aligned, options.output / "registration_worst.png")
+    rows = read_rows(aligned, subjects, truth)
+    write_table(rows, output / "registration.csv")
+    draw_figure(rows, output / "registration.png")
+    draw_worst(rows, aligned, output / "registration_worst.png")
     errors = [row.error_after_mm for row in rows if row.error_after_mm is not None]
     if errors:
         print(f"{len(errors)} subjects: median error {np.median(errors):.3f} mm, worst {max(errors):.3f} mm")
-
-
-if __name__ == "__main__":
-    run_command(main)

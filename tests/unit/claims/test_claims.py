@@ -408,7 +408,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_holds_every_claim_and_value_and_needs_no_network(results, tmp_path):
-    write_claims(definitions(), figure_nine(), results, tmp_path)
+    write_claims(definitions(), results, tmp_path, figure_nine())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("cells.csv", "claims.csv", "claims.html", "claims.md")
     ]
@@ -445,7 +445,7 @@ def test_ours_are_the_tables_values(results):
 
 
 def test_published_data_is_judged_by_values_and_says_how(results, tmp_path):
-    write_claims(definitions("published"), None, results, tmp_path)
+    write_claims(definitions("published"), results, tmp_path)
     text = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert "0.4 dB (PSNR) or 0.007 (SSIM)" in text
     assert "embedded" not in text
@@ -454,7 +454,7 @@ def test_published_data_is_judged_by_values_and_says_how(results, tmp_path):
 
 def test_missing_inputs_are_named(tmp_path):
     with pytest.raises(BadInput, match=r"table_1\.csv: no such file"):
-        write_claims(definitions(), None, tmp_path, tmp_path)
+        write_claims(definitions(), tmp_path, tmp_path)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "table_1.csv").write_text("mask,method\n")
     with pytest.raises(BadInput, match=r"table_1\.csv: column status is missing"):

@@ -22,6 +22,7 @@ from data_prep.datasets.fastmri.embedded import motion_matrix, simulate_pair, wr
 from data_prep.datasets.record import read_record
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
+from data_prep.io.command import call
 from data_prep.prepare.counts import write_manifest
 from data_prep.registration.in_plane import _SEARCH_MATRIX, register_in_plane, resample, rigid_in_plane
 
@@ -44,7 +45,7 @@ def align(raw: Path, output: Path, monkeypatch: pytest.MonkeyPatch, *options: st
     arguments += ["--dataset", "fastmri", "--subject", pdfs]
     arguments += ["--source", "embedded", "--split-hint", "train", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["align", *arguments, *options])
-    step.main()
+    call(step.main)
     return pdfs
 
 

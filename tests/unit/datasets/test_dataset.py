@@ -26,6 +26,7 @@ from data_prep.datasets.contract import discover as discover_datasets
 from data_prep.datasets.registered import check as findings
 from data_prep.datasets.registered import read_registered
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.phantom.toy import write_toy_donors
 from data_prep.volumes import Volume, load_volume, save_volume
 from methods.registry import discover
@@ -201,7 +202,7 @@ def align(monkeypatch, scans: Path, subject: str, output: Path, *options: str) -
     arguments = ["--dataset", "brats", "--target", str(target), "--auxiliary", str(auxiliary)]
     arguments += ["--subject", subject, "--source", "embedded", "--matrix", "48", "--slices", "4"]
     monkeypatch.setattr(sys, "argv", ["align", *arguments, "--output", str(output), *options])
-    align_step.main()
+    call(align_step.main)
     return json.loads((output / f"{subject}.json").read_text())
 
 
@@ -243,12 +244,12 @@ def test_the_check_of_a_folder_recognises_it(scans, monkeypatch, capsys):
     for more, wanted, code in ((["--slices", "8", "--deep"], "Usable: all 3", 0), ([], "Usable: all 3", 0)):
         monkeypatch.setattr(sys, "argv", ["check", str(scans), *more])
         with pytest.raises(SystemExit) as end:
-            check.main()
+            call(check.main)
         assert end.value.code == code
         assert wanted in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["check", str(scans), "--slices", "9", "--deep"])
     with pytest.raises(SystemExit) as end:
-        check.main()
+        call(check.main)
     assert end.value.code == 1
 
 
@@ -471,5 +472,5 @@ def test_a_fault_is_found(name, dataset, problem, scans, donors, tmp_path):
 
 def test_published_scans_are_checked_where_they_lie(scans, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["check_dataset", "brats", "--root", str(scans)])
-    check_dataset.main()
+    call(check_dataset.main)
     assert "4 of 4 checks passed" in capsys.readouterr().out

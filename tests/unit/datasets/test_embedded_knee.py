@@ -28,6 +28,7 @@ from data_prep.datasets.fastmri.embedded import (
 from data_prep.datasets.fastmri.pairs import check_pair, check_splits, paired_slices, read_pair_list
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
+from data_prep.io.command import call
 from data_prep.phantom.knee import FIELD_OF_VIEW
 from data_prep.phantom.knee_maps import donor_maps, load_maps
 
@@ -257,7 +258,7 @@ def test_the_command_writes_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyP
     options = f"--donors {donors} --index 1 --seed 5 --matrix 48 --slices 2 --output {output}"
     command = ["embed", "--dataset", "fastmri", *options.split(), "--options", '{"split": "val"}']
     monkeypatch.setattr(sys, "argv", command)
-    embed.main()
+    call(embed.main)
     written = sorted(path.relative_to(output).as_posix() for path in output.rglob("*.*"))
     assert written == [
         "singlecoil_val/file9000010.h5",
@@ -277,10 +278,10 @@ def test_the_command_says_which_options_a_mode_needs(
     ):
         monkeypatch.setattr(sys, "argv", ["embed", "--dataset", "fastmri", "--output", "x", *options])
         with pytest.raises(BadInput, match=said):
-            embed.main()
+            call(embed.main)
     monkeypatch.setattr(sys, "argv", ["embed", "--dataset", "fastmri", "--output", "x", "--index", "1"])
     with pytest.raises(SystemExit):
-        embed.main()
+        call(embed.main)
     assert "--donors" in capsys.readouterr().err
 
 
@@ -290,6 +291,6 @@ def test_the_command_writes_the_pair_lists_of_the_splits(
     splits = '{"train": 6, "val": 2, "test": 3}'
     command = ["embed", "--dataset", "fastmri", "--lists", splits, "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", command)
-    embed.main()
+    call(embed.main)
     lists = {name: read_pair_list(tmp_path / f"{name}_pairs.csv") for name in ("train", "val")}
     assert [len(entries) for entries in lists.values()] == [8, 3]

@@ -17,7 +17,6 @@ from flaky_server import Server, serving
 from data_prep.datasets.ixi import fetch as fetch_ixi
 from data_prep.datasets.ixi.fetch import ARCHIVES, Patience, fetch, parse_archives, unpack
 from data_prep.errors import BadInput
-from workflow.plan.config import schema
 
 NAMES = {modality: f"/IXI-{modality}.tar" for modality in ("T1", "T2")}
 QUICK = Patience(timeout=2.0, window=60.0, least=1, attempts=4, pause=0.0)
@@ -294,15 +293,12 @@ def test_folders_in_the_archive_and_other_files_do_not_matter(tmp_path: Path) ->
 # ---- command --------------------------------------------------------------------------------------
 
 
-def test_the_defaults_of_config_and_command_are_the_same() -> None:
-    documented = schema()["properties"]["datasets"]["properties"]["ixi"]["properties"]["archives"][
-        "properties"
-    ]
-    defaults = {
-        modality: {key: entry["properties"][key]["default"] for key in ("url", "md5")}
-        for modality, entry in documented.items()
-    }
-    assert defaults == ARCHIVES
+def test_the_published_archives_are_the_default() -> None:
+    place = "https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI"
+    assert {
+        "T1": {"url": f"{place}/IXI-T1.tar", "md5": "34901a0593b41dd19c1a1f746eac2d58"},
+        "T2": {"url": f"{place}/IXI-T2.tar", "md5": "e3140d78730ecdd32ba92da48c0a9aaa"},
+    } == ARCHIVES
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"T1": {"url": "x", "md5": "y"}}', '{"T1": 3, "T2": 4}'])

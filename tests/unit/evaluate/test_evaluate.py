@@ -22,6 +22,7 @@ from tiny_runs import (
 
 from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
+from data_prep.io.command import call
 from data_prep.undersample.acquisition import Acquisition, open_acquisition, open_split
 from workflow.evaluate.__main__ import main
 from workflow.evaluate.evaluation import Evaluation, evaluate, write_evaluation
@@ -63,7 +64,7 @@ def run_cli(monkeypatch, folder: Path, spec: dict, output: Path, *more: str) -> 
     arguments = ["--spec", json.dumps(spec), "--data", str(folder / "data" / spec["dataset"])]
     arguments += ["--mask", str(folder / f"{spec['mask']}.npz"), "--output", str(output), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, *more])
-    main()
+    call(main)
     return json.loads((output / "run.json").read_text())
 
 

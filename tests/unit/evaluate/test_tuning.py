@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_runs import MASKS, SIDE, spec_content, write_mask, write_splits
 
+from data_prep.io.command import call
 from data_prep.undersample.acquisition import open_acquisition, open_split
 from workflow.evaluate import tuning as tuning_module
 from workflow.evaluate.__main__ import main
@@ -39,7 +40,7 @@ def run(folder: Path, spec: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> 
     arguments = ["--spec", json.dumps(spec), "--data", str(folder / "data/ixi"), "--device", "cpu"]
     arguments += ["--mask", str(folder / f"{MASKS['ixi']}.npz"), "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments])
-    main()
+    call(main)
     return json.loads((output / "run.json").read_text()), (output / "metrics.csv").read_text()
 
 
@@ -101,7 +102,7 @@ def test_a_probe_takes_the_parameters_that_the_evaluation_chose(tmp_path, monkey
         arguments = ["--spec", json.dumps(spec), "--data", str(tmp_path / "data/ixi"), "--device", "cpu"]
         arguments += ["--mask", str(tmp_path / f"{MASKS['ixi']}.npz"), "--output", str(output)]
         monkeypatch.setattr(sys, "argv", ["probe", *arguments, "--noise", "0.05"])
-        probe.main()
+        call(probe.main)
         written.append(output.read_text())
     assert written[0] == written[1]
 

@@ -9,6 +9,7 @@ import pytest
 from data_prep import check_mask
 from data_prep.contracts.checking import problem_with
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.masks.contract import MaskFamily
 from data_prep.masks.registry import families
 
@@ -99,15 +100,15 @@ def test_an_error_names_the_line_of_the_familys_file(tmp_path):
 
 def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["check_mask", "1d_random"])
-    check_mask.main()
+    call(check_mask.main)
     assert "7 of 7 checks passed" in capsys.readouterr().out
     monkeypatch.setitem(
         families(), "1d_random", ("data_prep.masks.families.random_lines", changed(LINES, without_centre))
     )
     with pytest.raises(SystemExit) as end:
-        check_mask.main()
+        call(check_mask.main)
     assert end.value.code == 1
     assert "FAIL  Whole lines are sampled" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["check_mask", "2d_nothing"])
     with pytest.raises(BadInput, match="family '2d_nothing' is unknown; known: 1d_uniform"):
-        check_mask.main()
+        call(check_mask.main)

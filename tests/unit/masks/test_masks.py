@@ -13,6 +13,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.masks import families as families_package
 from data_prep.masks.__main__ import files_of, main, save
 from data_prep.masks.registry import acs_lines, all_masks, families, label, masks_of, parse_mask
@@ -267,7 +268,7 @@ def test_too_small_a_matrix_is_refused() -> None:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["masks", *arguments])
-    main()
+    call(main)
 
 
 def test_files_of_an_ixi_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.command import call
 from data_prep.masks.registry import all_masks
 from data_prep.measurement import Measurement, Truth
 from methods import check as checking
@@ -202,7 +204,7 @@ def test_the_command_prints_a_table_and_fails_when_a_check_does(problem, monkeyp
     monkeypatch.setattr(sys, "argv", ["methods.check", "toy"])
     problem("output", "blind")
     with pytest.raises(SystemExit) as ended:
-        checking.main()
+        call(checking.main)
     assert ended.value.code == 1
     printed = capsys.readouterr().out
     assert printed.splitlines()[0] == "toy: Toy"
@@ -216,8 +218,8 @@ def test_the_command_line_checks_a_shipped_method_and_refuses_an_unknown_one(
 ):
     monkeypatch.setattr(sys, "argv", ["methods.check", method])
     if expected == 0:
-        run_command(checking.main)
+        run_command(partial(call, checking.main))
         assert capsys.readouterr().out.endswith("11 of 11 checks passed\n")
         return
     with pytest.raises(SystemExit, match="error: unknown method 'zff'"):
-        run_command(checking.main)
+        run_command(partial(call, checking.main))

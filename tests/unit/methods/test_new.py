@@ -52,8 +52,9 @@ def test_a_name_that_cannot_be_is_refused_and_nothing_is_made(name, said):
 def test_the_command_refuses_in_one_sentence_and_needs_no_torch():
     code = (
         "import sys; sys.argv = ['new', 'manet']\n"
-        "from data_prep.errors import run_command\nfrom methods.new import main\n"
-        "try:\n    run_command(main)\nfinally:\n    assert 'torch' not in sys.modules"
+        "from data_prep.errors import run_command\nfrom data_prep.io.command import call\n"
+        "from methods.new import main\n"
+        "try:\n    run_command(lambda: call(main))\nfinally:\n    assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 1

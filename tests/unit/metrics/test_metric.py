@@ -23,6 +23,7 @@ from tiny_runs import spec_content, tiny_spec, write_mask, write_splits, zero_fi
 
 from data_prep.contracts.checking import problem_with
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from workflow import check_metric
 from workflow.evaluate.__main__ import main
 from workflow.evaluate.evaluation import Evaluation, write_evaluation
@@ -151,7 +152,7 @@ def scored(folder, monkeypatch, **changes):
     spec = zero_filling_spec(**changes).canonical()
     arguments = ["--spec", spec, "--data", str(data), "--mask", str(mask), "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, "--output", str(folder / "out")])
-    main()
+    call(main)
     return pd.read_csv(folder / "out/metrics.csv")
 
 
@@ -299,13 +300,13 @@ def test_a_fault_is_found(name: str, metric: Metric, problem: str, tmp_path):
 
 def test_the_command_ends_with_status_1_where_a_check_fails(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["check_metric", "hfen"])
-    check_metric.main()
+    call(check_metric.main)
     assert "6 of 6 checks passed" in capsys.readouterr().out
     monkeypatch.setitem(metrics(), "hfen", ("workflow.metrics.library.hfen", of(absolute)))
     with pytest.raises(SystemExit) as end:
-        check_metric.main()
+        call(check_metric.main)
     assert end.value.code == 1
     assert "FAIL  The unit of the images does not matter" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["check_metric", "nothing"])
     with pytest.raises(BadInput, match="metric 'nothing' is unknown"):
-        check_metric.main()
+        call(check_metric.main)

@@ -14,7 +14,7 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical
 from methods.registry import MethodFolder, discover
-from workflow.plan.__main__ import commands
+from workflow.plan.__main__ import unfinished
 from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import Curve, Run
 from workflow.plan.page import index_definition
@@ -525,7 +525,7 @@ def options(command: str) -> dict[str, str]:
 def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     asked = plan(training={"epochs": 3, "batch_size": 2, "devices": 2, "trainings_per_gpu": 3})
-    wanted = commands(asked)
+    wanted = unfinished(asked)
     assert len(wanted) == len(asked.runs)
     for run, command in zip(asked.runs, wanted, strict=True):
         assert options(command)["--spec"] == asked.spec(run).canonical()
@@ -542,7 +542,7 @@ def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_pa
         record.parent.mkdir(parents=True)
         record.write_text(json.dumps(run_record(spec=spec)))
     # A run of another spec is not finished.
-    assert commands(asked) == [command for command in wanted if f"{done.path} " not in command]
+    assert unfinished(asked) == [command for command in wanted if f"{done.path} " not in command]
     record.write_text("{")
     with pytest.raises(BadInput, match=r"run\.json: not JSON .*; delete it and run the workflow again"):
-        commands(asked)
+        unfinished(asked)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.prepare import __main__ as prepare
 from data_prep.prepare.counts import count_pools
 from data_prep.prepare.splits import choose_splits
@@ -350,7 +351,7 @@ def run(monkeypatch: pytest.MonkeyPatch, aligned: Path, output: Path, **changes:
     } | changes
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     monkeypatch.setattr(sys, "argv", ["prepare", *arguments])
-    prepare.main()
+    call(prepare.main)
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:

@@ -8,6 +8,7 @@ from tiny_runs import spec_content, tiny_spec
 from tiny_trainings import StopAt, Toy, history, run, training_of
 
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from workflow.train import energy
 from workflow.train.__main__ import main
 
@@ -87,7 +88,7 @@ def test_an_untrained_method_is_refused(ixi, tmp_path, monkeypatch):
     arguments = ["--spec", json.dumps(content), "--data", "x", "--mask", "x", "--output", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["train", *arguments])
     with pytest.raises(BadInput, match="nothing to train"):
-        main()
+        call(main)
 
 
 def test_progress_is_one_line_per_epoch(ixi, tmp_path, capsys):

@@ -12,6 +12,7 @@ import torch
 from tiny_runs import MASKS, SIDE, SUBJECTS, spec_content, write_mask, write_splits
 
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from workflow.evaluate.__main__ import main as evaluate_main
 from workflow.run.checkpoint import Origin, save_checkpoint
 from workflow.run.model import build_model
@@ -53,7 +54,7 @@ def write_run(folder: Path, content: dict, status: str = "finished") -> list[str
 def probed(monkeypatch, folder: Path, arguments: list[str], *more: str) -> pd.DataFrame:
     output = folder / "scores.csv"
     monkeypatch.setattr(sys, "argv", ["probe", *arguments, *more, "--output", str(output)])
-    main()
+    call(main)
     return gather([output])
 
 
@@ -71,7 +72,7 @@ def test_unchanged_own_noise_and_own_mask_are_the_runs_own_scores_to_the_bit(tmp
     own, other = tmp_path / f"{MASKS['ixi']}.npz", write_mask(tmp_path, name="2d_radial_6x")
     table = probed(monkeypatch, tmp_path, arguments, "--noise", "0.1", "0", "--masks", str(own), str(other))
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, "--output", str(tmp_path / "evaluated")])
-    evaluate_main()
+    call(evaluate_main)
     metrics = pd.read_csv(tmp_path / "evaluated" / "metrics.csv")
     volumes = metrics[metrics["level"] == "volume"].sort_values("subject")
     expected = volumes[["nmse", "psnr", "ssim"]].to_numpy().ravel().tolist()
