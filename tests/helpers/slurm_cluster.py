@@ -46,7 +46,7 @@ def missing() -> str | None:
     if absent := [name for name in PROGRAMS if shutil.which(name) is None]:
         return f"{absent[0]} is not installed (Debian: apt install slurm-wlm munge)"
     if find_spec("snakemake_executor_plugin_slurm") is None:
-        return "the plugin is not installed (pip install -r profiles/slurm/requirements.txt)"
+        return "the plugin is not installed (bash requirements/install.sh python slurm)"
     if os.geteuid() != 0:
         return "only root can start slurmd and make device files"
     return None

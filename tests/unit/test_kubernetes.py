@@ -57,3 +57,13 @@ def test_the_clone_lies_on_the_claimed_volume() -> None:
         claims[name] for path, name in mounts.items() if name in claims and folder.is_relative_to(path)
     )
     assert found == manifest("volume.yaml")["metadata"]["name"]
+
+
+def test_the_pod_has_no_privilege_and_no_token() -> None:
+    pod = manifest("job.yaml")["spec"]["template"]["spec"]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container()["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }

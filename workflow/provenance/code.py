@@ -3,6 +3,7 @@
 import hashlib
 import importlib.metadata
 import platform
+import re
 import subprocess
 from collections.abc import Iterable
 from functools import cache
@@ -11,8 +12,8 @@ from data_prep.io.hashes import file_sha256
 from workflow.provenance.record import CodeVersion
 from workflow.provenance.sources import ROOT, portable_name
 
-_SOURCE_FOLDERS = ("data_prep", "methods", "workflow")
-_SOURCE_FILES = ("Snakefile", "requirements.txt", "environment.yml")
+_SOURCE_FOLDERS = ("data_prep", "methods", "requirements", "workflow")
+_SOURCE_FILES = ("Snakefile", "environment.post-deploy.sh", "environment.yml")
 
 
 def source_files() -> list[str]:
@@ -43,7 +44,11 @@ def _git_commit() -> str | None:
         return None
     try:
         answer = subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+            # A clone in a container belongs to another user; to read its commit runs nothing of it.
+            ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     except FileNotFoundError:
         return None
@@ -52,11 +57,11 @@ def _git_commit() -> str | None:
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that take part in the numbers."""
-    versions = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    """Return the versions of Python and of the packages that take part in the numbers.
+
+    Among them is what torch's build brought: CUDA's packages are not locked, because builds differ.
+    """
+    installed = {package.name: package.version for package in importlib.metadata.distributions()}
+    cuda = sorted(name for name in installed if re.match("cuda-|nvidia-(?!ml-py)|triton", name))
+    found = {name: installed.get(name, "not installed") for name in (*PACKAGES, *cuda)}
+    return {"python": platform.python_version()} | found

@@ -127,10 +127,3 @@ def test_every_picture_is_shown_and_small() -> None:
     assert shown == there
     for name in there:
         assert (ROOT / "docs" / name).stat().st_size <= LARGEST, name
-
-
-def test_the_conda_environment_has_the_pins_and_needs_no_file_beside_it() -> None:
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    pins = [line.split()[0] for line in lines if line and not line.startswith("#")]
-    *_, pip = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
-    assert pip["pip"] == pins, "run make environment.yml"

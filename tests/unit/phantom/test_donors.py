@@ -124,6 +124,34 @@ def test_an_environment_without_pip_says_so(tmp_path: Path, monkeypatch: pytest.
         fetch(make_wheel(tmp_path / "elsewhere"), tmp_path / "cache")
 
 
+@pytest.mark.parametrize("backend", ["setuptools.build_meta", None], ids=["pyproject", "setup.py alone"])
+def test_a_source_archive_is_taken_without_running_or_installing_anything_of_it(
+    backend: str | None, index: Path, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    members = {"PKG-INFO": "Metadata-Version: 2.1\nName: tinydonor\nVersion: 1.0\n"}
+    members["setup.py"] = f"open({str(ran)!r}, 'w'); import setuptools; setuptools.setup()"
+    if backend:
+        members["pyproject.toml"] = (
+            f'[build-system]\nrequires = ["no-such-package"]\nbuild-backend = "{backend}"\n'
+        )
+    archive = index / "tinydonor-1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as source:
+        for name, text in members.items():
+            member = tarfile.TarInfo(f"tinydonor-1.0/{name}")
+            member.size = len(text)
+            source.addfile(member, io.BytesIO(text.encode()))
+    donor = replace(
+        MSKT,
+        package="tinydonor",
+        version="1.0",
+        archive=archive.name,
+        sha256=hashlib.sha256(archive.read_bytes()).hexdigest(),
+    )
+    assert fetch(donor, tmp_path / "cache").read_bytes() == archive.read_bytes()
+    assert not ran.exists()
+
+
 def test_processes_that_ask_at_once_download_once(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
