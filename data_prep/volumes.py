@@ -1,6 +1,8 @@
 """NIfTI volumes: read whole or refused by name, in a standard orientation."""
 
 import gzip
+import io
+import logging
 import math
 import zlib
 from collections.abc import Iterator
@@ -24,6 +26,14 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 348
 _FIRST_VOXEL = 352  # byte, at the earliest, of a single file
 _BLOCK = 1 << 24
+_NIFTI2_BYTES = 540  # what the header of the format's second version says of its length
+# Millimetres in a metre and in a micron, by their code in xyzt_units; 2 is mm, and others say nothing.
+_MILLIMETRES = {1: 1e3, 3: 1e-3}
+_SMALLEST, _LARGEST = 0.01, 100.0  # voxel sizes in mm; beyond, the unit is wrong
+# How far two descriptions of one volume may differ: single precision leaves a thousandth of either.
+_LARGEST_GAP, _LARGEST_MISFIT = 1.0, 0.01  # mm at a corner, part of a voxel's size
+# nibabel tells what it mends in a header on the terminal, without the file's name.
+_UNHEARD = logging.Logger("nibabel", logging.CRITICAL + 1)
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,11 @@ class Volume:
 
     data: NDArray[np.float32]
     affine: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along the three axes."""
+        return self.data.shape
 
     @property
     def spacing(self) -> NDArray[np.float64]:
@@ -84,10 +99,12 @@ def load_volume(path: Path) -> Volume:
     Raises:
         BadInput: the file is missing, truncated or not NIfTI; it is not one real-valued volume; it holds
             NaN or infinite values, no signal, or values far below zero; or its header gives no usable
-            orientation.
+            orientation, or two that contradict each other.
     """
-    header, data = _read(path)
-    data = data.reshape(header.shape).astype(np.float32)
+    # What overflows is infinite, and refused below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        header, data = _read(path)
+        data = data.reshape(header.shape).astype(np.float32)
     if not np.isfinite(data).all():
         raise BadInput(f"{path}: voxels are NaN or infinite; replace the file or leave the scan out")
     if data.min() == data.max():
@@ -172,8 +189,8 @@ def _read(path: Path) -> tuple[Header, NDArray]:
             left -= len(block)
             if left < 0:
                 raise ValueError
-        image = nibabel.Nifti1Image.from_bytes(bytes(content))
-        return header, np.asanyarray(image.dataobj)
+        stored = nibabel.Nifti1Header(bytes(content[:_HEADER_BYTES]), check=False)
+        return header, np.asanyarray(stored.data_from_fileobj(io.BytesIO(content)))
 
 
 @contextmanager
@@ -211,8 +228,15 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
 def _check_header(block: bytes, path: Path) -> Header:
     import nibabel
 
+    if _NIFTI2_BYTES in (int.from_bytes(block[:4], "little"), int.from_bytes(block[:4], "big")):
+        raise BadInput(f"{path}: NIfTI-2, but NIfTI-1 is needed; convert the scan")
     # Extensions between header and voxels are not looked at.
-    header: Any = nibabel.Nifti1Header(block)
+    header: Any = nibabel.Nifti1Header(block, check=False)
+    # As it is: nibabel mends zeros and signs.
+    pixdim = header["pixdim"][1:4].astype(np.float64)
+    # The format's sign of the third axis; nibabel would take any but -1 for 1.
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1
+    header.check_fix(_UNHEARD)
     shape = tuple(int(side) for side in header.get_data_shape())
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
@@ -226,13 +250,7 @@ def _check_header(block: bytes, path: Path) -> Header:
     dtype = header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise BadInput(f"{path}: voxels of type {dtype} are no magnitudes; convert the scan to int16")
-    if not (header["qform_code"] or header["sform_code"]):
-        raise BadInput(
-            f"{path}: qform_code and sform_code are 0, so the header gives no position in space; "
-            "replace the file or leave the scan out"
-        )
-    affine = np.asarray(header.get_best_affine(), dtype=np.float64)
-    _check_affine(affine, path)
+    affine = _affine(header, shape, pixdim, path)
     begin = int(header.get_data_offset())
     # nibabel would take the header itself for voxels.
     if begin < _FIRST_VOXEL:
@@ -240,12 +258,60 @@ def _check_header(block: bytes, path: Path) -> Header:
     return Header(shape, affine, begin + math.prod(shape) * dtype.itemsize)
 
 
+def _affine(
+    header: Any, shape: tuple[int, ...], pixdim: NDArray[np.float64], path: Path
+) -> NDArray[np.float64]:
+    """Return where a header places the voxels, in mm, if all that it says of it agrees."""
+    unit = _MILLIMETRES.get(int(header["xyzt_units"]) % 8, 1.0)
+    forms = {}
+    for name, get in (("sform", header.get_sform), ("qform", header.get_qform)):
+        if header[f"{name}_code"]:
+            try:
+                forms[name] = np.asarray(get(), dtype=np.float64)
+            except ValueError as error:
+                raise _unfit(path, f"{name} is no rotation") from error
+            forms[name][:3] *= unit
+    if not forms:
+        raise BadInput(
+            f"{path}: qform_code and sform_code are 0, so the header gives no position in space; "
+            "replace the file or leave the scan out"
+        )
+    used, affine = next(iter(forms.items()))
+    _check_affine(affine, path)
+    voxel, stated = np.linalg.norm(affine[:3, :3], axis=0), pixdim * unit
+    if not (np.abs(voxel - stated) <= _LARGEST_MISFIT * np.abs(stated)).all():
+        raise _unfit(path, f"{used} gives voxels of {_sizes(voxel)} mm, but pixdim {_sizes(stated)} mm")
+    gap = largest_gap(affine, forms.get("qform", affine), shape)
+    if not gap <= _LARGEST_GAP:
+        mirrored = np.linalg.det(affine) * np.linalg.det(forms["qform"]) < 0
+        how = f"up to {gap:.1f} mm apart{' and mirror each other' if mirrored else ''}"
+        raise BadInput(
+            f"{path}: sform and qform place the volume's corners {how}; set the code of the wrong one to 0 "
+            "or leave the scan out"
+        )
+    return affine
+
+
+def largest_gap(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """Return how far apart, in mm, two affines (4, 4) place a corner of a volume, at most."""
+    corners = np.indices((2, 2, 2)).reshape(3, 8).T * shape - 0.5
+    difference = (first - second)[:3]
+    return float(np.linalg.norm(corners @ difference[:, :3].T + difference[:, 3], axis=1).max())
+
+
 def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+    voxel = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (np.isfinite(affine).all() and voxel.all()):
         raise _unfit(path, "the header's affine is not invertible")
-    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    if voxel.min() < _SMALLEST or voxel.max() > _LARGEST:
+        raise _unfit(path, f"voxels of {_sizes(voxel)} mm, by the unit that xyzt_units names, are no scan's")
+    axes = affine[:3, :3] / voxel
     if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-2:
         raise _unfit(path, "the header's axes are not at right angles")
+
+
+def _sizes(voxel: NDArray[np.float64]) -> str:
+    return " x ".join(f"{side:.3g}" for side in voxel)
 
 
 def _unfit(path: Path, what: str) -> BadInput:

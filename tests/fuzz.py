@@ -156,6 +156,7 @@ class Kind:
         judge: whether a second reading of the same file agrees; given path, result and the seed's result.
         hot: the first bytes, in which most changes are made.
         text: whether to put in words rather than numbers.
+        mutate: (content, generator, hot, text) -> the mutated content.
     """
 
     name: str
@@ -164,6 +165,7 @@ class Kind:
     judge: Callable[[Path, Any, Any], bool]
     hot: int = 10**9
     text: bool = False
+    mutate: Callable[[bytes, np.random.Generator, int, bool], bytes] = mutated
 
 
 def _nifti_seeds() -> list[bytes]:
@@ -180,28 +182,113 @@ def _nifti_seeds() -> list[bytes]:
 
 
 def _nifti_judge(path: Path, volume: Volume, _: Volume) -> bool:
-    """Voxels as the header's bytes place them; affine as nibabel's own reading of the file."""
+    """Voxels as the header's bytes place them, in a place that all of the header agrees on."""
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
-    # The number of axes tells the order of bytes, as the standard says.
-    order = "<" if 1 <= struct.unpack("<h", content[40:42])[0] <= 7 else ">"
-    dim = struct.unpack(order + "8h", content[40:56])
+    order, shape = _order_and_shape(content)
     code = struct.unpack(order + "h", content[70:72])[0]
     kinds = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4"}
     kind = (kinds | {1024: "i8", 1280: "u8", 1536: np.dtype(np.longdouble).str[1:]})[code]
     offset, slope, inter = struct.unpack(order + "3f", content[108:120])
-    shape = [max(side, 1) for side in dim[1 : 1 + dim[0]]]
-    while len(shape) > 3 and shape[-1] == 1:
-        shape.pop()
     # Of a single file the data begin at 352 at the earliest.
     values = np.frombuffer(content, order + kind, math.prod(shape), max(int(offset), 352))
     voxels = values.reshape(shape, order="F").astype(np.float64)
     if math.isfinite(slope) and slope != 0:
         voxels = voxels * np.float64(slope) + np.float64(inter if math.isfinite(inter) else 0)
-    with tempfile.NamedTemporaryFile(suffix=".nii") as copy:
-        Path(copy.name).write_bytes(content)
-        affine = nibabel.load(copy.name).affine
-    return np.allclose(volume.data, voxels, rtol=1e-5, atol=1e-6) and np.array_equal(volume.affine, affine)
+    affine, misfit = _position(content)
+    placed = misfit <= 1.001 and np.allclose(volume.affine, affine, rtol=1e-5, atol=1e-4)
+    return placed and np.allclose(volume.data, voxels, rtol=1e-5, atol=1e-6)
+
+
+def _order_and_shape(content: bytes) -> tuple[str, list[int]]:
+    """The number of axes tells the order of bytes, as the standard says."""
+    order = "<" if 1 <= struct.unpack("<h", content[40:42])[0] <= 7 else ">"
+    dim = struct.unpack(order + "8h", content[40:56])
+    shape = [max(side, 1) for side in dim[1 : 1 + dim[0]]]
+    while len(shape) > 3 and shape[-1] == 1:
+        shape.pop()
+    return order, shape
+
+
+def _position(content: bytes) -> tuple[Any, float]:
+    """Where a header places its voxels, by the standard's formulas, and how far it contradicts itself.
+
+    Returns:
+        Affine (4, 4) in mm, and the largest contradiction in units of what is allowed: 1 mm at a corner, one
+        percent of a voxel, a hundredth of a right angle's cosine; infinite for what is no position at all.
+    """
+    order, shape = _order_and_shape(content)
+    qfac, *pixdim = struct.unpack(order + "4f", content[76:92])
+    codes = struct.unpack(order + "2h", content[252:256])
+    b, c, d, *offset = struct.unpack(order + "6f", content[256:280])
+    unit = {1: 1000.0, 3: 0.001}.get(content[123] & 7, 1.0)
+    turned = 1 - b * b - c * c - d * d
+    a = math.sqrt(max(turned, 0))
+    rotation = [
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+    qform = np.column_stack([np.array(rotation) * pixdim * (1, 1, -1 if qfac < 0 else 1), offset])
+    sform = np.array(struct.unpack(order + "12f", content[280:328])).reshape(3, 4)
+    known = [1 <= code <= 5 for code in codes]
+    forms = [form * unit for form, coded in zip((sform, qform), known[::-1], strict=True) if coded]
+    if not forms or (known[0] and not turned > -1e-6) or not np.isfinite(forms[0]).all():
+        return np.eye(4), math.inf
+    columns = forms[0][:, :3]
+    voxel, stated = np.linalg.norm(columns, axis=0), np.array(pixdim) * unit
+    if not (voxel.min() >= 0.01 and voxel.max() <= 100 and min(stated) > 0):
+        return np.eye(4), math.inf
+    angles = (columns / voxel).T @ (columns / voxel) - np.eye(3)
+    found = [100 * np.abs(voxel / stated - 1).max(), 100 * np.abs(angles).max()]
+    for x, y, z in np.ndindex(2, 2, 2):
+        corner = np.array([x * shape[0] - 0.5, y * shape[1] - 0.5, z * shape[2] - 0.5, 1])
+        found.append(np.linalg.norm(forms[0] @ corner - forms[-1] @ corner))
+    return np.vstack([forms[0], [0, 0, 0, 1]]), float(np.nan_to_num(max(found), nan=math.inf))
+
+
+def _contradicted(content: bytes, rng: np.random.Generator, _hot: int, _text: bool) -> bytes:
+    """Change one or two of the things that say where a volume lies, by much or by nearly nothing."""
+    header = nibabel.Nifti1Header(content[:348], check=False)
+    for _ in range(int(rng.integers(1, 3))):
+        rows = np.array([header[f"srow_{axis}"] for axis in "xyz"])
+        which, little = int(rng.integers(3)), rng.normal()
+        match int(rng.integers(9)):
+            case 0:  # a quarter turn, a mirror, or both
+                rows = rows[rng.permutation(3)] * rng.choice([-1, 1], (3, 1))
+            case 1:
+                rows[:, :3] /= np.linalg.norm(rows[:, :3], axis=0)
+            case 2:
+                rows[which, 3] += little
+            case 3:
+                rows[:, which] *= 1 + little / 100
+            case 4:
+                header["pixdim"][1 + which] *= rng.choice([1 + little / 100, 0, -1, math.nan])
+            case 5:
+                header[rng.choice(["qform_code", "sform_code"])] = rng.choice([0, 1, 2, 4, 77])
+            case 6:
+                header["quatern_" + "bcd"[which]] += little * rng.choice([0.01, 1])
+            case 7:
+                header["pixdim"][0] = rng.choice([-1, 0, 1, 5, -5])
+            case 8:
+                header["xyzt_units"] = rng.integers(5)
+        for axis, row in zip("xyz", rows, strict=True):
+            header[f"srow_{axis}"] = row
+    return bytes(header.binaryblock) + content[348:]
+
+
+def _placed_read(path: Path) -> Volume | BadInput:
+    """Read a volume; a refusal of one that contradicts itself in nothing is a result, and a wrong one."""
+    try:
+        return load_volume(path)
+    except BadInput as error:
+        if _position(path.read_bytes())[1] < 0.999:
+            return error
+        raise
+
+
+def _placed_judge(path: Path, result: Volume | BadInput, original: Any) -> bool:
+    return isinstance(result, Volume) and _nifti_judge(path, result, original)
 
 
 def _nifti_unchanged(_: Path, volume: Volume, original: Volume) -> bool:
@@ -401,6 +488,9 @@ KINDS = {
         load_volume,
         _nifti_unchanged,
     ),
+    "position": Kind(
+        "IXI901-HH-1000-T2.nii", _nifti_seeds, _placed_read, _placed_judge, mutate=_contradicted
+    ),
     "hdf5": Kind("file1000001.h5", _scan_seeds, _scan_read, _scan_judge),
     "split": Kind("train.h5", _split_seeds, _split_read, _split_judge),
     "xml": Kind(
@@ -452,7 +542,7 @@ def run_case(kind: Kind, number: int, seeds: Sequence[bytes], unchanged: Sequenc
     """
     seed = seeds[number % len(seeds)]
     path = place(kind, seed, folder)
-    path.write_bytes(mutated(seed, np.random.default_rng([number, 2022]), kind.hot, kind.text))
+    path.write_bytes(kind.mutate(seed, np.random.default_rng([number, 2022]), kind.hot, kind.text))
     try:
         result = kind.read(path)
     except BadInput as error:

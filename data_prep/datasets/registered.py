@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data_prep.datasets.contract import Dataset, Finding, Wanted
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
-from data_prep.volumes import Volume, central, load_volume, to_axial
+from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
 
 
 def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
@@ -22,25 +22,24 @@ def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
         BadInput: a file is missing or broken, or the two grids differ.
     """
     first, second = load_volume(target), load_volume(auxiliary)
-    if first.data.shape != second.data.shape:
+    _require_one_grid(first, second, target, auxiliary)
+    return to_axial(first), to_axial(second)
+
+
+def _require_one_grid(first: Header | Volume, second: Header | Volume, target: Path, auxiliary: Path) -> None:
+    """Refuse two scans whose shapes differ, or whose headers do by a tenth of a voxel anywhere."""
+    if first.shape != second.shape:
+        sides, others = (" x ".join(map(str, scan.shape)) for scan in (first, second))
         raise BadInput(
-            f"{auxiliary}: {_sides(second)} voxels, but {target.name} has {_sides(first)}; give the two "
+            f"{auxiliary}: {others} voxels, but {target.name} has {sides}; give the two "
             "scans one grid or leave the subject out"
         )
-    # A tenth of a voxel, anywhere in the volume.
-    corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], dtype=np.float64)
-    corners[:, :3] *= first.data.shape
-    apart = np.linalg.norm(corners @ (first.affine - second.affine).T, axis=1).max()
-    if apart > 0.1 * first.spacing.min():
+    apart = largest_gap(first.affine, second.affine, first.shape)
+    if apart > 0.1 * np.linalg.norm(first.affine[:3, :3], axis=0).min():
         raise BadInput(
             f"{auxiliary}: its header places it up to {apart:.1f} mm from {target.name}; register the two "
             "scans or leave the subject out"
         )
-    return to_axial(first), to_axial(second)
-
-
-def _sides(volume: Volume) -> str:
-    return " x ".join(map(str, volume.data.shape))
 
 
 def require_slices(have: int, wanted: int, scan: Path | str, dataset: str) -> None:
@@ -122,7 +121,8 @@ def check(
         dataset: whose folder it is.
         folder: as ``datasets.<id>.root``.
         slices: axial slices wanted of each scan.
-        deep: read every voxel too; else only missing scans are found.
+        deep: read every voxel too; else only what names and headers tell is found, and names alone where the
+            dataset reads its scans in a way of its own.
         lists: none.
 
     Raises:
@@ -152,6 +152,8 @@ def _finding(dataset: Dataset, folder: Path, subject: str, slices: int, deep: bo
         if deep:
             volumes = dataset.read(target, auxiliary)
             require_slices(min(volume.data.shape[2] for volume in volumes), slices, target, dataset.id)
+        elif dataset.read == Dataset.read:
+            _require_one_grid(read_header(target), read_header(auxiliary), target, auxiliary)
     except BadInput as error:
         return Finding(subject, "excluded", str(error).replace(f"{folder}/", ""), there)
     return Finding(subject, "ok", files=there)

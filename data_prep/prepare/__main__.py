@@ -13,6 +13,7 @@ manifest.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,6 +26,7 @@ from data_prep.io.files import write_rows
 from data_prep.prepare.counts import count_pools, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
 from data_prep.prepare.splits import choose_splits
+from data_prep.registration.score import outliers
 
 SPLITS = ("train", "val", "test")
 
@@ -34,7 +36,8 @@ def prepare(
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Write {train,val,test}.h5, manifest.csv and counts.csv into ``output``.
 
-    The order of ``subjects`` does not matter.
+    Subjects whose score is an outlier are printed and remarked in the manifest. The order of ``subjects``
+    does not matter.
 
     Returns:
         Number of subjects of each split, and the rows of counts.csv.
@@ -55,6 +58,13 @@ def prepare(
         raise BadInput(
             f"{aligned}: {' and '.join(sources)} scans are mixed; delete the folder and run the step `align`"
         )
+    odd = outliers({record.subject: record.score_after for record in records})
+    for subject, remark in odd.items():
+        print(f"{subject}: {remark}", flush=True)
+    records = [
+        replace(record, remark="; ".join(filter(None, (record.remark, odd.get(record.subject)))))
+        for record in records
+    ]
     chosen = choose_splits(records, dataset, wanted, seed)
     used = [record for record in records if record.subject in chosen]
     shape = stored_matrix(aligned / f"{used[0].subject}.h5")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from data_prep.registration.score import mutual_information
+from data_prep.registration.score import chance, mutual_information
 from data_prep.volumes import Volume
 
 # RAS+ to LPS+ and back.
@@ -45,11 +45,13 @@ class Registration:
         transform: (4, 4), fixed to moving millimetres, RAS+.
         score_before: mutual information in bits with the headers' alignment.
         score_after: with ``transform``.
+        chance: the score that the same voxels have in a random order.
     """
 
     transform: NDArray[np.float64]
     score_before: float
     score_after: float
+    chance: float
 
 
 class RegistrationFailed(Exception):
@@ -89,8 +91,9 @@ def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
         level = _Level(fixed_image, moving_image, mask_image, spacing)
         candidates = _optimised(level, candidates, step, 0.002)
     matrix = _matrix(candidates[0])
-    before, after = (score(fixed, moving, mask, candidate) for candidate in (np.eye(4), matrix))
-    return Registration(matrix, before, after)
+    before = score(fixed, moving, mask, np.eye(4))
+    pair = fixed.data[mask], preview(moving, fixed, matrix)[mask]
+    return Registration(matrix, before, mutual_information(*pair), chance(*pair))
 
 
 def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float) -> list[Any]:

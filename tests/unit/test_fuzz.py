@@ -11,10 +11,11 @@ from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
 from tests.fuzz import KINDS, hunt, originals, run_case
 
-# Cases of make test-all, 11,000 together; the first FEW of each kind in make test.
+# Cases of make test-all, 12,500 together; the first FEW of each kind in make test.
 CASES = {
     "nifti": 2500,
     "nifti_gz": 500,
+    "position": 1500,
     "hdf5": 2500,
     "split": 1500,
     "xml": 1500,

@@ -28,7 +28,11 @@ from data_prep.datasets.fastmri.scans import (
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.registration.in_plane import Stack, register_in_plane, resample
-from data_prep.registration.score import mutual_information
+from data_prep.registration.score import chance, mutual_information
+
+# Bits above chance. Embedded pairs have 1.0 and more, and 0.11 once noise of 10 % of the bright tissue is
+# added to both scans; noise in the place of one of them has 0.02 at most (docs/fastmri.md).
+LEAST_SCORE = 0.05
 
 
 def describe(subject: str, target: Path, auxiliary: Path) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def align_pair(
         record: to be completed.
 
     Raises:
-        BadInput: the files cannot be paired, or registration fails.
+        BadInput: the files cannot be paired, registration fails, or the two show nothing in common.
     """
     check_pair(pd, pdfs)
     if matrix > min(pdfs.header.recon_matrix):
@@ -88,6 +92,12 @@ def align_pair(
             raise BadInput(f"{pdfs.path} with {pd.path.name}: {error}") from error
         auxiliary = resample(unregistered, transform)
         after = mutual_information(magnitude.ravel(), auxiliary.ravel())
+    unrelated = chance(magnitude.ravel(), auxiliary.ravel())
+    if after < unrelated + LEAST_SCORE:
+        raise BadInput(
+            f"{pdfs.path} with {pd.path.name}: score {after:.3f} bits, where unrelated images have "
+            f"{unrelated:.3f} and {LEAST_SCORE:g} more are needed; check that both show the same knee"
+        )
     target, auxiliary, unregistered = (
         centre_crop(images, (matrix, matrix)) for images in (target, auxiliary, unregistered)
     )

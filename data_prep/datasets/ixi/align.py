@@ -30,6 +30,9 @@ from data_prep.volumes import Volume, central, load_volume, to_axial
 LARGEST_TURN, LARGEST_SHIFT = 25.0, 40.0  # degrees, mm at the head's centre
 USUAL_TURN, USUAL_SHIFT = 12.0, 20.0  # beyond, the result is checked by a second search
 LEAST_COVERAGE = 0.9  # part of the T2 head's voxels that the T1 must reach
+# Bits above chance. Embedded pairs have 0.82 and more, and 0.37 once noise of 30 % of the head's signal is
+# added to both scans; noise in the place of one of them has 0.02 at most (docs/ixi.md).
+LEAST_SCORE = 0.2
 
 
 def align(wanted: Wanted, record: Record) -> Aligned:
@@ -116,6 +119,9 @@ def _register_once(t1: Volume, t2: Volume, record: Record, wide: bool) -> tuple[
     if found.score_after < found.score_before:
         lowered = f"lowered the score from {found.score_before:.3f} to {found.score_after:.3f}"
         raise _other_head(record, "registration onto", lowered)
+    if found.score_after < found.chance + LEAST_SCORE:
+        poor = f"scores {found.score_after:.3f} bits, where unrelated images have {found.chance:.3f}"
+        raise _other_head(record, "registration onto", f"{poor} and {LEAST_SCORE:g} more are needed")
     return found, turn, shift
 
 

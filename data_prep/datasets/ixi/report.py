@@ -18,7 +18,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import replacing, write_rows
 from data_prep.io.json_files import read_json
-from data_prep.registration.score import point_errors
+from data_prep.registration.score import outliers, point_errors
 
 WANTED_MM = 0.5
 _BEFORE, _AFTER, _WANTED = "#d1731c", "#12897b", "#c0392b"
@@ -34,7 +34,10 @@ _STYLE: Any = {
 
 @dataclass(frozen=True)
 class Row:
-    """One subject's line of the table; errors in mm, None where there is no truth or no registration."""
+    """One subject's line of the table.
+
+    Errors in mm are None where there is no truth or no registration; the remark is that of an outlier.
+    """
 
     subject: str
     status: str
@@ -43,6 +46,7 @@ class Row:
     error_before_mm: float | None = None
     error_after_mm: float | None = None
     worst_after_mm: float | None = None
+    remark: str = ""
 
 
 def read_rows(aligned: Path, subjects: Sequence[str], truth: Path | None) -> list[Row]:
@@ -52,7 +56,9 @@ def read_rows(aligned: Path, subjects: Sequence[str], truth: Path | None) -> lis
         BadInput: a record is missing or broken, or a truth file is.
     """
     # By name: the folder may hold subjects of an earlier configuration.
-    return [_row(read_record(aligned, "ixi", name), truth) for name in sorted(subjects)]
+    rows = [_row(read_record(aligned, "ixi", name), truth) for name in sorted(subjects)]
+    odd = outliers({row.subject: row.score_after for row in rows})
+    return [replace(row, remark=odd.get(row.subject, "")) for row in rows]
 
 
 def _row(record: Record, truth: Path | None) -> Row:
@@ -157,7 +163,7 @@ def _draw_histogram(axes: Any, rows: Sequence[Row], names: tuple[str, str], edge
 
 
 def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) -> None:
-    """Draw the overlays of the subjects with the lowest scores, the lowest first.
+    """Draw the overlays of outliers and of the subjects with the lowest scores, the lowest first of each.
 
     Args:
         rows: all subjects.
@@ -170,8 +176,14 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
     """
     from matplotlib.figure import Figure
 
-    scored = sorted((row.score_after, row.subject) for row in rows if row.score_after is not None)
-    pictures = [_read_picture(aligned / f"{subject}.png") for _, subject in scored[:count]]
+    scored = sorted(
+        (not row.remark, row.score_after, row.subject) for row in rows if row.score_after is not None
+    )
+    pictures = [_read_picture(aligned / f"{subject}.png") for *_, subject in scored[:count]]
+    odd = sum(bool(row.remark) for row in rows)
+    title = f"The {len(pictures)} lowest scores of {len(scored)} subjects, the lowest first"
+    if odd:
+        title = f"{odd} of {len(scored)} subjects are outliers and come first, then the lowest scores"
     # Inches; about an overlay's own resolution, so that nothing of its outlines is lost.
     width = 5.3
     lines = [pictures[i : i + 2] for i in range(0, len(pictures), 2)]
@@ -179,7 +191,7 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
     figure = Figure(
         figsize=(2 * width + 0.4, sum(heights) + 0.2 * len(lines) + 0.35), dpi=200, layout="constrained"
     )
-    figure.suptitle(f"The {len(pictures)} lowest scores of {len(scored)} subjects, the lowest first", size=11)
+    figure.suptitle(title, size=11)
     panels = figure.subplots(len(lines), 2, squeeze=False, height_ratios=heights) if lines else np.array([])
     for axes, picture in zip_longest(panels.flat, pictures):
         axes.set_axis_off()
@@ -213,6 +225,9 @@ def main(
     write_table(rows, output / "registration.csv")
     draw_figure(rows, output / "registration.png")
     draw_worst(rows, aligned, output / "registration_worst.png")
+    for row in rows:
+        if row.remark:
+            print(f"{row.subject}: {row.remark}")
     errors = [row.error_after_mm for row in rows if row.error_after_mm is not None]
     if errors:
         print(f"{len(errors)} subjects: median error {np.median(errors):.3f} mm, worst {max(errors):.3f} mm")

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -237,6 +238,29 @@ def test_every_fault_of_a_pair_is_its_reason_in_the_manifest(
     assert (record.target_slices, record.auxiliary_slices) == slices
     write_manifest(tmp_path / "manifest.csv", [record], {})
     assert record.reason in next(csv.DictReader((tmp_path / "manifest.csv").open()))["reason"]
+
+
+@pytest.mark.parametrize("registered", [True, False])
+@pytest.mark.parametrize("which", [0, 1])
+def test_noise_in_the_place_of_a_scan_is_no_pair(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: int, registered: bool
+) -> None:
+    shutil.copytree(raw, tmp_path / "raw")
+    path = tmp_path / "raw" / "singlecoil_train" / f"{pair_files(0)[which]}.h5"
+    with h5py.File(path, "r+") as file:
+        real, imaginary = np.random.default_rng(5).normal(0, 1e-5, (2, *file["kspace"].shape))
+        file["kspace"][()] = (real + 1j * imaginary).astype(np.complex64)
+        stored = np.abs(fastmri.centre_crop(ifft2c(file["kspace"][()]), (MATRIX, MATRIX)))
+        file["reconstruction_esc"][()] = stored
+    options = ("--matrix", str(MATRIX), *(() if registered else UNREGISTERED), "--bad-scans", "exclude")
+    subject = align(tmp_path / "raw", tmp_path / "out", monkeypatch, *options)
+    record = read_record(tmp_path / "out", "fastmri", subject)
+    assert record.status == "excluded"
+    # A search among noise mostly runs to its limit.
+    words = (
+        r"score 0\.1\d+ bits, where unrelated images have 0\.1\d+ and 0.05 more are needed|ran to its limit"
+    )
+    assert re.search(words.partition("|ran")[0] if not registered else words, record.reason)
 
 
 def test_a_usable_pair_keeps_what_is_odd_about_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -262,6 +262,21 @@ def test_counts_are_written_and_told(
     )
 
 
+def test_an_outlier_is_remarked_in_the_manifest_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, score in enumerate((0.9, 0.88, 0.21, 0.91, 0.86, 0.9)):
+        write_subject(tmp_path, f"IXI{900 + i}", score_after=score, remark="odd" if i == 2 else "")
+    run(monkeypatch, tmp_path, tmp_path / "out")
+    with (tmp_path / "out" / "manifest.csv").open(newline="") as lines:
+        remarks = {row["subject"]: (row["status"], row["remark"]) for row in csv.DictReader(lines)}
+    said = "score 0.210 is an outlier, the dataset's median is 0.890: look at its picture"
+    # It is used all the same, and keeps what else was remarked.
+    assert remarks.pop("IXI902") == ("ok", f"odd; {said}")
+    assert set(remarks.values()) == {("ok", "")}
+    assert f"IXI902: {said}" in capsys.readouterr().out.splitlines()
+
+
 def test_fastmri_tests_on_the_published_validation_files() -> None:
     records = [record(f"file{i}", "fastmri") for i in range(8)]
     records += [record(f"file{10 + i}", "fastmri", split_hint="val") for i in range(4)]

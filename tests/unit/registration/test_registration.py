@@ -24,6 +24,7 @@ from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.embedded import Settings, Subject, simulate, write_subject
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput
+from data_prep.io.json_files import write_json
 from data_prep.phantom.brain_maps import T1_UNIT, T2_UNIT, load_donors
 from data_prep.phantom.donors import cache_folder, write_donor
 from data_prep.phantom.fields import Grid, rotation, smooth_noise
@@ -190,6 +191,9 @@ WRONG = np.diag([-1.0, -1.0, 1.0, 1.0])
         ([None, (GOOD, 0.2, 0.6)], 1, ""),
         ([(GOOD, 0.5, 0.4), (WRONG, 0.5, 0.6)], None, "t1: registration onto t2 turned it by 180 degrees"),
         ([None, None], None, "t1: does not overlap with t2 from any start"),
+        # 0.2 bits above the 0.05 of chance.
+        ([(GOOD, 0.2, 0.24), (GOOD, 0.2, 0.26)], 1, ""),
+        ([(GOOD, 0.01, 0.02), (GOOD, 0.01, 0.24)], None, "t1: registration onto t2 scores 0.240 bits, where"),
     ],
 )
 def test_a_failed_result_is_tried_once_more_before_the_subject_is_given_up(
@@ -206,7 +210,7 @@ def test_a_failed_result_is_tried_once_more_before_the_subject_is_given_up(
         result = results[len(asked) - 1]
         if result is None:
             raise RegistrationFailed
-        return Registration(*result)
+        return Registration(*result, chance=0.05)
 
     monkeypatch.setattr(align_ixi, "register", pretended)
     t1, t2 = scans(subject)
@@ -216,6 +220,24 @@ def test_a_failed_result_is_tried_once_more_before_the_subject_is_given_up(
     else:
         assert align_ixi.register_checked(t1, to_axial(t2), RECORD).score_after == results[chosen][2]
     assert asked == [False, True][: len(results)]
+
+
+def noise(volume: Volume) -> Volume:
+    """Noise of a scanner in the place of a scan."""
+    parts = np.random.default_rng(0).normal(0, 100, (2, *volume.data.shape))
+    return Volume(np.hypot(*parts).astype(np.float32), volume.affine)
+
+
+def test_noise_in_the_place_of_a_scan_is_no_pair(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    t1, t2 = scans(subject)
+    # Of a size that the T1 covers: noise fills all of its field of view.
+    t2 = noise(align_ixi.central(to_axial(t2), (36, 36, 8)))
+    found = register(t2, t1)
+    # Neither moved, nor lowered.
+    still = Registration(np.eye(4), found.score_before, found.score_before, found.chance)
+    monkeypatch.setattr(align_ixi, "register", lambda *_: still)
+    with pytest.raises(BadInput, match=r"scores 0\.\d+ bits, where .* 0.2 more are needed; check that both"):
+        align_ixi.register_checked(t1, t2, RECORD)
 
 
 def test_scans_that_lie_apart_fail_and_are_no_crash(subject: Subject) -> None:
@@ -573,6 +595,26 @@ def test_report_lists_scores_and_errors(
     assert (rows[1]["status"], rows[1]["error_after_mm"]) == ("excluded", "")
     assert (tmp_path / "registration.png").stat().st_size > 10_000
     assert (tmp_path / "registration_worst.png").stat().st_size > 10_000
+
+
+def test_an_outlier_is_told_first_everywhere(aligned: Path, subject: Subject, tmp_path: Path) -> None:
+    stored = json.loads((aligned / f"{subject.name}.json").read_text())
+    for number, score in enumerate((0.9, 0.88, 4.9, 0.91, 0.86)):
+        name = f"IXI{number:03d}-HH-0001"
+        write_json(tmp_path / f"{name}.json", stored | {"subject": name, "score_after": score})
+        overlay(tmp_path / f"{name}.png", 40 * number + 20)
+    subjects = json.dumps([f"IXI{number:03d}-HH-0001" for number in range(5)])
+    done = report("--aligned", tmp_path, "--subjects", subjects, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    remark = "score 4.900 is an outlier, the dataset's median is 0.900: look at its picture"
+    assert done.stdout == f"IXI002-HH-0001: {remark}\n"
+    with (tmp_path / "out" / "registration.csv").open() as file:
+        assert [row["remark"] for row in csv.DictReader(file)] == ["", "", remark, "", ""]
+    with Image.open(tmp_path / "out" / "registration_worst.png") as picture:
+        column = np.asarray(picture.convert("L"))[:, picture.width // 4].tolist()
+    greys = [40 * number + 20 for number in range(5)]
+    # Then the lowest, on the right, and so on in pairs.
+    assert [grey for grey in dict.fromkeys(column) if grey in greys] == [greys[2], greys[1], greys[3]]
 
 
 def test_report_without_truth_lists_scores_only(aligned: Path, subject: Subject, tmp_path: Path) -> None:
