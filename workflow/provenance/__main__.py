@@ -6,7 +6,6 @@ Light: no torch here, and no path in the list but relative ones.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import BadInput, run_command
+from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
@@ -35,9 +35,7 @@ def inputs(results: Path) -> list[dict[str, str]]:
     """
     found: list[dict[str, str]] = []
     for path in sorted(results.glob("data/*/manifest.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
+        for row in read_rows(path, AGAIN, AGAIN):
             check_fields(row, ("source",), path, AGAIN)
             # Embedded scans lie in the folder itself and are listed there.
             if row["source"] == "published":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.datasets.record import Record, parse_subjects, read_record
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import reading, run_command
 from data_prep.io.files import replacing, write_rows
 from data_prep.io.json_files import read_json
 from data_prep.registration.score import point_errors
@@ -193,12 +193,9 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
 def _read_picture(path: Path) -> Any:
     from matplotlib.image import imread
 
-    try:
+    damage, again = (ValueError, SyntaxError, OSError), "run the step `align` for this subject again"
+    with reading(path, f"missing; {again}", "no picture", again, damage):
         return imread(path)
-    except (ValueError, SyntaxError, OSError) as error:
-        raise BadInput(
-            f"{path}: missing or no picture; run the step `align` for this subject again"
-        ) from error
 
 
 def main() -> None:
