@@ -200,8 +200,8 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
         if refused is not None:
             own = part.with_name(part.name.removeprefix(".").removesuffix(".part"))
             raise BadInput(
-                f"{url}: the server's certificate is refused ({refused.verify_message}); check this machine's "
-                "clock, name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
+                f"{url}: its certificate is refused ({refused.verify_message}); check this machine's clock, "
+                "name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
                 f"{own} by other means, where its MD5 is checked"
             ) from error
         broke_off = isinstance(error, HTTPError | requests.exceptions.ChunkedEncodingError)
