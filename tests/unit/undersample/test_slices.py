@@ -108,7 +108,7 @@ def test_slices_that_arrive_in_pieces_are_whole(split: Path) -> None:
 
     class Pieces(io.FileIO):
         def readinto(self, buffer: Any) -> int:
-            return super().readinto(memoryview(buffer)[:100])
+            return super().readinto(memoryview(buffer).cast("B")[:100])
 
     store = SliceStore(split, "cpu", 0.0)
     store._file = Pieces(split)
