@@ -1,8 +1,33 @@
-"""The one exception a user is meant to read, and the wrapper that prints it."""
+"""What a user is meant to read: input to mend, faults of the system, and the wrapper that prints both.
 
+The two are never mixed up. ``BadInput`` is a verdict about data, which stays true and may exclude a scan. A
+fault of the system (a lock, a full disk, a server that does not answer) says nothing about the data: it is an
+``OSError`` with number and file name, it ends the job, and the next run tries again.
+"""
+
+import errno
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# HDF5 and torch tell the system's number in their texts only, h5py in exceptions of many types.
+_IN_A_TEXT = re.compile(r"\berrno = (\d+)|\bError code (\d+)")
+# Of a place in a file that cannot be, which a damaged file asks for.
+_OF_THE_CONTENT = {errno.EINVAL, errno.EOVERFLOW}
+
+_REMEDIES = {
+    "another process holds a lock on it, or its file system has no locks; wait for that process, or set "
+    "HDF5_USE_FILE_LOCKING=FALSE where nobody writes to it": "EAGAIN EDEADLK ENOLCK ENOSYS EOPNOTSUPP",
+    "allow more open files (`ulimit -n 4096`) or run fewer jobs at once": "EMFILE ENFILE",
+    "check the permissions": "EACCES EPERM EROFS",
+    "check the quota and the free disk space": "ENOSPC EDQUOT EFBIG",
+    "run fewer jobs at once or give them more memory": "ENOMEM",
+    "see that its disk or network folder is there and answers": "EIO ESTALE ETIMEDOUT ENOTCONN ENODEV ENXIO",
+}
+_REMEDY = {getattr(errno, name): remedy for remedy, names in _REMEDIES.items() for name in names.split()}
 
 
 class BadInput(Exception):
@@ -12,20 +37,100 @@ class BadInput(Exception):
     """
 
 
+def system_number(error: BaseException) -> int | None:
+    """Return the system's number (``errno``) that an exception carries or tells in its text, or None."""
+    if isinstance(error, MemoryError):
+        return errno.ENOMEM
+    told = _IN_A_TEXT.search(str(error))
+    number = (isinstance(error, OSError) and error.errno) or (told and int(told[1] or told[2]))
+    return number if number and number not in _OF_THE_CONTENT else None
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Give faults of the system the name of the file: reading or writing an open one does not tell it.
+
+    Args:
+        path: the file.
+        temporary: what it is called while it is written.
+
+    Raises:
+        OSError: with number and file name, whatever exception a library made of it.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, LookupError) as error:
+        if (number := system_number(error)) is None:
+            raise
+        named = getattr(error, "filename", None)
+        of_this = named is None or str(named) == str(temporary)
+        raise OSError(number, os.strerror(number), str(path) if of_this else named) from error
+
+
+@contextmanager
+def reading(
+    path: Path, absent: str, what: str, remedy: str, damage: tuple[type[Exception], ...]
+) -> Iterator[None]:
+    """Tell what goes wrong in reading a file with its name: as damage, or as a fault of the system.
+
+    Args:
+        path: the file; keep the block to reading it.
+        absent: what to say where there is no such file.
+        what: what to say of a damaged one, such as "not JSON".
+        remedy: what to do with that.
+        damage: what the library raises for it.
+
+    Raises:
+        BadInput: the file is missing, a folder, or damaged.
+        OSError: with number and file name, a fault of the system.
+    """
+    caught: tuple[type[Exception], ...] = (OSError, MemoryError, *damage)
+    try:
+        yield
+    except caught as error:
+        # zipfile and tarfile call a file damaged whose end could not be read; the cause hangs on it.
+        number = next(filter(None, map(system_number, with_causes(error))), None)
+        if number in (errno.ENOENT, errno.ENOTDIR):
+            raise BadInput(f"{path}: {absent}") from error
+        if number == errno.EISDIR:
+            raise BadInput(f"{path}: it is a folder and no file; {remedy}") from error
+        if number is not None:
+            named = getattr(error, "filename", None) or str(path)
+            raise OSError(number, os.strerror(number), named) from error
+        if not isinstance(error, damage):
+            raise
+        said = " ".join(str(error).split())
+        raise BadInput(f"{path}: {what}{f' ({said})' if said else ''}; {remedy}") from error
+
+
+def with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an exception, what it was raised from, and so on down to the first."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def sentence_of(error: BadInput | OSError) -> str:
+    """Return what a user reads of an error: one sentence with file, fault and remedy."""
+    if isinstance(error, BadInput) or error.errno is None:
+        return str(error)
+    number, file = error.errno, error.filename or "input or output"
+    name = errno.errorcode.get(number, number)
+    # Not error.strerror, which libraries fill with lines of their own.
+    return (
+        f"{file}: {os.strerror(number)} ({name}): it cannot be read or written now; "
+        f"{_REMEDY.get(number, 'check the path')}, then run again (finished steps are kept)"
+    )
+
+
 def run_command(main: Callable[[], None]) -> None:
-    """Run a command line program: bad input and a full disk end in one sentence and exit status 1.
+    """Run a command line program: bad input and faults of the system end in one sentence and exit status 1.
 
     Everything else keeps its traceback, because it is a defect of ours and not of the input.
     """
     try:
         main()
-    except BadInput as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        if error.errno is None:
+    except (BadInput, OSError) as error:
+        if isinstance(error, OSError) and error.errno is None:
             raise
-        # Not strerror, which libraries fill with lines of their own.
-        sys.exit(
-            f"error: {error.filename or 'output'}: {os.strerror(error.errno)}; check the path, the "
-            "permissions and the free disk space, then run again (finished steps are kept)"
-        )
+        sys.exit(f"error: {sentence_of(error)}")

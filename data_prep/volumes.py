@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, naming
 from data_prep.io.files import replacing
 
 _FEWEST_VOXELS = 4
@@ -204,7 +204,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         raise BadInput(f"{path}: no such file; check the folder of the scans")
     broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")
     try:
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             compressed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
             file.seek(0)
             yield cast(IO[bytes], gzip.GzipFile(fileobj=file)) if compressed else file

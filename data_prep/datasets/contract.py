@@ -15,6 +15,7 @@ from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices
+from data_prep.io.files import matching
 from data_prep.io.json_files import from_json
 
 SUBJECT = "[A-Za-z0-9_-]+"
@@ -142,7 +143,7 @@ def check_brain_size(what: str, size: Size, spacing: float, most_slices: int) ->
     }
     for name, (value, low, high) in checks.items():
         if not low <= value <= high:
-            raise BadInput(f"{what}: {name} is {value:g}; choose {low:g} to {high:g}")
+            raise BadInput(f"{what}: {name} is {value}; choose {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)
@@ -284,7 +285,7 @@ class Dataset:
             parts = [re.escape(part) for part in file.split(_FIELD)]
             # The same id wherever it stands.
             pattern = re.compile(f"{parts[0]}(?P<subject>{SUBJECT}){'(?P=subject)'.join(parts[1:])}")
-            for path in root.glob(file.replace(_FIELD, "*")):
+            for path in matching(root, file.replace(_FIELD, "*")):
                 match = pattern.fullmatch(path.relative_to(root).as_posix())
                 if match is not None:
                     found.add(match["subject"])

@@ -1,6 +1,5 @@
 """Zip archives that may be damaged, among them NumPy's: read so that damage is told with the file's name."""
 
-import errno
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from zipfile import BadZipFile
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, reading
 
 # What zipfile raises for a damaged archive depends on where the damage is; a missing member is a KeyError.
 DAMAGE = (
@@ -20,32 +19,27 @@ DAMAGE = (
 )
 
 
-def of_the_system(error: Exception) -> bool:
-    """Whether an error says that a file cannot be read, not that it is damaged (a place that cannot be)."""
-    return isinstance(error, OSError) and error.errno != errno.EINVAL
-
-
 @contextmanager
-def opened(path: Path, what: str, remedy: str) -> Iterator[NpzFile]:
+def opened(path: Path, absent: str, what: str, remedy: str) -> Iterator[NpzFile]:
     """Open an ``.npz``; keep the block to its arrays, errors of which are taken for damage.
 
     Args:
         path: the file.
+        absent: what to say where there is no such file.
         what: what to say of a damaged one, such as "not a mask file".
         remedy: what to do with it.
 
     Raises:
-        BadInput: the file is damaged, no archive, or lacks an array.
+        BadInput: the file is missing, damaged, no archive, or lacks an array.
+        OSError: the system cannot read it now.
     """
-    try:
-        # By hand, because np.load returns a single array where the file holds one.
-        with path.open("rb") as file, NpzFile(file) as stored:
-            yield stored
-    except DAMAGE as error:
-        if of_the_system(error):
-            raise
-        said = " ".join(str(error).split())
-        raise BadInput(f"{path}: {what} ({said}); {remedy}") from error
+    # By hand, because np.load returns a single array where the file holds one.
+    with (
+        reading(path, absent, what, remedy, DAMAGE),
+        path.open("rb") as file,
+        NpzFile(file) as stored,
+    ):
+        yield stored
 
 
 def read_npz(path: Path, names: Iterable[str], absent: str, damaged: str) -> dict[str, NDArray[Any]]:
@@ -60,9 +54,7 @@ def read_npz(path: Path, names: Iterable[str], absent: str, damaged: str) -> dic
     Raises:
         BadInput: there is no such file, it is damaged or no archive, or an array is missing.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: {absent}")
-    with opened(path, "it is truncated or no archive of arrays", damaged) as stored:
+    with opened(path, absent, "it is truncated or no archive of arrays", damaged) as stored:
         for name in names:
             if name not in stored:
                 raise BadInput(f"{path}: `{name}` is missing; {damaged}")

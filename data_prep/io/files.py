@@ -1,15 +1,14 @@
 """Whole files or none: a result appears under its name only when it is complete."""
 
 import csv
-import errno
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-# No space, over quota, over the file size limit.
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from data_prep.errors import naming, reading
 
 
 @contextmanager
@@ -24,20 +23,16 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
             disk that fills up but crashes.
 
     Raises:
-        OSError: of a full disk, with the file's name.
+        OSError: a fault of the system, such as a full disk, with the file's name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        if size:
-            _reserve(temporary, size)
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno in _FULL:
-            # Writing to an open file names none.
-            error.filename = str(path)
-        raise
+        with naming(path, temporary):
+            if size:
+                _reserve(temporary, size)
+            yield temporary
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -54,6 +49,28 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, A
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def matching(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield the paths below a folder that match a pattern without ``**``; none where there is no folder.
+
+    Raises:
+        OSError: a folder may not be read; ``Path.glob`` takes it for an empty one.
+    """
+    first, _, rest = pattern.partition("/")
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if fnmatchcase(path.name, first):
+            yield from matching(path, rest) if rest else (path,)
+
+
+def read_rows(path: Path, absent: str, damaged: str) -> list[dict[str, str]]:
+    """Read what ``write_rows`` wrote, as texts; ``read_json`` has the same arguments."""
+    damage = (UnicodeDecodeError, csv.Error)
+    with (
+        reading(path, f"no such file; {absent}", "not a table", damaged, damage),
+        path.open(newline="", encoding="utf-8") as file,
+    ):
+        return list(csv.DictReader(file))
 
 
 def _reserve(path: Path, size: int) -> None:

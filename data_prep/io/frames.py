@@ -1,11 +1,12 @@
 """Tables on disk, CSV and parquet, read whole or refused by name."""
 
 from collections.abc import Iterable, Mapping
+from io import BytesIO
 from pathlib import Path
 
 import pandas as pd
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, reading
 
 _NOT_A_NUMBER = ["", "nan", "NaN", "NA"]
 
@@ -25,9 +26,11 @@ def read_csv(path: Path, columns: Mapping[str, str], absent: str, damaged: str) 
     """
     texts = [name for name, kind in columns.items() if kind == "string"]
     numbers = {name: _NOT_A_NUMBER for name in columns if name not in texts}
-    try:
+    # Of pandas too: an empty file, lines of other lengths, no text, no numbers.
+    with reading(path, f"no such file; {absent}", "not a table", damaged, (ValueError,)):
         # With a list for some columns, pandas takes no text of the others for nothing.
-        table = pd.read_csv(path, dtype=dict.fromkeys(texts, str), keep_default_na=False, na_values=numbers)
+        kinds = dict.fromkeys(texts, str)
+        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=numbers)
         for column in columns:
             if column not in table.columns:
                 raise BadInput(f"{path}: column {column} is missing; {damaged}")
@@ -35,11 +38,6 @@ def read_csv(path: Path, columns: Mapping[str, str], absent: str, damaged: str) 
             # Where all lines are longer than the first, pandas moves every name by one column.
             raise ValueError("lines are longer than the first")
         return table.astype(dict(columns))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; {absent}") from error
-    except ValueError as error:
-        # Of pandas too: an empty file, lines of other lengths, no text, no numbers.
-        raise BadInput(f"{path}: not a table ({' '.join(str(error).split())}); {damaged}") from error
 
 
 def read_parquet(path: Path, writer: str, columns: Iterable[str] = ()) -> pd.DataFrame:
@@ -48,17 +46,14 @@ def read_parquet(path: Path, writer: str, columns: Iterable[str] = ()) -> pd.Dat
     Raises:
         BadInput: the file is missing or damaged, or lacks a column.
     """
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; run {writer} first") from error
-    except (ValueError, OSError) as error:
-        # pyarrow's own errors are ValueErrors; OSErrors with a number are the system's.
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        said = " ".join(str(error).split())
-        raise BadInput(f"{path}: not a Parquet file ({said}); delete it and run {writer} again") from error
+    again = f"delete it and run {writer} again"
+    # pyarrow's own errors are ValueErrors.
+    with reading(
+        path, f"no such file; run {writer} first", "not a Parquet file", again, (ValueError, OSError)
+    ):
+        # Given a path, pyarrow would take a folder for a table in parts.
+        table = pd.read_parquet(BytesIO(path.read_bytes()))
     for column in columns:
         if column not in table.columns:
-            raise BadInput(f"{path}: column {column} is missing; delete it and run {writer} again")
+            raise BadInput(f"{path}: column {column} is missing; {again}")
     return table

@@ -3,10 +3,12 @@
 import hashlib
 from pathlib import Path
 
+from data_prep.errors import naming
+
 
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file in hexadecimal."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
-from data_prep.errors import BadInput
+from data_prep.errors import reading
 
 # Larger than any scan of these datasets. A damaged size must not become a request for all memory.
 _LARGEST_AXIS = 2**20
@@ -30,20 +29,15 @@ def opened(path: Path, missing: str, remedy: str) -> Iterator[h5py.File]:
 
     Raises:
         BadInput: the file is missing or damaged.
-        PermissionError: it may not be read.
+        OSError: the system cannot read it now, for example because another process locks it.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: the file is missing; {missing}")
-    try:
-        with h5py.File(path, "r") as file:
-            if not _heaps_are_sound(file, path):
-                raise BadInput(f"{path}: it is truncated or no HDF5 file (damaged heap of texts); {remedy}")
-            yield file
-    except PermissionError:
-        raise
-    except _DAMAGE as error:
-        said = " ".join(str(error).split())
-        raise BadInput(f"{path}: it is truncated or no HDF5 file ({said}); {remedy}") from error
+    with (
+        reading(path, f"the file is missing; {missing}", "it is truncated or no HDF5 file", remedy, _DAMAGE),
+        h5py.File(path, "r") as file,
+    ):
+        if not _heaps_are_sound(file, path):
+            raise ValueError("damaged heap of texts")
+        yield file
 
 
 def _heaps_are_sound(file: h5py.File, path: Path) -> bool:
@@ -54,7 +48,7 @@ def _heaps_are_sound(file: h5py.File, path: Path) -> bool:
     """
     size = path.stat().st_size
     at = 0
-    with path.open("rb", buffering=0) as raw:
+    with path.open("rb") as raw:
         for begin, end in [*sorted(_extents(file)), (size, size)]:
             raw.seek(at)
             block = raw.read(min(max(begin - at, 0), _LARGEST_SLICE_BYTES))
@@ -104,9 +98,11 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 
     Links to other files and virtual datasets are none: they would read what nobody checked.
     """
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+    # Not file.get, which takes a link that cannot be read for none.
+    key = name.encode()
+    if not file.id.links.exists(key) or file.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
         return None
-    data = file.get(name)
+    data = file[name]
     if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
         return None
     return data
@@ -119,8 +115,11 @@ def too_large(data: h5py.Dataset) -> bool:
     return max(data.shape, default=0) > _LARGEST_AXIS or max(row, chunk) > _LARGEST_SLICE_BYTES
 
 
-def text(value: Any) -> str | None:
-    """Return a text of reasonable length from an attribute or scalar, or None if it is none."""
+def attribute(file: h5py.File, name: str) -> str | None:
+    """Return an attribute of the file that is a text of reasonable length, or None if it is none."""
+    # Not attrs.get, which takes an attribute that cannot be read for none.
+    there = name in file.attrs
+    value = file.attrs[name] if there else None
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, reading
 from data_prep.io.files import write_text
 
 _AGAIN = "delete it and make it again"
@@ -176,12 +176,9 @@ def check_fields(
 
 
 def _read(path: Path, absent: str, damaged: str) -> Any:
-    try:
+    damage = (UnicodeDecodeError, json.JSONDecodeError, RecursionError)
+    with reading(path, f"no such file; {absent}", "not JSON", damaged, damage):
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file; {absent}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(f"{path}: not JSON ({error}); {damaged}") from error
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -5,9 +5,11 @@ from typing import Any
 
 import yaml
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, reading
 
 _LARGEST_FILE = 2**20  # bytes; a hundred times the longest here
+# Beside its own errors, yaml lets those of numbers, dates and nesting pass.
+_DAMAGE = (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError)
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -37,13 +39,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         BadInput: the file is missing, too large or no plain YAML; the message is one line.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; check its path")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise BadInput(f"{path}: larger than {_LARGEST_FILE} bytes, which no such file is; check its path")
-    try:
+    with reading(path, "no such file; check its path", "not valid YAML", "correct that line", _DAMAGE):
+        if path.stat().st_size > _LARGEST_FILE:
+            larger = f"larger than {_LARGEST_FILE} bytes, which no such file is"
+            raise BadInput(f"{path}: {larger}; check its path")
         return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
-    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
-        # Beside its own errors, yaml lets those of numbers, dates and nesting pass.
-        said = " ".join(str(error).split())
-        raise BadInput(f"{path}: not valid YAML ({said}); correct that line") from error

@@ -1,6 +1,5 @@
 """The masks of one setting, made, frozen in a file, hashed and drawn."""
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
-from data_prep.io.files import replacing
+from data_prep.io.files import read_rows, replacing
 from data_prep.io.json_files import write_json
 from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
@@ -20,15 +19,12 @@ def files_of(manifest: Path) -> list[str]:
     Raises:
         BadInput: the manifest is missing, is no manifest, or lists no usable subject.
     """
-    if not manifest.is_file():
-        raise BadInput(f"{manifest}: the manifest is missing; run the step `prepare`")
-    with manifest.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if not {"subject", "status"} <= set(rows.fieldnames or ()):
-            raise BadInput(
-                f"{manifest}: columns `subject` and `status` are missing; run the step `prepare` again"
-            )
-        files = sorted(row["subject"] for row in rows if row["status"] == "ok")
+    rows = read_rows(manifest, "run the step `prepare`", "run the step `prepare` again")
+    if not all({"subject", "status"} <= set(row) for row in rows):
+        raise BadInput(
+            f"{manifest}: columns `subject` and `status` are missing; run the step `prepare` again"
+        )
+    files = sorted(row["subject"] for row in rows if row["status"] == "ok")
     if not files:
         raise BadInput(f"{manifest}: column `status` has no `ok`; see its column `reason`")
     return files

@@ -79,9 +79,8 @@ class MaskSet:
             BadInput: the file is missing or not such a file.
         """
         path = Path(path)
-        if not path.is_file():
-            raise BadInput(f"{path}: the mask is missing; run the step `mask`")
-        with archives.opened(path, "not a mask file", "delete it and run the step `mask` again") as stored:
+        absent, again = "the mask is missing; run the step `mask`", "delete it and run the step `mask` again"
+        with archives.opened(path, absent, "not a mask file", again) as stored:
             name, mask = str(stored["name"]), stored["mask"]
             files = tuple(str(stem) for stem in stored["files"])
         return cls(name, mask, files)

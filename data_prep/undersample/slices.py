@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, naming
 from data_prep.io import hdf5
 
 _BLOCK_BYTES = 64 * 2**20
@@ -159,8 +159,13 @@ class SliceStore:
     def _read(self, values: _Values, positions: NDArray[np.int64], rows: NDArray) -> None:
         """Read slices into ``rows``, which lies in memory without gaps, and check them."""
         for position, row in zip(positions.tolist(), rows, strict=True):
-            self._file.seek(values.offset + position * values.slice_bytes)
-            if self._file.readinto(row.view(np.uint8).data) != values.slice_bytes:
+            place, room = values.offset + position * values.slice_bytes, row.reshape(-1).view(np.uint8)
+            # A disk that fails half-way gives what it has first and tells why at the next call only.
+            with naming(self.path):
+                self._file.seek(place)
+                while len(room) and (count := self._file.readinto(room.data)):
+                    room = room[count:]
+            if len(room):
                 raise self._broken("it ends before its last slice")
             # While the slice is in the processor's cache.
             if not np.isfinite(row.view(np.float32)).all():
@@ -203,7 +208,7 @@ class SliceStore:
         return data
 
     def _attribute(self, file: h5py.File, name: str) -> str:
-        value = hdf5.text(file.attrs.get(name))
+        value = hdf5.attribute(file, name)
         if value is None:
             raise self._broken(f"attribute `{name}` is missing")
         return value

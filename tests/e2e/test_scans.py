@@ -13,6 +13,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from faults import locked
 from workspace import Outcome, Workspace, environment
 
 RESULTS = Path("results/published")
@@ -149,6 +150,23 @@ def test_a_bad_scan_stops_the_run_with_a_sentence_and_costs_nothing_else(publish
     for dataset in ("ixi", "fastmri"):
         assert set(published.manifest(dataset)["status"]) == {"ok"}
         assert set(published.manifest(dataset)["source"]) == {"published"}
+
+
+def test_a_scan_that_another_process_locks_is_tried_again_by_the_next_run(published: Published) -> None:
+    knee, target = published.knees[0], TARGETS[1]
+    record = published.workspace.path(f"{RESULTS}/aligned/fastmri/{knee}.json")
+    with locked(published.knee(knee)):
+        outcome = published.workspace.run(target, "--keep-going", config=published.config("exclude"))
+    assert outcome.status != 0
+    named = published.knee(knee).relative_to(published.workspace.folder)
+    assert outcome.sentence.startswith(f"{named}: Resource temporarily unavailable (EAGAIN): ")
+    assert "set HDF5_USE_FILE_LOCKING=FALSE" in outcome.sentence
+    assert not record.exists()
+    assert not published.workspace.path(target).exists()
+
+    outcome = published.workspace.complete(target, config=published.config("exclude"))
+    assert aligned(outcome) == {knee}
+    assert list(published.manifest("fastmri")["status"]) == ["ok"] * 4
 
 
 @pytest.mark.long

@@ -1,12 +1,14 @@
 """A local HTTP server with the faults that real ones have."""
 
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass
@@ -37,8 +39,8 @@ class Server:
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[Server]:
-    """Serve on a free port of the loopback interface while the block lasts."""
+def serving(server: Server, certificate: Path | None = None) -> Iterator[Server]:
+    """Serve on a free port of the loopback interface while the block lasts, with a certificate by https."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -50,7 +52,11 @@ def serving(server: Server) -> Iterator[Server]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True
         http.block_on_close = False
-        server.address = f"http://127.0.0.1:{http.server_port}"
+        server.address = f"http{'s' if certificate else ''}://127.0.0.1:{http.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            http.socket = context.wrap_socket(http.socket, server_side=True)
         thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

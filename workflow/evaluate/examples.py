@@ -78,7 +78,8 @@ def read_examples(results: Path, definition: Definition, mask: str, method: str)
     path = results / "runs" / run.path / "examples.npz"
     if not path.exists():
         return []
-    with archives.opened(path, "not a complete examples file", "evaluate this run again") as file:
+    absent, again = "no such file; evaluate this run again", "evaluate this run again"
+    with archives.opened(path, absent, "not a complete examples file", again) as file:
         arrays = {field.name: file[field.name] for field in fields(Example)}
         if not len(arrays["slice"]):
             raise ValueError("it holds no slice")

@@ -5,7 +5,6 @@ folder with its sha256; ``python -m workflow.verify results/X`` compares a folde
 Light: no torch here, and no path in the list but relative ones.
 """
 
-import csv
 import json
 import sys
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Annotated, Any
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, listed
@@ -35,9 +35,7 @@ def inputs(results: Path) -> list[dict[str, str]]:
     """
     found: list[dict[str, str]] = []
     for path in sorted(results.glob("data/*/manifest.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        for row in rows:
+        for row in read_rows(path, AGAIN, AGAIN):
             check_fields(row, ("source",), path, AGAIN)
             # Embedded scans lie in the folder itself and are listed there.
             if row["source"] == "published":

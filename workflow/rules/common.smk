@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.phantom.donors import MAPS
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, sentence_of
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
@@ -33,8 +33,8 @@ try:
     SUBJECTS = PLAN.subjects
     # Looked for here, where a refusal becomes a sentence.
     len(SUBJECTS)
-except BadInput as error:
-    raise WorkflowError(str(error)) from None
+except (BadInput, OSError) as error:
+    raise WorkflowError(sentence_of(error)) from None
 
 ROOT = PLAN.root
 TRUST = TrustPlan(PLAN)
@@ -53,8 +53,8 @@ def stop_without_scans():
     """A dry run may count the jobs of published data that is not here; a real run may not start."""
     try:
         missing = SUBJECTS.missing_scans()
-    except BadInput as error:
-        raise WorkflowError(str(error)) from None
+    except (BadInput, OSError) as error:
+        raise WorkflowError(sentence_of(error)) from None
     wanted = set(workflow.dag_settings.targets) or {"all"}
     if missing and not wanted <= {"fetch", "paper_cost"}:
         raise WorkflowError(missing)

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
-from data_prep.errors import BadInput
-from data_prep.io.archives import DAMAGE, of_the_system
+from data_prep.errors import BadInput, reading
+from data_prep.io.archives import DAMAGE
 from data_prep.io.files import replacing
 from data_prep.io.json_files import check_fields
 from methods.contract import ReconstructionModel
 from workflow.run.spec import RunSpec
+
+AGAIN = "delete it and run the workflow again"
 
 
 def save_atomically(content: Mapping[str, Any], path: Path) -> None:
@@ -32,20 +34,25 @@ def save_atomically(content: Mapping[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def load_whole(path: Path) -> dict[str, Any] | None:
-    """Read what ``save_atomically`` wrote, onto the CPU, or return None if the file is damaged or foreign."""
-    try:
-        with zipfile.ZipFile(path) as archive:
+def load_whole(path: Path) -> dict[str, Any]:
+    """Read what ``save_atomically`` wrote, onto the CPU.
+
+    Raises:
+        BadInput: the file is missing, damaged or foreign.
+        OSError: the system cannot read it now, or has no memory left for it.
+    """
+    absent, damage = "no such checkpoint; train the method first", (*DAMAGE, pickle.UnpicklingError)
+    # Opened once: of a path, torch's own reader tells the system's faults as damage.
+    with reading(path, absent, "it is not whole, or no checkpoint", AGAIN, damage), path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
             # torch compares no checksums: most damage would become wrong weights.
             if archive.testzip() is not None:
-                return None
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (*DAMAGE, pickle.UnpicklingError) as error:
-        # The file may be whole, but memory is full.
-        if of_the_system(error) or "DefaultCPUAllocator" in str(error):
-            raise
-        return None
-    return content if isinstance(content, dict) else None
+                raise ValueError("a checksum does not fit")
+        file.seek(0)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no mapping")
+        return content
 
 
 @dataclass(frozen=True)
@@ -77,14 +84,9 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Or
     Raises:
         BadInput: no checkpoint of this method with these parameters, or a damaged one.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: no such checkpoint; train the method first")
-    again = "delete it and run the workflow again"
     stored = load_whole(path)
-    if stored is None:
-        raise BadInput(f"{path}: it is not whole, or no checkpoint; {again}")
     needed = {"spec.folder": str, "spec.parameters": dict, "state_dict": dict}
-    check_fields(stored, needed | {"training_hash": str | None, "status": str}, path, again)
+    check_fields(stored, needed | {"training_hash": str | None, "status": str}, path, AGAIN)
     for name in ("folder", "parameters"):
         mine, theirs = getattr(spec, name), stored["spec"][name]
         if mine != theirs:
@@ -96,5 +98,5 @@ def load_checkpoint(model: ReconstructionModel, spec: RunSpec, path: Path) -> Or
         model.load_state_dict(stored["state_dict"])
     except RuntimeError as error:
         said = " ".join(str(error).split())
-        raise BadInput(f"{path}: field state_dict does not fit the method ({said}); {again}") from error
+        raise BadInput(f"{path}: field state_dict does not fit the method ({said}); {AGAIN}") from error
     return Origin(stored["training_hash"], stored["status"])

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from data_prep.errors import BadInput
 from workflow.run.checkpoint import load_whole, save_atomically
 from workflow.run.identity import differences, identity_hash
 
@@ -126,9 +127,10 @@ class StateFile:
         Raises:
             Refused: the file is not whole, or of another training.
         """
-        state = load_whole(self.path)
-        if state is None:
-            raise Refused("it is not whole")
+        try:
+            state = load_whole(self.path)
+        except BadInput as error:
+            raise Refused("it is not whole") from error
         theirs = state.pop("identity", None)
         if not isinstance(theirs, dict):
             raise Refused("it does not say of which training it is")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data_prep.datasets.contract import Dataset, Later, Scans, Size
 from data_prep.errors import BadInput
+from data_prep.io.files import matching
 
 FIRST_EMBEDDED_FILE = 9_000_000
 DONOR_SLICES = 24
@@ -60,7 +61,7 @@ def locate(root: Path, lists: Mapping[str, Path]) -> dict[str, Scans]:
     if not lists:
         # Copies made on other systems carry hidden twins (._file...) that are no scans.
         places = (root, root / "singlecoil_train", root / "singlecoil_val")
-        paths = sorted(path for place in places for path in place.glob("file*.h5"))
+        paths = sorted(path for place in places for path in matching(place, "file*.h5"))
         return {path.stem: Scans(str(path), str(path)) for path in paths}
     entries = {key.removesuffix("_pairs"): read_pair_list(path) for key, path in lists.items()}
     check_splits(entries)

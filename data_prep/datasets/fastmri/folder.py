@@ -20,6 +20,7 @@ from data_prep.datasets.fastmri.pairs import (
 )
 from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
 from data_prep.errors import BadInput
+from data_prep.io.files import matching
 
 PUBLISHED_FILES = {"train": 973, "val": 199}
 # Under these names the lists are found beside the folders of scans, if no others are given.
@@ -89,7 +90,7 @@ def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
 
 def _files(folder: Path, split: str) -> list[Path]:
     # Copies made on other systems carry hidden twins (._file...) that are no scans.
-    return sorted((folder / f"singlecoil_{split}").glob("file*.h5"))
+    return sorted(matching(folder / f"singlecoil_{split}", "file*.h5"))
 
 
 def _list_in(folder: Path, split: str) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_prep.datasets.fastmri.scans import DECIMAL, FIELD_OF_VIEW_TOLERANCE, PD, PDFS, Scan
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, reading
 
 
 class PairEntry(NamedTuple):
@@ -70,25 +70,22 @@ def read_pair_list(path: Path) -> list[PairEntry]:
         BadInput: the file is missing or empty, or a line is broken or repeats a PDFS scan; the message
             gives the line's number.
     """
-    if not path.is_file():
-        raise BadInput(f"{path}: the pair list is missing; check the path in the configuration")
     entries: list[PairEntry] = []
     lines: dict[str, int] = {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for number, row in enumerate(csv.reader(file), start=1):
-                if not row:
-                    continue
-                entry = _pair_entry(row, f"{path}, line {number}")
-                if entry.pdfs in lines:
-                    raise BadInput(
-                        f"{path}, line {number}: {entry.pdfs} is paired already in line "
-                        f"{lines[entry.pdfs]}; remove one of the two"
-                    )
-                lines[entry.pdfs] = number
-                entries.append(entry)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput(f"{path}: the pair list is not CSV text ({error}); replace the file") from error
+    absent = "the pair list is missing; check the path in the configuration"
+    damaged = ("the pair list is not CSV text", "replace the file", (UnicodeDecodeError, csv.Error))
+    with reading(path, absent, *damaged), path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file), start=1):
+            if not row:
+                continue
+            entry = _pair_entry(row, f"{path}, line {number}")
+            if entry.pdfs in lines:
+                raise BadInput(
+                    f"{path}, line {number}: {entry.pdfs} is paired already in line {lines[entry.pdfs]}; "
+                    "remove one of the two"
+                )
+            lines[entry.pdfs] = number
+            entries.append(entry)
     if not entries:
         raise BadInput(
             f"{path}: the pair list is empty; it needs one line `PD file,PDFS file,score` per pair"

@@ -40,7 +40,7 @@ class Header:
         encoded_field_of_view: (x, y) in mm.
         recon_field_of_view: (x, y) in mm.
         padding_left: first acquired column of k-space; those before are zeros.
-        padding_right: one past the last acquired column.
+        padding_right: one past the last acquired column. Images need neither, so that any numbers are taken.
     """
 
     encoded_matrix: tuple[int, int]
@@ -49,6 +49,11 @@ class Header:
     recon_field_of_view: tuple[float, float]
     padding_left: int
     padding_right: int
+
+    @property
+    def acquired_within(self) -> bool:
+        """Whether the acquired columns lie within the encoded matrix."""
+        return 0 <= self.padding_left < self.padding_right <= self.encoded_matrix[1]
 
 
 @dataclass(frozen=True)
@@ -97,11 +102,9 @@ def parse_header(xml: bytes, path: Path) -> Header:
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
         raise _damaged(path, f"ismrmrd_header is not XML ({error})") from error
 
-    def whole(field: str) -> int:
-        return int(_positive(root, path, field, whole=True))
-
     def matrix(space: str) -> tuple[int, int]:
-        return whole(f"{space}/matrixSize/x"), whole(f"{space}/matrixSize/y")
+        x, y = (_whole(root, path, f"{space}/matrixSize/{axis}", least=1) for axis in "xy")
+        return x, y
 
     def field_of_view(space: str) -> tuple[float, float]:
         x, y = (_positive(root, path, f"{space}/fieldOfView_mm/{axis}") for axis in "xy")
@@ -109,11 +112,8 @@ def parse_header(xml: bytes, path: Path) -> Header:
 
     encoded = matrix("encodedSpace")
     limits = "encodingLimits/kspace_encoding_step_1"
-    left = encoded[1] // 2 - whole(f"{limits}/center")
-    right = left + whole(f"{limits}/maximum") + 1
-    if not 0 <= left < right <= encoded[1]:
-        outside = f"outside its encoded matrix of {encoded[1]} columns"
-        raise _damaged(path, f"ismrmrd_header puts the acquired columns at {left}:{right}, {outside}")
+    left = encoded[1] // 2 - _whole(root, path, f"{limits}/center")
+    right = left + _whole(root, path, f"{limits}/maximum") + 1
     return Header(
         encoded,
         matrix("reconSpace"),
@@ -124,22 +124,37 @@ def parse_header(xml: bytes, path: Path) -> Header:
     )
 
 
-def _positive(root: ElementTree.Element, path: Path, field: str, *, whole: bool = False) -> float:
-    """Return a number below the first ``encoding`` element, or raise a sentence that names the field."""
+def _text(root: ElementTree.Element, path: Path, field: str) -> str:
+    """Return what stands in a field below the first ``encoding`` element, if it is a decimal number."""
     steps = ["encoding", *field.split("/")]
     text = root.findtext("/".join(f"{{{NAMESPACE}}}{step}" for step in steps))
     if text is None:
-        what = "is missing"
+        raise _wrong_field(path, field, "is missing")
     # float() alone also takes underscores and other scripts' digits.
-    elif not DECIMAL.fullmatch(text):
-        what = f"is {text[:40]!r}, not a number"
-    elif not (math.isfinite(value := float(text)) and value > 0):
-        what = f"is {text}, not a positive number"
-    elif whole and (value != int(value) or value > _LARGEST_WHOLE):
-        what = f"is {value:g}, not a whole number of that kind"
-    else:
-        return value
-    raise _damaged(path, f"field encoding/{field} of ismrmrd_header {what}")
+    if not DECIMAL.fullmatch(text):
+        raise _wrong_field(path, field, f"is {text[:40]!r}, not a number")
+    return text.strip()
+
+
+def _positive(root: ElementTree.Element, path: Path, field: str) -> float:
+    text = _text(root, path, field)
+    if not (math.isfinite(value := float(text)) and value > 0):
+        raise _wrong_field(path, field, f"is {text[:40]}, not a positive number")
+    return value
+
+
+def _whole(root: ElementTree.Element, path: Path, field: str, least: int = -_LARGEST_WHOLE) -> int:
+    # Said as it is written: 111.9996 is not 112.
+    text = _text(root, path, field)
+    if not float(text).is_integer():
+        raise _wrong_field(path, field, f"is {text[:40]}, not a whole number")
+    if not least <= float(text) <= _LARGEST_WHOLE:
+        raise _wrong_field(path, field, f"is {text[:40]}, not from {least} to {_LARGEST_WHOLE}")
+    return int(float(text))
+
+
+def _wrong_field(path: Path, field: str, what: str) -> BadInput:
+    return _damaged(path, f"field encoding/{field} of ismrmrd_header {what}")
 
 
 def _damaged(path: Path, what: str) -> BadInput:
@@ -195,6 +210,11 @@ def remarks(scan: Scan) -> list[str]:
             f"{scan.path.name}: k-space is {scan.matrix[0]} x {scan.matrix[1]}, the header encodes "
             f"{header.encoded_matrix[0]} x {header.encoded_matrix[1]}"
         )
+    if not header.acquired_within:
+        found.append(
+            f"{scan.path.name}: the header puts the acquired columns at "
+            f"{header.padding_left}:{header.padding_right}, outside its matrix of {header.encoded_matrix[1]}"
+        )
     for axis, encoded, matrix, recon, size in zip(
         ("rows", "columns"),
         header.encoded_field_of_view,
@@ -224,7 +244,8 @@ def signal_in_padding(scan: Scan, start: int, stop: int) -> list[str]:
         BadInput: the file is damaged.
     """
     left, right = scan.header.padding_left, scan.header.padding_right
-    if scan.matrix[1] != scan.header.encoded_matrix[1]:
+    # Columns cannot be placed by a header that does not describe these data.
+    if scan.matrix[1] != scan.header.encoded_matrix[1] or not scan.header.acquired_within:
         return []
     with _opened(scan.path) as file:
         kspace = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
@@ -305,7 +326,7 @@ def _header_text(file: h5py.File, path: Path) -> bytes:
 
 
 def _attribute(file: h5py.File, path: Path, name: str) -> str:
-    value = hdf5.text(file.attrs.get(name))
+    value = hdf5.attribute(file, name)
     if not value:
         raise _damaged(path, f"attribute {name} (text) is missing")
     return value

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 import shutil
+import ssl
 import tarfile
 import time
 import zlib
@@ -22,7 +23,7 @@ from typing import Annotated, Any
 from filelock import FileLock
 
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, naming, reading, with_causes
 from data_prep.io.command import command
 from data_prep.io.json_files import write_json
 from data_prep.io.yaml_files import read_yaml
@@ -32,6 +33,7 @@ _KEYS = ("url", "md5")
 _ARCHIVES = read_yaml(Path(__file__).with_name("config.schema.yaml"))["properties"]["archives"]["properties"]
 ARCHIVES = {name: {key: of["properties"][key]["default"] for key in _KEYS} for name, of in _ARCHIVES.items()}
 _BLOCK = 1 << 20
+_NOTHING = "nothing was unpacked, check the address and the checksum in datasets.ixi.archives"
 # Statuses that another attempt may mend.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
@@ -180,10 +182,26 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
         raise _wrong_address(url, "is none of the web, which begins with https:// or http://") from error
     except requests.exceptions.Timeout as error:
         raise _Broken(f"no answer within {patience.timeout:g} s") from error
-    except requests.exceptions.RequestException as error:
-        raise _Broken("the server cannot be reached") from error
-    except HTTPError as error:
-        raise _Broken("the connection broke off") from error
+    except requests.exceptions.TooManyRedirects as error:
+        raise _wrong_address(url, "leads round in a circle") from error
+    except (requests.exceptions.RequestException, HTTPError) as error:
+        causes = list(with_causes(error))
+        refused = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
+        if refused is not None:
+            own = part.with_name(part.name.removeprefix(".").removesuffix(".part"))
+            raise BadInput(
+                f"{url}: its certificate is refused ({refused.verify_message}); check this machine's clock, "
+                "name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
+                f"{own} by other means, where its MD5 is checked"
+            ) from error
+        broke_off = isinstance(error, HTTPError | requests.exceptions.ChunkedEncodingError)
+        what = "the connection broke off" if broke_off else "the server cannot be reached"
+        raise _Broken(f"{what}: {' '.join(str(causes[-1]).split())}") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Of requests, where there is no such file of certificates.
+        raise BadInput(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from error
 
 
 def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tuple[int, int | None] | None:
@@ -215,12 +233,8 @@ def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Pa
         file.seek(start)
         # As packets arrive: a full block of a slow server could take for ever.
         while block := stream.read1(_BLOCK, decode_content=False):
-            try:
+            with naming(part):
                 file.write(block)
-            except OSError as error:
-                # Writing to an open file names none.
-                error.filename = str(part)
-                raise
             have += len(block)
             counted += len(block)
             watch(have, size)
@@ -237,7 +251,7 @@ def _size(path: Path) -> int:
 
 
 def _md5(path: Path) -> str:
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         # Against accidents and mix-ups; no other checksum of these files is published.
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
@@ -273,26 +287,25 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
     partial = folder.with_name(f".{folder.name}.partial")
     # Of a run that was killed.
     shutil.rmtree(partial, ignore_errors=True)
+    damage = (tarfile.TarError, EOFError, zlib.error)
     try:
         partial.mkdir()
-        with tarfile.open(archive) as tar:
+        with (
+            reading(archive, "no such file", "it cannot be unpacked", _NOTHING, damage),
+            tarfile.open(archive) as tar,
+        ):
             tar.extractall(partial, filter=flat_scan)
         scans = len(list(partial.iterdir()))
         if not scans:
             raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
         partial.replace(folder)
         return scans
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise _unfit(archive, f"it cannot be unpacked ({error})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _unfit(archive: Path, what: str) -> BadInput:
-    return BadInput(
-        f"{archive}: {what}; nothing was unpacked, check the address and the checksum in "
-        "datasets.ixi.archives"
-    )
+    return BadInput(f"{archive}: {what}; {_NOTHING}")
 
 
 @contextmanager

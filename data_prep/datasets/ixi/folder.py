@@ -16,7 +16,7 @@ from data_prep.datasets.contract import Dataset, Finding
 from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.names import MODALITIES, SITES, check_single, find_scans, parse_scan_name
 from data_prep.datasets.registered import require_slices
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, naming
 from data_prep.volumes import Header, axial_slices, load_volume, read_header
 
 # Voxel sizes in mm of a brain scan that is worth a look beyond, and how far apart two centres may lie.
@@ -101,7 +101,7 @@ def _checked(path: Path, deep: bool) -> Header:
 
 def _trailer(path: Path) -> tuple[int, int]:
     """Checksum, and uncompressed length modulo 2^32, that a gzip file ends with."""
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         file.seek(-8, 2)
         checksum, length = struct.unpack("<II", file.read(8))
     return checksum, length

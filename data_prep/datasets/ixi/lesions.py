@@ -6,6 +6,7 @@ lesion numbers uint8 (slice, height, width) whose attribute ``radius_mm`` holds 
 from 1. Methods never see it: only the probing of finished runs reads it.
 """
 
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.datasets.record import Subjects, read_record
-from data_prep.errors import BadInput
+from data_prep.datasets.record import AGAIN, Subjects, read_record
+from data_prep.errors import BadInput, reading
+from data_prep.io import hdf5
 from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.json_files import read_json
@@ -39,15 +41,14 @@ def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.
             numbers would lie elsewhere than the lesions.
     """
     import nibabel
+    from nibabel.filebasedimages import ImageFileError
 
     scan = scans / "IXI-T2" / f"{subject}-T2.nii.gz"
     truth = scans / "truth" / f"{subject}.truth.json"
     labels = scans / "truth" / f"{subject}.lesions.nii.gz"
-    for path in (truth, labels):
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file; only embedded brains have known lesions: make them again")
+    absent = "only embedded brains have known lesions: make them again"
     stored = aligned / f"{subject}.h5"
-    with h5py.File(stored) as file:
+    with hdf5.opened(stored, "run the step `align` for this subject", AGAIN) as file:
         target = file["target"][()]
     shape = (target.shape[0], target.shape[1], target.shape[2])
     volume = load_volume(scan)
@@ -56,8 +57,10 @@ def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.
             f"{stored}: target is not the scan {scan.name} cropped to {shape}; delete it and align again"
         )
     # Not load_volume, which refuses a volume of zeros: a subject may have no lesion on the grid.
-    numbers = np.asanyarray(nibabel.Nifti1Image.from_filename(labels).dataobj).astype(np.float32)
-    lesions = read_json(truth, damaged="generate the subject again", fields=["lesions"])["lesions"]
+    again, damage = "generate the subject again", (ImageFileError, OSError, ValueError, EOFError, zlib.error)
+    with reading(labels, f"no such file; {absent}", "not NIfTI", again, damage):
+        numbers = np.asanyarray(nibabel.Nifti1Image.from_filename(labels).dataobj).astype(np.float32)
+    lesions = read_json(truth, absent, again, ["lesions"])["lesions"]
     return (
         cropped(Volume(numbers, volume.affine), shape).astype(np.uint8),
         [float(lesion["radius_mm"]) for lesion in lesions],

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from data_prep.datasets.record import Record, Subjects, read_record
-from data_prep.errors import BadInput
+from data_prep.errors import reading
 from data_prep.io.command import command
 from data_prep.io.files import replacing, write_rows
 from data_prep.io.json_files import read_json
@@ -205,12 +205,9 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
 def _read_picture(path: Path) -> Any:
     from matplotlib.image import imread
 
-    try:
+    damage, again = (ValueError, SyntaxError, OSError), "run the step `align` for this subject again"
+    with reading(path, f"missing; {again}", "no picture", again, damage):
         return imread(path)
-    except (ValueError, SyntaxError, OSError) as error:
-        raise BadInput(
-            f"{path}: missing or no picture; run the step `align` for this subject again"
-        ) from error
 
 
 @command

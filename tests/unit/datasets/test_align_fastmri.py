@@ -2,8 +2,10 @@
 
 import csv
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from faults import locked
 from knee_phantom import HEADER, maps, write_published
 from numpy.typing import NDArray
 from PIL import Image
@@ -27,6 +30,7 @@ from data_prep.io.command import call
 from data_prep.prepare.counts import write_manifest
 from data_prep.registration.in_plane import _SEARCH_MATRIX, register_in_plane, resample, rigid_in_plane
 
+ROOT = Path(__file__).parents[3]
 MATRIX, SLICES = 64, 3
 UNREGISTERED = ("--options", '{"register": false}')
 
@@ -181,6 +185,31 @@ def test_an_unusable_pair_stops_or_is_recorded(tmp_path: Path, monkeypatch: pyte
         assert file["target"].shape == file["auxiliary"].shape == (0, 12, 12)
         assert file["target"].dtype == np.complex64
     assert (tmp_path / "excluded" / f"{subject}.png").is_file()
+
+
+def test_a_pair_that_another_process_locks_is_no_bad_scan(tmp_path: Path) -> None:
+    stem = pair_files(0)[1]
+    pd, pdfs = small_pair(tmp_path)
+    command = [sys.executable, "-m", "data_prep.datasets.align", "--dataset", "fastmri", "--subject", stem]
+    command += ["--target", str(pdfs), "--auxiliary", str(pd), "--source", "published", "--matrix", "8"]
+    command += ["--split-hint", "train"]
+    command += [*UNREGISTERED, "--bad-scans", "exclude", "--output", str(tmp_path / "out")]
+
+    def run(**variables: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | variables
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    with locked(pd):
+        done = run()
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {pd}: Resource temporarily unavailable (EAGAIN): ")
+        assert "set HDF5_USE_FILE_LOCKING=FALSE" in done.stderr
+        # No record that the pair is excluded: the next run tries again.
+        assert not (tmp_path / "out").exists()
+        # The remedy is one.
+        done = run(HDF5_USE_FILE_LOCKING="FALSE")
+        assert done.returncode == 0, done.stderr
+    assert read_record(tmp_path / "out", "fastmri", stem).usable
 
 
 def small_pair(folder: Path, **changes: Any) -> tuple[Path, Path]:

@@ -1,17 +1,22 @@
 """What a check of a fastMRI folder finds is what the run would say, pair by pair, from headers alone."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from faults import locked
 from knee_phantom import HEADER, write_published
 
 from data_prep.datasets.fastmri.folder import findings, summary
 from data_prep.datasets.fastmri.scans import PD, PDFS
 from data_prep.errors import BadInput
+
+ROOT = Path(__file__).parents[3]
 
 
 def pair(folder: Path, split: str, number: int, slices: int = 4) -> tuple[Path, Path]:
@@ -52,6 +57,18 @@ def test_a_sound_folder_is_ok_and_counted_beside_the_published_numbers(folder: P
         "suspicious": "0",
         "excluded": "0",
     }
+
+
+def test_a_pair_that_cannot_be_read_now_is_not_judged(folder: Path) -> None:
+    scan = folder / "singlecoil_train" / "file110.h5"
+    command = [sys.executable, "-m", "data_prep.check", str(folder), "--dataset", "fastmri"]
+    with locked(scan):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {scan}: Resource temporarily unavailable (EAGAIN): it ")
+    assert "set HDF5_USE_FILE_LOCKING=FALSE" in done.stderr
+    assert [found.status for found in findings(folder)] == ["ok"] * 4
 
 
 def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:

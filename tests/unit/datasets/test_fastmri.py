@@ -110,6 +110,23 @@ def test_a_header_that_does_not_describe_its_data_is_remarked(published: Path, t
     assert signal_in_padding(open_scan(published), 0, 4) == []
 
 
+@pytest.mark.parametrize(
+    ("center", "maximum", "columns"), [(11, 16, "-1:16"), (8, 19, "2:22"), (8, -9, "2:-6"), (0, 16, "10:27")]
+)
+def test_acquired_columns_outside_the_matrix_are_remarked_and_cost_no_pair(
+    published: Path, center: int, maximum: int, columns: str
+) -> None:
+    before = read_images(open_scan(published), 0, 4)
+    limits = f"<maximum>{maximum}</maximum><center>{center}</center>"
+    header("<maximum>16</maximum><center>8</center>", limits)(published)
+    scan = open_scan(published)
+    said = f"file1000001.h5: the header puts the acquired columns at {columns}, outside its matrix of 20"
+    assert remarks(scan) == [said]
+    # What the header says of them places nothing: neither the images nor where no signal may be.
+    assert signal_in_padding(scan, 0, 4) == []
+    assert np.array_equal(read_images(scan, 0, 4), before)
+
+
 def test_signal_in_columns_that_were_never_acquired_is_remarked(published: Path) -> None:
     scan = open_scan(published)
     assert "k-space columns outside 2:19, never acquired, are not zero" in signal_in_padding(scan, 0, 4)[0]
@@ -212,8 +229,14 @@ ENTITY = '<!DOCTYPE a [<!ENTITY b "c">]><ismrmrdHeader'
         (put("ismrmrd_header", "<a>" * 200_000), "not XML"),
         (header("<center>8</center>", ""), "encodingLimits/kspace_encoding_step_1/center .* is missing"),
         (header("<center>8</center>", "<center>eight</center>"), "is 'eight', not a number"),
-        (header("<maximum>16</maximum>", "<maximum>16.5</maximum>"), "not a whole number"),
-        (header("<maximum>16</maximum>", "<maximum>19</maximum>"), "columns at 2:22, outside"),
+        (
+            header("<maximum>16</maximum>", "<maximum>16.5</maximum>"),
+            "maximum .* is 16.5, not a whole number",
+        ),
+        # As it stands there: rounded, it would be a whole number.
+        (header("<x>12</x><y>12</y>", "<x>12</x><y>11.99999999</y>"), "is 11.99999999, not a whole number"),
+        (header("<x>12</x><y>12</y>", "<x>12</x><y>0</y>"), "is 0, not from 1 to 1048576"),
+        (header("<x>12</x><y>12</y>", "<x>12</x><y>1048577</y>"), "is 1048577, not from 1 to 1048576"),
         (header("<x>240</x>", "<x>-240</x>"), "encodedSpace/fieldOfView_mm/x .* not a positive number"),
         (header("<x>240</x>", "<x>nan</x>"), "encodedSpace/fieldOfView_mm/x .* is 'nan', not a number"),
         (header("<x>240</x>", "<x>2_40</x>"), "encodedSpace/fieldOfView_mm/x .* is '2_40', not a number"),

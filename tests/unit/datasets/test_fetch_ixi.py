@@ -189,8 +189,36 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
         address = gone.address
     wanted = {modality: {"url": address + path, "md5": "0" * 32} for modality, path in NAMES.items()}
     patience = Patience(timeout=2.0, barren=2, pause=0.0)
-    with pytest.raises(BadInput, match=r"gave up after 2 attempts \(the server cannot be reached"):
+    said = r"gave up after 2 attempts \(the server cannot be reached: .*Connection refused"
+    with pytest.raises(BadInput, match=said):
         fetch(tmp_path, wanted, patience)
+
+
+@pytest.mark.parametrize(("trusted", "said"), [(True, "certificate has expired"), (False, "self-signed")])
+def test_a_certificate_that_is_no_good_is_told_at_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool, said: str
+) -> None:
+    certificate = Path(__file__).parents[2] / "helpers" / "expired_certificate.pem"
+    if trusted:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with (
+        serving(Server(server.files), certificate) as secure,
+        pytest.raises(BadInput, match=rf"IXI-T1\.tar: its certificate is refused \(.*{said}.*\); ") as caught,
+    ):
+        fetch(tmp_path, archives_of(secure), QUICK)
+    # What to do without it works: the file that lies there is verified and unpacked.
+    assert f"bring the file to {tmp_path / 'IXI-T1.tar'} by other means" in str(caught.value)
+    for modality, path in NAMES.items():
+        (tmp_path / f"IXI-{modality}.tar").write_bytes(server.files[path])
+    assert fetch(tmp_path, archives_of(server), QUICK)["T1"]["scans"] == 3
+
+
+def test_a_file_of_certificates_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "proxy.pem"))
+    with pytest.raises(BadInput, match=r"proxy\.pem; correct REQUESTS_CA_BUNDLE"):
+        fetch(tmp_path, ARCHIVES, QUICK)
 
 
 def test_too_little_room_is_told_before_anything_is_written(

@@ -68,7 +68,9 @@ def test_a_full_disk_is_told_by_name_in_one_sentence_and_leaves_nothing(tmp_path
 
     done = run(FULL // 2)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {path}: File too large; check ")
+    assert done.stderr.startswith(
+        f"error: {path}: File too large (EFBIG): it cannot be read or written now; check "
+    )
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
     assert run(2 * FULL).returncode == 0

@@ -331,7 +331,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=r"m\.npz: not a mask file"):
             MaskSet.load(tmp_path / "m.npz")
     manifest = tmp_path / "manifest.csv"
-    with pytest.raises(BadInput, match="manifest is missing"):
+    with pytest.raises(BadInput, match=r"manifest\.csv: no such file; run the step `prepare`"):
         files_of(manifest)
     manifest.write_text("name\nfile9000001\n")
     with pytest.raises(BadInput, match="`subject` and `status`"):

@@ -1,5 +1,6 @@
 """The list of all files with their hashes, and the command that compares a folder with it."""
 
+import errno
 import hashlib
 import json
 import shutil
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faults import spoil
 from made_up_results import run_record
 
 from data_prep.errors import BadInput
@@ -104,6 +106,13 @@ def test_the_command_tells_by_its_exit_status(results):
     assert done.stdout == "changed tables/table_1.csv\n"
     assert "1 changed, 0 missing, 0 extra" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_cannot_be_read_now_has_not_changed(results):
+    spoil(results / "metrics.parquet")
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        compare(results)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(results / "metrics.parquet"))
 
 
 @pytest.mark.parametrize(

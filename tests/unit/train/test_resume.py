@@ -1,5 +1,6 @@
 """A training ends with the same bits however often it is interrupted, and never takes up another's state."""
 
+import errno
 import itertools
 import json
 import multiprocessing
@@ -229,6 +230,24 @@ def test_a_torn_state_is_not_used(ixi, tmp_path, capsys):
         record = run(ixi, tmp_path / "a", tiny_spec())
         assert "is not whole" in capsys.readouterr().err
         assert record["refused_states"] == ["it is not whole"]
+
+
+def test_a_state_that_cannot_be_read_now_is_not_given_up(ixi, tmp_path):
+    with pytest.raises(SystemExit):
+        run(ixi, tmp_path, tiny_spec(), StopAt(7))
+    state = tmp_path / "resume" / "state.pt"
+    opened = Path.open
+
+    def refuse(path, *arguments, **options):
+        if path == state:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return opened(path, *arguments, **options)
+
+    with mock.patch.object(Path, "open", refuse), pytest.raises(OSError, match="Stale file") as caught:
+        run(ixi, tmp_path, tiny_spec())
+    assert (caught.value.errno, caught.value.filename) == (errno.ESTALE, str(state))
+    record = run(ixi, tmp_path, tiny_spec())
+    assert (record["restarts"], record["refused_states"]) == (1, [])
 
 
 def test_a_finished_training_is_not_repeated_when_only_the_evaluation_changes(

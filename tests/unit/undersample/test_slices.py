@@ -1,13 +1,17 @@
 """The slice store returns the file's bits, held or read, and names what is wrong with a file."""
 
+import errno
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from faults import failing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +92,27 @@ def test_a_file_cut_short_while_in_use_is_noticed(split: Path) -> None:
     os.truncate(split, 3000)
     with pytest.raises(BadInput, match=r"train\.h5: it ends before its last slice"):
         store.batch([6])
+
+
+def test_a_disk_that_fails_while_in_use_is_told_as_such(split: Path) -> None:
+    store = SliceStore(split, "cpu", 0.0)
+    with failing(store._file.fileno()), pytest.raises(OSError, match="Input/output error") as caught:
+        store.batch([3])
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(split))
+    # It was not the file.
+    np.testing.assert_array_equal(store.batch([3])[0].numpy(), arrays()[0][[3]])
+
+
+def test_slices_that_arrive_in_pieces_are_whole(split: Path) -> None:
+    """A network's folder may give less than was asked for."""
+
+    class Pieces(io.FileIO):
+        def readinto(self, buffer: Any) -> int:
+            return super().readinto(memoryview(buffer).cast("B")[:100])
+
+    store = SliceStore(split, "cpu", 0.0)
+    store._file = Pieces(split)
+    np.testing.assert_array_equal(store.batch([5, 0])[0].numpy(), arrays()[0][[5, 0]])
 
 
 def test_large_splits_are_loaded_in_blocks(split: Path, monkeypatch: pytest.MonkeyPatch) -> None:
