@@ -1,7 +1,8 @@
 """Tell in seconds whether a folder of published scans can be used, what is excluded, and why.
 
 ``python -m data_prep.check /data/IXI`` reads names and headers only; ``--deep`` reads every voxel, too. The
-exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 none can.
+exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 too few are
+left to fill every split.
 """
 
 import argparse
@@ -11,7 +12,8 @@ from pathlib import Path
 from rich.console import Console
 
 from data_prep.datasets.contract import Finding, dataset_of, datasets, discover
-from data_prep.datasets.folder import exit_code, print_report, write_csv
+from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
+from data_prep.datasets.forms import advice
 from data_prep.errors import BadInput, run_command
 
 
@@ -25,13 +27,12 @@ def recognise(folder: Path) -> str:
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
     known = [dataset for _, dataset in discover().values()]
     held = [dataset for dataset in known if dataset.find(folder)]
-    if len(held) != 1:
-        what = (
-            f"scans of {' and '.join(dataset.label for dataset in held)}"
-            if held
-            else f"no scans of {' or '.join(dataset.label for dataset in known)}"
-        )
-        raise BadInput(f"{folder}: holds {what}; give another folder, or name one with --dataset")
+    if not held:
+        labels = " or ".join(dataset.label for dataset in known)
+        raise BadInput(f"{folder}: holds no scans of {labels}; {advice(folder, known)}")
+    if len(held) > 1:
+        labels = " and ".join(dataset.label for dataset in held)
+        raise BadInput(f"{folder}: holds scans of {labels}; give another folder, or name one with --dataset")
     return held[0].id
 
 
@@ -60,10 +61,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="write every subject with status and reason here")
     options = parser.parse_args()
     name, found, summary = check(options)
-    print_report(Console(), f"{dataset_of(name).label} in {options.folder}", found, summary)
+    dataset = dataset_of(name)
+    print_report(Console(), options.folder, dataset, found, summary)
     if options.csv:
         write_csv(options.csv, name, found)
-    sys.exit(exit_code(found))
+    if (code := exit_code(found, dataset)) == NOT_USABLE:
+        print(f"In {options.folder}: {advice(options.folder, [dataset])}.")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from methods.registry import discover
-from workflow.plan.config import check_config, read_config
+from workflow.plan.config import check_config, read_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
 
@@ -106,7 +106,7 @@ def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
 def slices_of(dataset: Mapping[str, Any]) -> Slices:
     """Return the slices of a configured dataset's splits."""
     per_subject = dataset["slices"] or FASTMRI_SLICES
-    return Slices(**{split: count * per_subject for split, count in dataset["splits"].items()})
+    return Slices(**{split: count * per_subject for split, count in split_numbers(dataset["splits"]).items()})
 
 
 def run_seconds(
