@@ -68,7 +68,11 @@ def print_report(
             # Not by colour alone: the word says it too.
             style = "bold red" if finding.status == "excluded" else "yellow"
             status = f"[{style}]{finding.status}[/{style}]"
-            table.add_row(escape(finding.subject), status, escape(finding.reason))
+            known = dataset.published.get(finding.pool)
+            as_published = (
+                f" ({known.holes[finding.subject]})" if known and finding.subject in known.holes else ""
+            )
+            table.add_row(escape(finding.subject), status, escape(finding.reason + as_published))
         console.print(table)
         if len(wanting) > _MOST_LINES:
             console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")

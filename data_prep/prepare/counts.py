@@ -81,7 +81,7 @@ def _explained(
     if len(members) != published.subjects:
         said.append(f"{len(members)} subjects, but {published.subjects} are published")
     if not both == len(members) == published.counted:
-        said.append(f"{both} have both scans, the paper counts {published.counted}")
+        said.append(f"{both} of {len(members)} have both scans, the paper counts {published.counted}")
     if excluded:
         names = [_named(record, published.holes) for record in excluded[:_MOST_NAMES]]
         more = len(excluded) - len(names)

@@ -240,7 +240,7 @@ def test_every_difference_from_the_published_counts_is_explained() -> None:
     assert train["explanation"] == "; ".join(said)
     assert (train["subjects"], train["excluded"], train["left_over"], train["used"]) == (227, 2, 1, 224)
     fewer = count_pools(records[5:], "fastmri", chosen, wanted)[1]
-    said = "222 subjects, but 227 are published; 222 have both scans, the paper counts 227; "
+    said = "222 subjects, but 227 are published; 222 of 222 have both scans, the paper counts 227; "
     assert fewer["explanation"].startswith(said)
 
 
@@ -269,7 +269,7 @@ def test_counts_are_written_and_told(
         write_subject(tmp_path, f"IXI{900 + i}", source="published")
     run(monkeypatch, tmp_path, tmp_path / "out")
     said = (
-        "6 subjects, but 582 are published; 6 have both scans, the paper counts 577; all scans together "
+        "6 subjects, but 582 are published; 6 of 6 have both scans, the paper counts 577; all scans together "
         "share 12 slices, the paper's 57700"
     )
     with (tmp_path / "out" / "counts.csv").open(newline="") as lines:
