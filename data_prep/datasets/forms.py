@@ -56,6 +56,8 @@ def advice(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | 
         sought: the datasets they could be of.
         lists: of their subjects.
     """
+    if not folder.is_dir():
+        return "there is no such folder"
     said = [*_elsewhere(folder, sought, lists or {}), *_otherwise(folder, sought)]
     if not said:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

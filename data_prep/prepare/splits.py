@@ -75,8 +75,8 @@ def _too_few(
     usable = sum(len(members) for members in groups.values())
     reasons = "; ".join(f"{record.subject}: {record.reason}" for record in excluded)
     return BadInput(
-        f"config: datasets.{dataset}.splits asks for {asked} subjects, but {usable} of {len(groups)} persons "
-        f"can be used; lower the numbers or add scans (excluded: {reasons or 'none'})"
+        f"config: datasets.{dataset}.splits asks for {asked} subjects, but {usable}, of {len(groups)} "
+        f"persons, can be used; lower the numbers or add scans (excluded: {reasons or 'none'})"
     )
 
 

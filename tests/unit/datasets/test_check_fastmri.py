@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from knee_phantom import HEADER, write_published
 
+from data_prep import check
 from data_prep.datasets.fastmri.folder import findings, summary
 from data_prep.datasets.fastmri.scans import PD, PDFS
 from data_prep.errors import BadInput
@@ -78,6 +79,19 @@ def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
     counted = summary(folder, findings(folder))
     assert counted["slices of usable pairs of train"] == "4 (8332 published)"
     assert (counted["ok"], counted["suspicious"], counted["excluded"]) == ("0", "1", "3")
+
+
+def test_a_folder_without_any_validation_pair_is_not_usable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "singlecoil_val").rename(folder / "elsewhere")
+    monkeypatch.setattr("sys.argv", ["check", str(folder)])
+    for said in ("none of val can be taken, to fill test.", "none of val can be taken, to fill test."):
+        with pytest.raises(SystemExit, match="1"):
+            check.main()
+        assert f"Not usable: {said}" in " ".join(capsys.readouterr().out.split())
+        # Without the list it is not usable, either.
+        (folder / "singlecoil_val_split_less.csv").unlink(missing_ok=True)
 
 
 def test_values_are_read_only_when_asked_for(folder: Path) -> None:

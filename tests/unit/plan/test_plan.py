@@ -411,6 +411,66 @@ def test_published_knees_are_those_of_the_pair_lists(tmp_path):
     assert "singlecoil_train/file12.h5: subject file12 has no such scan" in message
 
 
+@pytest.mark.parametrize("scans", ["exclude", "stop"])
+def test_a_root_without_the_listed_knees_stops_before_the_first_job(tmp_path, scans):
+    above = knee_folder(tmp_path / "fastMRI", train=["11 12", "13 14", "15 16"], val=["21 22"]).parent
+    for split in ("train", "val"):
+        (above / "fastMRI" / f"{split}.csv").rename(above / f"{split}.csv")
+    message = published("fastmri", above, bad_scans=scans).subjects.missing_scans()
+    assert message is not None
+    begin = f"config: datasets.fastmri.root: in {above}, none of 1 subjects of val can fill test ("
+    assert message.startswith(begin)
+    assert "singlecoil_val/file22.h5: subject file22 has no such scan; add the file); " in message
+    assert f"the scans of fastMRI are in {above}/fastMRI: point datasets.fastmri.root there" in message
+    # A dry run still counts the jobs.
+    assert len(published("fastmri", above).subjects["fastmri"]) == 4
+
+
+def test_a_published_split_whose_files_are_all_absent_stops_before_the_first_job(tmp_path):
+    root = knee_folder(tmp_path, train=["11 12", "13 14", "15 16"], val=["21 22", "23 24", "25 26"])
+    for path in (root / "singlecoil_val").iterdir():
+        path.unlink()
+    (root / "knee_singlecoil_val.tar.xz").touch()
+    message = published("fastmri", root, bad_scans="exclude").subjects.missing_scans()
+    assert message is not None
+    assert "none of 3 subjects of val can fill test" in message
+    assert (
+        f"knee_singlecoil_val.tar.xz: not unpacked; run tar -xf {root}/knee_singlecoil_val.tar.xz" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "refused"),
+    [(1, False), (2, True), ({"at_most": 1}, False), ({"at_most": 300}, False)],
+)
+def test_more_subjects_than_are_there_are_refused_unless_training_takes_at_most(tmp_path, train, refused):
+    found = published("ixi", ixi_folder(tmp_path, *COMPLETE), bad_scans="exclude")
+    found.config["datasets"]["ixi"]["splits"]["train"] = train
+    message = found.subjects.missing_scans()
+    assert found.subjects.at_most("ixi") == isinstance(train, dict)
+    if refused:
+        assert message == (
+            "config: datasets.ixi.splits: test + val + train add up to 4, but there are 3 subjects in "
+            f"{tmp_path}; lower the numbers or add scans"
+        )
+    else:
+        assert message is None
+
+
+def test_embedded_subjects_are_made_up_to_the_number_that_training_may_have():
+    splits = {"train": {"at_most": 3}, "val": 2, "test": 2}
+    for name, count in {"ixi": 7, "fastmri": 7}.items():
+        dataset = {
+            "source": "embedded",
+            "matrix": 64,
+            "slices": 4,
+            "splits": splits,
+            "masks": [MASKS[name][0]],
+        }
+        found = plan(datasets={name: dataset}, tables=[1, 2], figures=[])
+        assert len(found.subjects[name]) == count
+
+
 def test_a_knee_in_both_pair_lists_is_refused(tmp_path):
     (tmp_path / "train.csv").write_text("file11,file12,0.5\n")
     (tmp_path / "val.csv").write_text("file21,file12,0.5\n")

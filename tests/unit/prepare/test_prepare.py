@@ -297,13 +297,41 @@ def test_too_few_subjects_are_refused_with_every_reason() -> None:
     with pytest.raises(
         BadInput,
         match=r"config: datasets\.ixi\.splits asks for 3 test \+ 2 val \+ 5 train.*"
-        r"7 of 7 persons.*IXI903: moved; IXI905: moved",
+        r"7, of 7 persons.*IXI903: moved; IXI905: moved",
     ):
         choose_splits(people(9, {3, 5}), "ixi", WANTED, 2022)
-    with pytest.raises(BadInput, match=r"9 of 9 persons.*excluded: none"):
+    with pytest.raises(BadInput, match=r"9, of 9 persons.*excluded: none"):
         choose_splits(people(9), "ixi", WANTED, 2022)
-    with pytest.raises(BadInput, match=r"5 of 5 persons"):
+    with pytest.raises(BadInput, match=r"5, of 5 persons"):
         choose_splits(people(10, {0, 1, 2, 3, 4}), "ixi", WANTED, 2022)
+
+
+def test_training_takes_at_most_its_number_and_the_others_theirs() -> None:
+    wanted = {"train": 50, "val": 2, "test": 3}
+    with pytest.raises(BadInput, match=r"asks for 3 test \+ 2 val \+ 50 train subjects, but 9, of 9 persons"):
+        choose_splits(people(9), "ixi", wanted, 2022)
+    chosen = choose_splits(people(9), "ixi", wanted, 2022, at_most=True)
+    assert counts(chosen) == {"train": 4, "val": 2, "test": 3}
+    # Who is where does not depend on the way of asking.
+    assert chosen == choose_splits(people(9), "ixi", {**wanted, "train": 4}, 2022)
+    assert counts(choose_splits(people(9), "ixi", WANTED | {"train": 2}, 2022, at_most=True))["train"] == 2
+    with pytest.raises(BadInput, match=r"5, of 5 persons"):
+        choose_splits(people(5), "ixi", wanted, 2022, at_most=True)
+
+
+def test_validation_and_test_are_never_fewer_than_asked_for_because_training_may_be() -> None:
+    records = [record(f"file{i}", "fastmri") for i in range(5)]
+    records += [record(f"file{10 + i}", "fastmri", split_hint="val") for i in range(2)]
+    with pytest.raises(BadInput, match=r"asks for 3 test subjects, but 2, of 2 persons"):
+        choose_splits(records, "fastmri", {"train": 9, "val": 2, "test": 3}, 2022, at_most=True)
+
+
+def test_persons_of_several_scans_are_no_excuse_for_asking_for_more_than_there_are() -> None:
+    records = [record(f"file{i}", "fastmri", group=f"p{i // 3}") for i in range(9)]
+    records.append(record("file99", "fastmri", split_hint="val"))
+    assert choose_splits(records, "fastmri", {"train": 6, "val": 3, "test": 1}, 2022)
+    with pytest.raises(BadInput, match=r"asks for 3 val \+ 8 train subjects, but 9, of 3 persons"):
+        choose_splits(records, "fastmri", {"train": 8, "val": 3, "test": 1}, 2022)
 
 
 @pytest.mark.parametrize(
