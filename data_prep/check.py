@@ -1,7 +1,8 @@
 """Tell in seconds whether a folder of published scans can be used, what is excluded, and why.
 
 ``python -m data_prep.check /data/IXI`` reads names and headers only; ``--deep`` reads every voxel, too. The
-exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 none can.
+exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 too few are
+left to fill every split.
 """
 
 import sys
@@ -12,7 +13,8 @@ from typing import Annotated
 from rich.console import Console
 
 from data_prep.datasets.contract import DatasetId, dataset_of, discover
-from data_prep.datasets.folder import exit_code, print_report, write_csv
+from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
+from data_prep.datasets.forms import advice
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, command
 
@@ -27,13 +29,12 @@ def recognise(folder: Path) -> str:
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
     known = [dataset for _, dataset in discover().values()]
     held = [dataset for dataset in known if dataset.find(folder)]
-    if len(held) != 1:
-        what = (
-            f"scans of {' and '.join(dataset.label for dataset in held)}"
-            if held
-            else f"no scans of {' or '.join(dataset.label for dataset in known)}"
-        )
-        raise BadInput(f"{folder}: holds {what}; give another folder, or name one with --dataset")
+    if not held:
+        labels = " or ".join(dataset.label for dataset in known)
+        raise BadInput(f"{folder}: holds no scans of {labels}; {advice(folder, known)}")
+    if len(held) > 1:
+        labels = " and ".join(dataset.label for dataset in held)
+        raise BadInput(f"{folder}: holds scans of {labels}; give another folder, or name one with --dataset")
     return held[0].id
 
 
@@ -60,7 +61,9 @@ def main(
     entry = dataset_of(dataset or recognise(folder))
     named = {key: path for key, path in lists.items() if key in entry.lists}
     found, summary = entry.check(entry, folder, slices, deep, named)
-    print_report(Console(), f"{entry.label} in {folder}", found, summary)
+    print_report(Console(), folder, entry, found, summary)
     if csv:
         write_csv(csv, entry.id, found)
-    sys.exit(exit_code(found))
+    if (code := exit_code(found, entry)) == NOT_USABLE:
+        print(f"In {folder}: {advice(folder, [entry])}.")
+    sys.exit(code)

@@ -97,12 +97,32 @@ class Finding:
             ``bad_scans: stop`` refuses and ``bad_scans: exclude`` leaves out.
         reason: one sentence; empty if ok.
         files: the files it is about, relative to the folder.
+        pool: the published split, if there are several.
     """
 
     subject: str
     status: Status
     reason: str = ""
     files: tuple[str, ...] = ()
+    pool: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is published of a pool and what the paper counts of it.
+
+    It counts the jobs of scans that are not there yet and explains differences; nothing is excluded by it.
+
+    Attributes:
+        subjects: of whom a scan is published.
+        counted, slices: by the paper.
+        holes: subjects whose published scans cannot be used -> why, in a few words.
+    """
+
+    subjects: int
+    counted: int
+    slices: int
+    holes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,10 +185,13 @@ class Dataset:
         drawn_masks: whether masks are drawn for each subject, as families with ``drawn`` are; else frozen.
         own_persons: whether target and auxiliary each name their person.
         pools: published split of a pool of subjects -> the splits that it fills, in this order.
-        published: pool -> numbers of subjects and of slices in the published data.
+        published: pool -> what is published of it.
         lists: keys of its configuration that name files which list its subjects, by pool.
         locate: (root, files of ``lists`` by key) -> the scans of every subject of whom there is one, sorted;
             one of the two may be missing. By the names of the files if not given.
+        example: what its two scans are called, for messages; the patterns of the files if not given.
+        other_forms: pattern of what may lie in a folder instead of the scans -> what that is and what to do,
+            with ``{path}`` for it and ``{root}`` for the folder above; see ``data_prep.datasets.forms``.
         read: (target's path, auxiliary's path) -> two volumes on one grid, (width, height, slice), axes to
             left, posterior and superior; raises BadInput where that cannot be.
         group: subject id -> the person, who is never divided between splits.
@@ -207,9 +230,11 @@ class Dataset:
     drawn_masks: bool = False
     own_persons: bool = False
     pools: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: {"": ("test", "val", "train")})
-    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
     lists: tuple[str, ...] = ()
     locate: Callable[[Path, Mapping[str, Path]], dict[str, Scans]] | None = None
+    example: str = ""
+    other_forms: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Path, Path], Any] = Later("data_prep.datasets.registered:read_registered")
     group: Callable[[str], str] = lambda subject: subject
     describe: Callable[[str, Path, Path], Mapping[str, Any]] | None = None
@@ -252,9 +277,9 @@ class Dataset:
         return np.dtype(np.complex64 if self.measured else np.float32)
 
     @property
-    def published_subjects(self) -> int:
-        """Number of subjects in the published data; 0 if it is not known."""
-        return sum(subjects for subjects, _ in self.published.values())
+    def form(self) -> str:
+        """What its two scans are called."""
+        return self.example or f"{self.target_file} and {self.auxiliary_file}"
 
     @property
     def embedded_patterns(self) -> tuple[str, ...]:
@@ -278,18 +303,7 @@ class Dataset:
         """Return the scans of the subjects of ``find``; see ``locate``."""
         if self.locate is not None:
             return self.locate(root, lists or {})
-        if not root.is_dir():
-            raise BadInput(f"{root}: no such folder; point it at the folder that holds {self.target_file}")
-        found = set()
-        for file in (self.target_file, self.auxiliary_file):
-            parts = [re.escape(part) for part in file.split(_FIELD)]
-            # The same id wherever it stands.
-            pattern = re.compile(f"{parts[0]}(?P<subject>{SUBJECT}){'(?P=subject)'.join(parts[1:])}")
-            for path in matching(root, file.replace(_FIELD, "*")):
-                match = pattern.fullmatch(path.relative_to(root).as_posix())
-                if match is not None:
-                    found.add(match["subject"])
-        return self._by_names(root, sorted(found))
+        return scans_by_names(root, [(self.target_file, self.auxiliary_file)])
 
     def made_up(self, root: Path, splits: Mapping[str, int], seed: int) -> dict[str, Scans]:
         """Return the scans of the embedded subjects that fill the splits, in the order of their numbers."""
@@ -312,8 +326,61 @@ class Dataset:
         if self.describe is not None:
             return self.describe(record.subject, target, auxiliary)
         # With their folders: names alone may be the same for every subject.
-        first, second = (path.as_posix() for path in self.files(Path(), record.subject))
-        return {"group": self.group(record.subject), "target_file": first, "auxiliary_file": second}
+        named = {
+            name: "/".join(path.parts[-len(Path(file).parts) :])
+            for name, file, path in (
+                ("target_file", self.target_file, target),
+                ("auxiliary_file", self.auxiliary_file, auxiliary),
+            )
+        }
+        return {"group": self.group(record.subject), **named}
+
+
+def scans_by_names(root: Path, forms: Sequence[tuple[str, str]]) -> dict[str, Scans]:
+    """Find scans by the patterns of their names.
+
+    Args:
+        root: folder of the scans.
+        forms: patterns of target and auxiliary, as ``Dataset.target_file``; where both lie in one folder,
+            ``*`` may stand for a folder of any name.
+
+    Returns:
+        The scans of every subject of whom there is one, sorted; one that is missing is where it should be.
+
+    Raises:
+        BadInput: the folder does not exist, or a scan is there twice.
+    """
+    if not root.is_dir():
+        raise BadInput(f"{root}: no such folder; point it at the folder that holds {forms[0][0]}")
+    found: dict[tuple[str, int], Path] = {}
+    missing: dict[tuple[str, int], Path] = {}
+    patterns = [(which, form, _pattern(form[which])) for form in forms for which in (0, 1)]
+    # Every folder is looked into once: on file servers that is what takes time.
+    folders = {Path(form[which].replace(_FIELD, "*")).parent for which, form, _ in patterns}
+    looked = ((folder / "*").as_posix() for folder in sorted(folders))
+    for path in (path for pattern in looked for path in matching(root, pattern)):
+        name = path.relative_to(root).as_posix()
+        for which, form, pattern in patterns:
+            if (match := pattern.fullmatch(name)) is None:
+                continue
+            subject = match["subject"]
+            if (other := found.setdefault((subject, which), path)) != path:
+                raise BadInput(f"{path}: {other} is the same scan of {subject}; keep one of the two")
+            beside = form[1 - which].replace(_FIELD, subject)
+            missing[subject, 1 - which] = (
+                path.with_name(Path(beside).name) if "*" in beside else root / beside
+            )
+    located = {**missing, **found}
+    return {
+        subject: Scans(*(located[subject, which].as_posix() for which in (0, 1)))
+        for subject in sorted({subject for subject, _ in found})
+    }
+
+
+def _pattern(file: str) -> re.Pattern[str]:
+    """Return what a scan's name below the root matches; the id is the same wherever it stands."""
+    parts = [re.escape(part).replace(r"\*", "[^/]+") for part in file.split(_FIELD)]
+    return re.compile(f"{parts[0]}(?P<subject>{SUBJECT}){'(?P=subject)'.join(parts[1:])}")
 
 
 @cache

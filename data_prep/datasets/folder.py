@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data_prep.datasets.contract import Finding
+from data_prep.datasets.contract import Dataset, Finding
 from data_prep.io.files import write_rows
 
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
@@ -18,15 +18,25 @@ USABLE, NOT_USABLE, WITH_EXCLUSIONS = 0, 1, 3
 _MOST_LINES = 60
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 0 if every subject can be used, 3 if some are to be excluded, 1 if none can be used."""
-    excluded = sum(finding.status == "excluded" for finding in findings)
-    if excluded == len(findings):
+def exit_code(findings: Sequence[Finding], dataset: Dataset) -> int:
+    """Return 0 if every subject can be used, 3 if some are to be excluded, 1 if a split would be empty."""
+    if _empty(findings, dataset):
         return NOT_USABLE
-    return WITH_EXCLUSIONS if excluded else USABLE
+    return WITH_EXCLUSIONS if any(finding.status == "excluded" for finding in findings) else USABLE
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def _empty(findings: Sequence[Finding], dataset: Dataset) -> str:
+    """Say which published split leaves splits empty; empty if none does."""
+    for pool, splits in dataset.pools.items():
+        usable = sum(finding.status != "excluded" for finding in findings if finding.pool == pool)
+        if usable < len(splits):
+            return (
+                f"{usable or 'none'}{f' of {pool}' if pool else ''} can be taken, to fill {', '.join(splits)}"
+            )
+    return ""
+
+
+def verdict(findings: Sequence[Finding], dataset: Dataset) -> str:
     """Return the verdict as a sentence."""
     counts = Counter(finding.status for finding in findings)
     taken = counts["ok"] + counts["suspicious"]
@@ -34,15 +44,15 @@ def verdict(findings: Sequence[Finding]) -> str:
     return {
         USABLE: f"Usable: all {taken}.{look}",
         WITH_EXCLUSIONS: f"Usable with bad_scans: exclude: {taken} of {len(findings)}.{look}",
-        NOT_USABLE: "Not usable: nothing here can be taken.",
-    }[exit_code(findings)]
+        NOT_USABLE: f"Not usable: {_empty(findings, dataset)}.",
+    }[exit_code(findings, dataset)]
 
 
 def print_report(
-    console: Console, title: str, findings: Sequence[Finding], summary: Mapping[str, str]
+    console: Console, folder: Path, dataset: Dataset, findings: Sequence[Finding], summary: Mapping[str, str]
 ) -> None:
     """Print the counts, every subject that is not ok with its reason, and the verdict."""
-    counts = Table(title=escape(title), title_justify="left", show_header=False)
+    counts = Table(title=escape(f"{dataset.label} in {folder}"), title_justify="left", show_header=False)
     counts.add_column("what")
     counts.add_column("number", justify="right")
     for name, value in summary.items():
@@ -58,14 +68,18 @@ def print_report(
             # Not by colour alone: the word says it too.
             style = "bold red" if finding.status == "excluded" else "yellow"
             status = f"[{style}]{finding.status}[/{style}]"
-            table.add_row(escape(finding.subject), status, escape(finding.reason))
+            known = dataset.published.get(finding.pool)
+            as_published = (
+                f" ({known.holes[finding.subject]})" if known and finding.subject in known.holes else ""
+            )
+            table.add_row(escape(finding.subject), status, escape(finding.reason + as_published))
         console.print(table)
         if len(wanting) > _MOST_LINES:
             console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")
-    console.print(verdict(findings))
+    console.print(escape(verdict(findings, dataset)))
 
 
 def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:
     """Write every finding, ok ones too; several files are separated by semicolons."""
     rows = ({"dataset": dataset, **asdict(found), "files": ";".join(found.files)} for found in findings)
-    write_rows(path, COLUMNS, rows)
+    write_rows(path, COLUMNS, ({name: row[name] for name in COLUMNS} for row in rows))

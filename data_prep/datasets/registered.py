@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_prep.datasets.contract import Dataset, Finding, Wanted
+from data_prep.datasets.contract import Dataset, Finding, Scans, Wanted
+from data_prep.datasets.forms import nothing_in
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
@@ -128,12 +129,10 @@ def check(
     Raises:
         BadInput: the folder does not exist or holds no scan.
     """
-    subjects = dataset.find(folder)
+    subjects = dataset.scans(folder)
     if not subjects:
-        raise BadInput(
-            f"{folder}: no scan like {dataset.target_file} here; point it at the folder that holds them"
-        )
-    found = [_finding(dataset, folder, subject, slices, deep) for subject in subjects]
+        raise nothing_in(folder, dataset)
+    found = [_finding(dataset, folder, subject, scans, slices, deep) for subject, scans in subjects.items()]
     status = Counter(finding.status for finding in found)
     return found, {
         "subjects": str(len(found)),
@@ -142,8 +141,8 @@ def check(
     }
 
 
-def _finding(dataset: Dataset, folder: Path, subject: str, slices: int, deep: bool) -> Finding:
-    target, auxiliary = dataset.files(folder, subject)
+def _finding(dataset: Dataset, folder: Path, subject: str, scans: Scans, slices: int, deep: bool) -> Finding:
+    target, auxiliary = Path(scans.target), Path(scans.auxiliary)
     there = tuple(path.relative_to(folder).as_posix() for path in (target, auxiliary) if path.is_file())
     try:
         for path in (target, auxiliary):

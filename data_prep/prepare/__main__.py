@@ -5,9 +5,10 @@ pairs of which any two scans name the same person. Every group has a rank hashed
 seed and its name, so that the ranking does not change when a subject drops out. In that order the groups
 that can be used fill the test split, then validation, then training: test and validation keep their size
 when subjects are excluded, training takes the shortfall, and across each border no more subjects move
-than were excluded. A group that is too large for the room left in a split goes to the next, and stays out
-if it fits in none. A
-dataset that is published in splits has a pool of subjects for each, and each pool fills splits of its own
+than were excluded. Where fewer subjects are there than the splits ask for, that is refused, unless the
+number of training is said to be the largest (``--at-most``). A group that is too large for the room left in
+a split goes to the next, and stays out if it fits in none. A dataset that is published in splits has a pool
+of subjects for each, and each pool fills splits of its own
 (``Dataset.pools``). Usable subjects beyond the configured numbers stay out, with an empty split in the
 manifest.
 """
@@ -32,7 +33,13 @@ SPLITS = ("train", "val", "test")
 
 
 def prepare(
-    dataset: str, aligned: Path, subjects: Sequence[str], wanted: Mapping[str, int], seed: int, output: Path
+    dataset: str,
+    aligned: Path,
+    subjects: Sequence[str],
+    wanted: Mapping[str, int],
+    seed: int,
+    output: Path,
+    at_most: bool = False,
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Write {train,val,test}.h5, manifest.csv and counts.csv into ``output``.
 
@@ -65,14 +72,14 @@ def prepare(
         replace(record, remark="; ".join(filter(None, (record.remark, odd.get(record.subject)))))
         for record in records
     ]
-    chosen = choose_splits(records, dataset, wanted, seed)
+    chosen = choose_splits(records, dataset, wanted, seed, at_most)
     used = [record for record in records if record.subject in chosen]
     shape = stored_matrix(aligned / f"{used[0].subject}.h5")
     for split in SPLITS:
         members = [record for record in used if chosen[record.subject] == split]
         write_split(output / f"{split}.h5", aligned, split, members, shape)
     write_manifest(output / "manifest.csv", records, chosen)
-    counts = count_pools(records, dataset, chosen)
+    counts = count_pools(records, dataset, chosen, wanted)
     write_rows(output / "counts.csv", list(counts[0]), counts)
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
@@ -89,17 +96,18 @@ def main(
     ],
     seed: Annotated[int, "base seed; the split follows from it"],
     output: Annotated[Path, "folder for the split files and manifest.csv"],
+    at_most: Annotated[bool, "let the training split have fewer subjects than --splits says"] = False,
 ) -> None:
     """Gather the aligned subjects of a dataset into its train, val and test files."""
-    got, counts = prepare(dataset, aligned, subjects, splits, seed, output)
+    got, counts = prepare(dataset, aligned, subjects, splits, seed, output, at_most)
     for split in SPLITS:
         missing = splits[split] - got[split]
-        why = "(excluded, or of a person who does not fit)"
+        why = "(not there, excluded, or of a person who does not fit)"
         note = f", {missing} fewer than configured {why}" if missing else ""
         print(f"{dataset} {split}: {got[split]} subjects{note}")
     for row in counts:
         if row["explanation"]:
             print(
                 f"{row['splits'].replace(' ', ' and ')}: {row['slices']} slices of {row['used']} subjects "
-                f"(published: {row['published_slices']} of {row['published_subjects']}): {row['explanation']}"
+                f"(paper: {row['paper_slices']} of {row['paper_subjects']}): {row['explanation']}"
             )

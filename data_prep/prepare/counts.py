@@ -5,9 +5,11 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import dataset_of
+from data_prep.datasets.contract import Published, dataset_of
 from data_prep.datasets.record import Record
 from data_prep.io.files import write_rows
+
+_MOST_NAMES = 20
 
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
@@ -19,13 +21,16 @@ def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, s
     write_rows(path, columns, ({name: row[name] for name in columns} for row in rows))
 
 
-def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, str]) -> list[dict[str, Any]]:
+def count_pools(
+    records: Sequence[Record], dataset: str, chosen: Mapping[str, str], wanted: Mapping[str, int]
+) -> list[dict[str, Any]]:
     """Compare the numbers of subjects and slices with the published data's, pool by pool.
 
     Args:
         records: all subjects of the dataset, excluded ones too.
         dataset: id.
         chosen: from ``choose_splits``.
+        wanted: number of subjects of each split.
 
     Returns:
         One row of counts.csv for each published split of the dataset.
@@ -35,6 +40,8 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
     for hint, splits in dataset_of(dataset).pools.items():
         members = [record for record in records if record.split_hint == hint]
         used = [record for record in members if record.subject in chosen]
+        taken = {split: sum(chosen[record.subject] == split for record in used) for split in splits}
+        short = {split: (taken[split], wanted[split]) for split in splits if taken[split] < wanted[split]}
         known = records[0].source == "published" and hint in published
         row = {
             "dataset": dataset,
@@ -46,16 +53,22 @@ def count_pools(records: Sequence[Record], dataset: str, chosen: Mapping[str, st
             "left_over": sum(record.usable and record.subject not in chosen for record in members),
             "used": len(used),
             "slices": sum(record.slices for record in used),
-            "published_subjects": published[hint][0] if known else "",
-            "published_slices": published[hint][1] if known else "",
-            "explanation": _explained(members, chosen, *published[hint]) if known else "",
+            "published_subjects": published[hint].subjects if known else "",
+            "paper_subjects": published[hint].counted if known else "",
+            "paper_slices": published[hint].slices if known else "",
+            "explanation": _explained(members, chosen, published[hint], short) if known else "",
         }
         rows.append(row)
     return rows
 
 
-def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: int, slices: int) -> str:
-    """Say where the difference between the slices used and those published comes from."""
+def _explained(
+    members: Sequence[Record],
+    chosen: Mapping[str, str],
+    published: Published,
+    short: Mapping[str, tuple[int, int]],
+) -> str:
+    """Say where the difference between what is used and what the paper counts comes from."""
     used = [record for record in members if record.subject in chosen]
     excluded = [record for record in members if not record.usable]
     left_over = [record for record in members if record.usable and record.subject not in chosen]
@@ -63,17 +76,30 @@ def _explained(members: Sequence[Record], chosen: Mapping[str, str], subjects: i
         sum(record.available or 0 for record in group) for group in (excluded, left_over, used)
     )
     kept = sum(record.slices for record in used)
-    unknown = sum(record.available is None for record in excluded)
+    both = sum(bool(record.target_sha256 and record.auxiliary_sha256) for record in members)
     said = []
-    if len(members) != subjects:
-        said.append(f"{len(members)} subjects, but {subjects} were published")
+    if len(members) != published.subjects:
+        said.append(f"{len(members)} subjects, but {published.subjects} are published")
+    if not both == len(members) == published.counted:
+        said.append(f"{both} of {len(members)} have both scans, the paper counts {published.counted}")
     if excluded:
-        counted = f"{known} slices" + (f", those of {unknown} unknown" if unknown else "")
-        said.append(f"{len(excluded)} excluded, which `reason` in manifest.csv explains ({counted})")
+        names = [_named(record, published.holes) for record in excluded[:_MOST_NAMES]]
+        more = len(excluded) - len(names)
+        names += [f"{more} more, which `reason` in manifest.csv explains"] if more else []
+        said.append(f"{len(excluded)} excluded: {', '.join(names)}")
+    said += [f"{split} has {number} subjects of {asked}" for split, (number, asked) in short.items()]
     if left_over:
         said.append(f"{len(left_over)} usable but beyond the configured splits ({over} slices)")
     if here != kept:
         said.append(f"{here - kept} slices of the used scans not wanted by the configuration")
-    if not unknown and here + known + over != slices:
-        said.append(f"all scans together share {here + known + over} slices, but {slices} were published")
+    unknown = any(record.available is None for record in excluded)
+    if not unknown and here + known + over != published.slices:
+        said.append(f"all scans together share {here + known + over} slices, the paper's {published.slices}")
     return "; ".join(said) or "as published"
+
+
+def _named(record: Record, holes: Mapping[str, str]) -> str:
+    """Name an excluded subject, why, if that was to be expected, and the slices that go with it."""
+    why = holes.get(record.subject, "`reason` in manifest.csv explains it")
+    slices = "" if record.available is None else f", {record.available} slices"
+    return f"{record.subject} ({why}{slices})"

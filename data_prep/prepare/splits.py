@@ -9,7 +9,7 @@ from data_prep.seeds import seed_for
 
 
 def choose_splits(
-    records: Sequence[Record], dataset: str, wanted: Mapping[str, int], seed: int
+    records: Sequence[Record], dataset: str, wanted: Mapping[str, int], seed: int, at_most: bool = False
 ) -> dict[str, str]:
     """Assign subjects to splits by the rule that ``data_prep.prepare`` states.
 
@@ -18,6 +18,7 @@ def choose_splits(
         dataset: id.
         wanted: number of subjects of each split.
         seed: base seed of the experiment.
+        at_most: whether the number of training is the largest, and fewer will do.
 
     Returns:
         Split by subject, for those that are used.
@@ -27,23 +28,25 @@ def choose_splits(
     """
     chosen: dict[str, str] = {}
     for hint, splits in dataset_of(dataset).pools.items():
-        groups = _groups([record for record in records if record.usable and record.split_hint == hint])
+        members = [record for record in records if record.split_hint == hint]
+        groups = _groups([record for record in members if record.usable])
         ranked = sorted(
             groups, key=lambda name: seed_for(use="split", dataset=dataset, group=name, seed=seed)
         )
         room = {split: wanted[split] for split in splits}
         for name in ranked:
-            members = groups[name]
-            split = next((split for split in splits if len(members) <= room[split]), None)
+            group = groups[name]
+            split = next((split for split in splits if len(group) <= room[split]), None)
             if split is not None:
-                room[split] -= len(members)
-                chosen.update(dict.fromkeys(members, split))
-        excluded = [record for record in records if not record.usable and record.split_hint == hint]
+                room[split] -= len(group)
+                chosen.update(dict.fromkeys(group, split))
+        excluded = [record for record in members if not record.usable]
         # Persons of several scans may leave each split short of all but one of their scans.
         slack = len(splits) * (max(map(len, groups.values()), default=1) - 1)
-        if sum(room.values()) > len(excluded) + slack or any(
-            room[split] == wanted[split] for split in splits
-        ):
+        asked, short = sum(wanted[split] for split in splits), sum(room.values())
+        unexplained = asked > len(members) or short > len(excluded) + slack
+        exact = not (at_most and "train" in splits)
+        if (exact and unexplained) or any(room[split] == wanted[split] for split in splits):
             raise _too_few(dataset, splits, wanted, groups, excluded)
     _refuse_leakage([record for record in records if record.subject in chosen], chosen)
     return chosen
@@ -72,8 +75,8 @@ def _too_few(
     usable = sum(len(members) for members in groups.values())
     reasons = "; ".join(f"{record.subject}: {record.reason}" for record in excluded)
     return BadInput(
-        f"config: datasets.{dataset}.splits asks for {asked} subjects, but {usable} of {len(groups)} persons "
-        f"can be used; lower the numbers or add scans (excluded: {reasons or 'none'})"
+        f"config: datasets.{dataset}.splits asks for {asked} subjects, but {usable}, of {len(groups)} "
+        f"persons, can be used; lower the numbers or add scans (excluded: {reasons or 'none'})"
     )
 
 

@@ -129,7 +129,7 @@ def run_seconds(
         epochs = plan.config["training"]["epochs"]
         epochs = epochs[run.dataset] if isinstance(epochs, Mapping) else epochs
         here, each = measured.at(sides * dataset["matrix"]), dataset["slices"] or FASTMRI_SLICES
-        of_splits = {split: count * each for split, count in dataset["splits"].items()}
+        of_splits = {split: count * each for split, count in split_numbers(dataset["splits"]).items()}
         seconds[run] = slices * training_seconds(here, of_splits, epochs)
     return seconds
 

@@ -141,6 +141,11 @@ def resolve(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     return schema()["$defs"][reference.rsplit("/", 1)[-1]] if reference else entry
 
 
+def split_numbers(splits: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of subjects of each split, the largest where it is given as ``at_most``."""
+    return {name: of["at_most"] if isinstance(of, Mapping) else of for name, of in splits.items()}
+
+
 def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
     for key, entry in part.get("properties", {}).items():
         entry = resolve(entry)
@@ -165,12 +170,13 @@ def _check_dataset(name: str, dataset: Config) -> None:
             f"config: datasets.{name}.download: is true, but {what}; set source to published and root to the "
             "folder to download into"
         )
-    total = sum(dataset["splits"].values())
+    total = sum(split_numbers(dataset["splits"]).values())
     if dataset["source"] == "published":
-        if 0 < entry.published_subjects < total:
+        published = sum(pool.counted for pool in entry.published.values())
+        if 0 < published < total:
             raise BadInput(
-                f"config: datasets.{name}.splits: add up to {total}, more than the "
-                f"{entry.published_subjects} of the published data; lower them"
+                f"config: datasets.{name}.splits: add up to {total}, more than the {published} of the "
+                "published data; lower them"
             )
         return
     if entry.embed is None:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.datasets.contract import Dataset, Scans, dataset_of
+from data_prep.datasets.forms import advice, fault, nothing_in, unfilled
 from data_prep.datasets.record import AGAIN, Record
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical, read_as
+from workflow.plan.config import split_numbers
 
 Config = Mapping[str, Any]
 
@@ -43,23 +45,31 @@ class Subjects(Mapping[str, dict[str, Scans]]):
     def _find(self, dataset: Dataset) -> dict[str, Scans]:
         configured = self._datasets[dataset.id]
         if configured["source"] == "embedded":
-            return dataset.made_up(Path(f"{self.root}/raw/{dataset.id}"), configured["splits"], self._seed)
-        root = Path(configured["root"] or "")
-        lists = {key: Path(configured[key] or "") for key in dataset.lists}
+            numbers = split_numbers(configured["splits"])
+            return dataset.made_up(Path(f"{self.root}/raw/{dataset.id}"), numbers, self._seed)
+        root, lists = self._root(dataset), self._lists(dataset)
         there = all(path.is_file() for path in lists.values()) and (configured["root"] or lists)
         if not there or not (lists or root.is_dir()) or self._not_fetched(dataset):
             # Stand-ins, so that a dry run can count the jobs.
-            count = dataset.published_subjects or sum(configured["splits"].values())
+            published = sum(pool.subjects for pool in dataset.published.values())
+            count = published or sum(split_numbers(configured["splits"]).values())
             hint = tuple(dataset.pools)[-1]
             return {f"{dataset.id}-missing-{i:04d}": Scans("", "", hint) for i in range(1, count + 1)}
         # A subject without one of the scans is a bad scan like any other, not one to pass over in silence.
         found = dataset.scans(root, lists)
         if not found:
-            raise BadInput(
-                f"config: datasets.{dataset.id}.root: {root} holds no scan like {dataset.target_file}; point "
-                "it at the folder that does"
-            )
+            raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, dataset, lists)}")
         return found
+
+    def _root(self, dataset: Dataset) -> Path:
+        return Path(self._datasets[dataset.id]["root"] or "")
+
+    def _lists(self, dataset: Dataset) -> dict[str, Path]:
+        return {key: Path(self._datasets[dataset.id][key] or "") for key in dataset.lists}
+
+    def at_most(self, dataset: str) -> bool:
+        """Tell whether the training split of a dataset may have fewer subjects than its number."""
+        return isinstance(self._datasets[dataset]["splits"]["train"], Mapping)
 
     def embedded(self, dataset: str) -> bool:
         """Tell whether a dataset is configured, and its scans are made here."""
@@ -148,7 +158,11 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         for name in self._datasets:
             if not self.embedded(name):
                 dataset = dataset_of(name)
-                problem = self._not_there(dataset) or (self._bad_scan(dataset) if self._strict else None)
+                problem = (
+                    self._not_there(dataset)
+                    or self._too_few(dataset)
+                    or (self._bad_scan(dataset) if self._strict else None)
+                )
                 if problem is not None:
                     return problem
         return None
@@ -185,20 +199,29 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         folders = (Path(configured["root"]) / folder for folder in dataset.download.folders)
         return next((folder for folder in folders if not folder.is_dir()), None)
 
+    def _too_few(self, dataset: Dataset) -> str | None:
+        """Return why the splits cannot be filled, whatever the alignments bring."""
+        place, found = f"config: datasets.{dataset.id}", self[dataset.id]
+        root = self._root(dataset)
+        if said := unfilled(dataset, found):
+            return f"{place}.root: in {root}, {said}; {advice(root, [dataset], self._lists(dataset))}"
+        numbers = split_numbers(self._datasets[dataset.id]["splits"])
+        for pool, splits in dataset.pools.items():
+            asked = sum(numbers[split] for split in splits)
+            there = sum(scans.split_hint == pool for scans in found.values())
+            if asked > there and not ("train" in splits and self.at_most(dataset.id)):
+                of = f"of {pool} " if pool else ""
+                return (
+                    f"{place}.splits: {' + '.join(splits)} add up to {asked}, but there are {there} subjects "
+                    f"{of}in {root}; lower the numbers or add scans"
+                )
+        return None
+
     def _bad_scan(self, dataset: Dataset) -> str | None:
         """Return what is wrong with the first subject that lacks a scan or was excluded before."""
         for subject, scans in self[dataset.id].items():
-            for path in (scans.target, scans.auxiliary):
-                if not Path(path).is_file():
-                    return (
-                        f"{path}: subject {subject} has no such scan; add the file, or set bad_scans to "
-                        "exclude to go on without the subject"
-                    )
-                if others := dataset.twins(Path(path)):
-                    return (
-                        f"{path}: {others[0]} is the same scan of subject {subject}; keep one of the two, or "
-                        "set bad_scans to exclude to go on without the subject"
-                    )
+            if said := fault(dataset, subject, scans):
+                return f"{said}, or set bad_scans to exclude to go on without the subject"
             record = Path(f"{self.root}/aligned/{dataset.id}/{subject}.json")
             if record.is_file():
                 aligned = read_as(Record, record, damaged=AGAIN)

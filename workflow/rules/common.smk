@@ -9,7 +9,7 @@ from data_prep.errors import BadInput, sentence_of
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
-from workflow.plan.config import check_config
+from workflow.plan.config import check_config, split_numbers
 from data_prep.io.json_files import canonical, to_json
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan

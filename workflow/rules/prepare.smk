@@ -26,11 +26,16 @@ rule prepare:
         folder=subpath(output.manifest, parent=True),
         aligned=lambda wildcards, input: Path(input.slices[0]).parent,
         subjects=lambda wildcards: canonical(list(SUBJECTS[wildcards.dataset])),
-        splits=lambda wildcards: canonical(DATASETS[wildcards.dataset]["splits"]),
+        splits=lambda wildcards: canonical(
+            split_numbers(DATASETS[wildcards.dataset]["splits"])
+        ),
+        at_most=lambda wildcards: (
+            "--at-most" if SUBJECTS.at_most(wildcards.dataset) else ""
+        ),
         seed=PLAN.config["seed"],
     shell:
         "python -m data_prep.prepare --dataset {wildcards.dataset} --aligned {params.aligned:q} "
-        "--subjects {params.subjects:q} --splits {params.splits:q} --seed {params.seed} "
+        "--subjects {params.subjects:q} --splits {params.splits:q} {params.at_most} --seed {params.seed} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

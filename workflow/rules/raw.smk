@@ -95,7 +95,7 @@ for name in SUBJECTS.listed:
             "../../environment.yml"
         params:
             dataset=name,
-            splits=canonical(DATASETS[name]["splits"]),
+            splits=canonical(split_numbers(DATASETS[name]["splits"])),
             folder=subpath(output[0], parent=True),
         shell:
             "python -m data_prep.datasets.embed --dataset {params.dataset} --lists {params.splits:q} "

@@ -1,15 +1,16 @@
 """fastMRI single-coil knees: measured k-space, PD registered onto PDFS, which it guides."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.datasets.contract import Dataset, Later, Scans, Size
+from data_prep.datasets.contract import Dataset, Later, Published, Scans, Size
 from data_prep.errors import BadInput
 from data_prep.io.files import matching
 
 FIRST_EMBEDDED_FILE = 9_000_000
 DONOR_SLICES = 24
+_FOLDER = "singlecoil_{}"
 PAIRS = "{}_pairs.csv"  # the lists written beside embedded knees, by split
 
 
@@ -50,26 +51,62 @@ def check_size(size: Size, count: int = DONOR_SLICES) -> None:
         raise BadInput(f"matrix {size.matrix}: choose an even number from 32 to 512 (320 is published)")
 
 
+def places(root: Path, split: str) -> list[Path]:
+    """Return the folders that may hold a split's files: archives unpack into each other in several ways."""
+    own = _FOLDER.format(split)
+    named = [root / f"{prefix}{own}" for prefix in ("", "knee_")]
+    within = (path / own for path in named)
+    return [path for path in (*named, *within) if path.is_dir()]
+
+
+def files(root: Path, split: str) -> list[Path]:
+    """Return a split's files, sorted."""
+    # Copies made on other systems carry hidden twins (._file...) that are no scans.
+    return sorted(path for place in places(root, split) for path in matching(place, "file*.h5"))
+
+
 def locate(root: Path, lists: Mapping[str, Path]) -> dict[str, Scans]:
     """Return the pairs of the lists; without lists, each file by itself.
 
     Raises:
-        BadInput: a list is missing or broken, or a file is in both.
+        BadInput: a list is missing or broken, or a file is in both, or twice in the folder.
     """
     from data_prep.datasets.fastmri.pairs import check_splits, read_pair_list
 
     if not lists:
-        # Copies made on other systems carry hidden twins (._file...) that are no scans.
-        places = (root, root / "singlecoil_train", root / "singlecoil_val")
-        paths = sorted(path for place in places for path in matching(place, "file*.h5"))
-        return {path.stem: Scans(str(path), str(path)) for path in paths}
+        loose = {"": sorted(matching(root, "file*.h5"))} | {
+            split: files(root, split) for split in ("train", "val")
+        }
+        return {
+            path.stem: Scans(str(path), str(path), split) for split, paths in loose.items() for path in paths
+        }
     entries = {key.removesuffix("_pairs"): read_pair_list(path) for key, path in lists.items()}
     check_splits(entries)
+    folders = {split: places(root, split) or [root / _FOLDER.format(split)] for split in entries}
     return {
-        entry.pdfs: _scans(root, split, entry.pd, entry.pdfs)
+        entry.pdfs: _scans(folders[split], split, entry.pd, entry.pdfs)
         for split, listed in entries.items()
         for entry in listed
     }
+
+
+def _scans(folders: Sequence[Path], split: str, pd: str, pdfs: str) -> Scans:
+    return Scans(str(_file(folders, pdfs)), str(_file(folders, pd)), split)
+
+
+def _file(folders: Sequence[Path], stem: str) -> Path:
+    """Return in which of some folders a file is; of one that is missing, the first.
+
+    Raises:
+        BadInput: it is in two folders.
+    """
+    paths = [folder / f"{stem}.h5" for folder in folders]
+    if len(paths) == 1:
+        return paths[0]
+    there = [path for path in paths if path.is_file()]
+    if len(there) > 1:
+        raise BadInput(f"{there[1]}: {there[0]} is the same scan; keep one of the two")
+    return (there or paths)[0]
 
 
 def embedded(root: Path, splits: Mapping[str, int]) -> dict[str, Scans]:
@@ -77,14 +114,10 @@ def embedded(root: Path, splits: Mapping[str, int]) -> dict[str, Scans]:
     train = splits["train"] + splits["val"]
     pairs = [pair_files(index) for index in range(train + splits["test"])]
     return {
-        pdfs: _scans(root, "train" if index < train else "val", pd, pdfs)
+        pdfs: _scans([root / _FOLDER.format(split)], split, pd, pdfs)
         for index, (pd, pdfs) in enumerate(pairs)
+        for split in ("train" if index < train else "val",)
     }
-
-
-def _scans(root: Path, split: str, pd: str, pdfs: str) -> Scans:
-    target, auxiliary = (str(root / f"singlecoil_{split}" / f"{stem}.h5") for stem in (pdfs, pd))
-    return Scans(target, auxiliary, split)
 
 
 DATASET = Dataset(
@@ -102,9 +135,22 @@ DATASET = Dataset(
     # The published validation files become the test split, the training files fill the other two.
     pools={"val": ("test",), "train": ("val", "train")},
     # By the published pair lists, slice by slice up to the shorter volume of each pair.
-    published={"train": (227, 8_332), "val": (45, 1_665)},
+    published={
+        "train": Published(
+            227,
+            227,
+            8_332,
+            {"file1000632": "its field of view is 160 mm, that of its PD, file1000116, 150 mm"},
+        ),
+        "val": Published(45, 45, 1_665),
+    },
     lists=("train_pairs", "val_pairs"),
     locate=locate,
+    example="singlecoil_train/file1000685.h5 and singlecoil_val/file1000000.h5",
+    other_forms={
+        "multicoil_*": "k-space of several coils; get singlecoil_train and singlecoil_val of the knees",
+        "singlecoil_test*": "the undersampled test set; get singlecoil_train and singlecoil_val",
+    },
     describe=Later("data_prep.datasets.fastmri.align:describe"),
     align=Later("data_prep.datasets.fastmri.align:align"),
     align_options=AlignOptions,

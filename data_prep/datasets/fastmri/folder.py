@@ -9,18 +9,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_prep.datasets.contract import Dataset, Finding
-from data_prep.datasets.fastmri.dataset import DATASET, PAIRS
-from data_prep.datasets.fastmri.pairs import (
-    PairEntry,
-    check_pair,
-    check_splits,
-    paired_slices,
-    read_pair_list,
-)
+from data_prep.datasets.contract import Dataset, Finding, Scans
+from data_prep.datasets.fastmri.dataset import DATASET, PAIRS, files
+from data_prep.datasets.fastmri.pairs import check_pair, paired_slices
 from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
+from data_prep.datasets.forms import nothing_in
 from data_prep.errors import BadInput
-from data_prep.io.files import matching
 
 PUBLISHED_FILES = {"train": 973, "val": 199}
 # Under these names the lists are found beside the folders of scans, if no others are given.
@@ -49,72 +43,64 @@ def findings(
     Raises:
         BadInput: there is no scan here, or a list is broken, or a file is in both.
     """
-    if not any(_files(folder, split) for split in PUBLISHED_FILES):
-        raise BadInput(
-            f"{folder}: no scan with a name like singlecoil_train/file1000685.h5 here; point it at the "
-            "folder that holds singlecoil_train and singlecoil_val"
-        )
     given = {"train": train_pairs or _list_in(folder, "train"), "val": val_pairs or _list_in(folder, "val")}
-    lists = {split: read_pair_list(path) for split, path in given.items() if path is not None}
+    lists = {f"{split}_pairs": path for split, path in given.items() if path is not None}
+    single = [(split, path) for split in PUBLISHED_FILES for path in files(folder, split)]
+    if not single:
+        raise nothing_in(folder, DATASET, lists)
     if not lists:
-        return [_single(folder, path, deep) for split in PUBLISHED_FILES for path in _files(folder, split)]
-    check_splits(lists)
+        return [_single(folder, split, path, deep) for split, path in single]
     people: dict[str, tuple[str, str]] = {}
-    return [
-        _pair(folder, split, entry, deep, people) for split, entries in lists.items() for entry in entries
-    ]
+    pairs = DATASET.scans(folder, lists).items()
+    return [_pair(folder, subject, scans, deep, people) for subject, scans in pairs]
 
 
 def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
     """Count files, pairs and the slices that pairs share, each beside the published number."""
     status = Counter(finding.status for finding in found)
     said = {
-        f"files in singlecoil_{split}": f"{len(_files(folder, split))} ({published} published)"
+        f"files in singlecoil_{split}": f"{len(files(folder, split))} ({published} published)"
         for split, published in PUBLISHED_FILES.items()
     }
     paired = [finding for finding in found if len(finding.files) == 2]
-    for split, (pairs, slices) in DATASET.published.items():
-        here = [finding for finding in paired if finding.files[0].startswith(f"singlecoil_{split}/")]
+    for split, published in DATASET.published.items():
+        here = [finding for finding in paired if finding.pool == split]
         shared = sum(
             min(open_scan(folder / name).slices for name in finding.files)
             for finding in here
             if finding.status != "excluded"
         )
         if paired:
-            said[f"pairs of {split}"] = f"{len(here)} ({pairs} published)"
-            said[f"slices of usable pairs of {split}"] = f"{shared} ({slices} published)"
+            said[f"pairs of {split}"] = f"{len(here)} ({published.counted} published)"
+            said[f"slices of usable pairs of {split}"] = f"{shared} ({published.slices} published)"
     if not paired:
         said["pairs"] = "unknown without pair lists"
     return said | {name: str(status[name]) for name in ("ok", "suspicious", "excluded")}
-
-
-def _files(folder: Path, split: str) -> list[Path]:
-    # Copies made on other systems carry hidden twins (._file...) that are no scans.
-    return sorted(matching(folder / f"singlecoil_{split}", "file*.h5"))
 
 
 def _list_in(folder: Path, split: str) -> Path | None:
     return next((path for name in LIST_NAMES if (path := folder / name.format(split)).is_file()), None)
 
 
-def _single(folder: Path, path: Path, deep: bool) -> Finding:
+def _single(folder: Path, split: str, path: Path, deep: bool) -> Finding:
     files = (path.relative_to(folder).as_posix(),)
     try:
         scan = open_scan(path)
         if deep:
             _read(scan, scan.slices)
     except BadInput as error:
-        return Finding(path.stem, "excluded", str(error), files)
-    return _judged(path.stem, remarks(scan), files)
+        return Finding(path.stem, "excluded", str(error), files, split)
+    return _judged(path.stem, remarks(scan), files, split)
 
 
 def _pair(
-    folder: Path, split: str, entry: PairEntry, deep: bool, people: dict[str, tuple[str, str]]
+    folder: Path, subject: str, scans: Scans, deep: bool, people: dict[str, tuple[str, str]]
 ) -> Finding:
     """Check a pair; ``people`` holds where each person was met first, and is added to."""
-    files = tuple(f"singlecoil_{split}/{stem}.h5" for stem in (entry.pdfs, entry.pd))
+    split, paths = scans.split_hint, (Path(scans.target), Path(scans.auxiliary))
+    files = tuple(path.relative_to(folder).as_posix() for path in paths)
     try:
-        pdfs, pd = (open_scan(folder / name) for name in files)
+        pdfs, pd = map(open_scan, paths)
         check_pair(pd, pdfs)
         if deep:
             for scan in (pdfs, pd):
@@ -127,8 +113,8 @@ def _pair(
                     f"{where}, which the run refuses; remove one of the two pairs from its list"
                 )
     except BadInput as error:
-        return Finding(entry.pdfs, "excluded", str(error), files)
-    return _judged(entry.pdfs, [*remarks(pdfs), *remarks(pd)], files)
+        return Finding(subject, "excluded", str(error), files, split)
+    return _judged(subject, [*remarks(pdfs), *remarks(pd)], files, split)
 
 
 def _read(scan: Scan, slices: int) -> None:
@@ -136,5 +122,5 @@ def _read(scan: Scan, slices: int) -> None:
         read_images(scan, index, index + 1)
 
 
-def _judged(subject: str, said: Sequence[str], files: tuple[str, ...]) -> Finding:
-    return Finding(subject, "suspicious" if said else "ok", "; ".join(said), files)
+def _judged(subject: str, said: Sequence[str], files: tuple[str, ...], split: str) -> Finding:
+    return Finding(subject, "suspicious" if said else "ok", "; ".join(said), files, split)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_prep.datasets.contract import Dataset, Download, Later, Scans, Size, check_brain_size
+from data_prep.datasets.contract import Dataset, Download, Later, Published, Scans, Size, check_brain_size
 from data_prep.datasets.ixi.names import (
     MODALITIES,
     SUFFIXES,
@@ -16,6 +16,15 @@ from data_prep.datasets.ixi.names import (
 
 _TARGET, _AUXILIARY = "IXI-T2/{subject}-T2.nii.gz", "IXI-T1/{subject}-T1.nii.gz"
 _TRUTH = "truth/{subject}.truth.json"
+# Lists of the published files and of their headers agree on these.
+_HOLES = {
+    **dict.fromkeys(
+        ("IXI116-Guys-0739", "IXI182-Guys-0792", "IXI309-IOP-0897", "IXI500-Guys-1017"),
+        "published without T2",
+    ),
+    "IXI580-IOP-1157": "published without T1",
+    "IXI014-HH-1236": "its published T2 has 28 slices",
+}
 
 
 @dataclass(frozen=True)
@@ -70,9 +79,13 @@ DATASET = Dataset(
     target_file=_TARGET,
     auxiliary_file=_AUXILIARY,
     order=10,
-    # With 100 slices each (paper, V.A).
-    published={"": (577, 57_700)},
+    # 581 T1 and 578 T2; the paper counts those with both, with 100 slices each (V.A).
+    published={"": Published(582, 577, 57_700, _HOLES)},
     locate=locate,
+    example="IXI-T2/IXI012-HH-1211-T2.nii.gz and IXI-T1/IXI012-HH-1211-T1.nii.gz",
+    other_forms={
+        "IXI-T[12].tar": "not unpacked; run python -m data_prep.datasets.ixi.fetch --root {root}",
+    },
     describe=describe,
     align=Later("data_prep.datasets.ixi.align:align"),
     check=Later("data_prep.datasets.ixi.folder:check"),

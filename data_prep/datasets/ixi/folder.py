@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.datasets.contract import Dataset, Finding
+from data_prep.datasets.forms import nothing_in
 from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.names import MODALITIES, SITES, check_single, find_scans, parse_scan_name
 from data_prep.datasets.registered import require_slices
@@ -44,10 +45,7 @@ def findings(folder: Path, slices: int, deep: bool = False) -> list[Finding]:
     """
     found = find_scans(folder)
     if not found:
-        raise BadInput(
-            f"{folder}: no scan with a name like IXI012-HH-1211-T1.nii.gz here; point it at the folder that "
-            "holds IXI-T1 and IXI-T2"
-        )
+        raise nothing_in(folder, DATASET)
     first: dict[tuple[int, ...], str] = {}
     return [_finding(folder, subject, scans, slices, deep, first) for subject, scans in found.items()]
 
@@ -61,7 +59,7 @@ def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
     return {
         **{f"{m} scans": str(sum(m in files for files in scans.values())) for m in MODALITIES},
         "subjects with both": str(sum(len(files) == len(MODALITIES) for files in scans.values())),
-        "subjects in the paper": str(DATASET.published_subjects),
+        "subjects in the paper": str(DATASET.published[""].counted),
         "persons": str(len({name.group for name in names})),
         "sites": ", ".join(f"{site} {count}" for site, count in sorted(sites.items())),
         **{name: str(status[name]) for name in ("ok", "suspicious", "excluded")},

@@ -1,10 +1,12 @@
 """IXI scans: what their names tell, and where they lie.
 
 The published archive holds ``IXI-T1/IXI012-HH-1211-T1.nii.gz`` (sagittal) and
-``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial); other folders are read too.
+``IXI-T2/IXI012-HH-1211-T2.nii.gz`` (axial). One folder for both is read too, and so are ``T1`` and ``T2``, as
+TorchIO leaves them, and a folder within one of its own name, as some programs unpack archives.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ SITES = ("Guys", "HH", "IOP")
 MODALITIES = ("T1", "T2")
 SUFFIXES = (".nii.gz", ".nii")
 FIRST_EMBEDDED_NUMBER = 900
+_FOLDERS = ("IXI-T1", "IXI-T2", "T1", "T2")
 
 _SCAN_NAME = re.compile(
     r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
@@ -84,7 +87,7 @@ def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; point it at the folder that holds IXI-T1 and IXI-T2")
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(path for place in _places(folder) if place.is_dir() for path in place.iterdir()):
+    for path in sorted(path for place in _places(folder) for path in place.iterdir()):
         # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
         name = scan_name(path)
         if name is not None and name.modality in MODALITIES:
@@ -92,20 +95,24 @@ def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     return dict(sorted(found.items()))
 
 
-def _places(folder: Path) -> tuple[Path, ...]:
-    return folder, *(folder / f"IXI-{modality}" for modality in MODALITIES)
+def _places(folder: Path) -> Iterator[Path]:
+    """Yield the folder and those within that may hold scans."""
+    named = [folder / name for name in _FOLDERS]
+    within = (path / path.name for path in named)
+    return (path for path in (folder, *named, *within) if path.is_dir())
 
 
 def twins(path: Path) -> list[Path]:
     """Find other files of the same scan: the other suffix, or the same name in another folder of the dataset.
 
     Args:
-        path: a scan with a published name, in ``IXI-T1``, in ``IXI-T2`` or beside them.
+        path: a scan with a published name, in one of the dataset's folders.
     """
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
-    above = path.parent.name.removeprefix("IXI-") in MODALITIES
-    places = _places(path.parent.parent if above else path.parent)
-    candidates = [place / f"{stem}{suffix}" for place in places for suffix in SUFFIXES]
+    root = path.parent
+    while root.name in _FOLDERS:
+        root = root.parent
+    candidates = [place / f"{stem}{suffix}" for place in _places(root) for suffix in SUFFIXES]
     return [other for other in candidates if other != path and other.is_file()]
 
 

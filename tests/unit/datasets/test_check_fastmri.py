@@ -12,6 +12,7 @@ import pytest
 from faults import locked
 from knee_phantom import HEADER, write_published
 
+from data_prep import check
 from data_prep.datasets.fastmri.folder import findings, summary
 from data_prep.datasets.fastmri.scans import PD, PDFS
 from data_prep.errors import BadInput
@@ -97,6 +98,19 @@ def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
     assert (counted["ok"], counted["suspicious"], counted["excluded"]) == ("0", "1", "3")
 
 
+def test_a_folder_without_any_validation_pair_is_not_usable(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "singlecoil_val").rename(folder / "elsewhere")
+    monkeypatch.setattr("sys.argv", ["check", str(folder)])
+    for said in ("none of val can be taken, to fill test.", "none of val can be taken, to fill test."):
+        with pytest.raises(SystemExit, match="1"):
+            check.main()
+        assert f"Not usable: {said}" in " ".join(capsys.readouterr().out.split())
+        # Without the list it is not usable, either.
+        (folder / "singlecoil_val_split_less.csv").unlink(missing_ok=True)
+
+
 def test_values_are_read_only_when_asked_for(folder: Path) -> None:
     with h5py.File(folder / "singlecoil_train" / "file100.h5", "r+") as file:
         file["kspace"][3, 0, 0] = np.nan
@@ -130,7 +144,9 @@ def test_lists_may_lie_elsewhere_and_must_be_sound(folder: Path, tmp_path: Path)
 
 
 def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="holds singlecoil_train and singlecoil_val"):
+    with pytest.raises(
+        BadInput, match=r"no scan like singlecoil_train/file1000685.h5 and .* here; it is empty"
+    ):
         findings(tmp_path)
 
 

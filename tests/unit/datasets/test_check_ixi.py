@@ -137,7 +137,9 @@ def test_an_unknown_site_and_the_content_of_another_subject_are_suspicious(root:
 
 
 def test_folders_that_hold_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="no scan with a name like"):
+    with pytest.raises(
+        BadInput, match=r"no scan like IXI-T2/IXI012-HH-1211-T2.nii.gz and .* here; it is empty"
+    ):
         findings(tmp_path, SLICES)
     with pytest.raises(BadInput, match="no such folder"):
         findings(tmp_path / "nowhere", SLICES)
@@ -153,14 +155,16 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_prints_counts_reasons_and_a_verdict(root: Path, tmp_path: Path) -> None:
+    for number, modality in enumerate(("T1", "T2")):
+        scan(place(root, "IXI030-IOP-0900", modality), (SAGITTAL, AXIAL)[number], 30 + number)
     place(root, IDS[1], "T1").unlink()
     done = run(root, "--slices", SLICES, "--csv", tmp_path / "found.csv")
     assert done.returncode == 3, done.stderr
-    for part in ("IXI in ", "T1 scans", IDS[1], "no T1 scan", "Usable with bad_scans: exclude: 2 of 3."):
+    for part in ("IXI in ", "T1 scans", IDS[1], "no T1 scan", "Usable with bad_scans: exclude: 3 of 4."):
         assert part in done.stdout
     assert IDS[0] not in done.stdout
     with (tmp_path / "found.csv").open(newline="") as file:
-        assert [row["status"] for row in csv.DictReader(file)] == ["ok", "excluded", "ok"]
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok", "excluded", "ok", "ok"]
 
 
 def test_the_command_says_one_sentence_of_a_folder_that_is_not_there(tmp_path: Path) -> None:

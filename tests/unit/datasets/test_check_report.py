@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from data_prep.datasets.contract import Finding, Status
+from data_prep.datasets.contract import Finding, Status, dataset_of
 from data_prep.datasets.folder import exit_code, print_report, verdict, write_csv
+
+IXI, FASTMRI = dataset_of("ixi"), dataset_of("fastmri")
 
 
 def findings(*statuses: Status) -> list[Finding]:
@@ -21,24 +23,51 @@ def findings(*statuses: Status) -> list[Finding]:
 @pytest.mark.parametrize(
     ("statuses", "code", "sentence"),
     [
-        (("ok", "ok"), 0, "Usable: all 2."),
-        (("ok", "suspicious"), 0, "Usable: all 2. Look at 1 suspicious ones first."),
-        (("ok", "excluded", "suspicious"), 3, "Usable with bad_scans: exclude: 2 of 3. Look at 1"),
-        (("excluded", "excluded"), 1, "Not usable"),
-        ((), 1, "Not usable"),
+        (("ok", "ok", "ok"), 0, "Usable: all 3."),
+        (("ok", "ok", "suspicious"), 0, "Usable: all 3. Look at 1 suspicious ones first."),
+        (("ok", "ok", "excluded", "suspicious"), 3, "Usable with bad_scans: exclude: 3 of 4. Look at 1"),
+        # One for each split is the least.
+        (("ok", "ok", "excluded"), 1, "Not usable: 2 can be taken, to fill test, val, train."),
+        (("excluded", "excluded"), 1, "Not usable: none can be taken"),
+        ((), 1, "Not usable: none can be taken"),
     ],
 )
 def test_the_exit_code_and_the_sentence_follow_from_the_findings(
     statuses: tuple[Status, ...], code: int, sentence: str
 ) -> None:
-    assert exit_code(findings(*statuses)) == code
-    assert verdict(findings(*statuses)).startswith(sentence)
+    assert exit_code(findings(*statuses), IXI) == code
+    assert verdict(findings(*statuses), IXI).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("pools", "code", "sentence"),
+    [
+        ({"train": "ok ok ok", "val": "ok ok ok"}, 0, "Usable: all 6."),
+        ({"train": "ok ok excluded", "val": "ok excluded"}, 3, "Usable with bad_scans: exclude: 3 of 5."),
+        # Three of six could be used, and the run would stop for want of a test split.
+        ({"train": "ok ok ok", "val": "excluded excluded excluded"}, 1, "Not usable: none of val can be"),
+        ({"train": "ok ok ok"}, 1, "Not usable: none of val can be taken, to fill test."),
+        (
+            {"train": "ok excluded", "val": "ok"},
+            1,
+            "Not usable: 1 of train can be taken, to fill val, train.",
+        ),
+    ],
+)
+def test_every_published_split_must_fill_its_own(pools: dict[str, str], code: int, sentence: str) -> None:
+    found = [
+        Finding(f"file{pool}{i}", status, pool=pool)
+        for pool, statuses in pools.items()
+        for i, status in enumerate(statuses.split())
+    ]
+    assert exit_code(found, FASTMRI) == code
+    assert verdict(found, FASTMRI).startswith(sentence)
 
 
 def test_the_table_shows_what_is_wrong_and_no_more() -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=100)
-    print_report(console, "IXI in a[1]", findings("ok", "excluded", "suspicious"), {"T1 scans": "3"})
+    print_report(console, Path("a[1]"), IXI, findings("ok", "excluded", "suspicious"), {"T1 scans": "3"})
     text = stream.getvalue()
     # Brackets are text, not rich's markup.
     assert "IXI in a[1]" in text
@@ -53,7 +82,7 @@ def test_the_table_shows_what_is_wrong_and_no_more() -> None:
 
 def test_a_long_list_is_cut_and_says_so() -> None:
     stream = io.StringIO()
-    print_report(Console(file=stream, width=100), "IXI", findings(*["excluded"] * 75), {})
+    print_report(Console(file=stream, width=100), Path("a"), IXI, findings(*["excluded"] * 75), {})
     assert "and 15 more; --csv FILE lists all" in stream.getvalue()
 
 

@@ -298,7 +298,8 @@ def test_its_subjects_are_the_embedded_or_the_published_ones(scans):
     assert len(embedded) == 5
     first = f"BraTS2021_{FIRST_EMBEDDED_NUMBER}"
     assert embedded[first].target == f"results/mine/raw/brats/{first}/{first}_t2.nii.gz"
-    plan = Plan(config(source="published", root=str(scans)), discover())
+    splits = {"train": 1, "val": 1, "test": 1}
+    plan = Plan(config(source="published", root=str(scans), splits=splits), discover())
     assert list(plan.subjects["brats"]) == DATASET.find(scans)
     assert plan.subjects.missing_scans() is None
     nowhere = Plan(config(source="published", root="/nowhere"), discover())
@@ -450,7 +451,7 @@ def mirrored(target, auxiliary):
 
 FAULTS = [
     ("finding", DATASET, "find sees no subject"),
-    ("finding", replace(DATASET, auxiliary_file=DATASET.target_file), "is both scans of"),
+    ("finding", replace(DATASET, auxiliary_file=DATASET.target_file, locate=None), "is both scans of"),
     ("reading", replace(DATASET, read=as_one), "both scans are one image"),
     ("reading", replace(DATASET, read=shifted), "the target is negative somewhere"),
     ("reading", replace(DATASET, read=lambda *_: 1 / 0), "ZeroDivisionError"),

@@ -329,7 +329,7 @@ def test_embedded_knees_fill_the_published_folders():
 
 def test_the_papers_jobs_can_be_counted_without_its_scans():
     paper = Plan(read_config(ROOT / "config" / "paper.yaml"), METHODS)
-    assert {name: len(subjects) for name, subjects in paper.subjects.items()} == {"ixi": 577, "fastmri": 272}
+    assert {name: len(subjects) for name, subjects in paper.subjects.items()} == {"ixi": 582, "fastmri": 272}
     assert paper.subjects.scan_inputs("ixi", next(iter(paper.subjects["ixi"]))) == {}
     message = paper.subjects.missing_scans()
     assert message is not None
@@ -344,12 +344,13 @@ def ixi_folder(root: Path, *scans: str) -> Path:
     return root
 
 
-COMPLETE = ("IXI002-Guys-0828-T1", "IXI002-Guys-0828-T2", "IXI012-HH-1211-T1", "IXI012-HH-1211-T2")
+IDS = ["IXI002-Guys-0828", "IXI012-HH-1211", "IXI025-Guys-0852"]
+COMPLETE = tuple(f"{subject}-{modality}" for subject in IDS for modality in ("T1", "T2"))
 
 
 def test_published_brains_are_those_that_are_there(tmp_path):
     found = published("ixi", ixi_folder(tmp_path, *COMPLETE))
-    assert list(found.subjects["ixi"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
+    assert list(found.subjects["ixi"]) == IDS
     assert found.subjects["ixi"]["IXI012-HH-1211"].target == str(tmp_path / "IXI-T2/IXI012-HH-1211-T2.nii.gz")
     assert set(found.subjects.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
     assert found.subjects.missing_scans() is None
@@ -372,23 +373,35 @@ def test_a_subject_without_one_of_its_scans_is_not_passed_over(tmp_path, missing
 
 
 def test_a_scan_that_is_there_twice_stops_the_run_or_is_left_to_be_excluded(tmp_path):
-    root = ixi_folder(tmp_path, *COMPLETE)
+    root = ixi_folder(tmp_path, *COMPLETE, "IXI030-IOP-0900-T1", "IXI030-IOP-0900-T2")
     (root / "IXI-T1" / "IXI012-HH-1211-T1.nii").touch()
     message = published("ixi", root).subjects.missing_scans()
     assert message is not None
     assert "IXI012-HH-1211-T1.nii.gz is the same scan of subject IXI012-HH-1211" in message
     lenient = published("ixi", root, bad_scans="exclude")
     assert lenient.subjects.missing_scans() is None
-    assert list(lenient.subjects["ixi"]) == ["IXI002-Guys-0828", "IXI012-HH-1211"]
+    assert list(lenient.subjects["ixi"]) == [*IDS, "IXI030-IOP-0900"]
+
+
+def knee_folder(root: Path, **pairs: list[str]) -> Path:
+    """Empty files of both splits, and their lists."""
+    for split, listed in pairs.items():
+        (root / f"singlecoil_{split}").mkdir(parents=True)
+        lines = ["file{},file{},0.5\n".format(*pair.split()) for pair in listed]
+        (root / f"{split}.csv").write_text("".join(lines))
+        for number in " ".join(listed).split():
+            (root / f"singlecoil_{split}" / f"file{number}.h5").touch()
+    return root
 
 
 def test_published_knees_are_those_of_the_pair_lists(tmp_path):
-    (tmp_path / "train.csv").write_text("file11,file12,0.5\nfile13,file14,0.6\n")
-    (tmp_path / "val.csv").write_text("file21,file22,0.5\n")
+    knee_folder(tmp_path, train=["11 12", "13 14", "15 16"], val=["21 22"])
+    (tmp_path / "singlecoil_train" / "file12.h5").unlink()
     found = published("fastmri", tmp_path, bad_scans="exclude")
     assert {name: scans.split_hint for name, scans in found.subjects["fastmri"].items()} == {
         "file12": "train",
         "file14": "train",
+        "file16": "train",
         "file22": "val",
     }
     assert found.subjects["fastmri"]["file22"].auxiliary == str(tmp_path / "singlecoil_val" / "file21.h5")
@@ -396,6 +409,66 @@ def test_published_knees_are_those_of_the_pair_lists(tmp_path):
     message = published("fastmri", tmp_path).subjects.missing_scans()
     assert message is not None
     assert "singlecoil_train/file12.h5: subject file12 has no such scan" in message
+
+
+@pytest.mark.parametrize("scans", ["exclude", "stop"])
+def test_a_root_without_the_listed_knees_stops_before_the_first_job(tmp_path, scans):
+    above = knee_folder(tmp_path / "fastMRI", train=["11 12", "13 14", "15 16"], val=["21 22"]).parent
+    for split in ("train", "val"):
+        (above / "fastMRI" / f"{split}.csv").rename(above / f"{split}.csv")
+    message = published("fastmri", above, bad_scans=scans).subjects.missing_scans()
+    assert message is not None
+    begin = f"config: datasets.fastmri.root: in {above}, none of 1 subjects of val can fill test ("
+    assert message.startswith(begin)
+    assert "singlecoil_val/file22.h5: subject file22 has no such scan; add the file); " in message
+    assert f"the scans of fastMRI are in {above}/fastMRI: point datasets.fastmri.root there" in message
+    # A dry run still counts the jobs.
+    assert len(published("fastmri", above).subjects["fastmri"]) == 4
+
+
+def test_a_published_split_whose_files_are_all_absent_stops_before_the_first_job(tmp_path):
+    root = knee_folder(tmp_path, train=["11 12", "13 14", "15 16"], val=["21 22", "23 24", "25 26"])
+    for path in (root / "singlecoil_val").iterdir():
+        path.unlink()
+    (root / "knee_singlecoil_val.tar.xz").touch()
+    message = published("fastmri", root, bad_scans="exclude").subjects.missing_scans()
+    assert message is not None
+    assert "none of 3 subjects of val can fill test" in message
+    assert (
+        f"knee_singlecoil_val.tar.xz: not unpacked; run tar -xf {root}/knee_singlecoil_val.tar.xz" in message
+    )
+
+
+@pytest.mark.parametrize(
+    ("train", "refused"),
+    [(1, False), (2, True), ({"at_most": 1}, False), ({"at_most": 300}, False)],
+)
+def test_more_subjects_than_are_there_are_refused_unless_training_takes_at_most(tmp_path, train, refused):
+    found = published("ixi", ixi_folder(tmp_path, *COMPLETE), bad_scans="exclude")
+    found.config["datasets"]["ixi"]["splits"]["train"] = train
+    message = found.subjects.missing_scans()
+    assert found.subjects.at_most("ixi") == isinstance(train, dict)
+    if refused:
+        assert message == (
+            "config: datasets.ixi.splits: test + val + train add up to 4, but there are 3 subjects in "
+            f"{tmp_path}; lower the numbers or add scans"
+        )
+    else:
+        assert message is None
+
+
+def test_embedded_subjects_are_made_up_to_the_number_that_training_may_have():
+    splits = {"train": {"at_most": 3}, "val": 2, "test": 2}
+    for name, count in {"ixi": 7, "fastmri": 7}.items():
+        dataset = {
+            "source": "embedded",
+            "matrix": 64,
+            "slices": 4,
+            "splits": splits,
+            "masks": [MASKS[name][0]],
+        }
+        found = plan(datasets={name: dataset}, tables=[1, 2], figures=[])
+        assert len(found.subjects[name]) == count
 
 
 def test_a_knee_in_both_pair_lists_is_refused(tmp_path):
@@ -434,7 +507,7 @@ def test_a_folder_without_a_scan_of_a_dataset_is_named(tmp_path):
     folder = {"source": "published", "root": str(tmp_path), "matrix": 64, "slices": 4}
     masks = {"masks": ["1d_uniform_6x"], "splits": {"train": 3, "val": 2, "test": 2}}
     found = plan(datasets={"brats": folder | masks})
-    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path} holds no scan like .*_t2\.nii"):
+    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path}: no scan like .*_t2\.nii"):
         len(found.subjects)
 
 
@@ -478,7 +551,7 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     found.config["datasets"]["ixi"]["download"] = True
     # A T1 archive alone is unpacked when the download stops between the two: no subject is incomplete yet.
     ixi_folder(tmp_path / "IXI", "IXI002-Guys-0828-T1")
-    assert len(found.subjects["ixi"]) == 577
+    assert len(found.subjects["ixi"]) == 582
     message = found.subjects.missing_scans()
     assert message is not None
     assert "IXI-T2 is not there yet; run the target `fetch` first" in message
@@ -486,7 +559,7 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     ixi_folder(tmp_path / "IXI", *COMPLETE)
     found = published("ixi", tmp_path / "IXI")
     found.config["datasets"]["ixi"]["download"] = True
-    assert (len(found.subjects["ixi"]), found.subjects.missing_scans()) == (2, None)
+    assert (len(found.subjects["ixi"]), found.subjects.missing_scans()) == (3, None)
 
 
 def test_the_target_fetch_brings_what_comes_from_the_network():

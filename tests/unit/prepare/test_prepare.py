@@ -196,7 +196,8 @@ def test_a_person_known_by_the_auxiliary_alone_may_not_be_in_two_published_split
 def published_lists(slices: Mapping[str, int]) -> list[Record]:
     """The published numbers of pairs, with slices that add up to ``slices``."""
     records = []
-    for hint, (pairs, _) in dataset_of("fastmri").published.items():
+    for hint, published in dataset_of("fastmri").published.items():
+        pairs = published.counted
         for i in range(pairs):
             share = slices[hint] // pairs + (i < slices[hint] % pairs)
             longer = {"target_slices": share + i % 3, "auxiliary_slices": share + i % 2 * (i % 3 == 0)}
@@ -210,7 +211,8 @@ PAPER = {"train": 204, "val": 23, "test": 45}
 
 def test_the_published_counts_are_met_and_said_so() -> None:
     records = published_lists({"train": 8332, "val": 1665})
-    rows = count_pools(records, "fastmri", choose_splits(records, "fastmri", PAPER, 2022))
+    chosen = choose_splits(records, "fastmri", PAPER, 2022)
+    rows = count_pools(records, "fastmri", chosen, PAPER)
     assert [(row["published_split"], row["splits"], row["used"], row["slices"]) for row in rows] == [
         ("val", "test", 45, 1665),
         ("train", "val train", 227, 8332),
@@ -225,26 +227,40 @@ def test_every_difference_from_the_published_counts_is_explained() -> None:
     records[0] = replace(records[0], **unread, target_slices=None, auxiliary_slices=None)
     records[1] = replace(records[1], **unread, target_slices=40, auxiliary_slices=35)
     records[2] = replace(records[2], slices=records[2].slices - 6)
-    chosen = choose_splits(records, "fastmri", {"train": 203, "val": 21, "test": 45}, 2022)
-    test, train = count_pools(records, "fastmri", chosen)
-    assert test["explanation"] == "all scans together share 1664 slices, but 1665 were published"
+    wanted = {"train": 203, "val": 21, "test": 45}
+    chosen = choose_splits(records, "fastmri", wanted, 2022)
+    test, train = count_pools(records, "fastmri", chosen, wanted)
+    assert test["explanation"] == "all scans together share 1664 slices, the paper's 1665"
     left_over = next(r for r in records if r.usable and r.subject not in chosen)
+    why = "`reason` in manifest.csv explains it"
     said = [
-        "2 excluded, which `reason` in manifest.csv explains (35 slices, those of 1 unknown)",
+        f"2 excluded: train000 ({why}), train001 ({why}, 35 slices)",
         f"1 usable but beyond the configured splits ({left_over.slices} slices)",
         "6 slices of the used scans not wanted by the configuration",
     ]
     assert train["explanation"] == "; ".join(said)
     assert (train["subjects"], train["excluded"], train["left_over"], train["used"]) == (227, 2, 1, 224)
-    fewer = count_pools(records[5:], "fastmri", chosen)[1]
-    assert fewer["explanation"].startswith("222 subjects, but 227 were published; ")
+    fewer = count_pools(records[5:], "fastmri", chosen, wanted)[1]
+    said = "222 subjects, but 227 are published; 222 of 222 have both scans, the paper counts 227; "
+    assert fewer["explanation"].startswith(said)
+
+
+def test_a_long_list_of_excluded_subjects_is_cut() -> None:
+    records = published_lists({"train": 8332, "val": 1665})
+    gone = {"status": "excluded", "reason": "missing", "slices": 0, "target_slices": None}
+    records = [replace(r, **gone) if i < 25 else r for i, r in enumerate(records)]
+    chosen = choose_splits(records, "fastmri", PAPER, 2022)
+    said = count_pools(records, "fastmri", chosen, PAPER)[1]["explanation"]
+    assert said.startswith("25 excluded: train000 (")
+    assert "train019 (" in said
+    assert said.endswith(", 5 more, which `reason` in manifest.csv explains; train has 179 subjects of 204")
 
 
 def test_nothing_is_expected_of_embedded_data() -> None:
     chosen = choose_splits(people(10), "ixi", WANTED, 2022)
-    (row,) = count_pools(people(10), "ixi", chosen)
+    (row,) = count_pools(people(10), "ixi", chosen, WANTED)
     assert (row["subjects"], row["used"], row["slices"]) == (10, 10, 20)
-    assert row["published_slices"] == ""
+    assert row["paper_slices"] == row["published_subjects"] == row["explanation"] == ""
 
 
 def test_counts_are_written_and_told(
@@ -253,12 +269,15 @@ def test_counts_are_written_and_told(
     for i in range(6):
         write_subject(tmp_path, f"IXI{900 + i}", source="published")
     run(monkeypatch, tmp_path, tmp_path / "out")
-    said = "6 subjects, but 577 were published; all scans together share 12 slices, but 57700 were published"
+    said = (
+        "6 subjects, but 582 are published; 6 of 6 have both scans, the paper counts 577; all scans together "
+        "share 12 slices, the paper's 57700"
+    )
     with (tmp_path / "out" / "counts.csv").open(newline="") as lines:
         (row,) = csv.DictReader(lines)
-    assert (row["slices"], row["published_slices"], row["explanation"]) == ("12", "57700", said)
+    assert (row["slices"], row["paper_slices"], row["explanation"]) == ("12", "57700", said)
     assert capsys.readouterr().out.splitlines()[-1] == (
-        f"test and val and train: 12 slices of 6 subjects (published: 57700 of 577): {said}"
+        f"test and val and train: 12 slices of 6 subjects (paper: 57700 of 577): {said}"
     )
 
 
@@ -294,13 +313,41 @@ def test_too_few_subjects_are_refused_with_every_reason() -> None:
     with pytest.raises(
         BadInput,
         match=r"config: datasets\.ixi\.splits asks for 3 test \+ 2 val \+ 5 train.*"
-        r"7 of 7 persons.*IXI903: moved; IXI905: moved",
+        r"7, of 7 persons.*IXI903: moved; IXI905: moved",
     ):
         choose_splits(people(9, {3, 5}), "ixi", WANTED, 2022)
-    with pytest.raises(BadInput, match=r"9 of 9 persons.*excluded: none"):
+    with pytest.raises(BadInput, match=r"9, of 9 persons.*excluded: none"):
         choose_splits(people(9), "ixi", WANTED, 2022)
-    with pytest.raises(BadInput, match=r"5 of 5 persons"):
+    with pytest.raises(BadInput, match=r"5, of 5 persons"):
         choose_splits(people(10, {0, 1, 2, 3, 4}), "ixi", WANTED, 2022)
+
+
+def test_training_takes_at_most_its_number_and_the_others_theirs() -> None:
+    wanted = {"train": 50, "val": 2, "test": 3}
+    with pytest.raises(BadInput, match=r"asks for 3 test \+ 2 val \+ 50 train subjects, but 9, of 9 persons"):
+        choose_splits(people(9), "ixi", wanted, 2022)
+    chosen = choose_splits(people(9), "ixi", wanted, 2022, at_most=True)
+    assert counts(chosen) == {"train": 4, "val": 2, "test": 3}
+    # Who is where does not depend on the way of asking.
+    assert chosen == choose_splits(people(9), "ixi", {**wanted, "train": 4}, 2022)
+    assert counts(choose_splits(people(9), "ixi", WANTED | {"train": 2}, 2022, at_most=True))["train"] == 2
+    with pytest.raises(BadInput, match=r"5, of 5 persons"):
+        choose_splits(people(5), "ixi", wanted, 2022, at_most=True)
+
+
+def test_validation_and_test_are_never_fewer_than_asked_for_because_training_may_be() -> None:
+    records = [record(f"file{i}", "fastmri") for i in range(5)]
+    records += [record(f"file{10 + i}", "fastmri", split_hint="val") for i in range(2)]
+    with pytest.raises(BadInput, match=r"asks for 3 test subjects, but 2, of 2 persons"):
+        choose_splits(records, "fastmri", {"train": 9, "val": 2, "test": 3}, 2022, at_most=True)
+
+
+def test_persons_of_several_scans_are_no_excuse_for_asking_for_more_than_there_are() -> None:
+    records = [record(f"file{i}", "fastmri", group=f"p{i // 3}") for i in range(9)]
+    records.append(record("file99", "fastmri", split_hint="val"))
+    assert choose_splits(records, "fastmri", {"train": 6, "val": 3, "test": 1}, 2022)
+    with pytest.raises(BadInput, match=r"asks for 3 val \+ 8 train subjects, but 9, of 3 persons"):
+        choose_splits(records, "fastmri", {"train": 8, "val": 3, "test": 1}, 2022)
 
 
 @pytest.mark.parametrize(
@@ -438,10 +485,8 @@ def test_excluded_subjects_are_announced(
     write_subject(aligned, "IXI903", status="excluded", reason="moved")
     run(monkeypatch, aligned, tmp_path / "out")
     said = capsys.readouterr().out.splitlines()
-    assert (
-        said[0]
-        == "ixi train: 2 subjects, 1 fewer than configured (excluded, or of a person who does not fit)"
-    )
+    why = "(not there, excluded, or of a person who does not fit)"
+    assert said[0] == f"ixi train: 2 subjects, 1 fewer than configured {why}"
     assert said[1:] == ["ixi val: 1 subjects", "ixi test: 2 subjects"]
 
 
