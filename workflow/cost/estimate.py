@@ -25,7 +25,7 @@ from data_prep.io.command import command, exclusive
 from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from methods.registry import discover
-from workflow.plan.config import check_config, read_config
+from workflow.plan.config import check_config, read_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
 
