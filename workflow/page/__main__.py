@@ -56,7 +56,7 @@ _SECTIONS = {
     "significance": (
         "Significance",
         "Which differences are more than chance: paired tests over test volumes, corrected for "
-        "their number, with bootstrap intervals and effect sizes. Definitions: docs/statistics.md.",
+        "their number, with intervals and effect sizes. Definitions: docs/statistics.md.",
     ),
     "claims": (
         "Paper against ours",
@@ -87,7 +87,7 @@ def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
         (
             f"significance_{number}",
             significance_grid(results / "statistics" / f"table_{number}.csv"),
-            (f"statistics/table_{number}.csv", f"statistics/pairs_{number}.csv"),
+            tuple(f"statistics/{kind}_{number}.csv" for kind in ("table", "pairs", "masks")),
         )
         for number in definition.statistics
     )
