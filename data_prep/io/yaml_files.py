@@ -43,6 +43,12 @@ def read_yaml(path: Path) -> Any:
         raise BadInput(f"{path}: larger than {_LARGEST_FILE} bytes, which no such file is; check its path")
     try:
         return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise BadInput(
+            f"{path}: not valid YAML (line {line} is not UTF-8: byte {error.object[error.start]:#04x}); "
+            "save the file as UTF-8"
+        ) from error
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError) as error:
         # Beside its own errors, yaml lets those of numbers, dates and nesting pass.
         said = " ".join(str(error).split())

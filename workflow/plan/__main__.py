@@ -94,9 +94,10 @@ def main() -> None:
     for kind, (name, known) in wanted.items():
         if name is not None:
             if name not in known:
-                raise BadInput(
-                    f"{arguments.file}: asks for no {kind} {name}; leave --{kind} out to see the runs"
-                )
+                remedy = "leave --run out to see the runs"
+                if kind != "run":
+                    remedy = f"its {kind}s: {', '.join(map(str, known)) or 'none'}"
+                raise BadInput(f"{arguments.file}: asks for no {kind} {name}; {remedy}")
             sys.stdout.write(known[name] + "\n")
             return
     if arguments.commands:

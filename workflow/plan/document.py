@@ -36,8 +36,8 @@ def document() -> str:
     lines = [
         "# Configuration",
         "",
-        "One file is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in tiny,",
-        "`extended.yaml` compares more methods with the paper's,",
+        "One file, in UTF-8, is one experiment. `demo.yaml` is the default, `smoke.yaml` is everything in",
+        "tiny, `extended.yaml` compares more methods with the paper's,",
         "`paper.yaml` is the paper's setting on the published data, `reference.yaml` makes results to",
         "compare with on one GPU (`results/reference/README.md`), `trust.yaml` is the demo with three",
         "seeds and every control of `docs/trust.md`. Choose one with",

@@ -35,6 +35,10 @@ try:
     len(SUBJECTS)
 except BadInput as error:
     raise WorkflowError(str(error)) from None
+except OSError as error:
+    raise WorkflowError(
+        f"{error.filename}: {error.strerror}; check the path and try again"
+    ) from None
 
 ROOT = PLAN.root
 TRUST = TrustPlan(PLAN)
@@ -68,4 +72,3 @@ wildcard_constraints:
     split="[a-z]+",
     pair="[0-9]+",
     subject="[A-Za-z0-9_-]+",
-    number="[0-9]",

@@ -177,8 +177,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "Lesions change T2 only, so the auxiliary cannot tell of them. Contrast: of the lesion to its "
         "surroundings over the same in the truth, median over lesions [quartiles]; 1 is right, 0 is gone.",
         "Behind the best: how much farther from 1 the contrast is than that of the method that "
-        "comes closest, mean over the same lesions [95 % t interval over heads, not corrected for the number of "
-        "methods].",
+        "comes closest, mean over the same lesions [95 % t interval over heads, not corrected for the number "
+        "of methods].",
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate, each head one "
         "trial. False spots: bright spots per slice that the truth does not have, at least half as strong as "
         "a typical lesion.",
