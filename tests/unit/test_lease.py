@@ -336,7 +336,8 @@ def test_a_whole_workflow_in_one_slurm_job_shares_out_that_jobs_devices(tmp_path
 def test_a_training_under_a_lease_does_not_end_up_on_the_cpu(pretended):
     """The lease gave a device, and torch has none: what the job does about it is to stop."""
     code = (
-        "import torch; from data_prep.errors import run_command; from workflow.run.device import set_up_torch\n"
+        "import torch\nfrom data_prep.errors import run_command\n"
+        "from workflow.run.device import set_up_torch\n"
         "torch.cuda.is_available = lambda: False\n"
         "run_command(lambda: set_up_torch(1, 'auto'))"
     )

@@ -114,6 +114,6 @@ def coverage_note(subjects: int) -> str:
         return "no interval can be had from one subject"
     normal, skewed = coverage(subjects)
     return (
-        f"simulated with {subjects} subjects, they hold the true mean of normal values {normal:.0%} of the "
+        f"simulated with {subjects} subjects, these hold the true mean of normal values {normal:.0%} of the "
         f"time, of skewed (exponential) ones {skewed:.0%}"
     )

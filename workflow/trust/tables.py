@@ -184,7 +184,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "a typical lesion.",
         f"Visible lesions in the test split: {total}, in {heads} heads; {large_total} with a radius of "
         f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
-        f"Lesions of one head are alike, so heads are what intervals count; {coverage_note(heads)}.",
+        "Lesions of one head are alike, so heads are what intervals count. t intervals: "
+        f"{coverage_note(heads)}.",
     )
     return pd.DataFrame.from_records(records), _page("lesions", "Lesions", definition, caption, blocks)
 

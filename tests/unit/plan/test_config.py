@@ -205,7 +205,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"training__epochs": {"ixi": 0}}, "training.epochs.ixi: 0 is less than the minimum of 1; "),
         ({"training__warm_up": True}, "training.warm_up: True is not of type 'number'; "),
         ({"experiment": "a" * 300}, "experiment: has 300 characters, more than 200; "),
-        ({"experiment": "a b" * 100}, "experiment: 'a ba ba ba b...a ba ba ba b' does not match"),
+        ({"experiment": "ä" + "b" * 99}, "experiment: 'äbbbbbbbbbbb...bbbbbbbbbbbbb' does not match"),
         ({"methods__unet__optimiser__lr": True}, "methods.unet.optimiser.lr: is True; give a number above 0"),
         (
             {"methods__unet__optimiser__betas": 1.5},
