@@ -51,8 +51,8 @@ def _found_device() -> str:
     reason = f"cannot start CUDA {built} on it" if built else "is built without CUDA"
     remedy = "update the driver, or install a build for it" if built else "install a build with CUDA"
     raise BadInput(
-        f"--device: there is a GPU ({', '.join(unused)}), but torch {torch.__version__} {reason}; {remedy}; to "
-        "run on the CPU give --device cpu, or hide the GPU with an empty CUDA_VISIBLE_DEVICES"
+        f"--device: there is a GPU ({', '.join(unused)}), but torch {torch.__version__} {reason}; {remedy}; "
+        "to run on the CPU give --device cpu, or hide the GPU with an empty CUDA_VISIBLE_DEVICES"
     )
 
 

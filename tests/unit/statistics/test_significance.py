@@ -87,6 +87,7 @@ def test_the_least_p_without_ties_is_that_of_all_signs_alike(subjects):
     )
 
 
+@settings(max_examples=10, deadline=None)
 @given(differences)
 def test_no_signs_of_the_same_differences_give_less_than_the_least_p(difference):
     least = least_p(difference)
