@@ -5,9 +5,12 @@ fault of the system (a lock, a full disk, a server that does not answer) says no
 ``OSError`` with number and file name, it ends the job, and the next run tries again.
 """
 
+import codecs
 import errno
+import io
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,11 +129,31 @@ def sentence_of(error: BadInput | OSError) -> str:
 def run_command(main: Callable[[], None]) -> None:
     """Run a command line program: bad input and faults of the system end in one sentence and exit status 1.
 
-    Everything else keeps its traceback, because it is a defect of ours and not of the input.
+    Everything else keeps its traceback, because it is a defect of ours and not of the input. What is printed
+    is UTF-8 whatever the locale, as are the files that are made of it. A reader that has seen enough, such as
+    ``head``, ends the program without a word, with the status of a program that SIGPIPE ends.
     """
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors=errors)
     try:
-        main()
+        try:
+            main()
+        finally:
+            _flush()
+    except BrokenPipeError:
+        sys.exit(128 + signal.SIGPIPE)
     except (BadInput, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise
         sys.exit(f"error: {sentence_of(error)}")
+
+
+def _flush() -> None:
+    """Write what is left now, where a failure can be told, and leave nothing for the interpreter's end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        # Not closed: the interpreter would try again and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise

@@ -42,7 +42,7 @@ def check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
         BadInput: the name or an option is unknown, or a value is impossible.
     """
     name = settings.get("name")
-    if name not in OPTIMISERS:
+    if not isinstance(name, str) or name not in OPTIMISERS:
         raise BadInput(f"{place}.name: {name!r} is unknown; known optimisers: {', '.join(OPTIMISERS)}")
     options = OPTIMISERS[name][1]
     for key, value in {"lr": None, **settings}.items():

@@ -8,6 +8,7 @@ Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported 
 
 import importlib.metadata
 import importlib.util
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -15,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import yaml
 
 from data_prep.errors import BadInput
+from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ METHODS_FOLDER = Path(__file__).parent
 ENTRY_POINTS = "manet_benchmark.methods"
 # A value of a sweep as it stands in a run's method id.
 DECIMAL = r"[0-9]+(?:\.[0-9]+)?"
-_SCHEMA = yaml.safe_load((METHODS_FOLDER / "method.schema.yaml").read_text())
+_SCHEMA = yaml.safe_load((METHODS_FOLDER / "method.schema.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
@@ -144,12 +145,12 @@ def discover(folder: Path = METHODS_FOLDER) -> dict[str, MethodFolder]:
         BadInput: a folder is broken, or two have one id; the message names the file.
     """
     found = [
-        _read_folder(path, path.name)
+        read_folder(path, path.name)
         for path in sorted(folder.iterdir())
         if path.is_dir() and not path.name.startswith(("_", "."))
     ]
     if folder == METHODS_FOLDER:
-        found += [_read_folder(path, name) for name, (_, path) in sorted(installed_methods().items())]
+        found += [read_folder(path, name) for name, (_, path) in sorted(installed_methods().items())]
     found.sort(key=lambda entry: (entry.default.order, entry.default.id))
     return {entry.default.id: entry for entry in found}
 
@@ -194,6 +195,47 @@ def folder_of(method_id: str, known: Iterable[str]) -> str:
     return name
 
 
+def check_parameters(place: str, given: Mapping[str, Any], method: Method) -> None:
+    """Refuse values that a method's parameters cannot take: not of the kind of its ``method.yaml``'s.
+
+    Args:
+        place: where they stand, for messages.
+        given: some or all of the parameters.
+        method: whose they are.
+
+    Raises:
+        BadInput: a parameter is unknown, of another kind, or a size below 1.
+    """
+    for key, value in given.items():
+        if key not in method.parameters:
+            raise BadInput(
+                f"{place}: unknown parameter {key!r}; methods/{method.folder}/method.yaml declares "
+                f"{', '.join(method.parameters) or 'none'}"
+            )
+        own = method.parameters[key]
+        if not _same_kind(value, own):
+            raise BadInput(f"{place}.{key}: is {value!r}; give {_kind(own)} such as the default, {own!r}")
+        # A size or number of parts: its default is a whole number from 1.
+        if type(own) is int and own >= 1 and value < 1:
+            raise BadInput(f"{place}.{key}: is {value!r}; give a whole number from 1")
+
+
+def _same_kind(value: Any, default: Any) -> bool:
+    """Tell whether a value can stand where the default stands; a whole number may, where a fraction does."""
+    if default is None:
+        return True
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, type(default))
+
+
+def _kind(default: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+    return kinds.get(type(default), "a value")
+
+
 def load_builder(
     folder: str,
 ) -> "Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel]":
@@ -213,7 +255,12 @@ def load_builder(
     return build
 
 
-def _read_folder(path: Path, name: str) -> MethodFolder:
+def read_folder(path: Path, name: str) -> MethodFolder:
+    """Read one method's folder.
+
+    Raises:
+        BadInput: it is broken; the message names the file.
+    """
     description = path / "method.yaml"
     for file in ("method.yaml", "model.py", "README.md"):
         if not (path / file).is_file():
@@ -221,10 +268,7 @@ def _read_folder(path: Path, name: str) -> MethodFolder:
                 f"{path / file}: missing; a method folder holds method.yaml, model.py and README.md"
             )
     content = read_yaml(description)
-    problem = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_SCHEMA).iter_errors(content))
-    if problem is not None:
-        place = problem.json_path.removeprefix("$").lstrip(".") or "the file"
-        raise BadInput(f"{description}: {place}: {problem.message}; see methods/method.schema.yaml")
+    check_schema(content, _SCHEMA, str(description), "the file", "see methods/method.schema.yaml")
     if content["id"] != name:
         raise BadInput(
             f"{description}: id: is {content['id']!r}, but the folder is {name!r}; make them equal"

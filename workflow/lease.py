@@ -13,7 +13,8 @@ with others of the same mind. Whoever allows more therefore cannot come in besid
 - Under Slurm (``SLURM_JOB_ID``) Slurm has already dealt the devices out: no lease is taken. Only where a job
   of Slurm holds more devices than the command asks for, as when a whole workflow runs in one, they are
   leased within the job's set.
-- Without a GPU, or with ``--gpus 0``, the command simply runs on the CPU.
+- Without a GPU, whatever CUDA_VISIBLE_DEVICES says, or with ``--gpus 0``, the command simply runs on the CPU
+  (and says so). Where there is a GPU that torch cannot use, training stops: see ``workflow.run.device``.
 
 For tests and unusual machines, ``GPU_LEASE_DEVICES`` (comma-separated names) replaces the list of
 devices that ``nvidia-smi`` gives, and ``GPU_LEASE_FOLDER`` the folder of the locks.
@@ -24,96 +25,20 @@ import fcntl
 import os
 import random
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, WrongUse, command
+from workflow.run.gpus import LEASED, Device, machine_devices, visible_devices
 
 # Not below TMPDIR: that may differ between the users and jobs of one machine.
 FOLDER = Path("/tmp/manet-benchmark-gpu-leases")
 POLL_SECONDS = 0.5
 PLACES = 8
-
-
-@dataclass(frozen=True)
-class Device:
-    """One GPU (or one MIG slice of a GPU).
-
-    Attributes:
-        name: what CUDA_VISIBLE_DEVICES calls it, e.g. ``0`` or ``GPU-8932f937``.
-        identity: what it is called by everybody, hence the name of its lock, e.g. its UUID.
-    """
-
-    name: str
-    identity: str
-
-
-def parse_device_list(text: str) -> list[Device]:
-    """Read the output of ``nvidia-smi -L``; a GPU that is split (MIG) counts as its slices.
-
-    GPUs keep their number, which counts by PCI bus; slices can be addressed by UUID only.
-    """
-    devices: list[Device] = []
-    whole: Device | None = None
-    for line in text.splitlines():
-        if match := re.match(r"GPU (\d+): .*\(UUID: (\S+)\)", line):
-            whole = Device(match[1], match[2])
-            devices.append(whole)
-        elif match := re.match(r"\s+MIG .*\(UUID: (\S+)\)", line):
-            if whole in devices:
-                devices.remove(whole)
-            devices.append(Device(match[1], match[1]))
-    return devices
-
-
-def machine_devices(environment: Mapping[str, str]) -> list[Device]:
-    """Return the machine's GPUs in PCI order; none where there is no working ``nvidia-smi``."""
-    pretended = environment.get("GPU_LEASE_DEVICES")
-    if pretended is not None:
-        return [Device(name, name) for name in pretended.split(",") if name]
-    try:
-        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return []
-    if listing.returncode != 0:
-        reason = " ".join((listing.stdout + listing.stderr).split())
-        _say(f"nvidia-smi finds no GPU ({reason}); running without one")
-        return []
-    return parse_device_list(listing.stdout)
-
-
-def visible_devices(devices: list[Device], visible: str | None) -> list[Device]:
-    """Return the devices that an already set CUDA_VISIBLE_DEVICES leaves, under the names it uses.
-
-    Raises:
-        BadInput: it names a device that the machine does not have.
-    """
-    if visible is None:
-        return devices
-    chosen = []
-    for name in visible.split(","):
-        name = name.strip()
-        if name in ("", "-1", "NoDevFiles"):
-            # As in CUDA: the list ends at the first invalid entry.
-            break
-        found = [d for d in devices if d.name == name]
-        if not found and not name.isdigit():
-            # CUDA accepts the beginning of a UUID.
-            found = [d for d in devices if d.identity.startswith(name)]
-        if len(found) != 1:
-            known = ", ".join(d.name for d in devices) or "none"
-            raise BadInput(
-                f"CUDA_VISIBLE_DEVICES: {name!r} is not one GPU of this machine (known: {known}); "
-                "correct or unset it"
-            )
-        chosen.append(Device(name, found[0].identity))
-    return chosen
 
 
 def acquire(
@@ -227,7 +152,7 @@ def leased_environment(count: int, environment: Mapping[str, str], per_device: i
         os.set_inheritable(descriptor, True)
     names = ",".join(device.name for device in taken)
     _say(f"CUDA_VISIBLE_DEVICES={names}")
-    return wanted | {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    return wanted | {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", LEASED: names}
 
 
 @command

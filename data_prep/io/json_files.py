@@ -6,6 +6,7 @@ text of a parameter changes.
 """
 
 import json
+import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
@@ -56,8 +57,9 @@ def from_json(kind: type[Handed], text: str, place: str, remedy: str) -> Handed:
         BadInput: not JSON, a field is missing, unknown or of another type; the message names the field.
     """
     try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        # The bytes that were given, whatever a locale made of them.
+        content = json.loads(os.fsencode(text))
+    except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise BadInput(f"{place}: not JSON ({error}); {remedy}") from error
     return converted(kind, content, place, remedy)
 

@@ -43,4 +43,12 @@ def read_yaml(path: Path) -> Any:
         if path.stat().st_size > _LARGEST_FILE:
             larger = f"larger than {_LARGEST_FILE} bytes, which no such file is"
             raise BadInput(f"{path}: {larger}; check its path")
-        return yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            raise BadInput(
+                f"{path}: not valid YAML (line {line} is not UTF-8: byte {error.object[error.start]:#04x}); "
+                "save the file as UTF-8"
+            ) from error
+        return yaml.load(text, _PlainLoader)

@@ -169,8 +169,7 @@ def sha256(text: str) -> str:
 
 def write_statistics(root: Path, definition: Definition, metrics: pd.DataFrame) -> None:
     """Write a table's tests and intervals, without the figure."""
-    table, pairs = analyse(definition, metrics)
-    write_numbers(definition.number, table, pairs, root / "statistics")
+    write_numbers(definition.number, analyse(definition, metrics), root / "statistics")
 
 
 def write_records(root: Path, definition: Definition) -> None:

@@ -13,7 +13,8 @@ import pytest
 
 from data_prep.errors import BadInput
 from workflow import lease
-from workflow.lease import Device
+from workflow.run import gpus as machine
+from workflow.run.gpus import Device
 
 ROOT = Path(__file__).parents[2]
 
@@ -248,7 +249,7 @@ def test_the_lock_is_not_taken_through_a_link(tmp_path):
 
 
 def test_the_listing_of_nvidia_smi_is_read():
-    assert lease.parse_device_list(LISTING) == [
+    assert machine.parse_device_list(LISTING) == [
         Device("0", "GPU-aaaa1111-0000"),
         Device("MIG-cccc-0000", "MIG-cccc-0000"),
         Device("MIG-dddd-0000", "MIG-dddd-0000"),
@@ -268,7 +269,7 @@ def test_the_listing_of_nvidia_smi_is_read():
     ],
 )
 def test_devices_are_leased_within_what_is_visible_already(visible, names):
-    chosen = lease.visible_devices(TWO, visible)
+    chosen = machine.visible_devices(TWO, visible)
     assert [device.name for device in chosen] == names
     identities = {"0": "GPU-aaaa1111", "1": "GPU-bbbb2222", "GPU-bbbb": "GPU-bbbb2222"}
     assert [device.identity for device in chosen] == [identities[name] for name in names]
@@ -277,12 +278,12 @@ def test_devices_are_leased_within_what_is_visible_already(visible, names):
 @pytest.mark.parametrize("visible", ["2", "GPU-", "GPU-ffff"])
 def test_an_unknown_or_ambiguous_device_is_refused(visible):
     with pytest.raises(BadInput, match="CUDA_VISIBLE_DEVICES"):
-        lease.visible_devices(TWO, visible)
+        machine.visible_devices(TWO, visible)
 
 
 def test_a_number_and_a_uuid_lock_the_same_device(tmp_path):
-    by_number = lease.visible_devices(TWO, "1")[0]
-    by_uuid = lease.visible_devices(TWO, "GPU-bbbb")[0]
+    by_number = machine.visible_devices(TWO, "1")[0]
+    by_uuid = machine.visible_devices(TWO, "GPU-bbbb")[0]
     held = lease._try_lock(tmp_path, by_number)
     assert held is not None
     assert lease._try_lock(tmp_path, by_uuid) is None
@@ -306,8 +307,10 @@ def test_no_gpus_asked_for_hides_all(tmp_path):
         {"GPU_LEASE_DEVICES": "0,1", "SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "1"},
         {"GPU_LEASE_DEVICES": "0,1", "SLURM_JOB_ID": "17"},
         {"GPU_LEASE_DEVICES": "0,1", "CUDA_VISIBLE_DEVICES": ""},
+        {"GPU_LEASE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "0"},
+        {"GPU_LEASE_DEVICES": "", "CUDA_VISIBLE_DEVICES": "GPU-aaaa1111"},
     ],
-    ids=["no GPU", "Slurm", "Slurm that names none", "all hidden"],
+    ids=["no GPU", "Slurm", "Slurm that names none", "all hidden", "no GPU, 0", "no GPU, a UUID"],
 )
 def test_nothing_is_leased_where_there_is_nothing_to_lease(tmp_path, given):
     environment = given | {"GPU_LEASE_FOLDER": str(tmp_path / "locks")}
@@ -330,6 +333,20 @@ def test_a_whole_workflow_in_one_slurm_job_shares_out_that_jobs_devices(tmp_path
     assert lease.leased_environment(2, held) == held
 
 
+def test_a_training_under_a_lease_does_not_end_up_on_the_cpu(pretended):
+    """The lease gave a device, and torch has none: what the job does about it is to stop."""
+    code = (
+        "import torch\nfrom data_prep.errors import run_command\n"
+        "from workflow.run.device import set_up_torch\n"
+        "torch.cuda.is_available = lambda: False\n"
+        "run_command(lambda: set_up_torch(1, 'auto'))"
+    )
+    command = [sys.executable, "-m", "workflow.lease", "--", sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=pretended, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "there is a GPU (0), but torch" in done.stderr
+
+
 def test_more_than_there_are_is_refused_instead_of_waiting_for_ever(tmp_path):
     environment = {"GPU_LEASE_DEVICES": "0,1", "GPU_LEASE_FOLDER": str(tmp_path)}
     with pytest.raises(BadInput, match="3 asked for, but only 2"):
@@ -341,7 +358,7 @@ def test_a_broken_driver_means_no_gpu_and_is_said(tmp_path, monkeypatch, capsys)
     program.write_text("#!/bin/sh\necho 'NVIDIA-SMI has failed'\nexit 9\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert lease.machine_devices({}) == []
+    assert machine.machine_devices({}) == []
     assert "has failed" in capsys.readouterr().err
 
 
@@ -350,6 +367,6 @@ def test_devices_come_from_nvidia_smi(tmp_path, monkeypatch):
     program.write_text(f"#!/bin/sh\ncat <<END\n{LISTING}END\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert [device.name for device in lease.machine_devices({})] == ["0", "MIG-cccc-0000", "MIG-dddd-0000"]
+    assert [device.name for device in machine.machine_devices({})] == ["0", "MIG-cccc-0000", "MIG-dddd-0000"]
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
-    assert lease.machine_devices({}) == []
+    assert machine.machine_devices({}) == []

@@ -21,6 +21,7 @@ from workflow.plan.paper import published_values, the_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 
 Key = tuple[str, str, str]  # numeral, mask, method
+Place = tuple[str, str]  # mask, method
 Point = tuple[float, float]  # alpha and beta
 
 
@@ -34,7 +35,7 @@ class Scores:
         digits: metric -> decimals in print.
         grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
             has no mean.
-        tested: (numeral, mask, metric, two methods) -> how the paired test tells the methods apart.
+        tested: (numeral, metric, two of (mask, method)) -> how the paired test tells these apart.
         diverged: what has no means because a training diverged.
     """
 
@@ -42,7 +43,7 @@ class Scores:
     labels: Mapping[str, str]
     digits: Mapping[str, int]
     grid: Mapping[Point, Mapping[str, float]] = field(default_factory=dict)
-    tested: Mapping[tuple[str, str, str, frozenset[str]], str] = field(default_factory=dict)
+    tested: Mapping[tuple[str, str, frozenset[Place]], str] = field(default_factory=dict)
     diverged: frozenset[Key] = frozenset()
 
     def get(self, numeral: str, mask: str, method: str, metric: str) -> float | None:
@@ -97,7 +98,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
         BadInput: a file is missing or lacks a column.
     """
     means: dict[Key, dict[str, float]] = {}
-    tested: dict[tuple[str, str, str, frozenset[str]], str] = {}
+    tested: dict[tuple[str, str, frozenset[Place]], str] = {}
     labels: dict[str, str] = {}
     diverged: set[Key] = set()
     for definition in definitions:
@@ -110,10 +111,14 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
                 means[key] = {m: float(row[f"{m}_mean"]) for m in STANDARD}
             elif row["status"] == "diverged" and row["mask"] in definition.masks:
                 diverged.add(key)
-        needed = dict.fromkeys(("mask", "metric", "method_a", "method_b", "verdict"), "string")
-        for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):
-            pair = frozenset((row["method_a"], row["method_b"]))
-            tested[numeral, row["mask"], row["metric"], pair] = row["verdict"]
+        for kind, masks, methods in (
+            ("pairs", ("mask", "mask"), ("method_a", "method_b")),
+            ("masks", ("mask_a", "mask_b"), ("method", "method")),
+        ):
+            needed = dict.fromkeys((*masks, *methods, "metric", "verdict"), "string")
+            for row in _rows(results / "statistics" / f"{kind}_{definition.number}.csv", needed):
+                places = ((row[mask], row[method]) for mask, method in zip(masks, methods, strict=True))
+                tested[numeral, row["metric"], frozenset(places)] = row["verdict"]
         # Tables I to III name MANet itself; Table IV calls it by its attention.
         labels = {row.method: row.label for row in definition.rows} | labels
     grid, digits = _grid(results, figure), {metric: metric_of(metric).digits for metric in STANDARD}

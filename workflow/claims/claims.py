@@ -30,7 +30,7 @@ class Comparison:
         place: where, such as "1D-Uniform-9×, SSIM".
         holds: whether it speaks for the claim.
         values: the two values in print.
-        tested: how the paired test tells the two methods apart; empty where no test applies.
+        tested: how the paired test tells the two apart; empty where no test applies.
     """
 
     place: str
@@ -87,7 +87,8 @@ class Methods:
                 values = {one: scores.value(numeral, mask, one, metric) for one in (first, *self.than)}
                 for second in self._rivals(values, metric):
                     sides = ((f"{scores.labels.get(one)} {{}}", values[one]) for one in (first, second))
-                    tested = scores.tested.get((numeral, mask, metric, frozenset((first, second))), "")
+                    places = frozenset(((mask, first), (mask, second)))
+                    tested = scores.tested.get((numeral, metric, places), "")
                     yield from _compare(scores, f"{label(mask)}, ", metric, sides, not self.unbeaten, tested)
 
     def _rivals(self, values: dict[str, float | None], metric: str) -> tuple[str, ...]:
@@ -124,7 +125,8 @@ class Masks:
         pairs.sort(key=lambda pair: max(map(masks.index, pair)))
         for pair, method, metric in product(pairs, self.methods, the_paper().printed):
             sides = ((f"{label(mask)} {{}}", scores.value(self.table, mask, method, metric)) for mask in pair)
-            yield from _compare(scores, f"{scores.labels.get(method)}, ", metric, sides)
+            tested = scores.tested.get((self.table, metric, frozenset((mask, method) for mask in pair)), "")
+            yield from _compare(scores, f"{scores.labels.get(method)}, ", metric, sides, tested=tested)
 
     def _compared(self, better: str, than: str) -> bool:
         (family, acceleration), (other, others) = parse_mask(better), parse_mask(than)

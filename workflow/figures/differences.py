@@ -3,7 +3,7 @@
 ``python -m workflow.figures.differences --definitions JSON --results results/X --output
 results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/table_<n>.csv`` and
 ``metrics.parquet``. One panel per mask and metric, one line per method: a dot per test subject, the mean
-difference with its bootstrap interval, and whether the test tells the method from the best.
+difference with its interval, and whether the test tells the method from the best.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition, Folder, Results
 from workflow.statistics.scores import cells_of, read_metrics, read_statistics
 from workflow.statistics.significance import Sample, samples_of, subtract
-from workflow.statistics.tests import Array
+from workflow.statistics.tests import Array, coverage_note
 
 # Of the metrics drawn: linear up to here, logarithmic beyond. Zero filling is far behind, the best are close
 # together.
@@ -59,18 +59,20 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
         table: what ``read_statistics`` returns.
         points: (mask, metric, method) -> each subject's difference to the best, method minus best.
     """
+    subjects = int(table["volumes"].max()) if table["volumes"].notna().any() else 0
     linear = ", ".join(
         f"{end:g} {metric_of(name).unit or metric_of(name).label}" for name, end in LINEAR.items()
     )
-    note = (
-        "Marker and bar: mean and 95% bootstrap interval over subjects. Axes: linear near 0 (up to "
-        f"{linear}), logarithmic beyond."
-    )
+    notes = [
+        "Marker and bar: mean and 95% t interval over subjects. Axes: linear near 0 (up to "
+        f"{linear}), logarithmic beyond.",
+        f"Intervals: {coverage_note(subjects)}.",
+    ]
     names = [row.label for row in definition.rows]
     heights = [len(names) * LINE] * len(definition.masks)
     around = len(heights) * TITLE + AXIS + HEADING
     figure, panels = sheet(
-        _legend(table), [note], "", [1] * len(LINEAR), heights, around, tallest=inf, sharex="col", sharey=True
+        _legend(table), notes, "", [1] * len(LINEAR), heights, around, tallest=inf, sharex="col", sharey=True
     )
     title = f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})"
     figure.suptitle(title, x=0.012, ha="left", fontsize=7, fontweight="bold")

@@ -52,7 +52,7 @@ def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Show
         (
             f"significance_{number}",
             significance_grid(results / "statistics" / f"table_{number}.csv"),
-            (f"statistics/table_{number}.csv", f"statistics/pairs_{number}.csv"),
+            tuple(f"statistics/{kind}_{number}.csv" for kind in ("table", "pairs", "masks")),
         )
         for number in definition.statistics
     ]

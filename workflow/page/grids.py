@@ -15,6 +15,7 @@ from data_prep.masks.registry import label
 from workflow.claims.page import SIGNS, claims_heading
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
+from workflow.statistics.tests import coverage_note
 from workflow.tables.page import Page, Text
 
 # A number at the start of a cell, thousands set apart by spaces.
@@ -167,7 +168,7 @@ VERDICTS = [f"{sign} {name}" for name, sign in SIGNS.items()]
 _TESTED = {
     **dict.fromkeys(("table", "mask", "metric", "method", "label", "status", "best", "verdict"), "string"),
     **dict.fromkeys(("mean", "low", "high", "difference", "difference_low", "difference_high"), "float64"),
-    **dict.fromkeys(("effect", "p", "p_holm"), "float64"),
+    **dict.fromkeys(("effect", "p", "p_holm", "volumes"), "float64"),
 }
 _CLAIMED = dict.fromkeys(("text", "section", "paper", "paper_evidence", "here", "here_evidence"), "string")
 _VALUES = {
@@ -200,7 +201,9 @@ def significance_grid(path: Path) -> Grid:
         ],
     }
     numeral = str(table["table"].iloc[0]) if len(table) else ""
-    return make_grid(f"Tests and intervals of Table {numeral}", columns.items())
+    subjects = int(table["volumes"].max()) if table["volumes"].notna().any() else 0
+    title = f"Tests and intervals of Table {numeral}; 95 % t intervals: {coverage_note(subjects)}"
+    return make_grid(title, columns.items())
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -211,7 +214,8 @@ def _interval(row: Mapping[Any, Any], *names: str, signed: bool = False) -> Cell
     if pd.isna(row[names[0]]):
         return Cell("")
     middle, low, high = (number(row[name], metric_of(row["metric"]).digits, signed) for name in names)
-    return Cell(f"{middle} [{low}, {high}]")
+    # One subject, or an infinite value, has no interval.
+    return Cell(f"{middle} [{low}, {high}]" if pd.notna(row[names[1]]) else middle)
 
 
 def claims_grid(path: Path) -> Grid:

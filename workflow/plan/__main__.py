@@ -93,7 +93,10 @@ def show(
     for kind, (name, known) in wanted.items():
         if name is not None:
             if name not in known:
-                raise BadInput(f"{file}: asks for no {kind} {name}; leave --{kind} out to see the runs")
+                remedy = "leave --run out to see the runs"
+                if kind != "run":
+                    remedy = f"its {kind}s: {', '.join(map(str, known)) or 'none'}"
+                raise BadInput(f"{file}: asks for no {kind} {name}; {remedy}")
             sys.stdout.write(known[name] + "\n")
             return
     if commands:

@@ -7,29 +7,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
 from data_prep.datasets.contract import Size, dataset_of
 from data_prep.datasets.contract import discover as datasets
 from data_prep.errors import BadInput
+from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
 from methods.optimisers import check_optimiser, merged_optimiser
-from methods.registry import DECIMAL, MethodFolder, discover, folder_of
+from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
-
-# By the standard 2.0 is an integer, too; here it would reach what counts or names with it. (jsonschema gives
-# `extend` no types.)
-_Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-    jsonschema.Draft202012Validator,
-    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    ),
-)
 
 
 @cache
@@ -64,10 +55,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     plain = _plain(content)
     _check_keys_and_numbers(plain, "")
     config: Config = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
-    problem = jsonschema.exceptions.best_match(_Validator(schema()).iter_errors(config))
-    if problem is not None:
-        place = problem.json_path.removeprefix("$").lstrip(".") or "the top level"
-        raise BadInput(f"config: {place}: {problem.message}; config/README.md lists every key")
+    check_schema(config, schema(), "config", "the top level", "config/README.md lists every key")
     _fill_defaults(config, schema())
     for name, dataset in config["datasets"].items():
         _check_dataset(name, dataset)
@@ -247,21 +235,7 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
             )
     for name, changes in config["methods"].items():
         default = methods[name].default
-        unknown = sorted(set(changes.get("parameters", {})) - set(default.parameters))
-        if unknown:
-            raise BadInput(
-                f"config: methods.{name}.parameters: unknown parameter {unknown[0]!r}; "
-                f"methods/{name}/method.yaml declares {', '.join(default.parameters) or 'none'}"
-            )
-        for key, value in changes.get("parameters", {}).items():
-            own, wanted = default.parameters[key], ""
-            if not _same_kind(value, own):
-                wanted = f"{_KINDS.get(type(own), 'a value')} such as the default, {own!r}"
-            elif type(own) is int and own >= 1 > value:
-                # A size, or a number of parts.
-                wanted = "a whole number from 1"
-            if wanted:
-                raise BadInput(f"config: methods.{name}.parameters.{key}: is {value!r}; give {wanted}")
+        check_parameters(f"config: methods.{name}.parameters", changes.get("parameters", {}), default)
         if "optimiser" in changes and not default.trainable:
             raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
     for name, entry in methods.items():
@@ -269,15 +243,3 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
         place = f"config: methods.{name}.optimiser" if changes else f"methods/{name}/method.yaml: optimiser"
         if entry.default.trainable:
             check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
-
-
-_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
-
-
-def _same_kind(value: Any, default: Any) -> bool:
-    """Tell whether a value can stand where the default stands; a whole number may, where a fraction does."""
-    if default is None:
-        return True
-    if isinstance(value, bool) or isinstance(default, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, int | float if isinstance(default, float) else type(default))

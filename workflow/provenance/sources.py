@@ -20,6 +20,7 @@ _WITHOUT_EFFECT = {
     "data_prep/io/command.py",
     "data_prep/io/files.py",
     "data_prep/io/json_files.py",
+    "data_prep/io/schemas.py",
     "data_prep/io/yaml_files.py",
     "methods/registry.py",
 }

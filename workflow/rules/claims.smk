@@ -7,8 +7,10 @@ rule claims:
         tables=expand(
             f"{ROOT}/tables/table_{{number}}.csv", number=PLAN.table_definitions
         ),
-        pairs=expand(
-            f"{ROOT}/statistics/pairs_{{number}}.csv", number=PLAN.table_definitions
+        tests=expand(
+            f"{ROOT}/statistics/{{kind}}_{{number}}.csv",
+            kind=("pairs", "masks"),
+            number=PLAN.table_definitions,
         ),
         resources=[
             "workflow/resources/claims.yaml",

@@ -68,4 +68,3 @@ wildcard_constraints:
     split="[a-z]+",
     pair="[0-9]+",
     subject="[A-Za-z0-9_-]+",
-    number="[0-9]",

@@ -16,6 +16,8 @@ rule figure:
         ),
     log:
         f"{ROOT}/logs/figure_{{number}}.log",
+    wildcard_constraints:
+        number=any_of(map(str, PLAN.figure_definitions)),
     conda:
         "../../environment.yml"
     params:

@@ -25,7 +25,7 @@ rule significance:
     output:
         expand(
             f"{ROOT}/statistics/{{kind}}_{{number}}.csv",
-            kind=("table", "pairs"),
+            kind=("table", "pairs", "masks"),
             number=PLAN.table_definitions,
         ),
     log:

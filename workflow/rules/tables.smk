@@ -37,6 +37,8 @@ rule table:
         ),
     log:
         f"{ROOT}/logs/table_{{number}}.log",
+    wildcard_constraints:
+        number=any_of(map(str, PLAN.table_definitions)),
     conda:
         "../../environment.yml"
     params:

@@ -2,10 +2,12 @@
 
 import ctypes
 import os
+import sys
 
 import torch
 
 from data_prep.errors import BadInput
+from workflow.run.gpus import LEASED, machine_devices, visible_devices
 
 # Of glibc's malloc.h: parameters of mallopt, and up to which size freed memory is kept.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -17,20 +19,41 @@ def set_up_torch(threads: int, device: str) -> torch.device:
 
     Args:
         threads: torch threads on the CPU.
-        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+        device: ``cpu``, ``cuda``, or ``auto``: CUDA where the machine has a GPU, and the CPU, which it says,
+            where it has none.
 
     Raises:
-        BadInput: CUDA is asked for and not there.
+        BadInput: CUDA is asked for and not there, or a GPU is there that torch cannot use.
     """
     torch.set_num_threads(threads)
     _keep_freed_memory()
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = _found_device()
     if device == "cuda" and not torch.cuda.is_available():
         raise BadInput("--device: cuda is not available here; use cpu, or auto to take what there is")
     if device == "cuda":
         prefer_deterministic()
     return torch.device(device)
+
+
+def _found_device() -> str:
+    """Return ``cuda`` or ``cpu``; hours on a CPU beside an idle GPU are nobody's wish."""
+    if torch.cuda.is_available():
+        return "cuda"
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    # What was leased counts whatever the driver shows, and the driver's GPUs whether leased or not.
+    unused = [visible] if visible and visible == os.environ.get(LEASED) else []
+    unused = unused or [device.name for device in visible_devices(machine_devices({}), visible)]
+    if not unused:
+        print("no GPU can be seen: running on the CPU", file=sys.stderr, flush=True)
+        return "cpu"
+    built = torch.version.cuda
+    reason = f"cannot start CUDA {built} on it" if built else "is built without CUDA"
+    remedy = "update the driver, or install a build for it" if built else "install a build with CUDA"
+    raise BadInput(
+        f"--device: there is a GPU ({', '.join(unused)}), but torch {torch.__version__} {reason}; {remedy}; "
+        "to run on the CPU give --device cpu, or hide the GPU with an empty CUDA_VISIBLE_DEVICES"
+    )
 
 
 def _keep_freed_memory() -> None:

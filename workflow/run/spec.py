@@ -12,7 +12,7 @@ from msgspec import Meta
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical, converted, from_json
 from methods.optimisers import check_optimiser
-from methods.registry import folder_path
+from methods.registry import Method, check_parameters, folder_path, read_folder
 from workflow.provenance.record import AGAIN, RunRecord
 
 # No 16-mixed: its gradient scaler would be one more state to resume.
@@ -144,6 +144,18 @@ def _check(spec: RunSpec) -> None:
         )
     if spec.trainable:
         check_optimiser("--spec: optimiser", spec.optimiser)
+    method = read_folder(folder_path(spec.folder), spec.folder).default
+    check_parameters("--spec: parameters", spec.parameters, method)
+    _check_tune(spec, method)
+    if spec.metrics:
+        from workflow.metrics.contract import metrics
+
+        for name in spec.metrics:
+            if name not in metrics():
+                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
+
+
+def _check_tune(spec: RunSpec, method: Method) -> None:
     if spec.tune and spec.trainable:
         raise BadInput("--spec: tune is for untrained methods; remove it")
     for name, values in spec.tune.items():
@@ -151,9 +163,5 @@ def _check(spec: RunSpec) -> None:
             raise BadInput(f"--spec: tune.{name} is no parameter of {spec.method}; remove it")
         if not isinstance(values, list) or not values:
             raise BadInput(f"--spec: tune.{name} must be a list of values to try; correct it")
-    if spec.metrics:
-        from workflow.metrics.contract import metrics
-
-        for name in spec.metrics:
-            if name not in metrics():
-                raise BadInput(f"--spec: metrics: {name!r} is unknown; known: {', '.join(metrics())}")
+        for value in values:
+            check_parameters("--spec: tune", {name: value}, method)

@@ -2,7 +2,7 @@
 
 ``python -m workflow.statistics.significance --definitions JSON --metrics results/X/metrics.parquet --output
 results/X/statistics`` writes, for each table, ``table_<n>.csv`` (each method against the best of its column),
-and ``pairs_<n>.csv`` (each pair of methods).
+``pairs_<n>.csv`` (each pair of methods) and ``masks_<n>.csv`` (each method under two masks).
 Definitions with their sources: docs/statistics.md.
 """
 
@@ -17,13 +17,12 @@ import pandas as pd
 
 from data_prep.io.command import command
 from data_prep.io.files import write_text
-from data_prep.seeds import seed_for
+from data_prep.masks.registry import parse_mask
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition, Folder
 from workflow.statistics.scores import ALPHA, Cell, cells_of, read_metrics
 from workflow.statistics.tests import (
     Array,
-    bootstrap_weights,
     holm,
     interval,
     least_p,
@@ -81,38 +80,80 @@ def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Samp
         samples: (mask, method) -> its scores; methods that diverged or have no run are absent.
     """
     labels = {row.method: row.label for row in definition.rows}
-    records: list[dict[str, Any]] = []
+    records = []
     for mask, metric in product(definition.masks, definition.metrics):
         for first, second in combinations(_comparable(definition, samples, mask, metric), 2):
-            a, b = samples[mask, first], samples[mask, second]
-            sums = subtract(a.sums[metric], b.sums[metric])
-            low, high = _interval(definition, sums, a)
-            records.append(
-                {
-                    **_place(definition, mask, metric),
-                    "method_a": first,
-                    "label_a": labels[first],
-                    "method_b": second,
-                    "label_b": labels[second],
-                    "volumes": len(a.subjects),
-                    "difference": float(sums.sum() / a.counts.sum()),
-                    "low": low,
-                    "high": high,
-                    "effect": rank_biserial(sums / a.counts),
-                    "p": signed_rank(sums / a.counts),
-                }
-            )
-    pairs = pd.DataFrame.from_records(records, columns=[*_PAIR_COLUMNS])
+            names = {
+                "method_a": first,
+                "label_a": labels[first],
+                "method_b": second,
+                "label_b": labels[second],
+            }
+            place = _place(definition, mask, metric) | names
+            records.append(place | _compared(samples[mask, first], samples[mask, second], metric))
+    methods = ("method_a", "label_a", "method_b", "label_b")
+    return _corrected(pd.DataFrame.from_records(records, columns=[*_PLACE, *methods, *_COMPARED]))
+
+
+def compare_masks(definition: Definition, samples: Mapping[tuple[str, str], Sample]) -> pd.DataFrame:
+    """Return one row per method, metric and pair of related masks, which were tested on the same subjects.
+
+    Masks are related where their pattern or their acceleration is the same; others differ in too much. The
+    correction is over all of these rows.
+
+    Args:
+        definition: the table.
+        samples: as for ``compare_pairs``.
+    """
+    related = [
+        pair
+        for pair in combinations(definition.masks, 2)
+        if any(one == other for one, other in zip(*map(parse_mask, pair), strict=True))
+    ]
+    records = []
+    for (first, second), row, metric in product(related, definition.rows, definition.metrics):
+        a, b = (samples.get((mask, row.method)) for mask in (first, second))
+        if a and b and a.has(metric) and b.has(metric):
+            names = {"mask_b": second, "method": row.method, "label": row.label}
+            place = _place(definition, first, metric) | names
+            records.append(place | _compared(a, b, metric))
+    masks = pd.DataFrame.from_records(records, columns=[*_PLACE, "mask_b", "method", "label", *_COMPARED])
+    return _corrected(masks.rename(columns={"mask": "mask_a"}))
+
+
+_PLACE = ("table", "dataset", "source", "mask", "metric")
+_COMPARED = ("volumes", "difference", "low", "high", "effect", "p", "least_p")
+
+
+def _compared(a: Sample, b: Sample, metric: str) -> dict[str, Any]:
+    """Return what paired subjects say of two samples of the same units, first minus second."""
+    sums = subtract(a.sums[metric], b.sums[metric])
+    low, high = interval(sums, a.counts)
+    return {
+        "volumes": len(a.subjects),
+        "difference": float(sums.sum() / a.counts.sum()),
+        "low": low,
+        "high": high,
+        "effect": rank_biserial(sums / a.counts),
+        "p": signed_rank(sums / a.counts),
+        "least_p": least_p(sums / a.counts),
+    }
+
+
+def _corrected(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Add what holds for the rows together: their number, the corrected p, the verdicts."""
     pairs["tests"] = len(pairs)
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=np.float64))
-    pairs["verdict"] = [_verdict(row) for row in pairs.to_dict("records")]
+    # Whatever the signs, no test can pass if the one with the least p cannot.
+    reachable = bool((pairs["least_p"] * len(pairs) <= ALPHA).any())
+    pairs["verdict"] = [_verdict(row) if reachable else "unreachable" for row in pairs.to_dict("records")]
     return pairs
 
 
-_PAIR_COLUMNS = (
-    *("table", "dataset", "source", "mask", "metric", "method_a", "label_a", "method_b", "label_b"),
-    *("volumes", "difference", "low", "high", "effect", "p"),
-)
+def _verdict(pair: Mapping[Any, Any]) -> str:
+    # The test weighs ranks: a mean that one subject has turned round is not what it confirms.
+    agreed = pair["effect"] * pair["difference"] > 0
+    return "distinguishable" if pair["p_holm"] <= ALPHA and agreed else "not distinguishable"
 
 
 def _comparable(
@@ -126,20 +167,6 @@ def _comparable(
 def _place(definition: Definition, mask: str, metric: str) -> dict[str, str]:
     table = {"table": definition.numeral, "dataset": definition.dataset, "source": definition.source}
     return table | {"mask": mask, "metric": metric}
-
-
-def _interval(definition: Definition, sums: Array, sample: Sample) -> tuple[float, float]:
-    # By name, like every random number here; the same draws for all masks of a table.
-    seed = seed_for(use="bootstrap", dataset=definition.dataset)
-    return interval(sums, sample.counts, bootstrap_weights(len(sample.subjects), seed))
-
-
-def _verdict(pair: Mapping[Any, Any]) -> str:
-    if least_p(pair["volumes"]) * pair["tests"] > ALPHA:
-        return "unreachable"
-    # The test weighs ranks: a mean that one subject has turned round is not what it confirms.
-    agreed = pair["effect"] * pair["difference"] > 0
-    return "distinguishable" if pair["p_holm"] <= ALPHA and agreed else "not distinguishable"
 
 
 def compare_with_best(
@@ -172,7 +199,7 @@ def compare_with_best(
             }
             if row.method in means:
                 sample = samples[mask, row.method]
-                low, high = _interval(definition, sample.sums[metric], sample)
+                low, high = interval(sample.sums[metric], sample.counts)
                 record |= {
                     "volumes": len(sample.subjects),
                     "mean": sample.mean(metric),
@@ -180,7 +207,6 @@ def compare_with_best(
                     "high": high,
                     "best": best,
                     "tests": len(pairs),
-                    "least_p": least_p(len(sample.subjects)),
                     "volumes_needed": subjects_needed(len(pairs)),
                     "verdict": "best",
                 }
@@ -208,7 +234,7 @@ def _against(pair: Mapping[Any, Any], method: str) -> dict[str, Any]:
         "difference_low": low,
         "difference_high": high,
         "effect": sign * pair["effect"],
-        **{name: pair[name] for name in ("p", "p_holm", "verdict")},
+        **{name: pair[name] for name in ("p", "p_holm", "least_p", "verdict")},
     }
 
 
@@ -217,8 +243,8 @@ def samples_of(cells: Mapping[tuple[str, str], Cell]) -> dict[tuple[str, str], S
     return {key: Sample.of(found) for key, found in cells.items() if found.status == "ok"}
 
 
-def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a table's comparison with the best, and its pairs.
+def analyse(definition: Definition, metrics: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return a table's comparison with the best (``table``), its ``pairs`` of methods, and of ``masks``.
 
     Raises:
         BadInput: the runs under one mask were evaluated on different volumes.
@@ -226,12 +252,16 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> tuple[pd.DataFrame
     cells = cells_of(metrics, definition)
     samples = samples_of(cells)
     pairs = compare_pairs(definition, samples)
-    return compare_with_best(definition, cells, samples, pairs), pairs
+    return {
+        "table": compare_with_best(definition, cells, samples, pairs),
+        "pairs": pairs,
+        "masks": compare_masks(definition, samples),
+    }
 
 
-def write_numbers(number: int, table: pd.DataFrame, pairs: pd.DataFrame, output: Path) -> None:
-    """Write ``table_<number>.csv`` and ``pairs_<number>.csv`` into the folder ``output``."""
-    for name, content in (("table", table), ("pairs", pairs)):
+def write_numbers(number: int, found: Mapping[str, pd.DataFrame], output: Path) -> None:
+    """Write what ``analyse`` returns as ``<name>_<number>.csv`` into the folder ``output``."""
+    for name, content in found.items():
         text = content.to_csv(index=False, float_format="%.9g", lineterminator="\n")
         write_text(output / f"{name}_{number}.csv", text)
 
@@ -245,5 +275,5 @@ def write_all(
     """Write the statistics of tables."""
     scores = read_metrics(metrics)
     for number, definition in enumerate(definitions, 1):
-        write_numbers(definition.number, *analyse(definition, scores), output)
+        write_numbers(definition.number, analyse(definition, scores), output)
         print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)

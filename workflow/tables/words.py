@@ -98,8 +98,8 @@ def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
         return (
             f"Significance is out of reach with {_count(volumes, 'test volume')}: the least p of a {test}, "
             f"is {least:.3g} before and {min(1.0, tests * least):.3g} after correction; it takes "
-            f"{int(first['volumes_needed'])} volumes. No difference in this table is shown to be more than "
-            "chance.",
+            f"{int(first['volumes_needed'])} volumes that all differ. No difference in this table is shown "
+            "to be more than chance.",
         )
     return (f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}).",)
 

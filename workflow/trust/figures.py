@@ -191,14 +191,17 @@ def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
 
 def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
-    count = len(lesion_scores(probes, definition.masks[0], definition.rows[0].method).lesions)
-    low, high = rate_interval(round(count / 2), count)
+    first = lesion_scores(probes, definition.masks[0], definition.rows[0].method)
+    known = "no interval can be had from one head"
+    if first.heads > 1:
+        low, high = rate_interval(0.5, first.heads)
+        known = f"the 95 % interval of a middling rate is {low:.2f} to {high:.2f}"
     styles = looks(definition.rows, "x")
     figure, panels = sheet_of(
         definition,
         styles,
-        f"Lesions: {count}, larger marks for larger ones; right: at 25, 50, 75 % of the contrast; the "
-        f"95 % interval of a middling rate is {low:.2f} to {high:.2f}",
+        f"Lesions: {len(first.lesions)} in {first.heads} heads, larger marks for larger ones; right: at 25, "
+        f"50, 75 % of the contrast; {known}",
         [1.9, 1.0],
         [1.6] * len(definition.masks),
         len(definition.masks) * TITLE + AXIS,

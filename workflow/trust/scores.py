@@ -13,18 +13,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, kendalltau
+from scipy.stats import kendalltau, norm
 
 from data_prep.errors import BadInput
 from data_prep.io.frames import read_parquet
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.statistics.scores import ranks
+from workflow.statistics.tests import CONFIDENCE, interval
 from workflow.trust.probe import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
 DETECTED = 0.5  # share of its true contrast at which a lesion counts as detected
-LEAST_CHANGE_DB = 0.005
+LEAST_CHANGE_DB = 0.005  # of a volume's PSNR, half of the last digit that tables print
 
 
 def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
@@ -45,7 +46,13 @@ def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
 
 
 def volumes(probes: pd.DataFrame, mask: str, method: str, metric: str, **chosen: Any) -> pd.Series:
-    """Return a metric per volume, averaged over seeds, sorted by subject; empty where nothing was probed.
+    """Return ``by_seed``, averaged over the seeds of each volume."""
+    # A diverged seed is not averaged away.
+    return by_seed(probes, mask, method, metric, **chosen).groupby("subject").mean(skipna=False)
+
+
+def by_seed(probes: pd.DataFrame, mask: str, method: str, metric: str, **chosen: Any) -> pd.Series:
+    """Return a metric per volume and seed: index (subject, seed); empty where nothing was probed.
 
     Args:
         probes: of one dataset.
@@ -57,8 +64,7 @@ def volumes(probes: pd.DataFrame, mask: str, method: str, metric: str, **chosen:
     kept = (probes["mask"] == mask) & (probes["method"] == method) & (probes["metric"] == metric)
     for column, value in chosen.items():
         kept &= probes[column] == value
-    # A diverged seed is not averaged away.
-    return probes[kept].groupby("subject")["value"].mean(skipna=False)
+    return probes[kept].set_index(["subject", "seed"])["value"]
 
 
 def mean(values: pd.Series) -> float:
@@ -95,17 +101,26 @@ def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.Da
     """Return PSNR and SSIM per mask, method and condition, and the difference to the unchanged auxiliary.
 
     Columns: mask, method, label, condition, amount, volumes, psnr, ssim, psnr_difference, ssim_difference,
-    volumes_worse (volumes whose PSNR is lower than with the unchanged auxiliary).
+    volumes_worse and volumes_better (whose PSNR falls or rises by 0.005 dB or more in every seed), and
+    volumes_changed (in any seed).
     """
     records = []
     for mask in definition.masks:
         for row in definition.rows_under(mask):
-            own = {metric: unchanged(probes, mask, row.method, metric) for metric in ("psnr", "ssim")}
+            own = {
+                metric: by_seed(probes, mask, row.method, metric, probe="unchanged")
+                for metric in ("psnr", "ssim")
+            }
             conditions = auxiliary_conditions(probes) if row.auxiliary else []
             for condition, amount in [("unchanged", 0.0), *conditions]:
                 asked = {"condition": condition, "amount": amount}
-                changed = {metric: volumes(probes, mask, row.method, metric, **asked) for metric in own}
-                difference = changed["psnr"] - own["psnr"]
+                changed = {metric: by_seed(probes, mask, row.method, metric, **asked) for metric in own}
+                means = {metric: of.groupby("subject").mean(skipna=False) for metric, of in own.items()}
+                other = {metric: of.groupby("subject").mean(skipna=False) for metric, of in changed.items()}
+                # Volume by volume and seed by seed: gains and losses would cancel each other in a mean.
+                moves = (changed["psnr"] - own["psnr"]).groupby("subject").agg(["min", "max"])
+                worse, better = moves["max"] <= -LEAST_CHANGE_DB, moves["min"] >= LEAST_CHANGE_DB
+                still = (moves["max"] < LEAST_CHANGE_DB) & (moves["min"] > -LEAST_CHANGE_DB)
                 records.append(
                     {
                         "mask": mask,
@@ -113,12 +128,14 @@ def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.Da
                         "label": row.label,
                         "condition": condition,
                         "amount": amount,
-                        "volumes": len(own["psnr"]),
-                        "psnr": mean(changed["psnr"]),
-                        "ssim": mean(changed["ssim"]),
-                        "psnr_difference": mean(difference),
-                        "ssim_difference": mean(changed["ssim"] - own["ssim"]),
-                        "volumes_worse": int((difference < 0).sum()),
+                        "volumes": len(means["psnr"]),
+                        "psnr": mean(other["psnr"]),
+                        "ssim": mean(other["ssim"]),
+                        "psnr_difference": mean(other["psnr"] - means["psnr"]),
+                        "ssim_difference": mean(other["ssim"] - means["ssim"]),
+                        "volumes_worse": int(worse.sum()),
+                        "volumes_better": int(better.sum()),
+                        "volumes_changed": int((~still).sum()),
                     }
                 )
     return pd.DataFrame.from_records(records)
@@ -127,8 +144,9 @@ def auxiliary_scores(probes: pd.DataFrame, definition: TrustDefinition) -> pd.Da
 def is_used(scores: pd.DataFrame, mask: str, row: TrustRow) -> str:
     """Say whether a method uses the auxiliary of its subject, by another subject's (else by zeros).
 
-    "no": the mean PSNR changes by less than 0.005 dB, which no table prints; "yes": every volume has a lower
-    PSNR without it; otherwise the number of volumes that have.
+    Each volume is judged by itself, because gains and losses cancel in a mean: "no" where no volume's PSNR
+    changes by 0.005 dB or more in any seed, "yes" where every volume loses as much in every seed; otherwise
+    the number of volumes that do.
     """
     if not row.auxiliary:
         return "reads none"
@@ -136,10 +154,11 @@ def is_used(scores: pd.DataFrame, mask: str, row: TrustRow) -> str:
     for condition in ("other_subject", "zeroed"):
         found = own[own["condition"] == condition]
         if len(found):
-            worse, count = int(found["volumes_worse"].iloc[0]), int(found["volumes"].iloc[0])
             if math.isnan(found["psnr_difference"].iloc[0]):
                 return "diverged"
-            if abs(found["psnr_difference"].iloc[0]) < LEAST_CHANGE_DB:
+            names = ("volumes", "volumes_worse", "volumes_changed")
+            count, worse, changed = (int(found[name].iloc[0]) for name in names)
+            if not changed:
                 return "no"
             return "yes" if worse == count else f"in {worse} of {count}"
     return "not probed"
@@ -209,6 +228,23 @@ class LesionScores:
         """Number of lesions with at least half of their true contrast."""
         return int((self.lesions["recovered"] >= DETECTED).sum())
 
+    @property
+    def heads(self) -> int:
+        """Number of subjects that the lesions are of."""
+        return int(self.lesions["subject"].nunique())
+
+    @property
+    def errors(self) -> pd.Series:
+        """How far each lesion's recovered contrast is from 1: index (subject, item)."""
+        return (self.lesions.set_index(["subject", "item"])["recovered"] - 1).abs()
+
+    @property
+    def detection_interval(self) -> tuple[float, float]:
+        """95 % interval of the detection rate; NaN where lesions are of fewer than two heads."""
+        if self.heads < 2 or self.diverged:
+            return math.nan, math.nan
+        return rate_interval(self.detected / len(self.lesions), self.heads)
+
 
 def lesion_scores(probes: pd.DataFrame, mask: str, method: str) -> LesionScores:
     """Summarise a method's lesions; the table is empty where the test split has no visible lesion."""
@@ -232,12 +268,34 @@ def lesion_scores(probes: pd.DataFrame, mask: str, method: str) -> LesionScores:
     return LesionScores(visible, rates)
 
 
-def rate_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a rate after Wilson; from 0 to 1 where nothing was tried."""
-    if trials == 0:
-        return 0.0, 1.0
-    interval = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+def rate_interval(rate: float, heads: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a rate, with as many trials as there are heads.
+
+    Lesions of one head are no independent trials. How alike they are cannot be told from a few heads, so each
+    head counts as one trial: too wide rather than too narrow.
+
+    Args:
+        rate: share of all lesions, from 0 to 1.
+        heads: from 1.
+    """
+    z = float(norm.ppf((1 + CONFIDENCE) / 2))
+    middle = (rate + z**2 / (2 * heads)) / (1 + z**2 / heads)
+    half = z / (1 + z**2 / heads) * math.sqrt(rate * (1 - rate) / heads + z**2 / (4 * heads**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def compare_lesions(own: LesionScores, best: LesionScores) -> tuple[float, float, float]:
+    """Return by how much a method's errors are larger than another's on the same lesions, with an interval.
+
+    Paired by lesion; the interval takes the lesions of one head together.
+
+    Returns:
+        the mean difference of the errors, and the ends of its 95 % interval; NaN where there is none.
+    """
+    difference = own.errors - best.errors
+    by_head = difference.groupby("subject")
+    low, high = interval(by_head.sum().to_numpy(np.float64), by_head.size().to_numpy().astype(np.float64))
+    return float(difference.mean(skipna=False)), float(low), float(high)
 
 
 def quartiles(values: pd.Series) -> tuple[float, float, float]:

@@ -84,6 +84,23 @@ def results(tmp_path_factory):
     return root
 
 
+def test_comparisons_between_masks_are_tested_on_the_same_subjects(results):
+    ours = our_scores(results, definitions(), figure_nine())
+    claim = next(claim for claim in claims() if claim.name == "planes_easier")
+    found = list(claim.compare(ours))
+    assert len(found) == 60
+    written = pd.read_csv(results / "statistics" / f"masks_{1 if claim.masks.table == 'I' else 2}.csv")
+    verdicts = {
+        (row["metric"], row["method"], frozenset((row["mask_a"], row["mask_b"]))): row["verdict"]
+        for row in written.to_dict("records")
+    }
+    assert {comparison.tested for comparison in found} <= set(verdicts.values())
+    assert all(comparison.tested for comparison in found)
+    pair = frozenset(("1d_uniform_6x", "2d_radial_6x"))
+    places = frozenset((mask, "manet") for mask in pair)
+    assert ours.tested["I", "psnr", places] == verdicts["psnr", "manet", pair]
+
+
 def test_masks_and_tables_that_the_paper_does_not_print_are_left_out():
     text = definition(1, "ixi", [*MASKS["ixi"][:2], "2d_poisson_6x"], LABELS["ixi"], numeral="I")
     other = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")

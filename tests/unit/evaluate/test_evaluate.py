@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -379,3 +380,44 @@ def test_cuda_where_there_is_none_is_refused():
     with pytest.raises(BadInput, match="--device: cuda"):
         set_up_torch(1, "cuda")
     assert set_up_torch(1, "auto") == CPU
+
+
+@pytest.mark.parametrize(
+    ("environment", "listed", "said"),
+    [
+        ({}, "", "no GPU can be seen: running on the CPU\n"),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, "", "no GPU can be seen: running on the CPU\n"),
+        (
+            {"CUDA_VISIBLE_DEVICES": ""},
+            "GPU 0: H200 (UUID: GPU-a)",
+            "no GPU can be seen: running on the CPU\n",
+        ),
+        ({}, "GPU 0: H200 (UUID: GPU-a)", None),
+        ({"CUDA_VISIBLE_DEVICES": "0", "GPU_LEASED": "0"}, "", None),
+        # The lease of the workflow around it, out of which it was given none.
+        ({"CUDA_VISIBLE_DEVICES": "", "GPU_LEASED": "0"}, "", "no GPU can be seen: running on the CPU\n"),
+    ],
+    ids=str,
+)
+def test_a_gpu_that_torch_cannot_use_stops_what_did_not_ask_for_the_cpu(
+    tmp_path, monkeypatch, capsys, environment, listed, said
+):
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\necho '{listed}'\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("CUDA_VISIBLE_DEVICES", "GPU_LEASED"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if said is None:
+        with pytest.raises(
+            BadInput, match=r"there is a GPU \(0\), but torch .*; to run on the CPU give --device cpu"
+        ):
+            set_up_torch(1, "auto")
+    else:
+        assert set_up_torch(1, "auto") == CPU
+        assert capsys.readouterr().err == said
+    assert set_up_torch(1, "cpu") == CPU
+    assert capsys.readouterr().err == ""

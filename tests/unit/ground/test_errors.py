@@ -1,6 +1,7 @@
 """A user's mistake ends in one sentence and status 1; a defect of ours keeps its traceback."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -67,3 +68,34 @@ def test_status_and_output_of_a_process():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "error: a.csv: field b is missing; add it\n"
+
+
+def shell(line: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a line of bash, in which ``"$PY" -c "$CODE"`` is a command of ours that prints nine long lines."""
+    code = "from data_prep.errors import *; run_command(lambda: [print('6\\u00d7' * 9999) for _ in range(9)])"
+    environment = {**os.environ, **environment, "CODE": code, "PY": sys.executable}
+    return subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, check=False)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    done = shell('"$PY" -c "$CODE" | head -c 3; echo ${PIPESTATUS[0]}')
+    assert done.stdout.decode() == "6\u00d7141\n"
+    assert done.stderr == b""
+
+
+def test_a_full_device_is_told_also_at_the_end():
+    done = shell('"$PY" -c "$CODE" > /dev/full')
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("error: output: No space left on device; check")
+    assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "locale",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=str,
+)
+def test_what_is_printed_is_utf_8_in_every_locale(locale):
+    done = shell('"$PY" -c "$CODE"', **locale)
+    assert done.stderr == b""
+    assert done.stdout.decode("utf-8").splitlines() == ["6\u00d7" * 9999] * 9

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -193,6 +194,33 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"figures": [5.0]}, "figures[0]: 5.0"),
         ({"seed": 2022.0}, "seed: 2022.0"),
         ({"seeds": [0.0]}, "seeds[0]: 0.0"),
+        ({"compare": 3}, "compare: 3 is not all or a list (each a text); "),
+        ({"compare": "manet"}, "compare: 'manet' is not all or a list (each a text); "),
+        (
+            {"training__epochs": True},
+            "training.epochs: True is not a whole number from 1 or keys with values (ixi",
+        ),
+        (
+            {"training__epochs": "x"},
+            "training.epochs: 'x' is not a whole number from 1 or keys with values (ixi",
+        ),
+        ({"training__epochs": {"ixi": 0}}, "training.epochs.ixi: 0 is less than the minimum of 1; "),
+        ({"training__warm_up": True}, "training.warm_up: True is not of type 'number'; "),
+        ({"experiment": "a" * 300}, "experiment: has 300 characters, more than 200; "),
+        ({"experiment": "ä" + "b" * 99}, "experiment: 'äbbbbbbbbbbb...bbbbbbbbbbbbb' does not match"),
+        ({"methods__unet__optimiser__lr": True}, "methods.unet.optimiser.lr: is True; give a number above 0"),
+        (
+            {"methods__unet__optimiser__betas": 1.5},
+            "optimiser.betas: is 1.5; give two numbers from 0 and below",
+        ),
+        (
+            {"methods__unet__optimiser__betas": [1.5, 0.9]},
+            "betas: is [1.5, 0.9]; give two numbers from 0 and",
+        ),
+        (
+            {"methods__unet__optimiser__name": ["adam"]},
+            "optimiser.name: ['adam'] is unknown; known optimisers",
+        ),
         # Tables hold a seed in 64 bits, pages in 53.
         ({"seed": 2**31}, "seed: 2147483648 is greater than the maximum of 2147483647"),
         ({"seeds": [10**30]}, "is greater than the maximum of 2147483647"),
@@ -324,6 +352,45 @@ def test_a_file_that_is_no_configuration_is_refused(tmp_path, text, named):
         read_config(path)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_file_in_latin_1_is_refused_by_its_line(tmp_path):
+    path = tmp_path / "latin.yaml"
+    path.write_bytes(f"# one\n# M\u00fcller\n{yaml.safe_dump(valid())}".encode("latin-1"))
+    with pytest.raises(
+        BadInput, match=r"latin\.yaml: .*\(line 2 is not UTF-8: byte 0xfc\); save the file as UTF-8"
+    ):
+        read_config(path)
+    # Snakemake reads it before the Snakefile could, and our display of its output says what it is.
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--logger", "progress", "--configfile", str(path)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": "workflow/plugins"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "a configuration is not UTF-8; save it as UTF-8" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("kind", "known"), [("table", "1, 2"), ("figure", "none")])
+def test_a_number_that_the_configuration_does_not_ask_for_is_told_from_those_it_does(tmp_path, kind, known):
+    path = tmp_path / "some.yaml"
+    path.write_text(yaml.safe_dump(changed(tables=[1, 2], figures=[])), encoding="utf-8")
+    command = [sys.executable, "-m", "workflow.plan", str(path), f"--{kind}", "9"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == f"error: {path}: asks for no {kind} 9; its {kind}s: {known}\n"
+
+
+def test_a_target_with_such_a_number_has_no_rule():
+    targets = ["results/smoke/tables/table_9.html", "results/smoke/figures/figure_2.png"]
+    for target in targets:
+        command = [sys.executable, "-m", "snakemake", "-n", target, "--configfile", "config/smoke.yaml"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert f"No rule to produce {target}" in done.stdout + done.stderr
+        assert "KeyError" not in done.stdout + done.stderr
 
 
 def test_a_missing_file_is_refused(tmp_path):

@@ -80,6 +80,20 @@ def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
         ({"tune": {"pools": [1, 2]}}, "tune is for untrained methods"),
         ({"trainable": False, "tune": {"pool": [1, 2]}}, "tune.pool is no parameter of unet"),
         ({"trainable": False, "tune": {"pools": 2}}, "tune.pools must be a list"),
+        ({"trainable": False, "tune": {"pools": [1, 0]}}, "tune.pools: is 0; give a whole number from 1"),
+        ({"optimiser__lr": True}, "optimiser.lr: is True; give a number above 0"),
+        ({"optimiser__betas": 1.5}, "optimiser.betas: is 1.5; give two numbers from 0 and below 1"),
+        ({"optimiser__betas": [1.5, 0.9]}, "optimiser.betas: is [1.5, 0.9]; give two numbers"),
+        ({"optimiser__betas": [True, 0.9]}, "optimiser.betas: is [True, 0.9]; give two numbers"),
+        ({"optimiser__name": ["adam"]}, "['adam'] is unknown; known optimisers"),
+        ({"parameters__channels": 0}, "parameters.channels: is 0; give a whole number from 1"),
+        ({"parameters__channels": True}, "parameters.channels: is True; give a whole number such as"),
+        ({"parameters__channels": 2.5}, "parameters.channels: is 2.5; give a whole number such as"),
+        ({"parameters__dropout": math.nan}, "parameters.dropout: is nan; give a number such as"),
+        (
+            {"parameters__chanels": 2},
+            "unknown parameter 'chanels'; methods/unet/method.yaml declares channels",
+        ),
     ],
 )
 def test_a_spec_that_cannot_be_is_refused_by_name(changes, named):

@@ -22,7 +22,8 @@ from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
-from workflow.tables.formats import printed, write_page
+from workflow.statistics.tests import interval
+from workflow.tables.formats import printed, to_markdown, write_page
 from workflow.tables.page import Page
 from workflow.trust.figures import (
     draw_audit,
@@ -34,8 +35,10 @@ from workflow.trust.figures import (
 )
 from workflow.trust.gather import COLUMNS
 from workflow.trust.scores import (
+    LesionScores,
     audit_scores,
     auxiliary_scores,
+    compare_lesions,
     is_used,
     lesion_scores,
     ranking_agreement,
@@ -141,6 +144,38 @@ def test_one_volume_that_gains_makes_the_verdict_a_count(probes):
     assert is_used(auxiliary_scores(mixed, definition()), MASK, row) == "in 2 of 3"
 
 
+def other_subject(psnr):
+    """Probes of MANet and its verdict, where volumes change by these PSNRs, one list per seed."""
+    made = [
+        ("ixi", MASK, "manet", seed, *condition, 0.0, f"s{place}", 0, metric, 30.0 + change)
+        for seed, changes in enumerate(psnr)
+        for place, other in enumerate(changes)
+        for condition, change in ((("unchanged", "unchanged"), 0.0), (("auxiliary", "other_subject"), other))
+        for metric in ("psnr", "ssim")
+    ]
+    row = TrustRow("manet", "MANet", True, True)
+    frame = pd.DataFrame(made, columns=list(COLUMNS)).astype(COLUMNS)
+    asked = definition(rows=[{"method": "manet", "label": "MANet", "auxiliary": True, "trained": True}])
+    return is_used(auxiliary_scores(frame, asked), MASK, row)
+
+
+@pytest.mark.parametrize(
+    ("psnr", "verdict"),
+    [
+        ([[2, -2, 1, -1]], "in 2 of 4"),
+        ([[0.004, -0.004, 0, 0]], "no"),
+        ([[0.02, -0.02, 0, 0]], "in 1 of 4"),
+        ([[-0.001, -2, -1]], "in 2 of 3"),
+        ([[-0.006, -2, -1]], "yes"),
+        ([[1, 2]], "in 0 of 2"),
+        ([[2, -1], [-2, -1]], "in 1 of 2"),
+        ([[0.001, 0.001], [-0.001, 0.002]], "no"),
+    ],
+)
+def test_gains_and_losses_of_volumes_do_not_cancel(psnr, verdict):
+    assert other_subject(psnr) == verdict
+
+
 def test_a_diverged_seed_is_not_averaged_away(probes):
     second = probes[probes["method"] == "manet"].assign(seed=1)
     # What is known of the truth stands in the rows of a diverged run, too.
@@ -182,8 +217,55 @@ def test_lesions_that_the_truth_does_not_show_do_not_count(probes):
 
 def test_the_interval_of_a_rate_is_wilsons():
     # 8 of 10: the textbook value (0.490, 0.943).
-    assert rate_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert rate_interval(0, 0) == (0.0, 1.0)
+    assert rate_interval(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert rate_interval(0.0, 4)[0] == 0.0
+    assert rate_interval(1.0, 4)[1] == 1.0
+
+
+def test_more_lesions_of_the_same_heads_narrow_no_rate(probes):
+    """Lesions of one head that are all alike are one observation."""
+    more = [probes]
+    for copy in (10, 20, 30):
+        lesions = probes[probes["condition"] == "lesion"]
+        more.append(lesions.assign(item=lesions["item"] + copy))
+    few, many = (lesion_scores(found, MASK, "unet") for found in (probes, pd.concat(more, ignore_index=True)))
+    assert (few.heads, len(few.lesions), many.heads, len(many.lesions)) == (3, 6, 3, 24)
+    assert few.detection_interval == many.detection_interval
+    assert many.detection_interval == rate_interval(many.detected / 24, 3)
+
+
+def test_rates_that_vary_between_heads_are_covered():
+    """Simulated: the rate of each head is its own; six lesions of each of eight heads."""
+    generator = np.random.default_rng(2)
+    found = generator.binomial(6, generator.beta(1, 1, (2000, 8))).sum(axis=1) / 48
+    covered = [low <= 0.5 <= high for low, high in (rate_interval(rate, 8) for rate in found)]
+    assert np.mean(covered) > 0.95
+    independent = [low <= 0.5 <= high for low, high in (rate_interval(rate, 48) for rate in found)]
+    assert np.mean(independent) < 0.8
+
+
+def test_lesions_are_compared_one_by_one_and_head_by_head(probes):
+    own = {"a": [0.5, 0.7, 0.6], "b": [0.2], "c": [0.8, 0.9]}
+    best = {"a": [0.6, 0.9, 0.6], "b": [0.4], "c": [1.2, 1.0]}
+
+    def scores(recovered):
+        rows = [(s, item, 3.0, value) for s, values in recovered.items() for item, value in enumerate(values)]
+        return LesionScores(pd.DataFrame(rows, columns=["subject", "item", "radius_mm", "recovered"]), {})
+
+    middle, low, high = compare_lesions(scores(own), scores(best))
+    # By lesion: 0.1, 0.2, 0; 0.2; 0 (0.2 too little against 0.2 too much) and 0.1.
+    assert middle == pytest.approx(0.6 / 6)
+    assert (low, high) == pytest.approx(interval(np.array([0.3, 0.2, 0.1]), np.array([3.0, 1.0, 2.0])))
+    table, page = lesion_table(definition(), probes)
+    row = table.set_index("method").loc["unet"]
+    assert (row["best"], row["heads"]) == ("manet", 3)
+    # Every lesion has 0.2 less of its contrast, but where both have too much.
+    assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    line = next(line for line in to_markdown(page).splitlines() if line.startswith("| MANet"))
+    assert "best" in line
+    alone, page = lesion_table(definition(), probes[probes["subject"] == "a"])
+    assert alone[["detection_low", "difference_low"]].isna().all(axis=None)
+    assert "no interval" in to_markdown(page)
 
 
 def test_the_transfer_matrix_has_the_runs_own_score_where_the_masks_agree(probes):

@@ -202,6 +202,9 @@ class LogHandler(LogHandlerBase):
 
     def _show_as_it_is(self, record: LogRecord) -> None:
         text = self.format(record)
+        if getattr(record, "exception", "") == "UnicodeDecodeError":
+            # Snakemake reads configurations before the Snakefile could, and says this with a traceback alone.
+            text = f"{text.splitlines()[-1]}: a configuration is not UTF-8; save it as UTF-8"
         if text and text != "None":
             style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
             self._print(Text(text, style=style))
