@@ -13,6 +13,7 @@ from data_prep.errors import run_command
 from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
+from workflow.claims.mirrors import mirror_notes, phased_parts
 from workflow.claims.page import SIGNS, lay_out, to_markdown, value_headers
 from workflow.plan.arguments import definition, show_parser
 from workflow.plan.definitions import Definition
@@ -27,9 +28,10 @@ def write_claims(
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    definitions = printed_parts(definitions)
-    paper, ours = paper_scores(), our_scores(results, definitions, figure)
-    cells, claims = compare_cells(paper, ours, definitions), judge_claims(paper, ours)
+    phased, definitions = phased_parts(definitions), printed_parts(definitions)
+    paper, ours = paper_scores(), our_scores(results, [*definitions, *phased], figure)
+    cells = compare_cells(paper, ours, definitions)
+    claims = judge_claims(paper, ours, mirror_notes(results, definitions))
     page = lay_out(cells, claims, definitions)
     texts = {
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),

@@ -40,7 +40,9 @@ def main() -> None:
     started = time.perf_counter()
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
-    acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(
+        arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed, spec.phase
+    )
     stores, tuning = {}, None
     chosen = spec
     if spec.tune:

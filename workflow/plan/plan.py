@@ -19,6 +19,9 @@ from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
 
+# What the id of a method ends with where it is trained on targets with a phase (trust.phase). No variant is
+# named so: their names have no hyphen.
+PHASED = "-smooth-phase"
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
 
 
@@ -55,8 +58,11 @@ class Plan:
 
     def method(self, method_id: str) -> Method:
         """Return a method with the configuration's changes applied."""
-        folder = method_id.split("-")[0]
-        method = self.methods[folder].method(method_id)
+        folder, bare = method_id.split("-")[0], method_id.removesuffix(PHASED)
+        method = self.methods[folder].method(bare)
+        if bare != method_id:
+            label = {name: f"{text}, smooth phase" for name, text in method.label.items()}
+            method = replace(method, id=method_id, label=label)
         changes = self.config["methods"].get(folder, {})
         return replace(
             method,
@@ -87,7 +93,7 @@ class Plan:
 
     def spec(self, run: Run) -> RunSpec:
         """Return what training and evaluation take as their whole configuration."""
-        method = self.method(run.method)
+        method, configured = self.method(run.method), self.config["datasets"][run.dataset]
         training = dict(self.config["training"])
         # How trainings share a GPU is the lease's business.
         del training["trainings_per_gpu"]
@@ -106,7 +112,8 @@ class Plan:
             trainable=method.trainable,
             parameters=dict(method.parameters),
             optimiser=dict(method.optimiser),
-            noise=float(self.config["datasets"][run.dataset].get("noise", 0)),
+            noise=float(configured.get("noise", 0)),
+            phase="smooth" if run.method.endswith(PHASED) else configured.get("phase", "none"),
             base_seed=self.config["seed"],
             # Reading makes 0 and 0.0 one number.
             training=converted(TrainingSpec, training, "config: training", "see config/README.md"),
@@ -140,7 +147,7 @@ class Plan:
         """
         folder = self.methods[method_id.split("-")[0]]
         configured = self.config["methods"].get(folder.default.id, {}).get("parameters", {})
-        fixed = {*configured, *folder.method(method_id).changes}
+        fixed = {*configured, *folder.method(method_id.removesuffix(PHASED)).changes}
         return {name: values for name, values in folder.default.tune.items() if name not in fixed}
 
     # ---- tables and figures -------------------------------------------------------------------
@@ -158,6 +165,12 @@ class Plan:
         others = [name for name in self.config["datasets"] if name not in papers]
         for number, dataset in enumerate(others, max(tables) + 1):
             found[number] = self._definition(number, PaperFigure(dataset), str(number))
+        for number, (dataset, masks) in enumerate(
+            self.config["trust"].get("phase", {}).items(), max(tables) + len(others) + 1
+        ):
+            rows = {f"{name}{PHASED}": self.method(name).label_on(dataset) for name in self.compared}
+            shown = PaperFigure(dataset, tuple(masks), rows)
+            found[number] = replace(self._definition(number, shown, str(number)), phase="smooth")
         return found
 
     @property
@@ -214,6 +227,7 @@ class Plan:
             experiment=self.config["experiment"],
             numeral=numeral,
             metrics=with_standard(self.metrics),
+            phase=configured.get("phase", "none"),
         )
 
     def _row(self, method: str, text: str, masks: tuple[str, ...]) -> Row:

@@ -21,7 +21,7 @@ from data_prep.undersample.slices import SliceStore
 Alteration = Callable[[SliceStore, Sequence[int], Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlteredAcquisition(Acquisition):
     """An acquisition whose auxiliary is altered after all else is measured.
 
@@ -40,9 +40,7 @@ class AlteredAcquisition(Acquisition):
 
 def altered(acquisition: Acquisition, alteration: Alteration) -> AlteredAcquisition:
     """Return the acquisition with another auxiliary."""
-    return AlteredAcquisition(
-        acquisition.dataset, acquisition.masks, acquisition.noise, acquisition.base_seed, alteration
-    )
+    return AlteredAcquisition(**vars(acquisition), alteration=alteration)
 
 
 def _with_auxiliary(measurement: Measurement, auxiliary: Tensor) -> Measurement:

@@ -139,8 +139,8 @@ def _conditions(
     for level in probes.noise:
         yield "noise", "noise", level, replace(acquisition, noise=level)
     for path in probes.masks:
-        other = open_acquisition(path, store.dataset, path.stem, acquisition.noise, acquisition.base_seed)
-        yield "mask", path.stem, 0.0, other
+        other = open_acquisition(path, store.dataset, path.stem, 0.0, acquisition.base_seed)
+        yield "mask", path.stem, 0.0, replace(acquisition, masks=other.masks)
 
 
 def _reconstructed(
@@ -236,7 +236,9 @@ def main() -> None:
 
     training = spec.training
     device = set_up_torch(training.threads, arguments.device)
-    acquisition = open_acquisition(arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(
+        arguments.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed, spec.phase
+    )
     if spec.tune:
         from workflow.evaluate.tuning import tune
 
