@@ -31,13 +31,18 @@ def mirror_notes(results: Path, definitions: Sequence[Definition]) -> dict[str, 
     return notes
 
 
+def beside(numeral: str) -> str:
+    """Name the table of targets with a phase that stands beside one of the paper's."""
+    return f"{numeral}, smooth phase"
+
+
 def phased_parts(definitions: Sequence[Definition]) -> list[Definition]:
-    """Return the tables of targets with a phase beside the paper's, as claims name them: ``I-phase``."""
-    beside = {table.dataset: table.numeral for table in the_paper().tables.values() if table.rows is None}
+    """Return the tables of targets with a phase beside the paper's, under the names of ``beside``."""
+    papers = {table.dataset: table.numeral for table in the_paper().tables.values() if table.rows is None}
     return [
-        replace(definition, numeral=f"{beside[definition.dataset]}-phase")
+        replace(definition, numeral=beside(papers[definition.dataset]))
         for definition in definitions
         if definition.phase != "none"
         and definition.numeral not in the_paper().subjects
-        and definition.dataset in beside
+        and definition.dataset in papers
     ]

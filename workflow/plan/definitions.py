@@ -9,6 +9,9 @@ from typing import Literal
 from data_prep.datasets.contract import dataset_of
 from workflow.metrics.contract import STANDARD, metric_of
 
+# What the id of a method ends with where it is trained on targets with a phase (trust.phase). No variant is
+# named so: their names have no hyphen.
+PHASED = "-smooth-phase"
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 

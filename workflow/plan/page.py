@@ -10,8 +10,8 @@ from data_prep.io.json_files import to_json
 from data_prep.masks.registry import masks_of
 from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.definitions import PageDefinition, Picture, Row, ViewerDefinition
-from workflow.plan.plan import PHASED, Plan
+from workflow.plan.definitions import PHASED, PageDefinition, Picture, Row, ViewerDefinition
+from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.provenance.footer import config_sha256
 

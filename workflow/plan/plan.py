@@ -14,14 +14,11 @@ from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
-from workflow.plan.definitions import Curve, Definition, Point, Row, Run
+from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
 
-# What the id of a method ends with where it is trained on targets with a phase (trust.phase). No variant is
-# named so: their names have no hyphen.
-PHASED = "-smooth-phase"
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
 
 

@@ -80,8 +80,8 @@ def _mirror_sentence(definition: Definition, table: pd.DataFrame) -> tuple[str, 
     """Say what a mask is worth where a sample gives its mirror image for free, or that none does."""
     if definition.mirrors:
         return (
-            "Effective acceleration, counting mirror images of samples, which the conjugate symmetric k-space "
-            f"of magnitudes gives for free: {listed_accelerations(table, 'effective')}.",
+            "Effective acceleration, counting mirror images of samples, which conjugate symmetric k-space of "
+            f"magnitudes gives for free: {listed_accelerations(table, 'effective')}.",
         )
     if definition.phase == "none":
         return ()
