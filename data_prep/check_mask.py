@@ -14,6 +14,7 @@ import numpy as np
 
 from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.contracts.discovery import entry_named
+from data_prep.datasets.contract import discover as datasets
 from data_prep.io.command import command
 from data_prep.masks.__main__ import save
 from data_prep.masks.contract import Mask, MaskFamily, centre_block
@@ -127,10 +128,11 @@ def seeds(family: MaskFamily) -> None:
 def files(family: MaskFamily) -> None:
     """A mask is written, drawn and read back the same."""
     stems = ("file1000001", "file1000002") if family.drawn else ()
+    dataset = next(name for name, (_, of) in datasets().items() if of.drawn_masks == family.drawn)
     for name in family.names:
         made = make_masks(name, 64, 64, 0, stems)
         with tempfile.TemporaryDirectory() as folder:
-            save(made, 64, 64, 0, "none", Path(folder))
+            save(made, 64, 64, 0, dataset, Path(folder))
             read = MaskSet.load(Path(folder) / f"{name}.npz")
         require(read.sha256 == made.sha256, f"{name} is not read back as it was made")
 

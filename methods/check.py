@@ -1,14 +1,17 @@
 r"""Check that methods keep the contract: ``python -m methods.check NAME``.
 
 NAME is a folder of ``methods/`` (its variants are checked too) or one variant such as ``manet-sc``; without
-a name every method is checked. Each is built small (``small`` in its method.yaml) and taken through tiny
-head-like slices under every mask. A failure says what is wrong, with which input and, if the method's own
-code stopped, in which line. The exit status is 0 only if everything holds.
+a name every method is checked. Each is built small (``small`` in its method.yaml, if it has one) and taken
+through head-like slices under every mask: tiny ones, or the smallest that its ``build`` takes. A failure
+says what is wrong, with which input and, if the method's own code stopped, in which line. The exit status
+is 0 only if everything holds.
 """
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Annotated
 
 import numpy as np
@@ -22,16 +25,21 @@ from data_prep.contracts.checking import (
     report,
     require,
 )
+from data_prep.errors import BadInput
 from data_prep.fourier import fft2c
 from data_prep.io.command import command
 from data_prep.masks.registry import all_masks
-from data_prep.measurement import Measurement, Truth, measure
-from methods.contract import Reconstruction, ReconstructionModel
+from data_prep.measurement import Measurement, measure
+from methods.contract import ReconstructionModel
 from methods.optimisers import check_optimiser, make_optimiser
 from methods.registry import Method, discover, folder_of, folder_path, load_builder
 from methods.tiny import EVEN, ODD, example, head_slices, measured, named_measurement, sampling, with_phase
+from methods.trial import evaluated, require_finite, require_finite_image, require_image, step
 
-GEOMETRIES = ((EVEN, "1d"), (EVEN, "2d"), (ODD, "1d"), (ODD, "2d"))
+# Sides of the slices are these times EVEN and ODD: the first at which the network can be built.
+SCALES = (1, 2, 4, 8)
+# Largest difference between a slice alone and in a batch, as a share of the image's largest value.
+ROUNDING = 1e-4
 # Initialisations tried before a parameter counts as out of the loss's reach.
 INITIALISATIONS = 12
 # Steps within which the loss on one batch must fall to FALLEN of what it was.
@@ -53,8 +61,35 @@ class Candidate:
         """Its ``build``; the import of its code is part of what is checked."""
         return load_builder(self.method.folder)
 
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Even and odd sides of the slices: a network of one size may need larger ones.
+
+        Raises:
+            BadInput: the method's own, if it takes none of ``SCALES``.
+        """
+        for scale in SCALES:
+            even = (EVEN[0] * scale, EVEN[1] * scale)
+            odd = (ODD[0] * scale + 1 - scale % 2, ODD[1] * scale + 1 - scale % 2)
+            try:
+                self.small(even), self.small(odd)
+                return even, odd
+            except BadInput as error:
+                refused = error
+        raise refused
+
+    @property
+    def even(self) -> tuple[int, int]:
+        """Even sides of slices."""
+        return self.shapes[0]
+
+    @property
+    def odd(self) -> tuple[int, int]:
+        """Odd sides of slices, not square."""
+        return self.shapes[1]
+
     def small(self, shape: tuple[int, int], seed: int = 0) -> ReconstructionModel:
-        """Build the method in its small form for slices of this shape."""
+        """Build the method in its small form, if it has one, for slices of this shape."""
         torch.manual_seed(seed)
         method = self.method
         # What defines a variant stands, whatever the small form says of the rest.
@@ -66,48 +101,18 @@ def where(shape: tuple[int, int], *details: str) -> str:
     return ", ".join([f"{shape[0]}x{shape[1]}", *details])
 
 
-def step(model: ReconstructionModel, measurement: Measurement, truth: Truth) -> tuple[Reconstruction, Tensor]:
-    """Reconstruct, and send the gradient of the loss back if anything is trained."""
-    reconstruction = model(measurement)
-    loss = model.loss(reconstruction, truth, measurement)
-    # More than one value is the finding of ``output``.
-    if loss.requires_grad and loss.numel() == 1:
-        torch.autograd.backward(loss)
-    return reconstruction, loss.detach()
-
-
 def train(candidate: Candidate, model: ReconstructionModel) -> Iterator[float]:
     """Yield the losses of steps on one batch with the method's own optimiser, before each step."""
     check_optimiser("method.yaml: optimiser", candidate.method.optimiser)
     optimiser = make_optimiser(model.parameters(), candidate.method.optimiser)
-    measurement, truth = example()
-    while True:
+    measurement, truth = example(candidate.even)
+    for taken in itertools.count():
+        place = where(candidate.even, "1d mask", f"after {taken} steps")
         optimiser.zero_grad()
-        loss = step(model, measurement, truth)[1].item()
+        loss = step(model, measurement, truth, place)[1].item()
+        require(bool(np.isfinite(loss)), f"the loss is {loss} ({place})")
         optimiser.step()
         yield loss
-
-
-def require_finite(
-    model: ReconstructionModel, reconstruction: Reconstruction, loss: Tensor, place: str
-) -> None:
-    """Require finite image, loss and gradients, and a gradient for every parameter."""
-    require(bool(torch.isfinite(reconstruction.image).all()), f"the image has NaN or infinity ({place})")
-    require(bool(torch.isfinite(loss)), f"the loss is {loss.item()} ({place})")
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            require(parameter.grad is not None, f"{name} takes no part in the loss ({place})")
-            assert parameter.grad is not None
-            finite = bool(torch.isfinite(parameter.grad).all())
-            require(finite, f"the gradient of {name} has NaN or infinity ({place})")
-
-
-def require_image(reconstruction: Reconstruction, truth: Truth, place: str) -> None:
-    """Require a float32 image of the target's shape."""
-    image = reconstruction.image
-    found, wanted = tuple(image.shape), tuple(truth.image.shape)
-    require(found == wanted, f"the image is {found}, not {wanted} ({place})")
-    require(image.dtype == torch.float32, f"the image is {image.dtype}, not float32 ({place})")
 
 
 def parameter_count(candidate: Candidate) -> None:
@@ -126,28 +131,34 @@ def parameter_count(candidate: Candidate) -> None:
     )
 
 
+def unstated_count(candidate: Candidate) -> None:
+    """There are parameters to train as method.yaml says (their number it does not say)."""
+    parameter_count(candidate)
+
+
 def output(candidate: Candidate) -> None:
     """The image has the target's shape, is float32 and finite, for even and odd sides."""
-    for shape, pattern in GEOMETRIES:
+    for shape, pattern in itertools.product(candidate.shapes, ("1d", "2d")):
         place = where(shape, f"{pattern} mask", "batch of 2")
         measurement, truth = example(shape, pattern)
         model = candidate.small(shape)
         with torch.no_grad():
             require_image(copy.deepcopy(model)(measurement), truth, place)
-        reconstruction, loss = step(model, measurement, truth)
+        _, loss = step(model, measurement, truth, place)
         require(
             loss.shape == () and loss.dtype == torch.float32,
             f"the loss is {loss.dtype} of shape {tuple(loss.shape)}, not a float32 scalar ({place})",
         )
         require(loss.item() > 0, f"the loss is {loss.item()}, not above 0 ({place})")
-        require_finite(model, reconstruction, loss, place)
+        require_finite(model, loss, place)
 
 
 def batch_of_one(candidate: Candidate) -> None:
     """A batch of one slice trains."""
-    measurement, truth = example(ODD, "2d", batch=1)
-    model = candidate.small(ODD)
-    require_finite(model, *step(model, measurement, truth), where(ODD, "2d mask", "batch of 1"))
+    measurement, truth = example(candidate.odd, "2d", batch=1)
+    model = candidate.small(candidate.odd)
+    place = where(candidate.odd, "2d mask", "batch of 1")
+    require_finite(model, step(model, measurement, truth, place)[1], place)
 
 
 def masks(candidate: Candidate) -> None:
@@ -157,15 +168,14 @@ def masks(candidate: Candidate) -> None:
         require(
             name in known, f"method.yaml: declines: {name!r} is no mask; the masks are {', '.join(known)}"
         )
-    model = candidate.small((64, 64)).eval()
+    side = max(64, *candidate.even)
+    model = candidate.small((side, side))
     for name in known:
         if name not in declines:
-            measurement, truth = named_measurement(name, (64, 64))
-            with torch.no_grad():
-                reconstruction = model(measurement)
-            require_image(reconstruction, truth, f"mask {name}")
-            finite = bool(torch.isfinite(reconstruction.image).all())
-            require(finite, f"the image has NaN or infinity (mask {name}); decline the mask if it must be so")
+            measurement, truth = named_measurement(name, (side, side))
+            place = f"mask {name}"
+            reconstruction = evaluated(model, measurement, place, "; decline the mask if it must be so")
+            require_image(reconstruction, truth, place)
 
 
 def gradients(candidate: Candidate) -> None:
@@ -173,11 +183,12 @@ def gradients(candidate: Candidate) -> None:
     # A ReLU may be silent for one initialisation (an attention of one hidden channel often is), so
     # several are tried. Batch norm cancels a bias just before it in training; with its running
     # statistics (evaluation mode) that bias counts as well.
-    measurement, truth = example()
-    untouched = [name for name, _ in candidate.small(EVEN).named_parameters()]
+    measurement, truth = example(candidate.even)
+    place = where(candidate.even, "1d mask")
+    untouched = [name for name, _ in candidate.small(candidate.even).named_parameters()]
     for seed in range(INITIALISATIONS):
-        model = candidate.small(EVEN, seed).eval()
-        step(model, measurement, truth)
+        model = candidate.small(candidate.even, seed).eval()
+        step(model, measurement, truth, place)
         found = dict(model.named_parameters())
         untouched = [name for name in untouched if not _has_gradient(found[name])]
         if not untouched:
@@ -185,7 +196,7 @@ def gradients(candidate: Candidate) -> None:
     more = f" and {len(untouched) - 3} more" if len(untouched) > 3 else ""
     raise Violation(
         f"no gradient reaches {', '.join(untouched[:3])}{more} in {INITIALISATIONS} initialisations "
-        f"({where(EVEN, '1d mask')}); use what gets none in the loss, or remove it"
+        f"({place}); use what gets none in the loss, or remove it"
     )
 
 
@@ -195,14 +206,14 @@ def _has_gradient(parameter: nn.Parameter) -> bool:
 
 def determinism(candidate: Candidate) -> None:
     """The seed decides everything: equal seeds, equal bits; other seeds, other weights."""
-    measurement, truth = example()
+    measurement, truth = example(candidate.even)
 
     def trained_twice(seed: int) -> Tensor:
-        model = candidate.small(EVEN, seed)
+        model = candidate.small(candidate.even, seed)
         if candidate.method.trainable:
             losses = train(candidate, model)
             next(losses), next(losses)
-        return step(model, measurement, truth)[0].image
+        return step(model, measurement, truth, where(candidate.even, "1d mask"))[0].image
 
     first = trained_twice(0)
     require(
@@ -216,7 +227,7 @@ def determinism(candidate: Candidate) -> None:
 
 def learning(candidate: Candidate) -> None:
     """The loss falls on one batch with the method's own optimiser."""
-    losses = train(candidate, candidate.small(EVEN))
+    losses = train(candidate, candidate.small(candidate.even))
     first = lowest = next(losses)
     for _ in range(STEPS):
         lowest = min(lowest, next(losses))
@@ -224,24 +235,25 @@ def learning(candidate: Candidate) -> None:
             return
     raise Violation(
         f"the loss falls from {first:.4g} to no less than {lowest:.4g} in {STEPS} steps on one batch "
-        f"({where(EVEN, '1d mask')}); look at the loss, or at the learning rate in method.yaml"
+        f"({where(candidate.even, '1d mask')}); look at the loss, or at the learning rate in method.yaml"
     )
 
 
 def checkpoint(candidate: Candidate) -> None:
     """A saved state gives the same reconstruction."""
-    measurement, _ = example()
-    model = candidate.small(EVEN)
+    measurement, _ = example(candidate.even)
+    model = candidate.small(candidate.even)
+    place = where(candidate.even, "1d mask", "evaluation")
     if candidate.method.trainable:
         losses = train(candidate, model)
         next(losses), next(losses)
-    restored = candidate.small(EVEN, seed=1)
+        place += " after 2 steps"
+    restored = candidate.small(candidate.even, seed=1)
     restored.load_state_dict(copy.deepcopy(model.state_dict()), strict=True)
-    with torch.no_grad():
-        same = torch.equal(restored.eval()(measurement).image, model.eval()(measurement).image)
+    first = evaluated(model, measurement, place).image
     require(
-        same,
-        f"the image changes when the weights are loaded into a new network ({where(EVEN)}); "
+        torch.equal(evaluated(restored, measurement, place).image, first),
+        f"the image changes when the weights are loaded into a new network ({place}); "
         "keep all that training changes in parameters or buffers",
     )
 
@@ -249,28 +261,35 @@ def checkpoint(candidate: Candidate) -> None:
 def constant_images(candidate: Candidate) -> None:
     """Empty and constant slices stay finite."""
     for value in (0.0, 1.0):
-        for training, shape in ((True, EVEN), (True, ODD), (False, ODD)):
+        for training, shape in ((True, candidate.even), (True, candidate.odd), (False, candidate.odd)):
             generator = torch.Generator().manual_seed(0)
             images = torch.full((2, *shape), value)
             measurement, truth = measure(images, images, sampling("1d", 2, shape, generator))
             model = candidate.small(shape).train(training)
             place = where(shape, f"all pixels {value:g}", "training" if training else "evaluation")
-            require_finite(model, *step(model, measurement, truth), place)
+            require_finite(model, step(model, measurement, truth, place)[1], place)
 
 
 def independent_slices(candidate: Candidate) -> None:
     """In evaluation, a slice does not depend on the others of its batch."""
-    measurement, _ = example(ODD, "1d", batch=3)
+    measurement, _ = example(candidate.odd, "1d", batch=3)
     alone = Measurement(**{name: values[1:2] for name, values in vars(measurement).items()})
-    model = candidate.small(ODD).eval()
-    with torch.no_grad():
-        difference = (model(alone).image - model(measurement).image[1:2]).abs().max().item()
-    require(difference <= 1e-4, f"a slice alone differs by {difference:.2g} from itself in a batch of 3")
+    model, place = candidate.small(candidate.odd), where(candidate.odd, "1d mask", "evaluation")
+    image = evaluated(model, measurement, place).image[1:2]
+    difference = (evaluated(model, alone, place).image - image).abs().max().item()
+    largest = image.abs().max().item()
+    require(
+        difference <= ROUNDING * largest,
+        f"a slice alone differs by {difference:.2g} from itself in a batch of 3, where the largest value is "
+        f"{largest:.2g} ({place}); more than {ROUNDING:g} of it is no rounding",
+    )
 
 
 def no_look_at_truth(candidate: Candidate) -> None:
     """Truth and unsampled k-space have no way into the image."""
-    for shape, pattern, training in ((EVEN, "1d", True), (EVEN, "1d", False), (ODD, "2d", True)):
+    even, odd = candidate.shapes
+    for shape, pattern, training in ((even, "1d", True), (even, "1d", False), (odd, "2d", True)):
+        place = where(shape, f"{pattern} mask", "training" if training else "evaluation")
         generator = torch.Generator().manual_seed(3)
         mask = sampling(pattern, 2, shape, generator)
         target, auxiliary = head_slices(2, shape, generator)
@@ -284,8 +303,7 @@ def no_look_at_truth(candidate: Candidate) -> None:
             again = copy.deepcopy(model)
             for _ in range(2):
                 torch.manual_seed(0)
-                images.append(step(again, measurement, truth)[0].image)
-        place = where(shape, f"{pattern} mask", "training" if training else "evaluation")
+                images.append(step(again, measurement, truth, place)[0].image)
         require(torch.equal(images[0], images[2]), f"the image changes with unsampled k-space ({place})")
         require(
             torch.equal(images[1], images[3]),
@@ -295,17 +313,17 @@ def no_look_at_truth(candidate: Candidate) -> None:
 
 def auxiliary(candidate: Candidate) -> None:
     """The auxiliary scan matters exactly where method.yaml says so."""
-    measurement, _ = example()
+    measurement, _ = example(candidate.even)
     flipped = replace(
         measurement,
         auxiliary=measurement.auxiliary.flip(-1),
         auxiliary_kspace=fft2c(measurement.auxiliary.flip(-1).to(torch.complex64)),
     )
-    model = candidate.small(EVEN)
+    model, place = candidate.small(candidate.even), where(candidate.even, "1d mask", "evaluation")
     with torch.no_grad():
         model(measurement)  # fills running statistics, if there are any
-        model.eval()
-        matters = not torch.equal(model(measurement).image, model(flipped).image)
+    images = [evaluated(model, one, place).image for one in (measurement, flipped)]
+    matters = not torch.equal(*images)
     stated = candidate.method.needs_auxiliary
     require(
         matters == stated,
@@ -316,12 +334,12 @@ def auxiliary(candidate: Candidate) -> None:
 
 def full_precision(candidate: Candidate) -> None:
     """Under mixed precision, image and loss are float32 and finite."""
-    measurement, truth = example(ODD, "2d")
-    model = candidate.small(ODD)
+    measurement, truth = example(candidate.odd, "2d")
+    model, place = candidate.small(candidate.odd), where(candidate.odd, "2d mask", "bfloat16 autocast")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         reconstruction = model(measurement)
+        require_finite_image(model, measurement, reconstruction, place)
         loss = model.loss(reconstruction, truth, measurement)
-    place = where(ODD, "2d mask", "bfloat16 autocast")
     require_image(reconstruction, truth, place)
     require(loss.dtype == torch.float32, f"the loss is {loss.dtype}, not float32 ({place})")
     require(bool(np.isfinite(loss.item())), f"the loss is {loss.item()} ({place})")
@@ -373,7 +391,10 @@ def check(method: Method, name: str) -> str | None:
 
 def run(method: Method) -> tuple[int, int]:
     """Check one method, print what was found, and return the numbers of failures and of checks."""
-    checks = [CHECKS[name] for name in checks_of(method)]
+    titled = (
+        CHECKS if method.full_parameter_count is not None else CHECKS | {"parameter_count": unstated_count}
+    )
+    checks = [titled[name] for name in checks_of(method)]
     heading = f"{method.id}: {next(iter(method.label.values()), 'no label')}"
     return report(heading, checks, Candidate(method), folder_path(method.folder))
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import numpy as np
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import read_rows, replacing
@@ -38,6 +39,10 @@ def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folde
         "pattern": masks.pattern,
         "acceleration": masks.acceleration,
         "realised_acceleration": masks.realised_acceleration,
+        # Complex targets, which are measured, mirror nothing.
+        "effective_acceleration": (
+            masks.realised_acceleration if dataset_of(dataset).measured else masks.effective_acceleration
+        ),
         "acs": acs_lines(masks.name, width),
         # Drawn masks are seeded by the names of the files.
         "seed": None if masks.drawn else seed,
@@ -49,10 +54,10 @@ def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folde
         np.savez(path, name=np.array(masks.name), mask=masks.mask, files=np.array(masks.files, dtype=np.str_))
     write_json(folder / f"{masks.name}.json", record)
     with replacing(folder / f"{masks.name}.png") as path:
-        _draw(masks, height, width, path)
+        _draw(masks, height, width, path, measured=dataset_of(dataset).measured)
 
 
-def _draw(masks: MaskSet, height: int, width: int, path: Path) -> None:
+def _draw(masks: MaskSet, height: int, width: int, path: Path, measured: bool) -> None:
     from matplotlib.figure import Figure
 
     if masks.files:
@@ -70,7 +75,8 @@ def _draw(masks: MaskSet, height: int, width: int, path: Path) -> None:
     axes = figure.add_subplot()
     axes.imshow(picture, cmap="gray", interpolation="nearest", vmin=0, vmax=1)
     realised = picture.size / picture.sum()
-    axes.set_title(f"{label(masks.name)}, realised {realised:.2f}×\n{detail}", fontsize=9)
+    effective = "" if measured else f", effective {masks.effective_acceleration:.2f}×"
+    axes.set_title(f"{label(masks.name)}, realised {realised:.2f}×{effective}\n{detail}", fontsize=9)
     axes.set_xticks([])
     axes.set_yticks([])
     figure.savefig(path, dpi=300, bbox_inches="tight", metadata={"Software": None})

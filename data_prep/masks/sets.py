@@ -57,6 +57,22 @@ def file_lines(name: str, width: int, stem: str) -> Mask:
     return drawn_lines(name, width, np.random.RandomState(tuple(map(ord, f"{stem}.h5"))))
 
 
+def mirrored(mask: Mask, axes: Sequence[int] = (-2, -1)) -> Mask:
+    """Mirror samples about the zero frequency: where k-space is known, too, if the image is real.
+
+    The transform of a real image is conjugate symmetric: the value at minus a frequency is the conjugate of
+    the value at it. Of an even number of positions, the first mirrors itself, as the zero frequency does.
+
+    Args:
+        mask: (..., height, width), the zero frequency at index n // 2.
+        axes: those that run over frequencies.
+    """
+    for axis in axes:
+        size = mask.shape[axis]
+        mask = np.take(mask, (2 * (size // 2) - np.arange(size)) % size, axis=axis)
+    return mask
+
+
 @dataclass(frozen=True, eq=False)
 class MaskSet:
     """The frozen masks of one setting.
@@ -104,6 +120,12 @@ class MaskSet:
     def realised_acceleration(self) -> float:
         """Positions per sampled position, centre included, over all files."""
         return float(self.mask.size / self.mask.sum())
+
+    @property
+    def effective_acceleration(self) -> float:
+        """Positions per position that is sampled or whose mirror image is: what real images leave of it."""
+        known = self.mask | mirrored(self.mask, (1,) if self.drawn else (0, 1))
+        return float(self.mask.size / known.sum())
 
     @property
     def sha256(self) -> str:

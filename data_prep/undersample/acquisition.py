@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from data_prep.errors import BadInput
 from data_prep.masks.sets import MaskSet
 from data_prep.measurement import Measurement, Truth, measure
 from data_prep.seeds import seed_for
 from data_prep.undersample.noise import evaluation_noise, noise_std, training_noise
+from data_prep.undersample.phase import smooth_phase
 from data_prep.undersample.slices import SliceStore
 
 
@@ -28,12 +30,14 @@ class Acquisition:
         noise: standard deviation of the k-space noise as a share of each slice's mean intensity; 0 where
             k-space is measured and noisy already.
         base_seed: seed of the experiment.
+        phase: that magnitude targets are given: ``none`` or ``smooth``.
     """
 
     dataset: str
     masks: MaskSet
     noise: float
     base_seed: int
+    phase: str = "none"
 
     def fixed(self, store: SliceStore, positions: Sequence[int]) -> tuple[Measurement, Truth]:
         """Measure slices for validation or test: the same at each call, in each run, on each device.
@@ -52,6 +56,7 @@ class Acquisition:
             seeds = self._seeds("noise", store, positions)
             shape = (store.height, store.width)
             noise = evaluation_noise(noise_std(target, self.noise), shape, seeds, store.device)
+        target = self._with_phase(target, store, positions)
         return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
 
     def fresh(
@@ -81,7 +86,14 @@ class Acquisition:
             generator = torch.Generator(device=store.device)
             generator.manual_seed(seed_for(use="training noise", dataset=store.dataset, **of_step))
             noise = training_noise(noise_std(target, self.noise), (store.height, store.width), generator)
+        target = self._with_phase(target, store, positions)
         return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
+
+    def _with_phase(self, target: Tensor, store: SliceStore, positions: Sequence[int]) -> Tensor:
+        if self.phase == "none":
+            return target
+        seeds = self._seeds("phase", store, positions)
+        return torch.polar(target, smooth_phase((store.height, store.width), seeds, store.device))
 
     def _seeds(self, use: str, store: SliceStore, positions: Sequence[int], **axes: str | int) -> list[int]:
         """Return a seed for each slice; a subject is in one split only, so that its name needs no split."""
@@ -97,7 +109,9 @@ def epoch_order(slices: int, dataset: str, base_seed: int, seed: int, epoch: int
     return order
 
 
-def open_acquisition(mask_file: Path, dataset: str, mask: str, noise: float, base_seed: int) -> Acquisition:
+def open_acquisition(
+    mask_file: Path, dataset: str, mask: str, noise: float, base_seed: int, phase: str = "none"
+) -> Acquisition:
     """Load the masks of a run.
 
     Raises:
@@ -108,7 +122,7 @@ def open_acquisition(mask_file: Path, dataset: str, mask: str, noise: float, bas
         raise BadInput(
             f"{mask_file}: holds {masks.name}, but the spec asks for {mask}; give the spec's own mask file"
         )
-    return Acquisition(dataset, masks, noise, base_seed)
+    return Acquisition(dataset, masks, noise, base_seed, phase)
 
 
 def open_split(

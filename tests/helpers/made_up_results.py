@@ -154,11 +154,15 @@ def write_examples(
 
 
 def write_mask_json(root: Path, dataset: str, masks: Sequence[str]) -> Path:
-    """Write the masks' json files; each realises its nominal acceleration plus 0.05."""
+    """Write the masks' json files; each realises its nominal acceleration plus 0.05, lines half in effect."""
     folder = root / "masks" / dataset
     folder.mkdir(parents=True, exist_ok=True)
     for mask in masks:
-        record = {"name": mask, "realised_acceleration": parse_mask(mask)[1] + 0.05, "sha256": sha256(mask)}
+        # Lines give their mirror images for free, 2D patterns have theirs already.
+        realised = parse_mask(mask)[1] + 0.05
+        effective = realised / 2 if mask.startswith("1d") else realised
+        record = {"name": mask, "realised_acceleration": realised, "sha256": sha256(mask)}
+        record["effective_acceleration"] = effective
         (folder / f"{mask}.json").write_text(json.dumps(record))
     return folder
 

@@ -11,6 +11,7 @@ from data_prep.io.command import command
 from data_prep.io.files import write_text
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
+from workflow.claims.mirrors import mirror_notes, phased_parts
 from workflow.claims.page import lay_out
 from workflow.plan.definitions import Definition, Folder, Results
 
@@ -27,9 +28,10 @@ def write_claims(
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    printed = printed_parts(definitions)
-    paper, ours = paper_scores(), our_scores(results, printed, figure)
-    cells, claims = compare_cells(paper, ours, printed), judge_claims(paper, ours)
+    phased, printed = phased_parts(definitions), printed_parts(definitions)
+    paper, ours = paper_scores(), our_scores(results, [*printed, *phased], figure)
+    cells = compare_cells(paper, ours, printed)
+    claims = judge_claims(paper, ours, mirror_notes(results, printed))
     texts = {
         "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
         "claims.csv": claims.to_csv(index=False, lineterminator="\n"),

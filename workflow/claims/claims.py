@@ -4,7 +4,7 @@ They stand in ``workflow/resources/claims.yaml``; here are the forms that they t
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Literal
@@ -13,7 +13,9 @@ import numpy as np
 
 from data_prep.masks.registry import label, parse_mask
 from workflow.claims.agreement import Point, Scores
+from workflow.claims.mirrors import beside
 from workflow.metrics.contract import metric_of
+from workflow.plan.definitions import PHASED
 from workflow.plan.paper import read_resource, the_paper
 from workflow.statistics.scores import number
 
@@ -109,6 +111,7 @@ class Masks:
         acceleration: of the better mask: the other's, whatever their patterns, or lower with one pattern.
         better: what names of the better masks begin with.
         than: what names of the others begin with.
+        phase: of the targets: those of the table itself, or of the table beside it of targets with a phase.
     """
 
     table: str
@@ -116,9 +119,14 @@ class Masks:
     acceleration: Literal["same", "lower"]
     better: str = ""
     than: str = ""
+    phase: Literal["none", "smooth"] = "none"
 
     def compare(self, scores: Scores) -> Iterator[Comparison]:
         """Yield the comparisons, by one side's scores."""
+        if self.phase != "none":
+            methods = tuple(f"{method}{PHASED}" for method in self.methods)
+            yield from replace(self, table=beside(self.table), methods=methods, phase="none").compare(scores)
+            return
         masks = scores.masks(self.table)
         pairs = [pair for pair in product(masks, repeat=2) if self._compared(*pair)]
         # In the order of the tables, whichever of the two is the better.

@@ -1,7 +1,8 @@
 """What a claim's comparisons say together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -59,10 +60,17 @@ def _chance(held: Sequence[Comparison]) -> list[str]:
     return [f"Beyond chance: {sure} of these {len(tested)}."]
 
 
-def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
+def judge_claims(
+    paper: Scores, ours: Scores, of_masks: Mapping[str, str] = MappingProxyType({})
+) -> pd.DataFrame:
     """Return one row per claim: whether it holds in the paper's own tables and here, with the evidence.
 
     Questions that the paper does not ask follow, where this experiment answers them.
+
+    Args:
+        paper: what it prints.
+        ours: what this experiment found.
+        of_masks: by a table's numeral, what is to be said where its masks are compared.
     """
     records = []
     for claim in claims():
@@ -70,6 +78,7 @@ def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
         if not (claim.section or comparisons):
             continue
         theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
+        note = of_masks.get(claim.masks.table, "") if claim.masks and comparisons else ""
         own = judge(comparisons, "This experiment has none of the runs that it needs.")
         records.append(
             {
@@ -84,7 +93,7 @@ def judge_claims(paper: Scores, ours: Scores) -> pd.DataFrame:
                 "here": own.answer,
                 "here_held": own.held,
                 "here_comparisons": own.of,
-                "here_evidence": own.evidence,
+                "here_evidence": f"{own.evidence} {note}".rstrip(),
             }
         )
     return pd.DataFrame.from_records(records)

@@ -33,7 +33,7 @@ def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
     started = time.perf_counter()
     training = spec.training
     device = set_up_torch(training.threads, job.device)
-    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed, spec.phase)
     stores, tuning = {}, None
     chosen = spec
     if spec.tune:

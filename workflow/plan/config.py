@@ -34,13 +34,16 @@ def schema() -> dict[str, Any]:
     common = content["$defs"]["dataset"]
     for name, (module, dataset) in datasets().items():
         own = Path(str(sys.modules[module].__file__)).with_name("config.schema.yaml")
-        # Measured k-space has its noise already.
-        keys = {key: of for key, of in common["properties"].items() if key != "noise" or not dataset.measured}
+        # Measured k-space has its noise and its phase already.
+        simulated = ("noise", "phase") if dataset.measured else ()
+        keys = {key: of for key, of in common["properties"].items() if key not in simulated}
         entry = {**common, "properties": keys}
         if own.is_file():
             entry = yaml.safe_load(own.read_text(encoding="utf-8"))
         properties["datasets"]["properties"][name] = entry
-        properties["trust"]["properties"]["masks"]["properties"][name] = {"$ref": "#/$defs/masks"}
+        trust = properties["trust"]["properties"]
+        for key in ("masks",) if dataset.measured else ("masks", "phase"):
+            trust[key]["properties"][name] = {"$ref": "#/$defs/masks"}
         properties["training"]["properties"]["epochs"]["oneOf"][1]["propertyNames"]["enum"].append(name)
     return content
 
@@ -187,17 +190,25 @@ def _check_dataset(name: str, dataset: Config) -> None:
 
 def _check_trust(config: Config) -> None:
     trust = config["trust"]
-    for name, masks in trust["masks"].items():
-        dataset = config["datasets"].get(name)
-        if dataset is None:
-            raise BadInput(f"config: trust.masks.{name}: there is no datasets.{name}; remove the key")
+    phased = trust.get("phase", {})
+    named = [(f"masks.{name}", name, masks) for name, masks in trust["masks"].items()]
+    named += [(f"phase.{name}", name, masks) for name, masks in phased.items()]
+    for place, name, masks in named:
+        if name not in config["datasets"]:
+            raise BadInput(f"config: trust.{place}: there is no datasets.{name}; remove the key")
         for mask in masks:
-            if mask not in dataset["masks"]:
+            if mask not in config["datasets"][name]["masks"]:
                 raise BadInput(
-                    f"config: trust.masks.{name}: {mask!r} does not stand in datasets.{name}.masks; add it "
+                    f"config: trust.{place}: {mask!r} does not stand in datasets.{name}.masks; add it "
                     "there or remove it here"
                 )
-        if "other_subject" in trust["swaps"] and dataset["splits"]["test"] < 2:
+    for name in phased:
+        if config["datasets"][name].get("phase", "none") != "none":
+            raise BadInput(
+                f"config: trust.phase.{name}: datasets.{name}.phase gives all of its runs a phase; remove one"
+            )
+    for name in trust["masks"]:
+        if "other_subject" in trust["swaps"] and config["datasets"][name]["splits"]["test"] < 2:
             raise BadInput(
                 "config: trust.swaps: other_subject needs two test subjects; raise "
                 f"datasets.{name}.splits.test or remove it"
@@ -208,7 +219,7 @@ def _check_trust(config: Config) -> None:
             "config: trust.lesions: only embedded brains have known lesions; set it to false for published "
             "scans"
         )
-    probes = [name for name, value in trust.items() if value and name not in ("masks", "cost")]
+    probes = [name for name, value in trust.items() if value and name not in ("masks", "cost", "phase")]
     if probes and not trust["masks"]:
         raise BadInput(
             f"config: trust.masks: names no mask, so trust.{probes[0]} would do nothing; add the masks whose "

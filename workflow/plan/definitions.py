@@ -14,6 +14,9 @@ from workflow.metrics.contract import STANDARD, metric_of
 Results = Annotated[Path, "folder of the experiment"]
 Configuration = Annotated[str, "sha256 of the configuration, for the footer"]
 Folder = Annotated[Path, "folder to write into"]
+# What the id of a method ends with where it is trained on targets with a phase (trust.phase). No variant is
+# named so: their names have no hyphen.
+PHASED = "-smooth-phase"
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 
@@ -47,6 +50,7 @@ class Shown:
     masks: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     experiment: str = ""
+    phase: Literal["none", "smooth"] = "none"
 
     def __post_init__(self) -> None:
         """Refuse a dataset that there is not."""
@@ -54,13 +58,19 @@ class Shown:
 
     @property
     def data_note(self) -> str:
-        """Say whose data it is: "embedded data, not IXI", or "IXI"."""
-        return data_note(self.dataset, self.source)
+        """Say whose data it is: "embedded data, not IXI", or "IXI"; and whether it was given a phase."""
+        given = "" if self.phase == "none" else f", with a {self.phase} phase"
+        return data_note(self.dataset, self.source) + given
 
     @property
     def embedded_note(self) -> str:
-        """What figures say of their data: nothing of published scans."""
-        return self.data_note if self.source == "embedded" else ""
+        """What figures say of their data: nothing of published scans as they are."""
+        return self.data_note if self.source == "embedded" or self.phase != "none" else ""
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether targets are magnitudes, of which a sample of k-space gives its mirror image for free."""
+        return self.phase == "none" and not dataset_of(self.dataset).measured
 
     @property
     def scans(self) -> str:

@@ -10,7 +10,7 @@ from data_prep.io.json_files import to_json
 from data_prep.masks.registry import masks_of
 from methods.registry import discover
 from workflow.plan.config import read_config
-from workflow.plan.definitions import PageDefinition, Picture, Row, ViewerDefinition
+from workflow.plan.definitions import PHASED, PageDefinition, Picture, Row, ViewerDefinition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.provenance.footer import config_sha256
@@ -76,15 +76,16 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
         rows=tuple(Row(name, _full_label(plan, name, dataset)) for name in named),
         seeds=tuple(plan.config["seeds"]),
         experiment=plan.config["experiment"],
+        phase=plan.config["datasets"][dataset].get("phase", "none"),
         runs=tuple(run.path for run in runs),
     )
 
 
 def _full_label(plan: Plan, method: str, dataset: str) -> str:
     """Return a method's label; before that of an ablation, which its own table prints alone, its method's."""
-    folder = method.partition("-")[0]
+    folder, bare = method.partition("-")[0], method.removesuffix(PHASED)
     own = plan.method(method).label_on(dataset)
-    alone = folder == method or method in plan.compared
+    alone = folder == bare or bare in plan.compared
     return own if alone else f"{plan.method(folder).label_on(dataset)} {own}"
 
 

@@ -15,7 +15,7 @@ from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config
-from workflow.plan.definitions import Curve, Definition, Point, Row, Run
+from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
 from workflow.run.spec import RunSpec, TrainingSpec
@@ -56,8 +56,11 @@ class Plan:
 
     def method(self, method_id: str) -> Method:
         """Return a method with the configuration's changes applied."""
-        folder = method_id.split("-")[0]
-        method = self.methods[folder].method(method_id)
+        folder, bare = method_id.split("-")[0], method_id.removesuffix(PHASED)
+        method = self.methods[folder].method(bare)
+        if bare != method_id:
+            label = {name: f"{text}, smooth phase" for name, text in method.label.items()}
+            method = replace(method, id=method_id, label=label)
         changes = self.config["methods"].get(folder, {})
         return replace(
             method,
@@ -88,7 +91,7 @@ class Plan:
 
     def spec(self, run: Run) -> RunSpec:
         """Return what training and evaluation take as their whole configuration."""
-        method = self.method(run.method)
+        method, configured = self.method(run.method), self.config["datasets"][run.dataset]
         training = dict(self.config["training"])
         # How trainings share a GPU is the lease's business.
         del training["trainings_per_gpu"]
@@ -107,7 +110,8 @@ class Plan:
             trainable=method.trainable,
             parameters=dict(method.parameters),
             optimiser=dict(method.optimiser),
-            noise=float(self.config["datasets"][run.dataset].get("noise", 0)),
+            noise=float(configured.get("noise", 0)),
+            phase="smooth" if run.method.endswith(PHASED) else configured.get("phase", "none"),
             base_seed=self.config["seed"],
             # Reading makes 0 and 0.0 one number.
             training=converted(TrainingSpec, training, "config: training", "see config/README.md"),
@@ -141,7 +145,7 @@ class Plan:
         """
         folder = self.methods[method_id.split("-")[0]]
         configured = self.config["methods"].get(folder.default.id, {}).get("parameters", {})
-        fixed = {*configured, *folder.method(method_id).changes}
+        fixed = {*configured, *folder.method(method_id.removesuffix(PHASED)).changes}
         return {name: values for name, values in folder.default.tune.items() if name not in fixed}
 
     # ---- tables and figures -------------------------------------------------------------------
@@ -159,6 +163,12 @@ class Plan:
         others = [name for name in self.config["datasets"] if name not in papers]
         for number, dataset in enumerate(others, max(tables) + 1):
             found[number] = self._definition(number, PaperFigure(dataset), str(number))
+        for number, (dataset, masks) in enumerate(
+            self.config["trust"].get("phase", {}).items(), max(tables) + len(others) + 1
+        ):
+            rows = {f"{name}{PHASED}": self.method(name).label_on(dataset) for name in self.compared}
+            shown = PaperFigure(dataset, tuple(masks), rows)
+            found[number] = replace(self._definition(number, shown, str(number)), phase="smooth")
         return found
 
     @property
@@ -217,6 +227,7 @@ class Plan:
             experiment=self.config["experiment"],
             numeral=numeral,
             metrics=with_standard(self.metrics),
+            phase=configured.get("phase", "none"),
         )
 
     def runs_of(self, definition: Definition) -> list[Run]:

@@ -152,6 +152,7 @@ class TrustPlan:
             "dataset": dataset,
             "source": configured["source"],
             "experiment": plan.config["experiment"],
+            "phase": configured.get("phase", "none"),
             "seeds": tuple(plan.config["seeds"]),
             "masks": tuple(mask for mask in configured["masks"] if mask in chosen),
             "all_masks": tuple(configured["masks"]),

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta
 
+from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.json_files import canonical, converted, from_json
 from methods.optimisers import check_optimiser
@@ -77,6 +78,7 @@ class RunSpec:
         optimiser: its ``name`` and options; empty for untrained methods.
         tune: of an untrained method, values to try on validation data, by parameter.
         metrics: those that the evaluation takes beside the paper's three.
+        phase: that magnitude targets are given in the measurement.
     """
 
     dataset: str
@@ -93,6 +95,7 @@ class RunSpec:
     optimiser: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
+    phase: Literal["none", "smooth"] = "none"
 
     @classmethod
     def from_json(cls, text: str) -> "RunSpec":
@@ -108,9 +111,9 @@ class RunSpec:
     def content(self) -> dict[str, Any]:
         """Return the spec as plain data."""
         content = asdict(self)
-        for name in ("tune", "metrics"):
-            # Most runs have nothing to try and only the paper's metrics; their specs say nothing of it.
-            if not content[name]:
+        for name in ("tune", "metrics", "phase"):
+            # Most runs have none; their specs say nothing of it.
+            if content[name] in ([], {}, "none"):
                 del content[name]
         return content
 
@@ -122,6 +125,8 @@ class RunSpec:
         """Return the spec without what cannot change the weights."""
         content = asdict(self)
         del content["examples"], content["tune"], content["metrics"]
+        if self.phase == "none":
+            del content["phase"]
         for name in _WITHOUT_WEIGHT:
             del content["training"][name]
         return content
@@ -147,6 +152,8 @@ def _check(spec: RunSpec) -> None:
     method = read_folder(folder_path(spec.folder), spec.folder).default
     check_parameters("--spec: parameters", spec.parameters, method)
     _check_tune(spec, method)
+    if spec.phase != "none" and dataset_of(spec.dataset).measured:
+        raise BadInput(f"--spec: phase: the targets of {spec.dataset} have their own; leave it out")
     if spec.metrics:
         from workflow.metrics.contract import metrics
 

@@ -133,16 +133,16 @@ def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     return Cell("ok", seeds, scores)
 
 
-def realised_acceleration(folder: Path, mask: str) -> float:
-    """Read a mask's realised acceleration from ``<folder>/<mask>.json``.
+def accelerations(folder: Path, mask: str) -> tuple[float, float]:
+    """Read a mask's realised and effective acceleration from ``<folder>/<mask>.json``.
 
     Raises:
-        BadInput: the file or the field is missing.
+        BadInput: the file or a field is missing.
     """
     path = folder / f"{mask}.json"
-    fields = {"realised_acceleration": float}
+    fields = {"realised_acceleration": float, "effective_acceleration": float}
     record = read_json(path, "make the sampling masks first", "make the mask again", fields)
-    return float(record["realised_acceleration"])
+    return float(record["realised_acceleration"]), float(record["effective_acceleration"])
 
 
 def number(value: float, digits: int, signed: bool = False) -> str:

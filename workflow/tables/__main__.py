@@ -11,7 +11,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from workflow.plan.definitions import Configuration, Definition, Folder, Results
 from workflow.plan.paper import the_paper
-from workflow.statistics.scores import read_metrics, read_statistics, realised_acceleration
+from workflow.statistics.scores import accelerations, read_metrics, read_statistics
 from workflow.tables.comparison import lay_out, tidy_table
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.words import convergence_notes
@@ -33,12 +33,12 @@ def write_table(
             "number of a table that the paper does not have"
         )
     folder = results / "masks" / definition.dataset
-    accelerations = {mask: realised_acceleration(folder, mask) for mask in definition.masks}
+    of_masks = {mask: accelerations(folder, mask) for mask in definition.masks}
     statistics = read_statistics(results / "statistics" / f"table_{definition.number}.csv")
     verdicts = {
         (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
     }
-    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
+    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), of_masks, verdicts)
     origin = made_from(definition, results, configuration)
     unconverged = convergence_notes(definition, results)
     wide, narrow = (

@@ -18,7 +18,7 @@ from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_o
 def tidy_table(
     definition: Definition,
     metrics: pd.DataFrame,
-    accelerations: Mapping[str, float],
+    accelerations: Mapping[str, tuple[float, float]],
     verdicts: Mapping[tuple[str, str, str], str],
 ) -> pd.DataFrame:
     """Return one row per mask and method: status, means, spreads, ranks, the paper's values, differences.
@@ -26,7 +26,7 @@ def tidy_table(
     Args:
         definition: the table.
         metrics: contents of ``metrics.parquet``.
-        accelerations: mask -> realised acceleration.
+        accelerations: mask -> realised acceleration, and effective one where targets are magnitudes.
         verdicts: (mask, metric, method) -> how the paired test tells it from the best of its column.
     """
     cells = cells_of(metrics, definition)
@@ -47,7 +47,8 @@ def tidy_table(
                     "convention": definition.convention,
                     "mask": mask,
                     "acceleration": parse_mask(mask)[1],
-                    "realised_acceleration": accelerations[mask],
+                    "realised_acceleration": accelerations[mask][0],
+                    "effective_acceleration": accelerations[mask][1 if definition.mirrors else 0],
                     "method": row.method,
                     "label": row.label,
                     "status": cell.status,

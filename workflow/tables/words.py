@@ -56,7 +56,6 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         seeds = f"seeds {seeds}; the scores of a {definition.convention} are averaged over seeds first"
     else:
         seeds = f"seed {seeds}"
-    realised = dict(zip(table["mask"], table["realised_acceleration"], strict=True))
     return (
         data,
         _CONVENTIONS[definition.convention],
@@ -66,10 +65,27 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
         *(_MASK_INFERRED if definition.numeral == "IV" else ()),
-        "Realised acceleration, ACS included: "
-        + ", ".join(f"{label(mask)} {value:.2f}" for mask, value in realised.items())
-        + ".",
+        f"Realised acceleration, ACS included: {listed_accelerations(table, 'realised')}.",
+        *_mirror_sentence(definition, table),
     )
+
+
+def listed_accelerations(table: pd.DataFrame, kind: str) -> str:
+    """List the masks of a tidy table with their ``realised`` or ``effective`` acceleration."""
+    values = dict(zip(table["mask"], table[f"{kind}_acceleration"], strict=True))
+    return ", ".join(f"{label(mask)} {value:.2f}" for mask, value in values.items())
+
+
+def _mirror_sentence(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    """Say what a mask is worth where a sample gives its mirror image for free, or that none does."""
+    if definition.mirrors:
+        return (
+            "Effective acceleration, counting mirror images of samples, which conjugate symmetric k-space of "
+            f"magnitudes gives for free: {listed_accelerations(table, 'effective')}.",
+        )
+    if definition.phase == "none":
+        return ()
+    return (f"Targets are given a {definition.phase} phase: no sample gives its mirror image for free.",)
 
 
 _MASK_INFERRED = (

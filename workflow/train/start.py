@@ -40,7 +40,7 @@ def begin(
     if device.type == "cuda":
         device = torch.device("cuda", team.rank)
         torch.cuda.set_device(device)
-    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed, spec.phase)
     stores = {
         split: open_split(job.data, split, acquisition, device, settings.resident_gigabytes)
         for split in ("train", "val")

@@ -21,7 +21,7 @@ from data_prep.undersample.slices import SliceStore
 Alteration = Callable[[SliceStore, Sequence[int], Tensor], Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AlteredAcquisition(Acquisition):
     """An acquisition whose auxiliary is altered after all else is measured.
 

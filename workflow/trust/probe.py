@@ -140,8 +140,8 @@ def _conditions(
     for level in probes.noise:
         yield "noise", "noise", level, replace(acquisition, noise=level)
     for path in probes.masks:
-        other = open_acquisition(path, store.dataset, path.stem, acquisition.noise, acquisition.base_seed)
-        yield "mask", path.stem, 0.0, other
+        other = open_acquisition(path, store.dataset, path.stem, 0.0, acquisition.base_seed)
+        yield "mask", path.stem, 0.0, replace(acquisition, masks=other.masks)
 
 
 def _score_rows(
@@ -206,7 +206,7 @@ def main(
 
     training = spec.training
     device = set_up_torch(training.threads, job.device)
-    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed)
+    acquisition = open_acquisition(job.mask, spec.dataset, spec.mask, spec.noise, spec.base_seed, spec.phase)
     if spec.tune:
         from workflow.evaluate.tuning import tune
 

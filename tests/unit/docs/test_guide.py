@@ -3,9 +3,12 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 
 import pytest
 from guides import ROOT, blocks, follow, output_of, shown, without_seconds
+
+from data_prep.measurement import Measurement
 
 GUIDE = "adding_a_method.md"
 
@@ -15,18 +18,28 @@ def transcript(tmp_path_factory) -> list[tuple[str, str]]:
     return follow(GUIDE, tmp_path_factory.mktemp("guide"))
 
 
-def test_the_guide_writes_three_files_and_runs_every_kind_of_command():
+def test_the_guide_writes_both_methods_and_runs_every_kind_of_command():
+    files = {
+        "early": ("method.yaml", "model.py", "README.md"),
+        "cascade": ("method.yaml", "layers.py", "network.py", "model.py", "README.md"),
+    }
     assert [block.file for block in blocks(GUIDE) if block.file] == [
-        f"methods/early/{name}" for name in ("method.yaml", "model.py", "README.md")
+        f"methods/{method}/{name}" for method, names in files.items() for name in names
     ]
     commands = " ".join(block.text for block in blocks(GUIDE) if block.language == "sh")
     for kind in ("methods.new", "methods.check", "pytest", "workflow.plan", "snakemake -n"):
         assert kind in commands
 
 
-def test_the_checks_output_is_the_one_shown(transcript):
-    found = output_of(transcript, "python -m methods.check")
-    assert without_seconds(found) == shown(GUIDE, "early: ")
+@pytest.mark.parametrize("method", ["early", "cascade"])
+def test_the_checks_output_is_the_one_shown(transcript, method):
+    found = output_of(transcript, f"python -m methods.check {method}")
+    assert without_seconds(found) == shown(GUIDE, f"{method}: ")
+
+
+def test_the_guide_lists_all_that_a_method_sees():
+    told = re.findall(r"^  \| `(\w+)` \|", (ROOT / "docs" / GUIDE).read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(told) == {field.name for field in fields(Measurement)} | {"zero_filled"}
 
 
 def test_the_new_folder_is_tested_by_existing(transcript):

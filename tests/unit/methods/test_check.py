@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,13 @@ from methods.registry import Method
 from methods.tiny import head_slices
 
 
+class Overflowing(nn.Module):
+    """As a batch norm whose running statistics are still far from the data's."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps if self.training else maps * 1e38 * 1e38
+
+
 class Toy(ReconstructionModel):
     """Sound unless a fault is named."""
 
@@ -32,6 +40,8 @@ class Toy(ReconstructionModel):
         self.network = nn.Sequential(nn.Conv2d(2, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3, padding=1))
         if fault == "idle parameter":
             self.idle = nn.Parameter(torch.ones(3))
+        if fault == "overflows in evaluation":
+            self.last = Overflowing()
         self.memory: Any = 0.0
         self.steps = 0
 
@@ -64,6 +74,10 @@ class Toy(ReconstructionModel):
                 image = image * torch.nan
             case "crashes":
                 raise ValueError("no such thing")
+            case "overflows in evaluation":
+                image = self.last(image)
+            case "faint and by batch":
+                image = 1e-3 * (image - 0.01 * image.mean())
         return Reconstruction(image)
 
     def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
@@ -72,6 +86,11 @@ class Toy(ReconstructionModel):
         if self.fault == "climbs":
             loss = nn.functional.l1_loss(reconstruction.image, truth.image)
             return 2 * loss.detach() - loss
+        if self.fault == "loses its way":
+            self.steps += 1
+            return nn.functional.l1_loss(reconstruction.image, truth.image) * (
+                1 if self.steps < 2 else torch.nan
+            )
         difference = nn.functional.l1_loss(reconstruction.image, truth.image, reduction="none")
         return difference.mean(0) if self.fault == "loss by pixel" else difference.mean()
 
@@ -126,8 +145,19 @@ def test_a_sound_method_passes(problem, name):
         ("determinism", "dice", r"differ in their bits"),
         ("learning", "climbs", r"falls from .* to no less than .* learning rate"),
         ("checkpoint", "counts", r"image changes when the weights are loaded"),
+        *(
+            (name, "overflows in evaluation", r"the image has NaN or infinity \(.*they begin in last \(Overf")
+            for name in ("masks", "checkpoint", "independent_slices", "auxiliary", "gradients")
+        ),
+        (
+            "checkpoint",
+            "overflows in evaluation",
+            r"\(32x32, 1d mask, evaluation after 2 steps\); they begin",
+        ),
+        ("learning", "loses its way", r"the loss is nan \(32x32, 1d mask, after 1 steps\)"),
         ("constant_images", "divides by spread", r"NaN or infinity \(32x32, all pixels 0, training\)"),
         ("independent_slices", "batch statistics", r"differs by .* in a batch of 3"),
+        ("independent_slices", "faint and by batch", r"differs by .* where the largest value is 0.00"),
         ("no_look_at_truth", "remembers the truth", r"the truth that an earlier loss saw \(32x32"),
         ("auxiliary", "blind", r"needs_auxiliary is true, but another auxiliary does not change"),
         ("full_precision", "mixed precision", r"the image is torch.bfloat16, not float32"),
@@ -156,6 +186,38 @@ def test_a_fault_is_found_and_placed(problem, name, fault, said):
 )
 def test_a_description_that_is_not_true_is_found(problem, name, changes, said):
     assert said in problem(name, **changes)
+
+
+def test_rounding_is_judged_by_the_size_of_the_image():
+    # At full size an untrained MANet gives 8e7, where float32 rounds by whole units.
+    full = replace(methods_of("manet")[0], small={})
+    assert check(full, "independent_slices") is None
+
+
+def test_a_network_of_one_size_is_checked_on_slices_that_it_takes(monkeypatch):
+    def build(_params: Any, shape: tuple[int, int]) -> Toy:
+        if min(shape) < 100:
+            raise BadInput(f"toy: {shape[0]}x{shape[1]} is too small; use sides of 100 or more")
+        return Toy("none", shape)
+
+    monkeypatch.setattr(checking, "load_builder", lambda _folder: build)
+    assert {name: check(toy(), name) for name in CHECKS} == dict.fromkeys(CHECKS)
+
+
+def test_a_size_that_a_network_never_takes_is_told_in_its_own_words(monkeypatch):
+    def build(_params: Any, shape: tuple[int, int]) -> Toy:
+        raise BadInput(f"toy: {shape[0]}x{shape[1]} is too small")
+
+    monkeypatch.setattr(checking, "load_builder", lambda _folder: build)
+    assert "toy: 256x256 is too small" in (check(toy(), "output") or "")
+
+
+@pytest.mark.parametrize(("count", "said"), [(113, True), (None, False)])
+def test_only_a_stated_count_is_said_to_be_the_built_one(problem, monkeypatch, capsys, count, said):
+    problem("parameter_count")
+    monkeypatch.setattr(checking, "checks_of", lambda _method: ["parameter_count"])
+    assert checking.run(toy(full_parameter_count=count)) == (0, 1)
+    assert ("is the built one" in capsys.readouterr().out) is said
 
 
 def test_a_declined_mask_is_not_tried(problem):

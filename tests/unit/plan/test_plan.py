@@ -4,10 +4,12 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from made_up_results import run_record
 from published_masks import MASKS
 
@@ -16,7 +18,7 @@ from data_prep.io.json_files import canonical
 from methods.registry import MethodFolder, discover
 from workflow.plan.__main__ import unfinished
 from workflow.plan.config import check_config, read_config
-from workflow.plan.definitions import Curve, Run
+from workflow.plan.definitions import PHASED, Curve, Run
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
@@ -139,6 +141,36 @@ def test_a_variant_keeps_what_defines_it_and_takes_the_configured_width():
     assert {found.method(run.method).parameters["width"] for run in found.runs if "manet" in run.method} == {
         6
     }
+
+
+def test_a_dataset_with_a_phase_trains_all_of_its_runs_so_and_others_as_they_are():
+    content = yaml.safe_load((ROOT / "config" / "smoke.yaml").read_text(encoding="utf-8"))
+    content["datasets"]["ixi"]["phase"] = "smooth"
+    plan = Plan(check_config(content, METHODS), METHODS)
+    assert {(run.dataset, plan.spec(run).phase) for run in plan.runs} == {
+        ("ixi", "smooth"),
+        ("fastmri", "none"),
+    }
+    assert plan.table_definitions[1].phase == "smooth"
+    assert plan.table_definitions[1].data_note == "embedded data, not IXI, with a smooth phase"
+    assert not plan.table_definitions[1].mirrors
+
+
+def test_the_trust_configuration_trains_once_more_with_a_phase_under_a_1d_and_a_2d_mask():
+    plan = Plan(read_config(ROOT / "config" / "trust.yaml"), METHODS)
+    phased = [run for run in plan.runs if plan.spec(run).phase == "smooth"]
+    shown = plan.table_definitions[5]
+    assert (shown.phase, shown.masks, shown.dataset) == ("smooth", ("1d_uniform_6x", "2d_radial_6x"), "ixi")
+    assert plan.runs_of(shown) == phased
+    assert len(phased) == 2 * len(plan.compared) * 3
+    # Each has a twin that differs in nothing else.
+    for run in phased:
+        twin = replace(run, method=run.method.removesuffix(PHASED))
+        assert twin in plan.runs
+        own, other = plan.spec(run), plan.spec(twin)
+        assert replace(own, method=other.method, phase="none") == other
+    assert [row.label for row in shown.rows] == [row.label for row in plan.table_definitions[1].rows]
+    assert {curve.label for curve in plan.curves("ixi")} >= {"MANet", "MANet, smooth phase"}
 
 
 def test_seeds_multiply_the_runs():

@@ -51,9 +51,19 @@ def test_a_spec_speaks_of_tuning_only_where_there_is_something_to_tune():
     assert "tune" not in tuned.training_part()
 
 
+def test_a_spec_speaks_of_a_phase_only_where_there_is_one_and_it_is_part_of_the_training():
+    plain, phased = tiny_spec(), tiny_spec(phase="smooth")
+    assert "phase" not in plain.content() | plain.training_part()
+    assert tiny_spec(phase="none").canonical() == plain.canonical()
+    assert RunSpec.from_json(phased.canonical()) == phased
+    assert training_hash(phased, DATA, "c" * 64) != training_hash(plain, DATA, "c" * 64)
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
+        ({"phase": "rough"}, "phase is 'rough'"),
+        ({"phase": "smooth", "dataset": "fastmri"}, "phase: the targets of fastmri have their own"),
         ({"sed": 1}, "sed is unknown"),
         ({"seed": "one"}, "seed is 'one', not a whole number"),
         ({"seed": True}, "seed is True"),

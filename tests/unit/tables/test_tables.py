@@ -382,6 +382,29 @@ def test_every_format_names_source_convention_volumes_seeds_and_accelerations(tm
     assert set(table["realised_acceleration"]) == {4.05}
 
 
+@pytest.mark.parametrize(
+    ("dataset", "phase", "said", "worth"),
+    [
+        ("ixi", "none", "gives for free: 1D-Uniform-6", [3.025, 6.05]),
+        ("ixi", "smooth", "given a smooth phase: no sample gives its mirror image", [6.05, 6.05]),
+        ("fastmri", "none", None, [4.05, 4.05]),
+    ],
+)
+def test_captions_say_what_masks_are_worth_where_targets_are_magnitudes(
+    tmp_path, dataset, phase, said, worth
+):
+    masks = ["1d_uniform_6x", "2d_radial_6x"] if dataset == "ixi" else ["random_4x", "equispaced_4x"]
+    text = json.loads(definition(5, dataset, masks, FIVE, numeral="5")) | {"phase": phase}
+    texts, table = write(tmp_path, metric_rows(dataset, masks, FIVE), json.dumps(text))
+    assert table.groupby("mask", sort=False)["effective_acceleration"].first().tolist() == pytest.approx(
+        worth
+    )
+    for suffix in ("md", "html", "tex"):
+        assert ("mirror image" in texts[suffix]) == (said is not None)
+        assert said is None or said in texts[suffix].replace("\n", " ")
+        assert ("with a smooth phase)" in texts[suffix]) == (phase == "smooth")
+
+
 AWKWARD = r"A_b & 50% $x$ #1 {~^} <i>|\ α×"
 
 

@@ -53,6 +53,18 @@ def test_sigterm_after_any_step_saves_and_loses_nothing(ixi, tmp_path, monkeypat
     assert moment >= 9
 
 
+def test_targets_with_a_phase_have_the_same_one_when_a_training_goes_on(ixi, tmp_path):
+    spec = tiny_spec(training__epochs=2, phase="smooth")
+    record = run(ixi, tmp_path / "whole", spec)
+    assert exit_status(ixi, tmp_path / "broken", spec, StopAt(4)) == TERMINATED
+    run(ixi, tmp_path / "broken", spec)
+    assert results(tmp_path / "broken") == results(tmp_path / "whole")
+    assert record["spec"]["phase"] == "smooth"
+    plain = run(ixi, tmp_path / "plain", tiny_spec(training__epochs=2))
+    assert "phase" not in plain["spec"]
+    assert plain["training_hash"] != record["training_hash"]
+
+
 @pytest.mark.long
 def test_sigterm_ends_the_program_with_143_and_it_goes_on_from_there(ixi, tmp_path):
     content = spec_content(training__epochs=60)
