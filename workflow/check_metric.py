@@ -76,13 +76,11 @@ def direction(metric: Metric) -> None:
     sign = 1 if metric.rising else -1
     for name, volume, _ in cases():
         values = [metric.perfect, *(metric.score(volume, noisy(volume, share)) for share in NOISE)]
-        falling = all(sign * a > sign * b for a, b in pairwise(values))
-        shown = ", ".join(f"{value:.4g}" for value in values)
-        require(
-            falling,
-            f"rising is {str(metric.rising).lower()}, but under noise of 0, "
-            f"{', '.join(map(str, NOISE))} the values are {shown} ({name})",
+        shares, shown = ", ".join(map(str, NOISE)), ", ".join(f"{value:.4g}" for value in values)
+        said = (
+            f"rising is {str(metric.rising).lower()}, but under noise of 0, {shares} the values are {shown}"
         )
+        require(all(sign * a > sign * b for a, b in pairwise(values)), f"{said} ({name})")
 
 
 def unit(metric: Metric) -> None:
@@ -91,11 +89,8 @@ def unit(metric: Metric) -> None:
         value = metric.score(volume, image)
         for scale in SCALES:
             other = metric.score(scale * volume, scale * image)
-            require(
-                close(value, other),
-                f"{value:.6g} becomes {other:.6g} where both images are multiplied by {scale:g} "
-                f"({name}); scanners' units are arbitrary",
-            )
+            said = f"{value:.6g} becomes {other:.6g} where both images are multiplied by {scale:g} ({name})"
+            require(close(value, other), f"{said}; scanners' units are arbitrary")
 
 
 def purity(metric: Metric) -> None:

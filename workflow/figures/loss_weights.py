@@ -63,9 +63,8 @@ def _draw_scores(
         shown = printed.get((row, column))
         if shown is None:
             # Hatched, because in grey print any flat tone would pass for a score.
-            axes.add_patch(
-                Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
-            )
+            hatched: Any = {"facecolor": "white", "edgecolor": "0.75", "hatch": "////", "linewidth": 0}
+            axes.add_patch(Rectangle((column, row), 1, 1, **hatched))
             text = {"diverged": "div.", "missing": "—"}[cells[mask, point.method].status]
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)

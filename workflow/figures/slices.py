@@ -56,10 +56,7 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
         canvas.title(x, TITLE, panel, *fitted(title, panel))
         axes = canvas.panel(x, TITLE, panel, tall)
         show_image(axes, image, shown)
-        if index == 2:
-            write_on_image(
-                axes, f"{number(example.zero_filled_psnr, 2)} / {number(example.zero_filled_ssim, 3)}", 6
-            )
+    write_on_image(axes, f"{number(example.zero_filled_psnr, 2)} / {number(example.zero_filled_ssim, 3)}", 6)
     return _finished(canvas, definition, [example])
 
 

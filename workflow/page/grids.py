@@ -87,9 +87,8 @@ def _column(name: str, cells: Sequence[Cell]) -> tuple[Column, Sequence[Cell]]:
     if any(cell.order for cell in cells):
         return Column(name, ordered=True, falling=falling), cells
     numbered = [replace(cell, order=_order(cell.text)) for cell in cells]
-    numeric = any(cell.order for cell in numbered) and all(
-        cell.order or cell.text in _NO_NUMBER for cell in numbered
-    )
+    words = any(not cell.order and cell.text not in _NO_NUMBER for cell in numbered)
+    numeric = any(cell.order for cell in numbered) and not words
     return Column(name, numeric, numeric, falling), numbered if numeric else cells
 
 

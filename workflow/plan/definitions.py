@@ -4,6 +4,7 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 """
 
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -142,12 +143,8 @@ class Definition(Shown):
     @property
     def run_paths(self) -> list[str]:
         """The runs that the rows are made from, as folders below ``runs/``."""
-        return [
-            Run(self.dataset, mask, row.method, seed).path
-            for mask in self.masks
-            for row in self.rows
-            for seed in self.seeds
-        ]
+        shown = product(self.masks, self.rows, self.seeds)
+        return [Run(self.dataset, mask, row.method, seed).path for mask, row, seed in shown]
 
 
 @dataclass(frozen=True)

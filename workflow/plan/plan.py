@@ -102,11 +102,8 @@ class Plan:
             training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
             training |= {"channels_last": False, "recompute": True, "devices": 1, "logger": "csv"}
         return RunSpec(
-            dataset=run.dataset,
-            mask=run.mask,
-            method=run.method,
+            **vars(run),
             folder=method.folder,
-            seed=run.seed,
             trainable=method.trainable,
             parameters=dict(method.parameters),
             optimiser=dict(method.optimiser),

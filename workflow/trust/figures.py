@@ -234,16 +234,14 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
 def _lesion_strip(axes: Axes, place: int, scores: LesionScores) -> None:
     lesions = scores.lesions
     if not len(lesions) or scores.diverged:
-        axes.text(
-            place, 0.5, "diverged" if len(lesions) else "no lesion", ha="center", fontsize=5, rotation=90
-        )
+        said = "diverged" if len(lesions) else "no lesion"
+        axes.text(place, 0.5, said, ha="center", fontsize=5, rotation=90)
         return
     # Side by side in order of size, so that marks do not hide each other.
     x = place + np.linspace(-0.28, 0.28, len(lesions)) if len(lesions) > 1 else np.array([float(place)])
     size = 1.2 * lesions["radius_mm"].to_numpy(dtype=np.float64) ** 2
-    axes.scatter(
-        x, lesions["recovered"], s=size, facecolor="0.75", edgecolor="black", linewidth=0.5, zorder=3
-    )
+    mark: Any = {"facecolor": "0.75", "edgecolor": "black", "linewidth": 0.5, "zorder": 3}
+    axes.scatter(x, lesions["recovered"], s=size, **mark)
     middle = float(lesions["recovered"].median())
     axes.plot([place - 0.36, place + 0.36], [middle, middle], color="black", linewidth=1.4, zorder=4)
 

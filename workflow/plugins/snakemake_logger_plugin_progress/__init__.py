@@ -73,7 +73,6 @@ class LogHandler(LogHandlerBase):
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._ended = threading.Event()
-        self._heartbeat: threading.Thread | None = None
         self._last_printed = time.time()
 
     def emit(self, record: LogRecord) -> None:
@@ -125,8 +124,7 @@ class LogHandler(LogHandlerBase):
             )
             self._live.start()
         else:
-            self._heartbeat = threading.Thread(target=self._beat, daemon=True)
-            self._heartbeat.start()
+            threading.Thread(target=self._beat, daemon=True).start()
 
     def _finish(self, record: LogRecord) -> None:
         ended = self._tracker.finish(record.__dict__["job_id"], record.created)
