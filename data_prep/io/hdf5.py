@@ -33,11 +33,22 @@ def opened(path: Path, missing: str, remedy: str) -> Iterator[h5py.File]:
     """
     with (
         reading(path, f"the file is missing; {missing}", "it is truncated or no HDF5 file", remedy, _DAMAGE),
+        _telling_full_memory(),
         h5py.File(path, "r") as file,
     ):
         if not _heaps_are_sound(file, path):
             raise ValueError("damaged heap of texts")
         yield file
+
+
+@contextmanager
+def _telling_full_memory() -> Iterator[None]:
+    """Raise MemoryError for damage where memory is full, which HDF5 and its filters tell in many ways."""
+    try:
+        yield
+    except _DAMAGE:
+        bytearray(_LARGEST_SLICE_BYTES)
+        raise
 
 
 def _heaps_are_sound(file: h5py.File, path: Path) -> bool:

@@ -12,6 +12,7 @@ import jinja2
 from docutils.core import publish_parts
 from PIL import Image
 
+from data_prep.errors import reading
 from workflow.plan.definitions import Picture
 
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -27,7 +28,8 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
     """
     path = results / f"{picture.file}.png"
     text = caption(picture.caption, picture.wildcards, sources)
-    with Image.open(path) as image:
+    again = "make it again"
+    with reading(path, f"no such file; {again}", "no picture", again, (OSError,)), Image.open(path) as image:
         width, height = image.size
     plain = html.unescape(re.sub(r"<[^>]+>", "", text))
     # The first sentence; "Fig. 5" is no end of one.

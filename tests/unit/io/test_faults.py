@@ -400,6 +400,31 @@ def test_memory_that_is_full_is_no_damage(tmp_path: Path) -> None:
         raise MemoryError
 
 
+_SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+import h5py, numpy as np
+from data_prep.io import hdf5
+
+path = Path(sys.argv[1])
+shape = (1, 4000, 3000)
+with h5py.File(path, "w") as file:
+    file.create_dataset("kspace", shape, np.complex64, chunks=shape, compression="gzip")[...] = 1
+values = np.empty(shape, np.complex64)
+with hdf5.opened(path, "find it", "download it") as file:
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (used + 2**25, hard))
+    file["kspace"].read_direct(values)
+"""
+
+
+def test_memory_that_is_full_within_hdf5_is_no_damage(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _SHORT_OF_MEMORY, str(tmp_path / "a.h5")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"OSError: [Errno 12] Cannot allocate memory: '{tmp_path / 'a.h5'}'" in done.stderr
+
+
 def test_a_place_that_cannot_be_is_damage(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.touch()
