@@ -14,12 +14,12 @@ from data_prep.measurement import Measurement, Truth
 from data_prep.undersample.acquisition import Acquisition, open_acquisition, open_split
 from data_prep.undersample.slices import SliceStore
 from methods.contract import Reconstruction, ReconstructionModel
+from workflow.run.job import Job
 from workflow.run.spec import RunSpec
 from workflow.train.__main__ import train
 from workflow.train.history import HISTORY
 from workflow.train.loop import Training
 from workflow.train.progress import StateFile
-from workflow.train.start import Job
 from workflow.train.termination import Termination
 
 CPU = torch.device("cpu")

@@ -17,9 +17,9 @@ from tiny_trainings import NORMED, command, history, job, run
 from torch.nn.parallel import DistributedDataParallel
 
 from data_prep.errors import BadInput
+from workflow.run.job import Job
 from workflow.run.spec import RunSpec
 from workflow.train import together
-from workflow.train.start import Job
 from workflow.train.termination import Termination
 
 PLAIN = {"parameters__dropout": 0.0}
