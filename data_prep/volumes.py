@@ -311,7 +311,7 @@ def _check_affine(affine: NDArray[np.float64], path: Path) -> None:
 
 
 def _sizes(voxel: NDArray[np.float64]) -> str:
-    return " x ".join(f"{side:.3g}" for side in voxel)
+    return " x ".join(f"{side:.4g}" for side in voxel)
 
 
 def _unfit(path: Path, what: str) -> BadInput:

@@ -79,7 +79,7 @@ CONTRADICTORY = [
     (header(pixdim1=float("nan")), "but pixdim nan x"),
     (header(quatern_b=1.5), "qform is no rotation"),
     (header(sform=0, quatern_b=1.5), "qform is no rotation"),
-    (header(unit=1), "voxels of 940 x 950 x 1.25e.03 mm, by the unit that xyzt_units names"),
+    (header(unit=1), "voxels of 940 x 950 x 1250 mm, by the unit that xyzt_units names"),
     (header(unit=3), "voxels of 0.00094 x .* by the unit that xyzt_units names"),
     (header(qform=0, sform=0), "qform_code and sform_code are 0"),
 ]
