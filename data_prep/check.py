@@ -7,39 +7,49 @@ left to fill every split.
 
 import argparse
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
 
 from data_prep.datasets.contract import Finding, dataset_of, datasets, discover
 from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
-from data_prep.datasets.forms import advice
+from data_prep.datasets.forms import advice, nothing_in
 from data_prep.errors import BadInput, run_command
 
 
-def recognise(folder: Path) -> str:
+def recognise(folder: Path, name: str | None = None, lists: Mapping[str, Path] | None = None) -> str:
     """Return which dataset a folder holds.
+
+    Args:
+        folder: of scans.
+        name: the dataset, if it is known.
+        lists: of its subjects.
 
     Raises:
         BadInput: there is no such folder, or it holds none, or several.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
-    known = [dataset for _, dataset in discover().values()]
+    known = [dataset_of(name)] if name else [dataset for _, dataset in discover().values()]
     held = [dataset for dataset in known if dataset.find(folder)]
     if not held:
-        labels = " or ".join(dataset.label for dataset in known)
-        raise BadInput(f"{folder}: holds no scans of {labels}; {advice(folder, known)}")
+        raise nothing_in(folder, known, lists)
     if len(held) > 1:
         labels = " and ".join(dataset.label for dataset in held)
         raise BadInput(f"{folder}: holds scans of {labels}; give another folder, or name one with --dataset")
     return held[0].id
 
 
+def _lists() -> list[str]:
+    return list(dict.fromkeys(key for _, dataset in discover().values() for key in dataset.lists))
+
+
 def check(options: argparse.Namespace) -> tuple[str, list[Finding], dict[str, str]]:
     """Check a folder as the command line asks; returns dataset, findings and summary."""
-    dataset = dataset_of(options.dataset or recognise(options.folder))
-    lists = {key: path for key in dataset.lists if (path := getattr(options, key)) is not None}
+    given = {key: path for key in _lists() if (path := getattr(options, key)) is not None}
+    dataset = dataset_of(recognise(options.folder, options.dataset, given))
+    lists = {key: path for key, path in given.items() if key in dataset.lists}
     return dataset.id, *dataset.check(dataset, options.folder, options.slices, options.deep, lists)
 
 
@@ -51,7 +61,7 @@ def main() -> None:
     parser.add_argument(
         "--slices", type=int, default=100, help="axial slices wanted; of pairs all (default: %(default)s)"
     )
-    for key in dict.fromkeys(key for _, dataset in discover().values() for key in dataset.lists):
+    for key in _lists():
         parser.add_argument(
             f"--{key.replace('_', '-')}",
             type=Path,
@@ -66,7 +76,7 @@ def main() -> None:
     if options.csv:
         write_csv(options.csv, name, found)
     if (code := exit_code(found, dataset)) == NOT_USABLE:
-        print(f"In {options.folder}: {advice(options.folder, [dataset])}.")
+        print(f"Expected: {dataset.form}. In {options.folder}: {advice(options.folder, [dataset])}.")
     sys.exit(code)
 
 

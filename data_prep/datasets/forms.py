@@ -65,9 +65,10 @@ def advice(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | 
     return "; ".join(said)
 
 
-def nothing_in(folder: Path, dataset: Dataset, lists: Mapping[str, Path] | None = None) -> BadInput:
-    """Return the error of a folder without any scan of a dataset."""
-    return BadInput(f"{folder}: no scan like {dataset.form} here; {advice(folder, [dataset], lists)}")
+def nothing_in(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | None = None) -> BadInput:
+    """Return the error of a folder without any scan; see ``advice``."""
+    expected = " or ".join(f"{dataset.label} ({dataset.form})" for dataset in sought)
+    return BadInput(f"{folder}: no scans of {expected} here; {advice(folder, sought, lists)}")
 
 
 def _elsewhere(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path]) -> Iterator[str]:

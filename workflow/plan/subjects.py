@@ -58,7 +58,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         # A subject without one of the scans is a bad scan like any other, not one to pass over in silence.
         found = dataset.scans(root, lists)
         if not found:
-            raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, dataset, lists)}")
+            raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, [dataset], lists)}")
         return found
 
     def _root(self, dataset: Dataset) -> Path:
@@ -204,7 +204,8 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         place, found = f"config: datasets.{dataset.id}", self[dataset.id]
         root = self._root(dataset)
         if said := unfilled(dataset, found):
-            return f"{place}.root: in {root}, {said}; {advice(root, [dataset], self._lists(dataset))}"
+            found_there = advice(root, [dataset], self._lists(dataset))
+            return f"{place}.root: in {root}, {said}; expected are {dataset.form}; {found_there}"
         numbers = split_numbers(self._datasets[dataset.id]["splits"])
         for pool, splits in dataset.pools.items():
             asked = sum(numbers[split] for split in splits)

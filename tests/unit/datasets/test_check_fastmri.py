@@ -127,10 +127,10 @@ def test_lists_may_lie_elsewhere_and_must_be_sound(folder: Path, tmp_path: Path)
 
 
 def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=r"no scan like singlecoil_train/file1000685.h5 and .* here; it is empty"
-    ):
-        findings(tmp_path)
+    said = r"no scans of fastMRI \(singlecoil_train/file1000685\.h5 and .* here; it is empty"
+    with pytest.raises(BadInput, match=said):
+        check.recognise(tmp_path, "fastmri")
+    assert findings(tmp_path) == []
 
 
 @pytest.mark.long

@@ -216,8 +216,8 @@ def test_what_a_folder_holds_instead_is_told_with_the_remedy(
 ) -> None:
     make, dataset, said = FOUND[name]
     root = make(tmp_path)
-    expected = f"{root}: no scan like {dataset_of(dataset).form} here; "
-    error = str(nothing_in(root, dataset_of(dataset)))
+    expected = f"{root}: no scans of {dataset_of(dataset).label} ({dataset_of(dataset).form}) here; "
+    error = str(nothing_in(root, [dataset_of(dataset)]))
     assert error.startswith(expected)
     assert said.format(root=root) in error
     # The command says the same of a folder of which nobody said whose it is, where nothing is readable.
@@ -245,7 +245,4 @@ def test_one_archive_of_two_that_is_not_unpacked_is_told(
         check.main()
     said = " ".join(capsys.readouterr().out.split())
     assert "Not usable: none can be taken, to fill test, val, train." in said
-    assert (
-        f"In {root}: IXI-T2.tar: not unpacked; run python -m data_prep.datasets.ixi.fetch --root {root}"
-        in said
-    )
+    assert f"Expected: {IXI.form}. In {root}: IXI-T2.tar: not unpacked; run python -m" in said

@@ -421,6 +421,7 @@ def test_a_root_without_the_listed_knees_stops_before_the_first_job(tmp_path, sc
     begin = f"config: datasets.fastmri.root: in {above}, none of 1 subjects of val can fill test ("
     assert message.startswith(begin)
     assert "singlecoil_val/file22.h5: subject file22 has no such scan; add the file); " in message
+    assert "expected are singlecoil_train/file1000685.h5 and singlecoil_val/file1000000.h5; " in message
     assert f"the scans of fastMRI are in {above}/fastMRI: point datasets.fastmri.root there" in message
     # A dry run still counts the jobs.
     assert len(published("fastmri", above).subjects["fastmri"]) == 4
@@ -507,7 +508,7 @@ def test_a_folder_without_a_scan_of_a_dataset_is_named(tmp_path):
     folder = {"source": "published", "root": str(tmp_path), "matrix": 64, "slices": 4}
     masks = {"masks": ["1d_uniform_6x"], "splits": {"train": 3, "val": 2, "test": 2}}
     found = plan(datasets={"brats": folder | masks})
-    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path}: no scan like .*_t2\.nii"):
+    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path}: no scans of BraTS \(.*_t2\.nii"):
         len(found.subjects)
 
 
