@@ -1,5 +1,6 @@
 """What a folder holds in place of a dataset's published form, and what mends it; only names are looked at."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -103,7 +104,8 @@ def _otherwise(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
         if new := [path for path in paths if path not in seen]:
             seen.update(new)
             names = _some([path.relative_to(folder).as_posix() for path in new])
-            yield f"{names}: {what.format(path=new[0], root=new[0].parent)}"
+            path, root = (shlex.quote(str(place)) for place in (new[0], new[0].parent))
+            yield f"{names}: {what.format(path=path, root=root)}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -236,6 +236,11 @@ def test_the_folder_within_is_told_from_the_one_above(tmp_path: Path) -> None:
     assert f"the scans of fastMRI are in {knee.parent}" in advice(knee, [FASTMRI], lists(knee.parent))
 
 
+def test_a_command_may_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    root = touch(tmp_path / "my scans {1}", "a.zip")
+    assert f"run unzip '{root}/a.zip' -d '{root}'" in advice(root, [IXI])
+
+
 def test_one_archive_of_two_that_is_not_unpacked_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
