@@ -192,12 +192,15 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return None
 
     def _not_fetched(self, dataset: Dataset) -> Path | None:
-        """Return the first folder that is still to be downloaded."""
-        configured = self._datasets[dataset.id]
-        if dataset.download is None or not configured.get("download"):
+        """Return the first folder that is still to be downloaded; none if the scans are there in another form."""
+        if dataset.download is None or not self._datasets[dataset.id].get("download"):
             return None
-        folders = (Path(configured["root"]) / folder for folder in dataset.download.folders)
-        return next((folder for folder in folders if not folder.is_dir()), None)
+        root = self._root(dataset)
+        folders = (root / folder for folder in dataset.download.folders)
+        absent = next((folder for folder in folders if not folder.is_dir()), None)
+        if absent and root.is_dir() and not unfilled(dataset, dataset.scans(root)):
+            return None
+        return absent
 
     def _too_few(self, dataset: Dataset) -> str | None:
         """Return why the splits cannot be filled, whatever the alignments bring."""

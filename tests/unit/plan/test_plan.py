@@ -563,6 +563,15 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     assert (len(found.subjects["ixi"]), found.subjects.missing_scans()) == (3, None)
 
 
+def test_what_is_there_in_another_form_is_not_to_be_downloaded(tmp_path):
+    root = ixi_folder(tmp_path, *COMPLETE)
+    for modality in ("T1", "T2"):
+        (root / f"IXI-{modality}").rename(root / modality)
+    found = published("ixi", root)
+    found.config["datasets"]["ixi"]["download"] = True
+    assert (list(found.subjects["ixi"]), found.subjects.missing_scans()) == (IDS, None)
+
+
 def test_the_target_fetch_brings_what_comes_from_the_network():
     donors = [f"results/test/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym", "knee")]
     assert plan().subjects.fetched() == donors
