@@ -192,7 +192,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return None
 
     def _not_fetched(self, dataset: Dataset) -> Path | None:
-        """Return the first folder that is still to be downloaded; none if the scans are there in another form."""
+        """Return the first folder still to be downloaded; none if the scans are there in another form."""
         if dataset.download is None or not self._datasets[dataset.id].get("download"):
             return None
         root = self._root(dataset)
