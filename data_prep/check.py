@@ -6,7 +6,7 @@ left to fill every split.
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,24 +14,28 @@ from rich.console import Console
 
 from data_prep.datasets.contract import DatasetId, dataset_of, discover
 from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
-from data_prep.datasets.forms import advice
+from data_prep.datasets.forms import advice, nothing_in
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, command
 
 
-def recognise(folder: Path) -> str:
+def recognise(folder: Path, name: str | None = None, lists: Mapping[str, Path] | None = None) -> str:
     """Return which dataset a folder holds.
+
+    Args:
+        folder: of scans.
+        name: the dataset, if it is known.
+        lists: of its subjects.
 
     Raises:
         BadInput: there is no such folder, or it holds none, or several.
     """
     if not folder.is_dir():
         raise BadInput(f"{folder}: no such folder; give the one that datasets.<name>.root names")
-    known = [dataset for _, dataset in discover().values()]
+    known = [dataset_of(name)] if name else [dataset for _, dataset in discover().values()]
     held = [dataset for dataset in known if dataset.find(folder)]
     if not held:
-        labels = " or ".join(dataset.label for dataset in known)
-        raise BadInput(f"{folder}: holds no scans of {labels}; {advice(folder, known)}")
+        raise nothing_in(folder, known, lists)
     if len(held) > 1:
         labels = " and ".join(dataset.label for dataset in held)
         raise BadInput(f"{folder}: holds scans of {labels}; give another folder, or name one with --dataset")
@@ -58,12 +62,13 @@ def main(
     ],
 ) -> None:
     """Print the findings and leave with the verdict as exit code."""
-    entry = dataset_of(dataset or recognise(folder))
+    # Lists may be of another dataset than the one that the folder turns out to hold.
+    entry = dataset_of(recognise(folder, dataset, lists))
     named = {key: path for key, path in lists.items() if key in entry.lists}
     found, summary = entry.check(entry, folder, slices, deep, named)
     print_report(Console(), folder, entry, found, summary)
     if csv:
         write_csv(csv, entry.id, found)
     if (code := exit_code(found, entry)) == NOT_USABLE:
-        print(f"In {folder}: {advice(folder, [entry])}.")
+        print(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}.")
     sys.exit(code)

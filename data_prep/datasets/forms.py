@@ -1,5 +1,6 @@
 """What a folder holds in place of a dataset's published form, and what mends it; only names are looked at."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -65,9 +66,10 @@ def advice(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | 
     return "; ".join(said)
 
 
-def nothing_in(folder: Path, dataset: Dataset, lists: Mapping[str, Path] | None = None) -> BadInput:
-    """Return the error of a folder without any scan of a dataset."""
-    return BadInput(f"{folder}: no scan like {dataset.form} here; {advice(folder, [dataset], lists)}")
+def nothing_in(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | None = None) -> BadInput:
+    """Return the error of a folder without any scan; see ``advice``."""
+    expected = " or ".join(f"{dataset.label} ({dataset.form})" for dataset in sought)
+    return BadInput(f"{folder}: no scans of {expected} here; {advice(folder, sought, lists)}")
 
 
 def _elsewhere(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path]) -> Iterator[str]:
@@ -102,7 +104,8 @@ def _otherwise(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
         if new := [path for path in paths if path not in seen]:
             seen.update(new)
             names = _some([path.relative_to(folder).as_posix() for path in new])
-            yield f"{names}: {what.format(path=new[0], root=new[0].parent)}"
+            path, root = (shlex.quote(str(place)) for place in (new[0], new[0].parent))
+            yield f"{names}: {what.format(path=path, root=root)}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.datasets.contract import Dataset, Finding, Scans, Wanted
-from data_prep.datasets.forms import nothing_in
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
@@ -127,11 +126,9 @@ def check(
         lists: none.
 
     Raises:
-        BadInput: the folder does not exist or holds no scan.
+        BadInput: the folder does not exist.
     """
     subjects = dataset.scans(folder)
-    if not subjects:
-        raise nothing_in(folder, dataset)
     found = [_finding(dataset, folder, subject, scans, slices, deep) for subject, scans in subjects.items()]
     status = Counter(finding.status for finding in found)
     return found, {

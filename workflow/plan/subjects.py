@@ -58,7 +58,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         # A subject without one of the scans is a bad scan like any other, not one to pass over in silence.
         found = dataset.scans(root, lists)
         if not found:
-            raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, dataset, lists)}")
+            raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, [dataset], lists)}")
         return found
 
     def _root(self, dataset: Dataset) -> Path:
@@ -192,19 +192,23 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return None
 
     def _not_fetched(self, dataset: Dataset) -> Path | None:
-        """Return the first folder that is still to be downloaded."""
-        configured = self._datasets[dataset.id]
-        if dataset.download is None or not configured.get("download"):
+        """Return the first folder still to be downloaded; none if the scans are there in another form."""
+        if dataset.download is None or not self._datasets[dataset.id].get("download"):
             return None
-        folders = (Path(configured["root"]) / folder for folder in dataset.download.folders)
-        return next((folder for folder in folders if not folder.is_dir()), None)
+        root = self._root(dataset)
+        folders = (root / folder for folder in dataset.download.folders)
+        absent = next((folder for folder in folders if not folder.is_dir()), None)
+        if absent and root.is_dir() and not unfilled(dataset, dataset.scans(root)):
+            return None
+        return absent
 
     def _too_few(self, dataset: Dataset) -> str | None:
         """Return why the splits cannot be filled, whatever the alignments bring."""
         place, found = f"config: datasets.{dataset.id}", self[dataset.id]
         root = self._root(dataset)
         if said := unfilled(dataset, found):
-            return f"{place}.root: in {root}, {said}; {advice(root, [dataset], self._lists(dataset))}"
+            found_there = advice(root, [dataset], self._lists(dataset))
+            return f"{place}.root: in {root}, {said}; expected are {dataset.form}; {found_there}"
         numbers = split_numbers(self._datasets[dataset.id]["splits"])
         for pool, splits in dataset.pools.items():
             asked = sum(numbers[split] for split in splits)

@@ -12,7 +12,13 @@ rule prepare:
         source=module_sources("data_prep.prepare"),
     output:
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
-        counts=f"{ROOT}/data/{{dataset}}/counts.csv",
+        counts=report(
+            f"{ROOT}/data/{{dataset}}/counts.csv",
+            caption="../report/counts.rst",
+            category="Data quality",
+            subcategory="Subjects",
+            labels={"dataset": "{dataset}"},
+        ),
         splits=multiext(f"{ROOT}/data/{{dataset}}/", "train.h5", "val.h5", "test.h5"),
     log:
         f"{ROOT}/logs/prepare/{{dataset}}.log",

@@ -13,7 +13,6 @@ from data_prep.datasets.contract import Dataset, Finding, Scans
 from data_prep.datasets.fastmri.dataset import DATASET, PAIRS, files
 from data_prep.datasets.fastmri.pairs import check_pair, paired_slices
 from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
-from data_prep.datasets.forms import nothing_in
 from data_prep.errors import BadInput
 
 PUBLISHED_FILES = {"train": 973, "val": 199}
@@ -41,13 +40,11 @@ def findings(
         deep: read every slice too, as the step ``align`` does.
 
     Raises:
-        BadInput: there is no scan here, or a list is broken, or a file is in both.
+        BadInput: a list is broken, or a file is in both.
     """
     given = {"train": train_pairs or _list_in(folder, "train"), "val": val_pairs or _list_in(folder, "val")}
     lists = {f"{split}_pairs": path for split, path in given.items() if path is not None}
     single = [(split, path) for split in PUBLISHED_FILES for path in files(folder, split)]
-    if not single:
-        raise nothing_in(folder, DATASET, lists)
     if not lists:
         return [_single(folder, split, path, deep) for split, path in single]
     people: dict[str, tuple[str, str]] = {}

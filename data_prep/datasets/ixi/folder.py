@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.datasets.contract import Dataset, Finding
-from data_prep.datasets.forms import nothing_in
 from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.names import MODALITIES, SITES, check_single, find_scans, parse_scan_name
 from data_prep.datasets.registered import require_slices
@@ -41,11 +40,9 @@ def findings(folder: Path, slices: int, deep: bool = False) -> list[Finding]:
         deep: read every voxel too, as the step ``align`` does.
 
     Raises:
-        BadInput: the folder does not exist or holds no scan.
+        BadInput: the folder does not exist.
     """
     found = find_scans(folder)
-    if not found:
-        raise nothing_in(folder, DATASET)
     first: dict[tuple[int, ...], str] = {}
     return [_finding(folder, subject, scans, slices, deep, first) for subject, scans in found.items()]
 

@@ -497,7 +497,7 @@ def test_a_damaged_table_is_named(tmp_path, content):
 
 def test_where_masks_are_compared_the_page_says_what_they_are_worth(results, tmp_path):
     """Only there, and only of the datasets whose targets are magnitudes."""
-    write_claims(definitions(), figure_nine(), results, tmp_path)
+    write_claims(definitions(), results, tmp_path, figure_nine())
     rows = pd.read_csv(tmp_path / "claims.csv").set_index("claim")
     said = "Counting mirror images of samples, which magnitudes give for free: 1D-Uniform-6× 3.02"
     assert said in rows.loc["planes_easier", "here_evidence"]

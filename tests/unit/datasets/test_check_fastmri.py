@@ -16,6 +16,7 @@ from data_prep import check
 from data_prep.datasets.fastmri.folder import findings, summary
 from data_prep.datasets.fastmri.scans import PD, PDFS
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 
 ROOT = Path(__file__).parents[3]
 
@@ -105,7 +106,7 @@ def test_a_folder_without_any_validation_pair_is_not_usable(
     monkeypatch.setattr("sys.argv", ["check", str(folder)])
     for said in ("none of val can be taken, to fill test.", "none of val can be taken, to fill test."):
         with pytest.raises(SystemExit, match="1"):
-            check.main()
+            call(check.main)
         assert f"Not usable: {said}" in " ".join(capsys.readouterr().out.split())
         # Without the list it is not usable, either.
         (folder / "singlecoil_val_split_less.csv").unlink(missing_ok=True)
@@ -144,10 +145,10 @@ def test_lists_may_lie_elsewhere_and_must_be_sound(folder: Path, tmp_path: Path)
 
 
 def test_a_folder_without_scans_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=r"no scan like singlecoil_train/file1000685.h5 and .* here; it is empty"
-    ):
-        findings(tmp_path)
+    said = r"no scans of fastMRI \(singlecoil_train/file1000685\.h5 and .* here; it is empty"
+    with pytest.raises(BadInput, match=said):
+        check.recognise(tmp_path, "fastmri")
+    assert findings(tmp_path) == []
 
 
 @pytest.mark.long

@@ -21,6 +21,7 @@ CASES = [
     ("registration_worst.rst", {"dataset": "ixi"}, "", "ixi"),
     ("overlay.rst", {"dataset": "ixi", "subject": "IXI900-HH-1234"}, "align", ""),
     ("overlay.rst", {"dataset": "brats", "subject": "BraTS2021_90000"}, "align", ""),
+    *(("counts.rst", {"dataset": d}, "", d) for d in (*MASKS, "brats")),
     ("significance.rst", {}, "", "ixi"),
     ("claims.rst", {}, "", "ixi"),
     *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),

@@ -142,6 +142,18 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"datasets__ixi__splits": {"train": 1, "val": 1}}, "'test'"),
         ({"datasets__ixi__splits__val": 0}, "datasets.ixi.splits.val"),
         ({"datasets__ixi__splits__validation": 1}, "'validation'"),
+        ({"datasets__ixi__splits__train": 0}, "datasets.ixi.splits.train: 0 is less than the minimum of 1"),
+        ({"datasets__ixi__splits__train": "rest"}, "splits.train: 'rest' is not of type 'integer', 'object'"),
+        ({"datasets__ixi__splits__train": {}}, "datasets.ixi.splits.train: {} should be non-empty"),
+        ({"datasets__ixi__splits__train": {"at_least": 1}}, "'at_least'"),
+        (
+            {"datasets__ixi__splits__train": {"at_most": 0}},
+            "splits.train.at_most: 0 is less than the minimum",
+        ),
+        (
+            {"datasets__ixi__splits__val": {"at_most": 3}},
+            "datasets.ixi.splits.val: {'at_most': 3} is not of type",
+        ),
         ({"datasets__ixi__masks": ["1d_uniform_5x"]}, "1d_uniform_5x"),
         ({"datasets__ixi__masks": ["equispaced_4x"]}, "datasets.ixi.masks"),
         ({"datasets__fastmri__masks": ["1d_uniform_6x"]}, "datasets.fastmri.masks"),

@@ -453,6 +453,7 @@ def test_a_root_without_the_listed_knees_stops_before_the_first_job(tmp_path, sc
     begin = f"config: datasets.fastmri.root: in {above}, none of 1 subjects of val can fill test ("
     assert message.startswith(begin)
     assert "singlecoil_val/file22.h5: subject file22 has no such scan; add the file); " in message
+    assert "expected are singlecoil_train/file1000685.h5 and singlecoil_val/file1000000.h5; " in message
     assert f"the scans of fastMRI are in {above}/fastMRI: point datasets.fastmri.root there" in message
     # A dry run still counts the jobs.
     assert len(published("fastmri", above).subjects["fastmri"]) == 4
@@ -539,7 +540,7 @@ def test_a_folder_without_a_scan_of_a_dataset_is_named(tmp_path):
     folder = {"source": "published", "root": str(tmp_path), "matrix": 64, "slices": 4}
     masks = {"masks": ["1d_uniform_6x"], "splits": {"train": 3, "val": 2, "test": 2}}
     found = plan(datasets={"brats": folder | masks})
-    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path}: no scan like .*_t2\.nii"):
+    with pytest.raises(BadInput, match=rf"datasets\.brats\.root: {tmp_path}: no scans of BraTS \(.*_t2\.nii"):
         len(found.subjects)
 
 
@@ -592,6 +593,15 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     found = published("ixi", tmp_path / "IXI")
     found.config["datasets"]["ixi"]["download"] = True
     assert (len(found.subjects["ixi"]), found.subjects.missing_scans()) == (3, None)
+
+
+def test_what_is_there_in_another_form_is_not_to_be_downloaded(tmp_path):
+    root = ixi_folder(tmp_path, *COMPLETE)
+    for modality in ("T1", "T2"):
+        (root / f"IXI-{modality}").rename(root / modality)
+    found = published("ixi", root)
+    found.config["datasets"]["ixi"]["download"] = True
+    assert (list(found.subjects["ixi"]), found.subjects.missing_scans()) == (IDS, None)
 
 
 def test_the_target_fetch_brings_what_comes_from_the_network():

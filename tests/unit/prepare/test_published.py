@@ -18,6 +18,7 @@ from data_prep.datasets.align import align, write_aligned
 from data_prep.datasets.contract import Scans, Wanted, dataset_of
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.prepare.__main__ import prepare
 from data_prep.prepare.counts import count_pools
 from data_prep.prepare.splits import choose_splits
@@ -67,7 +68,7 @@ def test_the_folders_are_usable_but_for_the_known_holes(
     for name in ("IXI", "fastMRI"):
         monkeypatch.setattr("sys.argv", ["check", str(tree / name), "--csv", str(tree / "found.csv")])
         with pytest.raises(SystemExit, match="3"):
-            check.main()
+            call(check.main)
         with (tree / "found.csv").open(newline="") as lines:
             found |= {(name, row["subject"]): row["status"] for row in csv.DictReader(lines)}
     assert {subject for (_, subject), status in found.items() if status != "ok"} == {*HOLES, UNLIKE[1]}

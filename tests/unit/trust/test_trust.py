@@ -23,7 +23,7 @@ from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, Trus
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.statistics.tests import interval
-from workflow.tables.formats import printed, to_markdown, write_page
+from workflow.tables.formats import printed, write_page
 from workflow.tables.page import Page
 from workflow.trust.figures import (
     draw_audit,
@@ -261,11 +261,11 @@ def test_lesions_are_compared_one_by_one_and_head_by_head(probes):
     assert (row["best"], row["heads"]) == ("manet", 3)
     # Every lesion has 0.2 less of its contrast, but where both have too much.
     assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    line = next(line for line in to_markdown(page).splitlines() if line.startswith("| MANet"))
+    line = next(line for line in printed("md", page).splitlines() if line.startswith("| MANet"))
     assert "best" in line
     alone, page = lesion_table(definition(), probes[probes["subject"] == "a"])
     assert alone[["detection_low", "difference_low"]].isna().all(axis=None)
-    assert "no interval" in to_markdown(page)
+    assert "no interval" in printed("md", page)
 
 
 def test_the_transfer_matrix_has_the_runs_own_score_where_the_masks_agree(probes):
