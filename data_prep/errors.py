@@ -153,8 +153,7 @@ def _flush() -> None:
     """Write what is left now, where a failure can be told, and leave nothing for the interpreter's end."""
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except OSError:
         # Not closed: the interpreter would try again and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        error.filename = "standard output"
         raise
