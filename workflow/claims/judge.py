@@ -78,7 +78,8 @@ def judge_claims(
         if not (claim.section or comparisons):
             continue
         theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
-        note = of_masks.get(claim.masks.table, "") if claim.masks and comparisons else ""
+        compared = claim.masks.table if claim.masks and claim.masks.phase == "none" and comparisons else ""
+        note = of_masks.get(compared, "")
         own = judge(comparisons, "This experiment has none of the runs that it needs.")
         records.append(
             {

@@ -508,6 +508,15 @@ def test_where_masks_are_compared_the_page_says_what_they_are_worth(results, tmp
     assert set(mirror_notes(results, definitions())) == {"I", "III", "IV"}
 
 
+def test_of_targets_with_a_phase_nothing_is_said_of_mirror_images():
+    means = {(beside("I"), mask, f"zf{PHASED}"): {"ssim": 0.5, "psnr": 20.0} for mask in MASKS["ixi"]}
+    ours = replace(paper_scores(), means=means, digits=DIGITS)
+    rows = judge_claims(paper_scores(), ours, {"I": "Of magnitudes."}).set_index("claim")
+    assert rows.loc["planes_easier_with_phase", "here"] != "not judged"
+    assert not rows["here_evidence"].str.contains("magnitudes").any()
+    assert "magnitudes" in judge_claims(paper_scores(), paper_scores(), {"I": "Of magnitudes."}).to_string()
+
+
 def test_tables_of_targets_with_a_phase_stand_beside_the_papers():
     phased = replace(
         read_definition(definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")), phase="smooth"

@@ -67,8 +67,9 @@ def values(
     return chosen.sort_values(["subject", "metric"])["value"].tolist()
 
 
-def test_unchanged_own_noise_and_own_mask_are_the_runs_own_scores_to_the_bit(tmp_path, monkeypatch):
-    arguments = write_run(tmp_path, tiny_manet())
+@pytest.mark.parametrize("phase", ["none", "smooth"])
+def test_unchanged_own_noise_and_own_mask_are_the_runs_own_scores_to_the_bit(tmp_path, monkeypatch, phase):
+    arguments = write_run(tmp_path, tiny_manet() | {"phase": phase})
     own, other = tmp_path / f"{MASKS['ixi']}.npz", write_mask(tmp_path, name="2d_radial_6x")
     table = probed(monkeypatch, tmp_path, arguments, "--noise", "0.1", "0", "--masks", str(own), str(other))
     monkeypatch.setattr(sys, "argv", ["evaluate", *arguments, "--output", str(tmp_path / "evaluated")])
