@@ -195,11 +195,18 @@ class Plan:
         configured = self.config["datasets"][dataset]
         masks = masks_of(dataset_of(dataset).drawn_masks) if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
+        name = f"table {numeral}" if numeral else f"figure {number}"
         if not chosen:
-            name = f"table {numeral}" if numeral else f"figure {number}"
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
+            )
+        sweep = the_paper().sweep
+        named = [*(rows or ()), *([sweep.method] if number == sweep.figure and not numeral else ())]
+        if gone := sorted({method.split("-")[0] for method in named} - {*self.methods}):
+            raise BadInput(
+                f"config: {name} shows {gone[0]}, but there is no folder methods/{gone[0]}/; bring it back "
+                f"or leave the {name} out"
             )
         if rows is None:
             rows = {name: self.method(name).label_on(dataset) for name in self.compared}
