@@ -105,7 +105,7 @@ def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> T
 
 def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     if row["status"] != "ok":
-        return Text("diverged" if row["status"] == "diverged" else "—")
+        return Text("—" if row["status"] == "missing" else row["status"])
     text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
     # As a span: the style of a whole cell would also underline its padding.
     cell = Text(text)

@@ -214,6 +214,7 @@ def metric_rows(
                                 "subject": f"IXI{900 + volume}",
                                 "slice": index,
                                 "level": "volume" if index < 0 else "slice",
+                                "blank": 0,
                                 "ssim": 1 - 0.2 * error,
                                 "psnr": 34 - 9 * error,
                                 "nmse": 0.04 * error**2,

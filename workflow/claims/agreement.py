@@ -35,7 +35,7 @@ class Scores:
         grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
             has no mean.
         tested: (numeral, mask, metric, two methods) -> how the paired test tells the methods apart.
-        diverged: what has no means because a training diverged.
+        diverged: what has no means because a training diverged, or the method failed on some volumes.
     """
 
     means: Mapping[Key, Mapping[str, float]]
@@ -108,7 +108,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
             key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
                 means[key] = {m: float(row[f"{m}_mean"]) for m in STANDARD}
-            elif row["status"] == "diverged" and row["mask"] in definition.masks:
+            elif row["status"] != "missing" and row["mask"] in definition.masks:
                 diverged.add(key)
         needed = dict.fromkeys(("mask", "metric", "method_a", "method_b", "verdict"), "string")
         for row in _rows(results / "statistics" / f"pairs_{definition.number}.csv", needed):

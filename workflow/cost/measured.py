@@ -61,6 +61,7 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
 
     metrics = read_parquet(results / "metrics.parquet", "workflow.statistics.gather")
     metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
+    metrics = metrics[metrics["blank"] == 0]
     rows = []
     for row in definition.rows:
         records = read_records(results, definition.runs[row.method], row.trained)

@@ -67,7 +67,8 @@ def _draw_scores(
             axes.add_patch(
                 Rectangle((column, row), 1, 1, facecolor="white", edgecolor="0.75", hatch="////", linewidth=0)
             )
-            text = {"diverged": "div.", "missing": "—"}[cells[mask, point.method].status]
+            status = cells[mask, point.method].status
+            text = {"diverged": "div.", "missing": "—"}.get(status, status.replace(" failed", "\nfailed"))
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
         colour = "black" if shown is None else shown.get_color()

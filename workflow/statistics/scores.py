@@ -27,8 +27,9 @@ class Cell:
     """One method under one mask.
 
     Attributes:
-        status: "ok", "diverged" (at least one seed gave NaN) or "missing" (at least one seed has no run).
-        seeds: the seeds that diverged or are missing, else all seeds.
+        status: "ok", "missing" (at least one seed has no run), "diverged" (at least one seed gave NaN for every
+            volume, or one for each), or "3 of 16 failed": the volumes for which at least one seed gave NaN.
+        seeds: the seeds that failed or are missing, else all seeds.
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
             unless the status is "ok". A unit is a volume or, in the slice convention, a slice. NaN where a
             metric is undefined.
@@ -90,7 +91,12 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
                 "workflow.statistics.gather --metrics"
             )
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
-    chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
+    if len(chosen) and chosen["blank"].all():
+        raise BadInput(
+            f"metrics: no test {definition.convention} of {definition.dataset} has signal; mend the scans"
+        )
+    # What has no signal has no data range, and NaN scores in every run. The truth tells, never the scores.
+    chosen = chosen[chosen["blank"] == 0].set_index(["subject", "slice"])
     found = {}
     for mask in definition.masks:
         reference: set[Any] | None = None
@@ -110,13 +116,6 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
     return found
 
 
-def _blank_units(scores: pd.DataFrame) -> list[Any]:
-    """Slices (or volumes) without signal have no data range and NaN scores in every run: no divergence."""
-    by_unit = scores[list(STANDARD)].isna().any(axis=1).groupby([scores["subject"], scores["slice"]])
-    blank = by_unit.all()
-    return [] if blank.all() else list(blank.index[blank])
-
-
 def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     seeds = definition.seeds
     present = set(runs["seed"])
@@ -124,10 +123,12 @@ def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     if missing:
         return Cell("missing", missing)
     runs = runs[runs["seed"].isin(seeds)]
-    broken = runs.loc[runs[list(STANDARD)].isna().any(axis=1), "seed"]
+    broken = runs[runs[list(STANDARD)].isna().any(axis=1)]
     if len(broken):
-        # The surviving seeds alone would flatter the method: no average is given.
-        return Cell("diverged", tuple(sorted(set(broken.tolist()))))
+        # The surviving seeds or volumes alone would flatter the method: no average is given.
+        failed, volumes = (of.index.get_level_values("subject").nunique() for of in (broken, runs))
+        status = "diverged" if failed == volumes else f"{failed} of {volumes} failed"
+        return Cell(status, tuple(sorted(set(broken["seed"].tolist()))))
     # A metric may be undefined for a seed; the others alone would stand for it.
     scores = runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean(skipna=False)
     return Cell("ok", seeds, scores)

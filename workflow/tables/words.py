@@ -119,8 +119,9 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
         seeds = row["seeds"].split()
         which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
         where = f"{row['label']} under {label(row['mask'])}"
-        if row["status"] == "diverged":
-            notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
+        if row["status"] != "missing":
+            what = row["status"].replace(" failed", " volumes failed: no number in the reconstruction")
+            notes.append(f"{where}: {what} ({which} of {len(definition.seeds)}); nothing is averaged.")
         elif row["mask"] in declines[row["method"]]:
             notes.append(f"{where}: the method declines this mask ({declines[row['method']][row['mask']]}).")
         else:

@@ -36,6 +36,9 @@ def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
     """
     probes = read_parquet(path, "workflow.trust.gather", COLUMNS)
     probes = probes[probes["dataset"] == definition.dataset]
+    # A volume without signal has no data range: the truth's own score tells, never a method's.
+    truth = probes[(probes["method"] == GROUND_TRUTH) & (probes["probe"] == "unchanged")]
+    probes = probes[~probes["subject"].isin(truth.loc[truth["value"].isna(), "subject"])]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:
         for row in definition.rows_under(mask):

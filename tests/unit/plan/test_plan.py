@@ -175,9 +175,7 @@ def test_a_figure_without_any_of_its_masks_is_refused_by_name():
 # ---- specs ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("gone", "shown"), [("zf", "figure 1 shows zf"), ("manet", "table III shows manet")]
-)
+@pytest.mark.parametrize(("gone", "shown"), [("zf", "figure 1 shows zf"), ("manet", "table III shows manet")])
 def test_a_table_or_figure_of_a_method_that_is_gone_is_refused_by_name(gone, shown):
     made = Plan(plan().config, {name: entry for name, entry in METHODS.items() if name != gone})
     with pytest.raises(BadInput, match=rf"{shown}, but there is no folder methods/{gone}/; bring it back"):

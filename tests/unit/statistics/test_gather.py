@@ -31,6 +31,7 @@ def write(path: Path, method: str, mask: str = "1d_uniform_6x", seed: int = 0, *
             "subject": subject,
             "slice": number,
             "level": "volume" if number < 0 else "slice",
+            "blank": 0,
             "ssim": generator.random(),
             "psnr": generator.normal(30, 3),
             "nmse": generator.random() * 1e-3,

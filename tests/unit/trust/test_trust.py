@@ -162,6 +162,22 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     assert len(rates.lines) == 3
 
 
+def test_a_volume_without_signal_is_left_out_and_one_that_a_method_fails_on_is_not(probes, tmp_path):
+    truth = rows("unchanged", "unchanged", 0.0, "ssim", {"ground_truth": 1.0})
+    truth = pd.DataFrame.from_records(truth, columns=[*COLUMNS])
+    made = pd.concat([probes, truth], ignore_index=True).astype(COLUMNS)
+    made.loc[(made["subject"] == "b") & (made["method"] == "manet"), "value"] = np.nan
+    made.to_parquet(tmp_path / "probes.parquet")
+    scores = auxiliary_scores(read_probes(tmp_path / "probes.parquet", definition()), definition())
+    assert scores.loc[scores["method"] == "manet", "psnr"].isna().all()
+    assert scores.loc[scores["method"] == "unet", "psnr"].notna().all()
+    made.loc[made["subject"] == "b", "value"] = np.nan
+    made.to_parquet(tmp_path / "probes.parquet")
+    scores = auxiliary_scores(read_probes(tmp_path / "probes.parquet", definition()), definition())
+    assert scores["psnr"].notna().all()
+    assert set(scores["volumes"]) == {2}
+
+
 def test_rankings_agree_or_are_reversed(probes):
     scores = audit_scores(probes, definition())
     assert ranking_agreement(scores, MASK, "slice", "psnr") == pytest.approx(1)
@@ -508,6 +524,7 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
         (tmp_path / "runs" / path).mkdir(parents=True)
         (tmp_path / "runs" / path / "run.json").write_text(json.dumps(record))
     metrics = {"dataset": "ixi", "method": "zf", "mask": MASK, "level": "volume", "psnr": [20.0, 22.0]}
+    metrics |= {"blank": 0}
     pd.DataFrame(metrics).to_parquet(tmp_path / "metrics.parquet")
     asked = definition(
         matrix=64,
