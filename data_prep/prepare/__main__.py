@@ -21,6 +21,7 @@ from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.datasets.record import parse_splits, parse_subjects, read_record
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import write_rows
+from data_prep.io.json_files import write_json
 from data_prep.prepare.counts import count_pools, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
 from data_prep.prepare.splits import choose_splits
@@ -29,11 +30,17 @@ SPLITS = ("train", "val", "test")
 
 
 def prepare(
-    dataset: str, aligned: Path, subjects: Sequence[str], wanted: Mapping[str, int], seed: int, output: Path
+    dataset: str,
+    aligned: Path,
+    subjects: Sequence[str],
+    wanted: Mapping[str, int],
+    seed: int,
+    output: Path,
+    configuration: str = "",
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Write {train,val,test}.h5, manifest.csv and counts.csv into ``output``.
+    """Write {train,val,test}.h5, manifest.csv, counts.csv and prepared.json into ``output``.
 
-    The order of ``subjects`` does not matter.
+    The order of ``subjects`` does not matter. ``configuration`` is what was asked for, as a hash; it is recorded.
 
     Returns:
         Number of subjects of each split, and the rows of counts.csv.
@@ -57,12 +64,14 @@ def prepare(
     chosen = choose_splits(records, dataset, wanted, seed)
     used = [record for record in records if record.subject in chosen]
     shape = stored_matrix(aligned / f"{used[0].subject}.h5")
+    fingerprints = {}
     for split in SPLITS:
         members = [record for record in used if chosen[record.subject] == split]
-        write_split(output / f"{split}.h5", aligned, split, members, shape)
+        fingerprints[split] = write_split(output / f"{split}.h5", aligned, split, members, shape)
     write_manifest(output / "manifest.csv", records, chosen)
     counts = count_pools(records, dataset, chosen)
     write_rows(output / "counts.csv", list(counts[0]), counts)
+    write_json(output / "prepared.json", {"configuration": configuration, "fingerprints": fingerprints})
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
 
@@ -78,6 +87,7 @@ def main() -> None:
         "--splits", required=True, help='number of subjects as JSON, e.g. {"train": 8, "val": 2, "test": 2}'
     )
     parser.add_argument("--seed", type=int, required=True, help="base seed; the split follows from it")
+    parser.add_argument("--configuration", default="", help="sha256 of what is asked for, to be recorded")
     parser.add_argument(
         "--output", type=Path, required=True, help="folder for the split files and manifest.csv"
     )
@@ -85,7 +95,13 @@ def main() -> None:
     wanted = parse_splits("--splits", arguments.splits)
     subjects = parse_subjects(arguments.subjects)
     got, counts = prepare(
-        arguments.dataset, arguments.aligned, subjects, wanted, arguments.seed, arguments.output
+        arguments.dataset,
+        arguments.aligned,
+        subjects,
+        wanted,
+        arguments.seed,
+        arguments.output,
+        arguments.configuration,
     )
     for split in SPLITS:
         missing = wanted[split] - got[split]

@@ -18,6 +18,7 @@ from data_prep.masks.registry import all_masks
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import published_values, the_paper
+from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 
 Key = tuple[str, str, str]  # numeral, mask, method
@@ -101,6 +102,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     labels: dict[str, str] = {}
     diverged: set[Key] = set()
     for definition in definitions:
+        read_runs(results, definition.planned)
         numeral = definition.numeral
         needed = dict.fromkeys(("mask", "method", "status"), "string")
         needed |= {f"{metric}_mean": "float64" for metric in STANDARD}
@@ -129,7 +131,7 @@ def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
 def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, float]]:
     if figure is None:
         return {}
-    cells = cells_of(read_metrics(results / "metrics.parquet"), figure)
+    cells = cells_of(read_metrics(results / "metrics.parquet", figure.planned), figure)
     (mask,) = figure.masks
     return {
         (point.alpha, point.beta): cells[mask, point.method].mean

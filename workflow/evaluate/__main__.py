@@ -57,7 +57,8 @@ def main() -> None:
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     remove_partial_files(arguments.output)
     write_evaluation(evaluation, arguments.output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
+    output = arguments.output
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, output)
     write_json(arguments.output / "run.json", replace(record, tuning=tuning))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)
 

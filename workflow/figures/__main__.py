@@ -15,6 +15,7 @@ from workflow.figures.loss_weights import draw_loss_weights
 from workflow.figures.slices import draw_comparison, draw_modalities
 from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import Definition
+from workflow.provenance.runs import read_runs
 
 
 def draw(definition: Definition, results: Path) -> Figure:
@@ -32,6 +33,7 @@ def draw(definition: Definition, results: Path) -> Figure:
 def main() -> None:
     """Command line entry point."""
     arguments = show_parser("workflow.figures", __doc__, Definition).parse_args()
+    read_runs(arguments.results, arguments.definition.planned, "examples.npz")
     with style.printed():
         figure = draw(arguments.definition, arguments.results)
         style.save(figure, arguments.output / f"figure_{arguments.definition.number}")

@@ -203,7 +203,8 @@ def write_differences(definition: Definition, metrics: pd.DataFrame, results: Pa
 def main() -> None:
     """Command line entry point."""
     arguments = show_parser("workflow.figures.differences", __doc__, list[Definition]).parse_args()
-    metrics = read_metrics(arguments.results / "metrics.parquet")
+    planned = [group for definition in arguments.definitions for group in definition.planned]
+    metrics = read_metrics(arguments.results / "metrics.parquet", planned)
     for number, definition in enumerate(arguments.definitions, 1):
         write_differences(definition, metrics, arguments.results, arguments.output)
         print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)

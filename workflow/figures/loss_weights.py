@@ -18,7 +18,7 @@ from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
-    metrics = read_metrics(results / "metrics.parquet")
+    metrics = read_metrics(results / "metrics.parquet", definition.planned)
     cells = cells_of(metrics, definition)
     volumes = max((cell.volumes for cell in cells.values()), default=0)
     mask, convention = label(definition.masks[0]), definition.convention

@@ -8,6 +8,7 @@ A PDF is written beside the PNG. With ``--each FOLDER``, each training is also d
 import argparse
 import textwrap
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from data_prep.masks.registry import all_masks, label
 from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
 from workflow.figures.sheet import AXIS, TITLE, Look, filled, plain, sheet
+from workflow.plan.arguments import definition
 from workflow.plan.definitions import data_note
+from workflow.provenance.runs import Planned, read_runs
 from workflow.train.convergence import RULE
 
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
@@ -237,6 +240,10 @@ def main() -> None:
     source.add_argument("--results", type=Path, help="folder of the experiment; needs --dataset and --plan")
     parser.add_argument("--dataset", help="with --results: whose trainings, e.g. brats")
     parser.add_argument("--plan", help="with --results: JSON list of {mask, method, label, seed}")
+    kind = partial(definition, Planned, "--planned")
+    parser.add_argument(
+        "--planned", nargs="+", type=kind, help="with --results: the runs, as the plan has them"
+    )
     parser.add_argument(
         "--embedded", action="store_true", help="with --results: say that the data is embedded"
     )
@@ -248,9 +255,10 @@ def main() -> None:
         parser.error("--output must end in .png")
     if arguments.runs:
         curves = curves_of_runs(arguments.runs)
-    elif arguments.dataset is None or arguments.plan is None:
-        parser.error("--results needs --dataset and --plan")
+    elif arguments.dataset is None or arguments.plan is None or arguments.planned is None:
+        parser.error("--results needs --dataset, --plan and --planned")
     else:
+        read_runs(arguments.results, arguments.planned, "history.csv")
         curves = curves_of_plan(arguments.results, arguments.dataset, arguments.plan)
         if arguments.embedded:
             data = data_note(arguments.dataset, "embedded")

@@ -26,6 +26,8 @@ from workflow.page.viewer import PLOTS, plots, viewer_data
 from workflow.plan.arguments import show_parser
 from workflow.plan.definitions import PageDefinition
 from workflow.plan.paper import RESOURCES
+from workflow.provenance.footer import SHORT
+from workflow.provenance.runs import read_runs
 from workflow.tables.formats import template
 
 # Bytes of the page. At the paper's sizes it has about 25 MB, and 33 MB if slices were all noise.
@@ -83,6 +85,12 @@ def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
         name: tuple((Path(file).name, printed_grid(results / f"{file}.json"), _kinds(file)) for file in files)
         for name, files in definition.tables.items()
     }
+    for name, grid, _ in (entry for entries in grids.values() for entry in entries):
+        if f"configuration {definition.configuration[:SHORT]};" not in grid.footer:
+            raise BadInput(
+                f"{results}/tables/{name}.json: this table is of another configuration than the page's; delete it and "
+                "run the workflow again"
+            )
     grids["significance"] = tuple(
         (
             f"significance_{number}",
@@ -148,6 +156,8 @@ def render(definition: PageDefinition, results: Path) -> str:
     Raises:
         BadInput: an input is missing or damaged.
     """
+    for shown in definition.viewer:
+        read_runs(results, shown.planned, "examples.npz")
     viewer = viewer_data(results, definition.viewer)
     sections = read_sections(definition, results)
     claims = next((section.grids[0][1] for section in sections if section.name == "claims"), None)

@@ -1,6 +1,6 @@
 """What a configuration asks for: runs, tables and figures, as plain data. It reads no scan, nothing heavy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,8 @@ from workflow.plan.config import Config
 from workflow.plan.definitions import Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
+from workflow.provenance.footer import data_sha256
+from workflow.provenance.runs import Planned
 from workflow.run.spec import RunSpec, TrainingSpec
 
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
@@ -69,14 +71,7 @@ class Plan:
     def runs(self) -> list[Run]:
         """Every run that the chosen tables and figures need, once each."""
         definitions = [*self.table_definitions.values(), *self.figure_definitions.values()]
-        wanted = {
-            Run(definition.dataset, mask, method, seed)
-            for definition in definitions
-            for mask in definition.masks
-            for method in definition.methods
-            if mask not in self.method(method).declines
-            for seed in self.config["seeds"]
-        }
+        wanted = {run for definition in definitions for run in self._asked(definition)}
         if not wanted:
             raise BadInput(
                 "config: tables, figures: none of them needs a run on these datasets; choose at least one "
@@ -84,6 +79,30 @@ class Plan:
             )
         position = {mask: i for i, mask in enumerate(all_masks())}
         return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
+
+    def _asked(self, definition: Definition) -> list[Run]:
+        """Return the runs that a table or figure asks for."""
+        return [
+            Run(definition.dataset, mask, method, seed)
+            for mask in definition.masks
+            for method in definition.methods
+            if mask not in self.method(method).declines
+            for seed in self.config["seeds"]
+        ]
+
+    def planned(self, runs: Iterable[Run]) -> tuple[Planned, ...]:
+        """Return what gatherers compare runs with; those of one dataset and method share all but mask and seed."""
+        groups: dict[tuple[str, str], list[Run]] = {}
+        for run in runs:
+            groups.setdefault((run.dataset, run.method), []).append(run)
+        found = []
+        for (dataset, _), of_group in groups.items():
+            spec = self.spec(of_group[0]).content()
+            del spec["mask"], spec["seed"]
+            found.append(
+                Planned(spec, data_sha256(self.config, dataset), tuple(run.path for run in of_group))
+            )
+        return tuple(found)
 
     def spec(self, run: Run) -> RunSpec:
         """Return what training and evaluation take as their whole configuration."""
@@ -176,12 +195,13 @@ class Plan:
         if (swept := the_paper().sweep.figure) in found:
             alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
             grid = [Point(float(a), float(b), self._sweep_point(a, b)) for a in alphas for b in betas]
-            found[swept] = replace(
+            drawn = replace(
                 found[swept],
                 alphas=tuple(map(float, alphas)),
                 betas=tuple(map(float, betas)),
                 grid=tuple(grid),
             )
+            found[swept] = replace(drawn, planned=self.planned(self._asked(drawn)))
         return found
 
     def _sweep_point(self, alpha: float, beta: float) -> str:
@@ -210,11 +230,12 @@ class Plan:
             )
         if rows is None:
             rows = {name: self.method(name).label_on(dataset) for name in self.compared}
-        return Definition(
+        made = Definition(
             number=number,
             dataset=dataset,
             source=configured["source"],
             masks=chosen,
+            planned=(),
             rows=tuple(self._row(method, text, chosen) for method, text in rows.items()),
             seeds=tuple(self.config["seeds"]),
             convention=self.config["metric_convention"],
@@ -222,6 +243,7 @@ class Plan:
             numeral=numeral,
             metrics=with_standard(self.metrics),
         )
+        return replace(made, planned=self.planned(self._asked(made)))
 
     def _row(self, method: str, text: str, masks: tuple[str, ...]) -> Row:
         declines = {mask: why for mask, why in self.method(method).declines.items() if mask in masks}

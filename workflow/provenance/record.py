@@ -65,6 +65,7 @@ class RunRecord:
     seconds: Seconds
     peak_memory_bytes: float
     throughput: Throughput
+    outputs: dict[str, str]
     training_hash: str | None = None
     tuning: dict[str, Any] | None = None
     best_epoch: int | None = None

@@ -13,6 +13,7 @@ rule prepare:
     output:
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
         counts=f"{ROOT}/data/{{dataset}}/counts.csv",
+        record=f"{ROOT}/data/{{dataset}}/prepared.json",
         splits=multiext(f"{ROOT}/data/{{dataset}}/", "train.h5", "val.h5", "test.h5"),
     log:
         f"{ROOT}/logs/prepare/{{dataset}}.log",
@@ -28,9 +29,11 @@ rule prepare:
         subjects=lambda wildcards: canonical(list(SUBJECTS[wildcards.dataset])),
         splits=lambda wildcards: canonical(DATASETS[wildcards.dataset]["splits"]),
         seed=PLAN.config["seed"],
+        configuration=lambda wildcards: data_sha256(PLAN.config, wildcards.dataset),
     shell:
         "python -m data_prep.prepare --dataset {wildcards.dataset} --aligned {params.aligned:q} "
         "--subjects {params.subjects:q} --splits {params.splits:q} --seed {params.seed} "
+        "--configuration {params.configuration} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,8 @@ from data_prep.errors import BadInput, run_command
 from data_prep.io.files import replacing
 from data_prep.io.frames import read_csv
 from workflow.metrics.contract import KEY_COLUMNS, with_standard
+from workflow.plan.arguments import definition
+from workflow.provenance.runs import Planned, read_runs
 
 _AGAIN = "run the workflow again"
 _ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
@@ -60,15 +63,30 @@ def write(table: pd.DataFrame, runs: int, output: Path) -> None:
     print(f"{runs} runs, {len(table)} rows")
 
 
+def planned_parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of the options by which a gatherer is told of the plan's runs."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
+    parser.add_argument("--results", required=True, type=Path, help="folder of the experiment")
+    kind = partial(definition, Planned, "--planned")
+    parser.add_argument(
+        "--planned", nargs="+", required=True, type=kind, help="the runs, as the plan has them"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
+    return parser
+
+
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.statistics.gather", description=__doc__)
-    parser.add_argument("scores", nargs="+", type=Path, help="metrics.csv of every run")
+    parser = planned_parser("workflow.statistics.gather", __doc__)
     parser.add_argument("--metrics", nargs="*", default=[], help="what a configuration adds, e.g. hfen")
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
     arguments = parser.parse_args()
-    table = gather(arguments.scores, arguments.metrics)
-    write(table, len(arguments.scores), arguments.output)
+    # Of weights that were exchanged since, these are not the scores.
+    records = read_runs(arguments.results, arguments.planned, "metrics.csv", "model.ckpt")
+    names = [name for group in arguments.planned for name in group.runs]
+    table = gather([arguments.results / "runs" / name / "metrics.csv" for name in names], arguments.metrics)
+    # By which readers know whether the runs are still those that were gathered.
+    table.attrs["runs"] = {name: records[name].outputs["metrics.csv"] for name in names}
+    write(table, len(names), arguments.output)
 
 
 if __name__ == "__main__":

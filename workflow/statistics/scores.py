@@ -18,6 +18,7 @@ from data_prep.io.frames import read_csv, read_parquet
 from data_prep.io.json_files import read_json
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD
 from workflow.plan.definitions import Definition
+from workflow.provenance.runs import Planned, read_runs
 
 ALPHA = 0.05  # level of significance
 
@@ -55,13 +56,27 @@ class Cell:
         return int(self.scores.index.get_level_values(0).nunique())
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
-    """Read ``metrics.parquet``.
+def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
+    """Read ``metrics.parquet``, for showing some runs.
+
+    Args:
+        path: the file, in the folder of the experiment.
+        planned: the runs that are to be shown.
 
     Raises:
-        BadInput: the file is missing or damaged, or lacks a column.
+        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have now; or
+            a run is not as planned, see ``read_runs``.
     """
-    return read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
+    table = read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
+    planned = tuple(planned)
+    records, gathered = read_runs(path.parent, planned), table.attrs.get("runs", {})
+    for name in (name for group in planned for name in group.runs):
+        if gathered.get(name) != (records[name].outputs.get("metrics.csv") if name in records else None):
+            raise BadInput(
+                f"{path}: holds other scores of runs/{name} than this run has now; delete it and run the workflow "
+                "again"
+            )
+    return table
 
 
 def read_statistics(path: Path) -> pd.DataFrame:

@@ -246,7 +246,8 @@ def main() -> None:
         ("--metrics", "metrics.parquet of the experiment"),
     )
     arguments = parser.parse_args()
-    metrics = read_metrics(arguments.metrics)
+    planned = [group for definition in arguments.definitions for group in definition.planned]
+    metrics = read_metrics(arguments.metrics, planned)
     for number, definition in enumerate(arguments.definitions, 1):
         write_numbers(definition.number, *analyse(definition, metrics), arguments.output)
         print(f"table {definition.numeral} ({number} of {len(arguments.definitions)})", flush=True)

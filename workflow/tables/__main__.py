@@ -42,7 +42,8 @@ def write_table(definition: Definition, results: Path, configuration: str, outpu
     verdicts = {
         (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
     }
-    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), accelerations, verdicts)
+    metrics = read_metrics(results / "metrics.parquet", definition.planned)
+    table = tidy_table(definition, metrics, accelerations, verdicts)
     origin = made_from(definition, results, configuration)
     unconverged = convergence_notes(definition, results)
     wide, narrow = (

@@ -1,27 +1,52 @@
 """Join the probing scores of all runs into one tidy table, ``trust/probes.parquet``."""
 
-import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from data_prep.errors import run_command
-from workflow.statistics.gather import join, write
+from data_prep.errors import BadInput, run_command
+from workflow.provenance.runs import Planned, read_runs, run_identity
+from workflow.statistics.gather import join, planned_parser, write
 from workflow.trust.probe import COLUMNS
 
 
 def gather(paths: list[Path]) -> pd.DataFrame:
     """Return the rows of all files, see ``workflow.statistics.gather.join``."""
-    return join(paths, COLUMNS, [name for name in COLUMNS if name != "value"])
+    return join(paths, COLUMNS, [name for name in COLUMNS if name not in ("value", "run")])
+
+
+def check_probes(table: pd.DataFrame, results: Path, planned: Iterable[Planned], place: str) -> None:
+    """Refuse probes of a training, an evaluation, data or a mask that the runs have no more.
+
+    Args:
+        table: rows with ``COLUMNS``.
+        results: folder of the experiment.
+        planned: the runs that were probed.
+        place: where the rows are from, for the message, with ``{}`` for the run.
+
+    Raises:
+        BadInput: naming the run.
+    """
+    for name, record in read_runs(results, planned, "model.ckpt").items():
+        dataset, mask, method, seed = name.split("/")
+        own = table[(table["dataset"] == dataset) & (table["mask"] == mask) & (table["method"] == method)]
+        own = own[own["seed"] == int(seed.removeprefix("seed"))]
+        if set(own["run"]) - {run_identity(record)}:
+            raise BadInput(
+                f"{place.format(name)}: holds probes of another state of runs/{name} than it has now; delete it and "
+                "run the workflow again"
+            )
 
 
 def main() -> None:
     """Command line entry point."""
-    parser = argparse.ArgumentParser(prog="python -m workflow.trust.gather", description=__doc__)
-    parser.add_argument("scores", nargs="+", type=Path, help="the CSV of every probed run")
-    parser.add_argument("--output", required=True, type=Path, help="the Parquet file to write")
-    arguments = parser.parse_args()
-    write(gather(arguments.scores), len(arguments.scores), arguments.output)
+    arguments = planned_parser("workflow.trust.gather", __doc__).parse_args()
+    results = arguments.results
+    names = [name for group in arguments.planned for name in group.runs]
+    table = gather([results / "trust" / "runs" / f"{name}.csv" for name in names])
+    check_probes(table, results, arguments.planned, f"{results}/trust/runs/{{}}.csv")
+    write(table, len(names), arguments.output)
 
 
 if __name__ == "__main__":

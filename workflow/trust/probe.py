@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import BadInput, run_command
 from data_prep.io.files import write_rows
 from workflow.plan.definitions import GROUND_TRUTH
+from workflow.provenance.runs import identity_of
 from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ COLUMNS = {
     "item": "int64",
     "metric": "string",
     "value": "float64",
+    "run": "string",
 }
 SWAPS = ("zeroed", "other_subject")
 
@@ -220,7 +222,7 @@ def main() -> None:
     parser.add_argument("--lesions", type=Path, help="file of the step `lesion_labels`")
     parser.add_argument("--ceiling", action="store_true", help="score the ground truth as a method, too")
     arguments = parser.parse_args()
-    spec = RunSpec.from_json(arguments.spec)
+    spec = asked = RunSpec.from_json(arguments.spec)
     check_checkpoint(spec, arguments.checkpoint)
     if any(pixels < 0 for pixels in arguments.shifts):
         raise BadInput("--shifts: must not be negative; give pixels to the right")
@@ -244,9 +246,10 @@ def main() -> None:
         validation = open_split(arguments.data, "val", acquisition, device, training.resident_gigabytes)
         spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(arguments.data, "test", acquisition, device, training.resident_gigabytes)
-    _, reconstruct, _ = restore(spec, (store.height, store.width), arguments.checkpoint, device)
+    _, reconstruct, origin = restore(spec, (store.height, store.width), arguments.checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
-    write_rows(arguments.output, [*COLUMNS], rows)
+    run = identity_of(asked.content(), origin.training_hash, acquisition.masks.sha256, store.fingerprint)
+    write_rows(arguments.output, [*COLUMNS], ({**row, "run": run} for row in rows))
     say(f"{spec.method}: {len(rows)} rows")
 
 
