@@ -1,8 +1,8 @@
 """Compare a results folder with its ``provenance.json`` and name what differs.
 
 ``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
-changed, is missing or was added. Leftovers of another configuration, which the list names and does not count as
-results, are named here too. The folder may have been moved or copied from elsewhere.
+changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
+as results, are named here too. The folder may have been moved or copied from elsewhere.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from workflow.provenance.files import FILE, hash_files, listed
 
 @dataclass(frozen=True)
 class Differences:
-    """Relative paths that differ from the list, each group in order; ``leftover`` are those that it disowns."""
+    """Relative paths that differ from the list, each group in order; ``leftover``: what it disowns."""
 
     changed: tuple[str, ...]
     missing: tuple[str, ...]

@@ -40,7 +40,7 @@ def prepare(
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Write {train,val,test}.h5, manifest.csv, counts.csv and prepared.json into ``output``.
 
-    The order of ``subjects`` does not matter. ``configuration`` is what was asked for, as a hash; it is recorded.
+    The order of ``subjects`` does not matter. ``configuration``, a hash of what was asked for, is recorded.
 
     Returns:
         Number of subjects of each split, and the rows of counts.csv.

@@ -88,8 +88,8 @@ def read_sections(definition: PageDefinition, results: Path) -> list[Section]:
     for name, grid, _ in (entry for entries in grids.values() for entry in entries):
         if f"configuration {definition.configuration[:SHORT]};" not in grid.footer:
             raise BadInput(
-                f"{results}/tables/{name}.json: this table is of another configuration than the page's; delete it and "
-                "run the workflow again"
+                f"{results}/tables/{name}.json: this table is of another configuration than the page's; "
+                "delete it and run the workflow again"
             )
     grids["significance"] = tuple(
         (

@@ -36,7 +36,7 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Whose runs are shown, whatever is shown of them; ``planned`` are those that the plan has, for comparison."""
+    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them."""
 
     dataset: str
     source: Literal["embedded", "published"]

@@ -81,7 +81,6 @@ def own_files(trust: TrustPlan) -> list[str]:
                 for mask in dataset["masks"]
             ),
             *(
-                "claims/claims.*",
                 "raw/donors/*",
                 "raw/fetched_*.json",
                 "metrics.parquet",

@@ -91,7 +91,7 @@ class Plan:
         ]
 
     def planned(self, runs: Iterable[Run]) -> tuple[Planned, ...]:
-        """Return what gatherers compare runs with; those of one dataset and method share all but mask and seed."""
+        """Return what gatherers compare runs with: of one dataset and method all but mask and seed is the same."""
         groups: dict[tuple[str, str], list[Run]] = {}
         for run in runs:
             groups.setdefault((run.dataset, run.method), []).append(run)

@@ -30,7 +30,7 @@ _PUBLISHED = dict.fromkeys(
 
 
 def inputs(results: Path, datasets: Iterable[str]) -> list[dict[str, str]]:
-    """Return what an experiment on these datasets read from elsewhere: published scans, or the donors' packages.
+    """Return what an experiment on these datasets read from elsewhere: published scans or donors' packages.
 
     Raises:
         BadInput: a manifest lacks a column.

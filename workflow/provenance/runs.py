@@ -1,7 +1,7 @@
 """The runs of a plan as gatherers read them: each compared with what was planned, and with its own files.
 
 Snakemake runs a job again whose configuration or sources changed, unless it is told to look at times only
-(``--rerun-triggers mtime``) or that all is well (``--touch``). What gathers runs therefore goes by their records.
+(``--rerun-triggers mtime``) or that all is well (``--touch``). So what gathers runs goes by their records.
 """
 
 import hashlib
@@ -40,8 +40,8 @@ def read_runs(results: Path, planned: Iterable[Planned], *files: str) -> dict[st
         files: of each run that are to be read, such as ``metrics.csv``.
 
     Raises:
-        BadInput: a run is of another configuration, other data or another mask than the plan's, or a file is not
-            the one that its ``run.json`` tells of; the message names both.
+        BadInput: a run is of another configuration, other data or another mask than the plan's, or a file is
+            not the one that its ``run.json`` tells of; the message names both.
     """
     found = {}
     for group in planned:
@@ -66,8 +66,8 @@ def _check_run(results: Path, name: str, group: Planned, record: RunRecord) -> N
     prepared = read_json(data, damaged=AGAIN, fields={"configuration": str, "fingerprints": dict[str, str]})
     if prepared["configuration"] != group.data:
         raise BadInput(
-            f"{data}: these scans were prepared for another configuration of datasets.{dataset}; run the workflow "
-            "again with --forceall"
+            f"{data}: these scans were prepared for another configuration of datasets.{dataset}; run the "
+            "workflow again with --forceall"
         )
     for split, fingerprint in record.data_fingerprints.items():
         if prepared["fingerprints"].get(split) != fingerprint:
@@ -85,8 +85,8 @@ def check_file(path: Path, record: RunRecord) -> None:
     """
     if path.exists() and file_sha256(path) != record.outputs.get(path.name):
         raise BadInput(
-            f"{path}: this is not the file that run.json beside it tells of, but an older, newer or edited one; "
-            "delete run.json and run the workflow again"
+            f"{path}: this is not the file that run.json beside it tells of, but an older, newer or edited "
+            "one; delete run.json and run the workflow again"
         )
 
 

@@ -28,8 +28,8 @@ class Cell:
     """One method under one mask.
 
     Attributes:
-        status: "ok", "missing" (at least one seed has no run), "diverged" (at least one seed gave NaN for every
-            volume, or one for each), or "3 of 16 failed": the volumes for which at least one seed gave NaN.
+        status: "ok", "missing" (at least one seed has no run), "diverged" (for every volume at least one seed
+            gave NaN), or "3 of 16 failed": the volumes for which at least one seed gave NaN.
         seeds: the seeds that failed or are missing, else all seeds.
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
             unless the status is "ok". A unit is a volume or, in the slice convention, a slice. NaN where a
@@ -64,8 +64,8 @@ def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
         planned: the runs that are to be shown.
 
     Raises:
-        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have now; or
-            a run is not as planned, see ``read_runs``.
+        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have now;
+            or a run is not as planned, see ``read_runs``.
     """
     table = read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
     planned = tuple(planned)
@@ -73,8 +73,8 @@ def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
     for name in (name for group in planned for name in group.runs):
         if gathered.get(name) != (records[name].outputs.get("metrics.csv") if name in records else None):
             raise BadInput(
-                f"{path}: holds other scores of runs/{name} than this run has now; delete it and run the workflow "
-                "again"
+                f"{path}: holds other scores of runs/{name} than this run has now; delete it and run the "
+                "workflow again"
             )
     return table
 

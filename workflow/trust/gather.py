@@ -34,8 +34,8 @@ def check_probes(table: pd.DataFrame, results: Path, planned: Iterable[Planned],
         own = own[own["seed"] == int(seed.removeprefix("seed"))]
         if set(own["run"]) - {run_identity(record)}:
             raise BadInput(
-                f"{place.format(name)}: holds probes of another state of runs/{name} than it has now; delete it and "
-                "run the workflow again"
+                f"{place.format(name)}: holds probes of another state of runs/{name} than it has now; delete it "
+                "and run the workflow again"
             )
 
 
