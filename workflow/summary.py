@@ -18,8 +18,10 @@ from rich.text import Text
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, run_command
 from data_prep.io.frames import read_csv
+from data_prep.io.json_files import read_json
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
+from workflow.provenance.files import FILE
 
 WIDTH = 100  # columns
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -49,7 +51,7 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
     path = results / "tables" / f"table_{number}.csv"
-    if not path.exists():
+    if not path.exists() or f"tables/{path.name}" in left_over(results):
         return None
     again = "delete it and make it again with workflow.tables"
     table = read_csv(path, _COLUMNS, again, again)
@@ -113,14 +115,24 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     return cell
 
 
+def left_over(results: Path) -> list[str]:
+    """Return what ``provenance.json`` names as left over from another configuration, by relative paths."""
+    path = results / FILE
+    if not path.is_file():
+        return []
+    left: list[str] = read_json(path).get("leftovers", [])
+    return left
+
+
 def result_paths(results: Path) -> list[tuple[str, list[str]]]:
     """Return headings and the files under them that exist, relative to the current folder."""
+    left = {results / name for name in left_over(results)}
     found = []
     for heading, folder, patterns in _FILES:
         paths = [path for pattern in patterns for path in sorted((results / folder).glob(pattern))]
-        if paths:
-            found.append((heading, [os.path.relpath(path) for path in paths]))
-    return found
+        found.append((heading, [path for path in paths if path not in left]))
+    found.append(("Left over from another configuration", sorted(path for path in left if path.exists())))
+    return [(heading, list(map(os.path.relpath, paths))) for heading, paths in found if paths]
 
 
 def _short(paths: list[str]) -> list[str]:

@@ -36,8 +36,7 @@ def read_outputs(results: Path) -> tuple[dict[str, str], list[str]]:
     """
     path = results / FILE
     again = "make it again with workflow.provenance"
-    fields = {"outputs": dict[str, str], "leftovers": list[str]}
-    content = read_json(path, damaged=again, fields=fields)
+    content = read_json(path, damaged=again, fields={"outputs": dict[str, str]})
     outputs: dict[str, str] = content["outputs"]
     for name in outputs:
         place = PurePosixPath(name)
@@ -45,7 +44,7 @@ def read_outputs(results: Path) -> tuple[dict[str, str], list[str]]:
             raise BadInput(
                 f"{path}: outputs lists {name!r}, which is outside the folder; make the file again"
             )
-    return outputs, content["leftovers"]
+    return outputs, content.get("leftovers", [])
 
 
 def compare(results: Path) -> Differences:

@@ -91,7 +91,7 @@ class Plan:
         ]
 
     def planned(self, runs: Iterable[Run]) -> tuple[Planned, ...]:
-        """Return what gatherers compare runs with: of one dataset and method all but mask and seed is the same."""
+        """Return what gatherers compare runs with; all but mask and seed is one for a dataset and method."""
         groups: dict[tuple[str, str], list[Run]] = {}
         for run in runs:
             groups.setdefault((run.dataset, run.method), []).append(run)
@@ -223,11 +223,7 @@ class Plan:
             )
         sweep = the_paper().sweep
         named = [*(rows or ()), *([sweep.method] if number == sweep.figure and not numeral else ())]
-        if gone := sorted({method.split("-")[0] for method in named} - {*self.methods}):
-            raise BadInput(
-                f"config: {name} shows {gone[0]}, but there is no folder methods/{gone[0]}/; bring it back "
-                f"or leave the {name} out"
-            )
+        _refuse_gone(name, named, self.methods)
         if rows is None:
             rows = {name: self.method(name).label_on(dataset) for name in self.compared}
         made = Definition(
@@ -251,13 +247,8 @@ class Plan:
 
     def runs_of(self, definition: Definition) -> list[Run]:
         """Return the runs that a table or figure is made from."""
-        return [
-            run
-            for run in self.runs
-            if run.dataset == definition.dataset
-            and run.mask in definition.masks
-            and run.method in definition.methods
-        ]
+        asked = {*self._asked(definition)}
+        return [run for run in self.runs if run in asked]
 
     def figure_inputs(self, number: int) -> list[str]:
         """Return the files that a figure is drawn from."""
@@ -281,3 +272,12 @@ class Plan:
             Curve(run.mask, run.method, self.method(run.method).label_on(dataset), run.seed)
             for run in sorted(runs, key=lambda run: order.get(run.method, len(order)))
         ]
+
+
+def _refuse_gone(shown: str, named: Iterable[str], methods: Iterable[str]) -> None:
+    """Refuse a table or figure that shows a method of which there is no folder."""
+    if gone := sorted({method.split("-")[0] for method in named} - {*methods}):
+        raise BadInput(
+            f"config: {shown} shows {gone[0]}, but there is no folder methods/{gone[0]}/; bring it back or "
+            f"leave the {shown} out"
+        )

@@ -15,6 +15,8 @@ from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical, read_json
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 
+_AGAIN = "run the workflow again with --forcerun train evaluate, which repeats no training that is as planned"
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -61,7 +63,7 @@ def _check_run(results: Path, name: str, group: Planned, record: RunRecord) -> N
     dataset, mask, _, seed = name.split("/")
     wanted = group.spec | {"mask": mask, "seed": int(seed.removeprefix("seed"))}
     if other := _differing(record.spec, wanted):
-        raise BadInput(f"{path}: this run is of another configuration ({other}); {AGAIN}")
+        raise BadInput(f"{path}: this run is of another configuration ({other}); {_AGAIN}")
     data = results / "data" / dataset / "prepared.json"
     prepared = read_json(data, damaged=AGAIN, fields={"configuration": str, "fingerprints": dict[str, str]})
     if prepared["configuration"] != group.data:
@@ -71,10 +73,10 @@ def _check_run(results: Path, name: str, group: Planned, record: RunRecord) -> N
         )
     for split, fingerprint in record.data_fingerprints.items():
         if prepared["fingerprints"].get(split) != fingerprint:
-            raise BadInput(f"{path}: this run read another {split}.h5 than {data} tells of; {AGAIN}")
+            raise BadInput(f"{path}: this run read another {split}.h5 than {data} tells of; {_AGAIN}")
     sampled = results / "masks" / dataset / f"{mask}.json"
     if read_json(sampled, damaged=AGAIN, fields={"sha256": str})["sha256"] != record.mask_sha256:
-        raise BadInput(f"{path}: this run was sampled by another mask than {sampled} tells of; {AGAIN}")
+        raise BadInput(f"{path}: this run was sampled by another mask than {sampled} tells of; {_AGAIN}")
 
 
 def check_file(path: Path, record: RunRecord) -> None:

@@ -64,8 +64,8 @@ def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
         planned: the runs that are to be shown.
 
     Raises:
-        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have now;
-            or a run is not as planned, see ``read_runs``.
+        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have; or
+            a run is not as planned, see ``read_runs``.
     """
     table = read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
     planned = tuple(planned)
@@ -73,7 +73,7 @@ def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
     for name in (name for group in planned for name in group.runs):
         if gathered.get(name) != (records[name].outputs.get("metrics.csv") if name in records else None):
             raise BadInput(
-                f"{path}: holds other scores of runs/{name} than this run has now; delete it and run the "
+                f"{path}: holds other scores of runs/{name} than it has now; delete the file and run the "
                 "workflow again"
             )
     return table

@@ -34,7 +34,7 @@ def check_probes(table: pd.DataFrame, results: Path, planned: Iterable[Planned],
         own = own[own["seed"] == int(seed.removeprefix("seed"))]
         if set(own["run"]) - {run_identity(record)}:
             raise BadInput(
-                f"{place.format(name)}: holds probes of another state of runs/{name} than it has now; delete it "
+                f"{place.format(name)}: holds probes of another state of runs/{name} than now; delete it "
                 "and run the workflow again"
             )
 

@@ -18,9 +18,9 @@ from made_up_results import (
     definition,
     metric_rows,
     read_definition,
-    run_record,
     sha256,
     write_mask_json,
+    write_record,
     write_records,
     write_statistics,
 )
@@ -523,7 +523,7 @@ def test_damaged_metrics_are_named(tmp_path):
         with pytest.raises(
             BadInput, match=r"metrics\.parquet: not a Parquet file .*run workflow\.statistics\.gather again"
         ):
-            read_metrics(path)
+            read_metrics(path, ())
 
 
 def test_missing_inputs_are_named(tmp_path):
@@ -630,8 +630,8 @@ def test_every_format_ends_with_what_the_table_was_made_from(tmp_path):
 def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
-    record = tmp_path / "runs" / "ixi" / TWO[0] / "zf" / "seed0" / "run.json"
-    record.write_text(json.dumps(run_record(code={"commit": 40 * "f", "source_sha256": sha256("edited")})))
+    code = {"commit": 40 * "f", "source_sha256": sha256("edited")}
+    write_record(tmp_path, f"ixi/{TWO[0]}/zf/seed0", code=code)
     wanted = read_definition(text)
     tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "second")
     second = (tmp_path / "second" / "table_1.md").read_text()
