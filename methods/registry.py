@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from data_prep.contracts.discovery import sources_in
 from data_prep.errors import BadInput
 from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
@@ -147,7 +148,7 @@ def discover(folder: Path = METHODS_FOLDER) -> dict[str, MethodFolder]:
     found = [
         read_folder(path, path.name)
         for path in sorted(folder.iterdir())
-        if path.is_dir() and not path.name.startswith(("_", "."))
+        if path.is_dir() and not path.name.startswith(("_", ".")) and _holds_sources(path)
     ]
     if folder == METHODS_FOLDER:
         found += [read_folder(path, name) for name, (_, path) in sorted(installed_methods().items())]
@@ -168,7 +169,7 @@ def installed_methods() -> dict[str, tuple[str, Path]]:
         specification = importlib.util.find_spec(entry.value)
         if specification is None or not specification.submodule_search_locations:
             raise BadInput(f"{place}: there is no package {entry.value}; mend or uninstall what names it")
-        if entry.name in found or (METHODS_FOLDER / entry.name).is_dir():
+        if entry.name in found or _holds_sources(METHODS_FOLDER / entry.name):
             raise BadInput(f"{place}: there is another method {entry.name!r}; rename or uninstall one")
         found[entry.name] = (entry.value, Path(specification.submodule_search_locations[0]))
     return found
@@ -253,6 +254,12 @@ def load_builder(
         )
     build: Callable[[Mapping[str, Any], tuple[int, int]], ReconstructionModel] = module.build
     return build
+
+
+def _holds_sources(folder: Path) -> bool:
+    """Tell whether a folder is meant as a method: of one that is gone, ``__pycache__`` and weights stay."""
+    kinds = ("*.py", "*.y*ml", "*.md")
+    return folder.is_dir() and any(True for kind in kinds for _ in sources_in(folder, kind))
 
 
 def read_folder(path: Path, name: str) -> MethodFolder:

@@ -18,8 +18,10 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.frames import read_csv
+from data_prep.io.json_files import read_json
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
+from workflow.provenance.files import FILE
 
 WIDTH = 100  # columns
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -49,7 +51,7 @@ def read_table(results: Path, number: int) -> pd.DataFrame | None:
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
     path = results / "tables" / f"table_{number}.csv"
-    if not path.exists():
+    if not path.exists() or f"tables/{path.name}" in left_over(results):
         return None
     again = "delete it and make it again with workflow.tables"
     table = read_csv(path, _COLUMNS, again, again)
@@ -105,12 +107,21 @@ def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> T
 
 def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     if row["status"] != "ok":
-        return Text("diverged" if row["status"] == "diverged" else "—")
+        return Text("—" if row["status"] == "missing" else row["status"])
     text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
     # As a span: the style of a whole cell would also underline its padding.
     cell = Text(text)
     cell.stylize(_MARKS.get(row[f"{metric}_rank"], ""))
     return cell
+
+
+def left_over(results: Path) -> list[str]:
+    """Return what ``provenance.json`` names as left over from another configuration, by relative paths."""
+    path = results / FILE
+    if not path.is_file():
+        return []
+    left: list[str] = read_json(path).get("leftovers", [])
+    return left
 
 
 @command
@@ -131,9 +142,16 @@ def summarise(
         console.print(f"No table {table} in {os.path.relpath(results)}; the target paper_tables makes it.")
     else:
         show(content, console)
-    for heading, folder, patterns in _FILES:
+    left = {results / name for name in left_over(results)}
+    groups = [
+        (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
+        for heading, folder, patterns in _FILES
+    ]
+    made = [(heading, [path for path in paths if path not in left]) for heading, paths in groups]
+    left_there = sorted(path for path in left if path.exists())
+    for heading, paths in [*made, ("Left over from another configuration", left_there)]:
         endings: dict[str, list[str]] = {}
-        for path in (path for pattern in patterns for path in sorted((results / folder).glob(pattern))):
+        for path in paths:
             endings.setdefault(os.path.relpath(path.with_suffix("")), []).append(path.suffix[1:])
         if endings:
             console.print()
@@ -141,4 +159,4 @@ def summarise(
         for stem, found in sorted(endings.items()):
             # Files that differ in their ending only are one: table_1.{csv,md}.
             ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
-            console.print(Text(f"  {stem}.{ending}"), soft_wrap=True)
+            console.print(Text(f"  {stem}.{ending}".rstrip(".")), soft_wrap=True)

@@ -1,7 +1,8 @@
 """Compare a results folder with its ``provenance.json`` and name what differs.
 
 ``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
-changed, is missing or was added. The folder may have been moved or copied from elsewhere.
+changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
+as results, are named here too. The folder may have been moved or copied from elsewhere.
 """
 
 import sys
@@ -14,22 +15,23 @@ from data_prep.io.json_files import read_json
 from workflow.provenance.files import FILE, hash_files, listed
 
 
-def read_outputs(results: Path) -> dict[str, str]:
-    """Return relative path -> sha256, as ``provenance.json`` lists it.
+def read_outputs(results: Path) -> tuple[dict[str, str], list[str]]:
+    """Return relative path -> sha256, as ``provenance.json`` lists it, and what it names as left over.
 
     Raises:
         BadInput: there is no such file or it lists no files of this folder.
     """
     path = results / FILE
     again = "make it again with workflow.provenance"
-    outputs: dict[str, str] = read_json(path, damaged=again, fields={"outputs": dict[str, str]})["outputs"]
+    content = read_json(path, damaged=again, fields={"outputs": dict[str, str]})
+    outputs: dict[str, str] = content["outputs"]
     for name in outputs:
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts:
             raise BadInput(
                 f"{path}: outputs lists {name!r}, which is outside the folder; make the file again"
             )
-    return outputs
+    return outputs, content.get("leftovers", [])
 
 
 def compare(results: Path) -> dict[str, list[str]]:
@@ -40,23 +42,29 @@ def compare(results: Path) -> dict[str, list[str]]:
     """
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
-    expected = read_outputs(results)
+    expected, disowned = read_outputs(results)
     present = set(listed(results))
+    left = {name for name in present for other in disowned if f"{name}/".startswith(f"{other}/")}
     found = hash_files(results, sorted(present & set(expected)))
     return {
         "changed": [name for name, sha256 in found.items() if sha256 != expected[name]],
         "missing": sorted(set(expected) - present),
-        "extra": sorted(present - set(expected)),
+        "extra": sorted(present - set(expected) - left),
+        "leftover": [name for name in disowned if (results / name).exists()],
     }
 
 
 @command
 def verify(results: Annotated[Path, "folder of an experiment, such as results/demo"], /) -> None:
-    """Print what differs; the exit status is 1 if anything does."""
+    """Print what differs; the exit status is 1 if anything does, leftovers apart."""
     differences = compare(results)
     for word, names in differences.items():
-        sys.stdout.writelines(f"{word:8}{name}\n" for name in names)
+        sys.stdout.writelines(f"{word:8} {name}\n" for name in names)
+    leftover = differences.pop("leftover")
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{results} differs from its {FILE}: {counts}")
-    sys.stdout.write(f"{results}: all {len(read_outputs(results))} files are as listed\n")
+    said = f"all {len(read_outputs(results)[0])} files are as listed"
+    if leftover:
+        said += f"; {len(leftover)} leftovers of another configuration are no results of this one"
+    sys.stdout.write(f"{results}: {said}\n")

@@ -1,7 +1,7 @@
 """Finding what a package holds: one entry in each of its files or folders, known by existing."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
@@ -11,13 +11,32 @@ from data_prep.errors import BadInput
 Entry = TypeVar("Entry")
 
 
+def sources_in(folder: Path, pattern: str) -> Iterator[Path]:
+    """Yield what lies in a folder and is a source: no hidden file or folder, and nothing of Python's own.
+
+    Editors, notebooks, git and file managers leave hidden copies beside a file, and so may links be that lead
+    nowhere.
+
+    Args:
+        folder: that is looked into, itself or through a link; folders in it are.
+        pattern: of the names of files, e.g. ``*.py``.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith((".", "__pycache__")):
+            continue
+        if path.is_dir():
+            yield from sources_in(path, pattern)
+        elif path.match(pattern) and path.is_file():
+            yield path
+
+
 def entries_of(
     package: ModuleType, constant: str, kind: type[Entry], key: str, guide: str, file: str = ""
 ) -> dict[str, tuple[str, Entry]]:
     """Return every entry of a package with its module, by key, sorted.
 
     Args:
-        package: whose files are looked at; those that begin with ``_`` are not.
+        package: whose files are looked at; those that begin with ``_`` or are hidden are not.
         constant: name under which each file defines its entry.
         kind: class of the entries.
         key: their attribute that tells them apart.
@@ -29,7 +48,7 @@ def entries_of(
     """
     found: dict[str, tuple[str, Entry]] = {}
     places = [Path(place) for place in package.__path__]
-    pattern = f"[!_]*/{file}" if file else "[!_]*.py"
+    pattern = f"[!_.]*/{file}" if file else "[!_.]*.py"
     files = [(path.relative_to(place), path) for place in places for path in place.glob(pattern)]
     for inner, path in sorted(files):
         module = ".".join((package.__name__, *inner.with_suffix("").parts))

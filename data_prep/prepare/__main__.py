@@ -24,6 +24,7 @@ from data_prep.datasets.record import Subjects, parse_splits, read_record
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import write_rows
+from data_prep.io.json_files import write_json
 from data_prep.prepare.counts import count_pools, write_manifest
 from data_prep.prepare.files import stored_matrix, write_split
 from data_prep.prepare.splits import choose_splits
@@ -40,11 +41,12 @@ def prepare(
     seed: int,
     output: Path,
     at_most: bool = False,
+    configuration: str = "",
 ) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Write {train,val,test}.h5, manifest.csv and counts.csv into ``output``.
+    """Write {train,val,test}.h5, manifest.csv, counts.csv and prepared.json into ``output``.
 
     Subjects whose score is an outlier are printed and remarked in the manifest. The order of ``subjects``
-    does not matter.
+    does not matter. ``configuration``, a hash of what was asked for, is recorded.
 
     Returns:
         Number of subjects of each split, and the rows of counts.csv.
@@ -75,12 +77,14 @@ def prepare(
     chosen = choose_splits(records, dataset, wanted, seed, at_most)
     used = [record for record in records if record.subject in chosen]
     shape = stored_matrix(aligned / f"{used[0].subject}.h5")
+    fingerprints = {}
     for split in SPLITS:
         members = [record for record in used if chosen[record.subject] == split]
-        write_split(output / f"{split}.h5", aligned, split, members, shape)
+        fingerprints[split] = write_split(output / f"{split}.h5", aligned, split, members, shape)
     write_manifest(output / "manifest.csv", records, chosen)
     counts = count_pools(records, dataset, chosen, wanted)
     write_rows(output / "counts.csv", list(counts[0]), counts)
+    write_json(output / "prepared.json", {"configuration": configuration, "fingerprints": fingerprints})
     return {split: list(chosen.values()).count(split) for split in SPLITS}, counts
 
 
@@ -97,9 +101,10 @@ def main(
     seed: Annotated[int, "base seed; the split follows from it"],
     output: Annotated[Path, "folder for the split files and manifest.csv"],
     at_most: Annotated[bool, "let the training split have fewer subjects than --splits says"] = False,
+    configuration: Annotated[str, "sha256 of what is asked for, to be recorded"] = "",
 ) -> None:
     """Gather the aligned subjects of a dataset into its train, val and test files."""
-    got, counts = prepare(dataset, aligned, subjects, splits, seed, output, at_most)
+    got, counts = prepare(dataset, aligned, subjects, splits, seed, output, at_most, configuration)
     for split in SPLITS:
         missing = splits[split] - got[split]
         why = "(not there, excluded, or of a person who does not fit)"

@@ -66,15 +66,7 @@ def page_definition(table: Mapping[str, Any]) -> PageDefinition:
         "experiment": table["experiment"],
         "configuration": CONFIGURATION,
         "sources": {"ixi": table["source"]},
-        "viewer": [
-            table
-            | {
-                "number": 0,
-                "runs": [
-                    f"ixi/{mask}/{row['method']}/seed0" for mask in table["masks"] for row in table["rows"]
-                ],
-            }
-        ],
+        "viewer": [table | {"number": 0}],
         "tables": {"tables": [f"tables/table_{table['number']}"], "trust": [], "cost": []},
         "statistics": [table["number"]],
         "claims": table["number"] == 1,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,39 @@ def definition(
             "seeds": [0],
             "masks": list(masks),
             "rows": [{"method": method, "label": text} for method, text in rows.items()],
+            "planned": planned(dataset, masks, rows, more.get("seeds", [0])),
             **more,
             "metrics": with_standard(metrics),
         }
     )
+
+
+def planned(
+    dataset: str, masks: Iterable[str], methods: Iterable[str], seeds: Iterable[int] = (0,)
+) -> list[dict[str, Any]]:
+    """What the plan hands over to compare runs with, as ``write_record`` writes them."""
+    return [
+        {
+            "spec": {"dataset": dataset, "method": method},
+            "data": sha256("data"),
+            "runs": [f"{dataset}/{mask}/{method}/seed{seed}" for mask in masks for seed in seeds],
+        }
+        for method in methods
+    ]
+
+
+def write_record(root: Path, run: str, **changes: Any) -> Path:
+    """Write the run.json of a run below ``runs/``, the mask's and the data's record."""
+    dataset, mask, method, seed = run.split("/")
+    spec = {"dataset": dataset, "mask": mask, "method": method, "seed": int(seed.removeprefix("seed"))}
+    path = root / "runs" / run / "run.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(run_record(**{"spec": spec, "mask_sha256": sha256(mask), **changes})))
+    write_mask_json(root, dataset, [mask])
+    prepared = root / "data" / dataset / "prepared.json"
+    prepared.parent.mkdir(parents=True, exist_ok=True)
+    prepared.write_text(json.dumps({"configuration": sha256("data"), "fingerprints": {}}))
+    return path
 
 
 def read_definition(text: str) -> Definition:
@@ -150,6 +179,11 @@ def write_examples(
         zero_filled_psnr=np.array([zero_psnr]),
         zero_filled_ssim=np.array([zero_ssim]),
     )
+    record = path.parent / "run.json"
+    if record.is_file():
+        content = json.loads(record.read_text())
+        content["outputs"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+        record.write_text(json.dumps(content))
     return path
 
 
@@ -181,11 +215,9 @@ def write_records(root: Path, definition: Definition) -> None:
     manifest = root / "data" / definition.dataset / "manifest.csv"
     manifest.parent.mkdir(parents=True, exist_ok=True)
     manifest.write_text("dataset,source,subject\n")
-    for run in definition.run_paths:
-        path = root / "runs" / run / "run.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        code = {"commit": sha256("commit")[:40], "source_sha256": sha256(path.parent.parent.name)}
-        path.write_text(json.dumps(run_record(code=code)))
+    for run in (run for group in definition.planned for run in group.runs):
+        code = {"commit": sha256("commit")[:40], "source_sha256": sha256(run.split("/")[2])}
+        write_record(root, run, code=code)
 
 
 def metric_rows(
@@ -217,6 +249,7 @@ def metric_rows(
                                 "subject": f"IXI{900 + volume}",
                                 "slice": index,
                                 "level": "volume" if index < 0 else "slice",
+                                "blank": 0,
                                 "ssim": 1 - 0.2 * error,
                                 "psnr": 34 - 9 * error,
                                 "nmse": 0.04 * error**2,

@@ -18,6 +18,7 @@ from data_prep.masks.registry import all_masks
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
 from workflow.plan.paper import published_values, the_paper
+from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 
 Key = tuple[str, str, str]  # numeral, mask, method
@@ -36,7 +37,7 @@ class Scores:
         grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
             has no mean.
         tested: (numeral, metric, two of (mask, method)) -> how the paired test tells these apart.
-        diverged: what has no means because a training diverged.
+        diverged: what has no means because a training diverged, or the method failed on some volumes.
     """
 
     means: Mapping[Key, Mapping[str, float]]
@@ -102,6 +103,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     labels: dict[str, str] = {}
     diverged: set[Key] = set()
     for definition in definitions:
+        read_runs(results, definition.planned)
         numeral = definition.numeral
         needed = dict.fromkeys(("mask", "method", "status"), "string")
         needed |= {f"{metric}_mean": "float64" for metric in STANDARD}
@@ -109,7 +111,7 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
             key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
                 means[key] = {m: float(row[f"{m}_mean"]) for m in STANDARD}
-            elif row["status"] == "diverged" and row["mask"] in definition.masks:
+            elif row["status"] != "missing" and row["mask"] in definition.masks:
                 diverged.add(key)
         for kind, masks, methods in (
             ("pairs", ("mask", "mask"), ("method_a", "method_b")),
@@ -134,7 +136,7 @@ def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
 def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, float]]:
     if figure is None:
         return {}
-    cells = cells_of(read_metrics(results / "metrics.parquet"), figure)
+    cells = cells_of(read_metrics(results / "metrics.parquet", figure.planned), figure)
     (mask,) = figure.masks
     return {
         (point.alpha, point.beta): cells[mask, point.method].mean

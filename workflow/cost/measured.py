@@ -18,11 +18,11 @@ from msgspec import UNSET
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.command import command
-from data_prep.io.frames import read_parquet
-from workflow.plan.definitions import FLOOR, Configuration, CostDefinition, Results
-from workflow.provenance.record import AGAIN, RunRecord, read_run
+from workflow.plan.definitions import FLOOR, Configuration, CostDefinition, Results, TrustRow
+from workflow.provenance.record import AGAIN, RunRecord
+from workflow.provenance.runs import read_runs
 from workflow.run.spec import finished_spec
-from workflow.statistics.scores import number
+from workflow.statistics.scores import number, read_metrics
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import Block, Page, Text
 
@@ -30,23 +30,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def read_records(results: Path, paths: Sequence[str], trained: bool) -> list[RunRecord]:
-    """Read ``run.json`` of runs below ``<results>/runs``.
-
-    Args:
-        results: folder of the experiment.
-        paths: of the runs.
-        trained: whether they must tell how long they were trained.
+def read_records(results: Path, definition: CostDefinition, row: TrustRow) -> dict[str, RunRecord]:
+    """Return the records of a method's runs by folder, see ``read_runs``; trained ones tell their time.
 
     Raises:
-        BadInput: a file is missing or damaged.
+        BadInput: a file is damaged or of another configuration.
     """
-    records = []
-    for name in paths:
-        folder = results / "runs" / name
-        records.append(read_run(folder))
-        if trained and records[-1].seconds.training is UNSET:
-            raise BadInput(f"{folder / 'run.json'}: field seconds.training is missing; {AGAIN}")
+    planned = [group for group in definition.planned if group.spec["method"] == row.method]
+    records = read_runs(results, planned)
+    for name, record in records.items():
+        if row.trained and record.seconds.training is UNSET:
+            raise BadInput(f"{results / 'runs' / name}/run.json: field seconds.training is missing; {AGAIN}")
     return records
 
 
@@ -59,16 +53,18 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
     """
     from workflow.cost.flops import count
 
-    metrics = read_parquet(results / "metrics.parquet", "workflow.statistics.gather")
+    metrics = read_metrics(results / "metrics.parquet", definition.planned)
     metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
+    metrics = metrics[metrics["blank"] == 0]
     rows = []
     for row in definition.rows:
-        records = read_records(results, definition.runs[row.method], row.trained)
-        if not records:
+        by_run = read_records(results, definition, row)
+        if not by_run:
             raise BadInput(f"{results}: no run of {row.method}; leave it out of compare, or add its runs")
+        records = list(by_run.values())
         scores = metrics[metrics["method"] == row.method]
         by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
-        spec = finished_spec(records[0], results / "runs" / definition.runs[row.method][0])
+        spec = finished_spec(records[0], results / "runs" / next(iter(by_run)))
         operations = count(spec.folder, spec.parameters, (definition.matrix, definition.matrix))
         rates = [record.throughput.evaluation_slices_per_second for record in records]
         hours = [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]

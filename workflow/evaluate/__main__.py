@@ -48,6 +48,6 @@ def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     remove_partial_files(job.output)
     write_evaluation(evaluation, job.output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, job.output)
     write_json(job.output / "run.json", replace(record, tuning=tuning))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)

@@ -74,10 +74,13 @@ def evaluate(
         result.seconds["metrics"] += time.perf_counter() - reconstructed
         result.slices += len(positions)
         named["subject"] = subject
+        blank = (target.amax(dim=(1, 2)) <= 0).long()
         for i, position in enumerate(positions):
+            where = {"slice": store.slice_indices[position], "level": "slice", "blank": int(blank[i])}
             scores = {name: float(of_slices[name][i]) for name in result.metrics}
-            result.rows.append({**named, "slice": store.slice_indices[position], "level": "slice", **scores})
-        result.rows.append({**named, "slice": -1, "level": "volume", **of_volume})
+            result.rows.append({**named, **where, **scores})
+        where = {"slice": -1, "level": "volume", "blank": int(blank.min())}
+        result.rows.append({**named, **where, **of_volume})
         if number < spec.examples:
             central = len(positions) // 2
             image = images[central].cpu().numpy()

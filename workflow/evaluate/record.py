@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from data_prep.io.hashes import file_sha256
 from workflow.evaluate.evaluation import Evaluation
 from workflow.provenance.code import code_version, package_versions
 from workflow.provenance.record import RunRecord, Seconds, Throughput
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from data_prep.undersample.slices import SliceStore
     from methods.contract import ReconstructionModel
     from workflow.run.checkpoint import Origin
+
+
+# What lies beside run.json.
+_OUTPUTS = ("model.ckpt", "history.csv", "metrics.csv", "examples.npz")
 
 
 def run_sources(spec: RunSpec) -> set[str]:
@@ -41,8 +46,12 @@ def run_record(
     evaluation: Evaluation,
     started: float,
     origin: "Origin",
+    output: Path,
 ) -> RunRecord:
-    """Return run.json as far as every run has it; ``started`` is of ``time.perf_counter``."""
+    """Return run.json as far as every run has it, when all else is written into the folder ``output``.
+
+    ``started`` is of ``time.perf_counter``.
+    """
     import torch
 
     on_gpu = device.type == "cuda"
@@ -64,6 +73,7 @@ def run_record(
         seconds=Seconds(**evaluation.seconds, total=time.perf_counter() - started),
         peak_memory_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else peak_resident_bytes(),
         throughput=Throughput(evaluation.slices / max(reconstruction, 1e-9)),
+        outputs={name: file_sha256(output / name) for name in _OUTPUTS if (output / name).is_file()},
         training_hash=origin.training_hash,
     )
 

@@ -41,7 +41,7 @@ def tune(
         tried = replace(spec, parameters={**spec.parameters, **changes}, examples=0)
         model = build_model(tried, (store.height, store.width)).to(device)
         rows = evaluate(reconstructor(model, spec.training.precision, device), tried, store, acquisition).rows
-        scores = [row["psnr"] for row in rows if row["level"] == "volume"]
+        scores = [row["psnr"] for row in rows if row["level"] == "volume" and not row["blank"]]
         trials.append({"parameters": changes, "psnr": sum(scores) / len(scores)})
         print(f"{spec.method}: {changes}: {trials[-1]['psnr']:.3f} dB on validation", file=sys.stderr)
     best = max(trials, key=lambda trial: -math.inf if math.isnan(trial["psnr"]) else trial["psnr"])

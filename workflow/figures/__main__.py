@@ -15,6 +15,7 @@ from workflow.figures import style
 from workflow.figures.loss_weights import draw_loss_weights
 from workflow.figures.slices import draw_comparison, draw_modalities
 from workflow.plan.definitions import Definition, Folder, Results
+from workflow.provenance.runs import read_runs
 
 
 def draw(definition: Definition, results: Path) -> Figure:
@@ -32,5 +33,6 @@ def draw(definition: Definition, results: Path) -> Figure:
 @command
 def write_figure(definition: Definition, results: Results, output: Folder) -> None:
     """Draw a figure of the paper as PDF and PNG."""
+    read_runs(results, definition.planned, "examples.npz")
     with style.printed():
         style.save(draw(definition, results), output / f"figure_{definition.number}")

@@ -181,7 +181,8 @@ def differences_to_best(
 @command
 def write_differences(definitions: list[Definition], results: Results, output: Folder) -> None:
     """Draw the differences of tables."""
-    metrics = read_metrics(results / "metrics.parquet")
+    planned = [group for definition in definitions for group in definition.planned]
+    metrics = read_metrics(results / "metrics.parquet", planned)
     for number, definition in enumerate(definitions, 1):
         name, samples = f"table_{definition.number}", samples_of(cells_of(metrics, definition))
         table = read_statistics(results / "statistics" / f"{name}.csv")

@@ -18,7 +18,7 @@ from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
-    metrics = read_metrics(results / "metrics.parquet")
+    metrics = read_metrics(results / "metrics.parquet", definition.planned)
     cells = cells_of(metrics, definition)
     volumes = max((cell.volumes for cell in cells.values()), default=0)
     mask, convention = label(definition.masks[0]), definition.convention
@@ -65,7 +65,8 @@ def _draw_scores(
             # Hatched, because in grey print any flat tone would pass for a score.
             hatched: Any = {"facecolor": "white", "edgecolor": "0.75", "hatch": "////", "linewidth": 0}
             axes.add_patch(Rectangle((column, row), 1, 1, **hatched))
-            text = {"diverged": "div.", "missing": "—"}[cells[mask, point.method].status]
+            status = cells[mask, point.method].status
+            text = {"diverged": "div.", "missing": "—"}.get(status, status.replace(" failed", "\nfailed"))
             box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=6, bbox=box)
         colour = "black" if shown is None else shown.get_color()

@@ -24,6 +24,7 @@ from workflow.figures import style
 from workflow.figures.curves import Curve, curves_of_plan, curves_of_runs
 from workflow.figures.sheet import AXIS, TITLE, Look, filled, plain, sheet
 from workflow.plan.definitions import data_note
+from workflow.provenance.runs import PlannedRuns, read_runs
 from workflow.train.convergence import RULE
 
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
@@ -217,6 +218,7 @@ def write_curves(
     results: Annotated[Path | None, "folder of the experiment; needs --dataset and --plan"] = None,
     dataset: Annotated[str, "with --results: whose trainings, e.g. brats"] = "",
     plan: Annotated[str, "with --results: JSON list of {mask, method, label, seed}"] = "",
+    planned: PlannedRuns | None = None,
     embedded: Annotated[bool, "with --results: say that the data is embedded"] = False,
     *,
     output: Annotated[Path, "the PNG to write; a PDF goes beside it"],
@@ -226,10 +228,15 @@ def write_curves(
     exclusive({"--runs": runs or None, "--results": results}, needed=True)
     if output.suffix != ".png":
         raise WrongUse("--output must end in .png")
-    if results and not (dataset and plan):
-        raise WrongUse("--results needs --dataset and --plan")
-    curves = curves_of_plan(results, dataset, plan) if results else curves_of_runs(runs)
-    data = data_note(dataset, "embedded") if results and embedded else ""
+    data = ""
+    if results is None:
+        curves = curves_of_runs(runs)
+    elif not dataset or not plan or planned is None:
+        raise WrongUse("--results needs --dataset, --plan and --planned")
+    else:
+        read_runs(results, planned, "history.csv")
+        curves = curves_of_plan(results, dataset, plan)
+        data = data_note(dataset, "embedded") if embedded else ""
     if not curves:
         raise BadInput("--plan: lists no training; add one, or leave the training curves out")
     with style.printed():

@@ -17,7 +17,8 @@ from workflow.metrics import library
 
 Image = NDArray[np.float64]
 STANDARD = ("ssim", "psnr", "nmse")  # the paper's: every run is scored with them, in this order of columns
-# Beside the scores in metrics.csv and metrics.parquet, with their types.
+# Beside the scores in metrics.csv and metrics.parquet, with their types. ``blank``: 1 where the truth is zero
+# everywhere, so that there is nothing to score; else a score that is NaN is the method's failure.
 KEY_COLUMNS = {
     "dataset": "string",
     "mask": "string",
@@ -28,6 +29,7 @@ KEY_COLUMNS = {
     "subject": "string",
     "slice": "int64",
     "level": "string",
+    "blank": "int64",
 }
 UNDEFINED = "undefined"  # in print, of a metric that has no value for some volume or slice
 

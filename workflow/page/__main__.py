@@ -25,6 +25,8 @@ from workflow.page.pictures import read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
 from workflow.plan.definitions import PageDefinition, Results
 from workflow.plan.paper import RESOURCES
+from workflow.provenance.footer import SHORT
+from workflow.provenance.runs import read_runs
 from workflow.tables.formats import template
 
 # Bytes of the page. At the paper's sizes it has about 25 MB, and 33 MB if slices were all noise.
@@ -48,6 +50,12 @@ def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Show
         ]
         for name, files in definition.tables.items()
     }
+    for name, grid, _ in (entry for entries in grids.values() for entry in entries):
+        if f"configuration {definition.configuration[:SHORT]};" not in grid.footer:
+            raise BadInput(
+                f"{results}/tables/{name}.json: this table is of another configuration than the page's; "
+                "delete it and run the workflow again"
+            )
     grids["significance"] = [
         (
             f"significance_{number}",
@@ -98,6 +106,8 @@ def render(definition: PageDefinition, results: Path) -> str:
     Raises:
         BadInput: an input is missing or damaged.
     """
+    for shown in definition.viewer:
+        read_runs(results, shown.planned, "examples.npz")
     viewer = viewer_data(results, definition.viewer)
     grids = read_grids(definition, results)
     figures = {

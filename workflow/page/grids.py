@@ -21,6 +21,7 @@ from workflow.tables.page import Page, Text
 # A number at the start of a cell, thousands set apart by spaces.
 _NUMBER = re.compile(r"[+−-]?(?:\d{1,3}(?:[ \u00a0\u2009\u202f]\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:e[+−-]?\d+)?")
 _NO_NUMBER = {"", "—", "·", "diverged", "undefined"}
+_FAILED = " failed"  # "3 of 16 failed": how many volumes, which is no score
 _INFINITE = "1e308"  # of a perfect reconstruction's PSNR; as large as a column can be sorted by
 _BESIDE = ("paper", "Δ")  # headers that belong to the metric before them
 _REMEDIES = ("run the workflow to its end first", "delete it and run the workflow again")
@@ -87,7 +88,9 @@ def _column(name: str, cells: Sequence[Cell]) -> tuple[Column, Sequence[Cell]]:
     if any(cell.order for cell in cells):
         return Column(name, ordered=True, falling=falling), cells
     numbered = [replace(cell, order=_order(cell.text)) for cell in cells]
-    words = any(not cell.order and cell.text not in _NO_NUMBER for cell in numbered)
+    words = any(
+        not (cell.order or cell.text in _NO_NUMBER or cell.text.endswith(_FAILED)) for cell in numbered
+    )
     numeric = any(cell.order for cell in numbered) and not words
     return Column(name, numeric, numeric, falling), numbered if numeric else cells
 
@@ -95,7 +98,7 @@ def _column(name: str, cells: Sequence[Cell]) -> tuple[Column, Sequence[Cell]]:
 def _order(text: str) -> str:
     if text.startswith("∞"):
         return _INFINITE
-    found = _NUMBER.match(text)
+    found = None if text.endswith(_FAILED) else _NUMBER.match(text)
     return re.sub(r"\s", "", found[0]).replace("−", "-") if found else ""
 
 

@@ -1,5 +1,6 @@
 """Reading and checking a benchmark configuration."""
 
+import glob
 import re
 import sys
 from collections.abc import Mapping
@@ -227,7 +228,22 @@ def _check_trust(config: Config) -> None:
         )
 
 
+def _pass_over_gone(config: Config, methods: Mapping[str, MethodFolder]) -> None:
+    """Leave out methods whose folder is gone, if results of theirs tell that it was there, and say so."""
+    runs = Path("results", config["experiment"], "runs")
+    chosen = config["compare"] if isinstance(config["compare"], list) else []
+    for name in sorted({*chosen, *config["methods"]} - {*methods}):
+        if chosen != [name] and any(runs.glob(f"*/*/{glob.escape(name)}")):
+            config["methods"].pop(name, None)
+            chosen[:] = [other for other in chosen if other != name]
+            sys.stderr.write(
+                f"config: there is no folder methods/{name}/ any more; what {runs} holds of {name} stays, "
+                "and no table or figure shows it\n"
+            )
+
+
 def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
+    _pass_over_gone(config, methods)
     named = [] if config["compare"] == "all" else [("compare", name) for name in config["compare"]]
     for place, name in [*named, *((f"methods.{name}", name) for name in config["methods"])]:
         try:

@@ -4,12 +4,12 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 """
 
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
 from data_prep.datasets.contract import dataset_of
 from workflow.metrics.contract import STANDARD, metric_of
+from workflow.provenance.runs import Planned
 
 # What the commands take that show results.
 Results = Annotated[Path, "folder of the experiment"]
@@ -44,11 +44,12 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Whose runs are shown, whatever is shown of them."""
+    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them."""
 
     dataset: str
     source: Literal["embedded", "published"]
     masks: tuple[str, ...]
+    planned: tuple[Planned, ...]
     seeds: tuple[int, ...] = (0,)
     experiment: str = ""
     phase: Literal["none", "smooth"] = "none"
@@ -140,12 +141,6 @@ class Definition(Shown):
         shown = [row.method for row in self.rows] + [point.method for point in self.grid]
         return tuple(dict.fromkeys(shown))
 
-    @property
-    def run_paths(self) -> list[str]:
-        """The runs that the rows are made from, as folders below ``runs/``."""
-        shown = product(self.masks, self.rows, self.seeds)
-        return [Run(self.dataset, mask, row.method, seed).path for mask, row, seed in shown]
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -184,18 +179,11 @@ class TrustDefinition(Shown):
         all_masks: those of the dataset; ``masks`` are those under which runs are probed.
         noise: of its k-space, as a share of each slice's mean intensity.
         rows: methods.
-        runs: by method, as folders below ``runs/``.
     """
 
     all_masks: tuple[str, ...]
     noise: float
     rows: tuple[TrustRow, ...]
-    runs: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def run_paths(self) -> list[str]:
-        """The runs that the rows are made from, as folders below ``runs/``."""
-        return [path for paths in self.runs.values() for path in paths]
 
     def rows_under(self, mask: str) -> tuple[TrustRow, ...]:
         """Return the methods that take a mask."""
@@ -211,9 +199,7 @@ class CostDefinition(TrustDefinition):
 
 @dataclass(frozen=True, kw_only=True)
 class ViewerDefinition(Definition):
-    """What the page's viewer shows of one dataset; ``runs`` are folders below ``runs/``, with examples."""
-
-    runs: tuple[str, ...]
+    """What the page's viewer shows of one dataset; ``planned`` are the runs with examples."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +248,11 @@ class PageDefinition:
             *(f"{file}.json" for files in self.tables.values() for file in files),
             *(f"statistics/table_{number}.csv" for number in self.statistics),
             *(f"{picture.file}.png" for pictures in self.pictures.values() for picture in pictures),
-            *(f"runs/{run}/examples.npz" for shown in self.viewer for run in shown.runs),
+            *(
+                f"runs/{run}/examples.npz"
+                for shown in self.viewer
+                for group in shown.planned
+                for run in group.runs
+            ),
             *(f"claims/{name}.csv" for name in ("claims", "cells") if self.claims),
         ]

@@ -56,6 +56,42 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
     )
 
 
+def own_files(trust: TrustPlan) -> list[str]:
+    """Return patterns of all files that an experiment makes in its folder; a star stands for slashes, too.
+
+    What no pattern fits is left over from another configuration.
+    """
+    plan, index = trust.plan, index_definition(trust)
+    stems = [file.rpartition(".")[0] for file in index.files if not file.startswith("runs/")]
+    return sorted(
+        {
+            *(f"{stem}.*" for stem in stems),
+            *(f"statistics/pairs_{number}.*" for number in index.statistics),
+            *(f"figures/training_curves_{dataset}/*" for dataset in plan.trained_datasets()),
+            *(f"runs/{run.path}/*" for run in plan.runs),
+            *(f"trust/runs/{run.path}.csv" for run in trust.runs),
+            *(
+                f"{folder}/{name}/*"
+                for folder in ("raw", "aligned", "data")
+                for name in plan.config["datasets"]
+            ),
+            *(
+                f"masks/{name}/{mask}.*"
+                for name, dataset in plan.config["datasets"].items()
+                for mask in dataset["masks"]
+            ),
+            *(
+                "raw/donors/*",
+                "raw/fetched_*.json",
+                "metrics.parquet",
+                "index.html",
+                "cost.*",
+            ),
+            *("trust/probes.parquet", "trust/lesions.h5"),
+        }
+    )
+
+
 def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
     """Return masks and methods of a dataset's example slices (first seed); None if it has no run.
 
@@ -77,7 +113,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
         seeds=tuple(plan.config["seeds"]),
         experiment=plan.config["experiment"],
         phase=plan.config["datasets"][dataset].get("phase", "none"),
-        runs=tuple(run.path for run in runs),
+        planned=plan.planned(runs),
     )
 
 

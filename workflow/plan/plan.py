@@ -1,6 +1,6 @@
 """What a configuration asks for: runs, tables and figures, as plain data. It reads no scan, nothing heavy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import product
@@ -18,6 +18,8 @@ from workflow.plan.config import Config
 from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
+from workflow.provenance.footer import data_sha256
+from workflow.provenance.runs import Planned
 from workflow.run.spec import RunSpec, TrainingSpec
 
 ENVIRONMENT = Path(__file__).parents[2] / "environment.yml"
@@ -73,14 +75,7 @@ class Plan:
     def runs(self) -> list[Run]:
         """Every run that the chosen tables and figures need, once each."""
         definitions = [*self.table_definitions.values(), *self.figure_definitions.values()]
-        wanted = {
-            Run(definition.dataset, mask, method, seed)
-            for definition in definitions
-            for mask in definition.masks
-            for method in definition.methods
-            if mask not in self.method(method).declines
-            for seed in self.config["seeds"]
-        }
+        wanted = {run for definition in definitions for run in self._asked(definition)}
         if not wanted:
             raise BadInput(
                 "config: tables, figures: none of them needs a run on these datasets; choose at least one "
@@ -88,6 +83,30 @@ class Plan:
             )
         position = {mask: i for i, mask in enumerate(all_masks())}
         return sorted(wanted, key=lambda run: (run.dataset, position[run.mask], run.method, run.seed))
+
+    def _asked(self, definition: Definition) -> list[Run]:
+        """Return the runs that a table or figure asks for."""
+        return [
+            Run(definition.dataset, mask, method, seed)
+            for mask in definition.masks
+            for method in definition.methods
+            if mask not in self.method(method).declines
+            for seed in self.config["seeds"]
+        ]
+
+    def planned(self, runs: Iterable[Run]) -> tuple[Planned, ...]:
+        """Return what gatherers compare runs with; all but mask and seed is one for a dataset and method."""
+        groups: dict[tuple[str, str], list[Run]] = {}
+        for run in runs:
+            groups.setdefault((run.dataset, run.method), []).append(run)
+        found = []
+        for (dataset, _), of_group in groups.items():
+            spec = self.spec(of_group[0]).content()
+            del spec["mask"], spec["seed"]
+            found.append(
+                Planned(spec, data_sha256(self.config, dataset), tuple(run.path for run in of_group))
+            )
+        return tuple(found)
 
     def spec(self, run: Run) -> RunSpec:
         """Return what training and evaluation take as their whole configuration."""
@@ -186,7 +205,7 @@ class Plan:
             alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
             method, name = self.methods[sweep.method], sweep.name
             own = self.method(sweep.method).parameters
-            found[sweep.figure] = replace(
+            drawn = replace(
                 found[sweep.figure],
                 alphas=tuple(map(float, alphas)),
                 betas=tuple(map(float, betas)),
@@ -195,6 +214,7 @@ class Plan:
                     for a, b in product(alphas, betas)
                 ),
             )
+            found[sweep.figure] = replace(drawn, planned=self.planned(self._asked(drawn)))
         return found
 
     def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
@@ -202,19 +222,23 @@ class Plan:
         configured = self.config["datasets"][dataset]
         masks = masks_of(dataset_of(dataset).drawn_masks) if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
+        name = f"table {numeral}" if numeral else f"figure {number}"
         if not chosen:
-            name = f"table {numeral}" if numeral else f"figure {number}"
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
             )
+        sweep = the_paper().sweep
+        named = [*(rows or ()), *([sweep.method] if number == sweep.figure and not numeral else ())]
+        _refuse_gone(name, named, self.methods)
         if rows is None:
             rows = {name: self.method(name).label_on(dataset) for name in self.compared}
-        return Definition(
+        made = Definition(
             number=number,
             dataset=dataset,
             source=configured["source"],
             masks=chosen,
+            planned=(),
             rows=tuple(
                 Row(name, text, {m: why for m, why in self.method(name).declines.items() if m in chosen})
                 for name, text in rows.items()
@@ -226,16 +250,12 @@ class Plan:
             metrics=with_standard(self.metrics),
             phase=configured.get("phase", "none"),
         )
+        return replace(made, planned=self.planned(self._asked(made)))
 
     def runs_of(self, definition: Definition) -> list[Run]:
         """Return the runs that a table or figure is made from."""
-        return [
-            run
-            for run in self.runs
-            if run.dataset == definition.dataset
-            and run.mask in definition.masks
-            and run.method in definition.methods
-        ]
+        asked = {*self._asked(definition)}
+        return [run for run in self.runs if run in asked]
 
     def figure_inputs(self, number: int) -> list[str]:
         """Return the files that a figure is drawn from."""
@@ -259,3 +279,12 @@ class Plan:
             Curve(run.mask, run.method, self.method(run.method).label_on(dataset), run.seed)
             for run in sorted(runs, key=lambda run: order.get(run.method, len(order)))
         ]
+
+
+def _refuse_gone(shown: str, named: Iterable[str], methods: Iterable[str]) -> None:
+    """Refuse a table or figure that shows a method of which there is no folder."""
+    if gone := sorted({method.split("-")[0] for method in named} - {*methods}):
+        raise BadInput(
+            f"config: {shown} shows {gone[0]}, but there is no folder methods/{gone[0]}/; bring it back or "
+            f"leave the {shown} out"
+        )

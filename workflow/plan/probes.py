@@ -158,7 +158,7 @@ class TrustPlan:
             "all_masks": tuple(configured["masks"]),
             "noise": float(configured.get("noise", 0)),
             "rows": tuple(rows),
-            "runs": {name: tuple(run.path for run in runs if run.method == name) for name in shown},
+            "planned": plan.planned(runs),
         }
 
 

@@ -7,9 +7,9 @@ Light: no torch here, and no path in the list but relative ones.
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from data_prep.errors import BadInput
@@ -17,9 +17,10 @@ from data_prep.io.command import command
 from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
-from workflow.provenance.files import FILE, hash_files, listed
+from workflow.provenance.files import FILE, hash_files, leftovers, listed
 from workflow.provenance.footer import config_sha256
-from workflow.provenance.record import AGAIN, read_run
+from workflow.provenance.record import AGAIN
+from workflow.provenance.runs import Planned, PlannedRuns, read_runs
 from workflow.provenance.sources import ROOT
 
 _PUBLISHED = dict.fromkeys(
@@ -27,14 +28,15 @@ _PUBLISHED = dict.fromkeys(
 )
 
 
-def inputs(results: Path) -> list[dict[str, str]]:
-    """Return what the experiment read from outside its folder: published scans, or the donors' packages.
+def inputs(results: Path, datasets: Iterable[str]) -> list[dict[str, str]]:
+    """Return what an experiment on these datasets read from elsewhere: published scans or donors' packages.
 
     Raises:
         BadInput: a manifest lacks a column.
     """
     found: list[dict[str, str]] = []
-    for path in sorted(results.glob("data/*/manifest.csv")):
+    manifests = (results / "data" / name / "manifest.csv" for name in sorted(datasets))
+    for path in filter(Path.is_file, manifests):
         for row in read_rows(path, AGAIN, AGAIN):
             check_fields(row, ("source",), path, AGAIN)
             # Embedded scans lie in the folder itself and are listed there.
@@ -58,30 +60,47 @@ def _donors(folder: Path) -> list[dict[str, str]]:
     return list(by_package.values())
 
 
-def runs(results: Path) -> dict[str, dict[str, Any]]:
-    """Return, for each run folder, the code, data and masks that its ``run.json`` names."""
+def runs(results: Path, planned: Iterable[Planned]) -> dict[str, dict[str, Any]]:
+    """Return, for each planned run's folder, the code, data and masks that its ``run.json`` names.
+
+    Raises:
+        BadInput: a run is not as planned, or a file of it not as its record says, see ``read_runs``.
+    """
     kept = ("code", "training_hash", "data_fingerprints", "mask_sha256", "packages", "device")
-    found = {}
-    for path in sorted((results / "runs").rglob("run.json")):
-        run = read_run(path.parent)
-        found[path.parent.relative_to(results / "runs").as_posix()] = {
-            name: getattr(run, name) for name in kept
-        }
-    return found
+    records = read_runs(results, planned, "model.ckpt", "history.csv", "metrics.csv", "examples.npz")
+    return {folder: {name: getattr(run, name) for name in kept} for folder, run in records.items()}
 
 
-def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of ``provenance.json``: the same for the same files, whenever and wherever made."""
+def record(
+    results: Path,
+    experiment: str,
+    config: Mapping[str, Any],
+    planned: Iterable[Planned] = (),
+    own: Iterable[str] = ("*",),
+) -> dict[str, Any]:
+    """Return the content of ``provenance.json``: the same for the same files, whenever and wherever made.
+
+    Args:
+        results: folder of the experiment.
+        experiment: its name.
+        config: its checked configuration.
+        planned: its runs.
+        own: patterns of the files that it makes; others are named as leftovers of an earlier configuration.
+    """
     sources = source_files()
+    names = listed(results)
+    left = leftovers(names, own)
+    kept = [name for name in names if name not in left and str(PurePosixPath(name).parent) not in left]
     return {
         "experiment": experiment,
         "configuration": dict(config),
         "configuration_sha256": config_sha256(config),
         "code": asdict(code_version(sources)) | {"sources": hash_files(ROOT, sources)},
         "packages": package_versions(),
-        "inputs": inputs(results),
-        "runs": runs(results),
-        "outputs": hash_files(results, listed(results)),
+        "inputs": inputs(results, config["datasets"]),
+        "runs": runs(results, planned),
+        "outputs": hash_files(results, kept),
+        "leftovers": left,
     }
 
 
@@ -89,6 +108,8 @@ def record(results: Path, experiment: str, config: Mapping[str, Any]) -> dict[st
 def write_provenance(
     results: Annotated[Path, "folder of the experiment, such as results/demo"],
     config: Annotated[str, "the checked configuration as JSON"],
+    planned: PlannedRuns,
+    own: Annotated[list[str], "patterns of the files that the plan makes"],
 ) -> None:
     """Write ``provenance.json``."""
     try:
@@ -96,6 +117,8 @@ def write_provenance(
         experiment = configuration["experiment"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise BadInput(f"--config: no configuration ({error}); give the JSON of a checked one") from error
-    content = record(results, experiment, configuration)
+    content = record(results, experiment, configuration, planned, own)
     write_json(results / FILE, content)
     sys.stdout.write(f"{len(content['outputs'])} files\n")
+    for name in content["leftovers"]:
+        sys.stdout.write(f"leftover of another configuration: {name}\n")

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterable
 from functools import cache
 
+from data_prep.contracts.discovery import sources_in
 from data_prep.io.hashes import file_sha256
 from workflow.provenance.record import CodeVersion
 from workflow.provenance.sources import ROOT, portable_name
@@ -21,8 +22,7 @@ def source_files() -> list[str]:
     found = [
         path.relative_to(ROOT).as_posix()
         for folder in _SOURCE_FOLDERS
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        for path in sources_in(ROOT / folder, "*")
     ]
     return sorted([*found, *(name for name in _SOURCE_FILES if (ROOT / name).is_file())])
 

@@ -1,6 +1,8 @@
 """Hashes of files, and which files of a results folder are results."""
 
-from collections.abc import Iterator, Sequence
+import fnmatch
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 
@@ -28,17 +30,36 @@ def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
 
 
 def listed(results: Path) -> list[str]:
-    """Return the files of a results folder that belong to its results, as relative paths in order."""
-    return sorted(_walk(results, ()))
+    """Return the files of a results folder that belong to its results, as relative paths in order.
+
+    What lies behind a symbolic link is listed like all else.
+    """
+    return sorted(_walk(results, (), frozenset()))
 
 
-def _walk(folder: Path, parts: tuple[str, ...]) -> Iterator[str]:
+def leftovers(names: Iterable[str], own: Iterable[str]) -> list[str]:
+    """Return those of the listed files that another configuration has left, runs as their folders, in order.
+
+    Args:
+        names: from ``listed``.
+        own: patterns of what the configuration makes; a star stands for any letters, slashes too.
+    """
+    made = re.compile("|".join(map(fnmatch.translate, own)))
+    left = (PurePosixPath(name) for name in names if not made.match(name))
+    return sorted({str(path.parent if path.parts[0] == "runs" else path) for path in left})
+
+
+def _walk(folder: Path, parts: tuple[str, ...], above: frozenset[Path]) -> Iterator[str]:
+    # A link may lead back to a folder that it lies in.
+    if folder.resolve() in above:
+        return
+    above |= {folder.resolve()}
     for path in folder.iterdir():
         # A leading dot marks what a killed process left behind.
         if path.name.startswith("."):
             continue
         if path.is_dir():
             if path.name not in _LEFT_OUT_FOLDERS:
-                yield from _walk(path, (*parts, path.name))
+                yield from _walk(path, (*parts, path.name), above)
         elif parts or path.name not in _LEFT_OUT_FILES:
             yield PurePosixPath(*parts, path.name).as_posix()

@@ -9,7 +9,8 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical, read_json
 from data_prep.masks.registry import label
-from workflow.provenance.record import AGAIN, read_run
+from workflow.provenance.record import AGAIN
+from workflow.provenance.runs import Planned, read_runs
 
 SHORT = 12  # digits of a hash in print
 
@@ -19,11 +20,24 @@ def config_sha256(config: Mapping[str, Any]) -> str:
 
     Where they lie differs from machine to machine; what they hold stands in the manifest.
     """
-    datasets = {
-        name: {key: value for key, value in dataset.items() if key not in ("root", *dataset_of(name).lists)}
-        for name, dataset in config["datasets"].items()
-    }
+    datasets = {name: _without_places(name, dataset) for name, dataset in config["datasets"].items()}
     return _json_sha256({**config, "datasets": datasets})
+
+
+def data_sha256(config: Mapping[str, Any], dataset: str) -> str:
+    """Return the sha256 of all in a checked configuration that a dataset's prepared slices depend on."""
+    asked = _without_places(dataset, config["datasets"][dataset])
+    return _json_sha256(
+        {key: value for key, value in asked.items() if key not in _LATER} | {"seed": config["seed"]}
+    )
+
+
+# Of a dataset's configuration, what is used when its slices are there, or before its scans are.
+_LATER = ("masks", "noise", "download", "archives")
+
+
+def _without_places(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in dataset.items() if key not in ("root", *dataset_of(name).lists)}
 
 
 def _json_sha256(value: Any) -> str:
@@ -35,7 +49,7 @@ def footer(
     experiment: str,
     dataset: str,
     masks: Iterable[str],
-    runs: Iterable[str],
+    planned: Iterable[Planned],
     configuration: str,
 ) -> str:
     """Return the sentence below a table that says what it was made from.
@@ -45,14 +59,13 @@ def footer(
         experiment: its name.
         dataset: id.
         masks: those shown.
-        runs: paths of the table's runs below ``runs/``; those that are not there are passed over.
+        planned: the table's runs, see ``read_runs``.
         configuration: what ``config_sha256`` returns.
 
     Raises:
-        BadInput: a record is missing or damaged.
+        BadInput: a record is missing, damaged or of another configuration.
     """
-    folders = [results / "runs" / run for run in runs]
-    versions = [read_run(folder).code for folder in folders if (folder / "run.json").is_file()]
+    versions = [record.code for record in read_runs(results, planned).values()]
     commits = sorted({version.commit[:SHORT] for version in versions if version.commit})
     sources = _json_sha256(sorted({version.source_sha256 for version in versions}))
     manifest = file_sha256(results / "data" / dataset / "manifest.csv")

@@ -1,6 +1,6 @@
 """``run.json``: what ran where, on what, with which result. Light: no torch here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class RunRecord:
     micro_batch: int | UnsetType | None = UNSET
     notes: list[str] | UnsetType = UNSET
     energy_joules: float | UnsetType | None = UNSET
+    outputs: dict[str, str] = field(default_factory=dict)
 
 
 def read_run(folder: Path) -> RunRecord:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Set
 from functools import cache
 from pathlib import Path
 
+from data_prep.contracts.discovery import sources_in
 from methods.registry import installed_methods
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def folder_sources(folder: str) -> list[str]:
     _, path = installed_methods().get(folder, ("", ROOT / "methods" / folder))
     own = [
         file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT / "methods") else file.as_posix()
-        for file in sorted(path.rglob("*.py"))
+        for file in sorted(sources_in(path, "*.py"))
     ]
     shared = {
         source

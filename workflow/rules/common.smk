@@ -13,7 +13,7 @@ from workflow.plan.config import check_config, split_numbers
 from data_prep.io.json_files import canonical, to_json
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
-from workflow.provenance.footer import config_sha256
+from workflow.provenance.footer import config_sha256, data_sha256
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import (
     dataset_sources,
@@ -42,6 +42,11 @@ DATASETS = PLAN.config["datasets"]
 # Of chosen metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)
 NAMING_SOURCES = METRIC_SOURCES + dataset_sources(DATASETS)
+
+
+def planned(runs):
+    """Return ``--planned``: what gatherers compare each run with."""
+    return to_json(PLAN.planned(runs))
 
 
 def any_of(names):

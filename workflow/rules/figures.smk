@@ -73,11 +73,16 @@ rule training_curves:
         embedded=lambda wildcards: (
             "--embedded" if DATASETS[wildcards.dataset]["source"] == "embedded" else ""
         ),
+        planned=lambda wildcards: planned(
+            run
+            for run in RUNS
+            if run.dataset == wildcards.dataset and PLAN.trained(run.method)
+        ),
         results=subpath(output.together, ancestor=2),
     shell:
         "python -m workflow.figures.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
-        "--plan {params.plan:q} {params.embedded} --output {output.together:q} --each {output.each:q} "
-        "> {log:q} 2>&1"
+        "--plan {params.plan:q} --planned {params.planned:q} {params.embedded} --output {output.together:q} "
+        "--each {output.each:q} > {log:q} 2>&1"
 
 
 rule paper_figures:

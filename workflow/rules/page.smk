@@ -1,6 +1,6 @@
 """The experiment on one offline page: tables, figures, controls, and a viewer of the example slices."""
 
-from workflow.plan.page import index_definition
+from workflow.plan.page import index_definition, own_files
 
 INDEX = index_definition(TRUST)
 

@@ -19,6 +19,7 @@ rule prepare:
             subcategory="Subjects",
             labels={"dataset": "{dataset}"},
         ),
+        record=f"{ROOT}/data/{{dataset}}/prepared.json",
         splits=multiext(f"{ROOT}/data/{{dataset}}/", "train.h5", "val.h5", "test.h5"),
     log:
         f"{ROOT}/logs/prepare/{{dataset}}.log",
@@ -39,9 +40,11 @@ rule prepare:
             "--at-most" if SUBJECTS.at_most(wildcards.dataset) else ""
         ),
         seed=PLAN.config["seed"],
+        configuration=lambda wildcards: data_sha256(PLAN.config, wildcards.dataset),
     shell:
         "python -m data_prep.prepare --dataset {wildcards.dataset} --aligned {params.aligned:q} "
         "--subjects {params.subjects:q} --splits {params.splits:q} {params.at_most} --seed {params.seed} "
+        "--configuration {params.configuration} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -14,5 +14,8 @@ rule provenance:
     params:
         results=subpath(output[0], parent=True),
         config=canonical(PLAN.config),
+        planned=planned(RUNS),
+        own=own_files(TRUST),
     shell:
-        "python -m workflow.provenance --results {params.results:q} --config {params.config:q} > {log:q} 2>&1"
+        "python -m workflow.provenance --results {params.results:q} --config {params.config:q} "
+        "--planned {params.planned:q} --own {params.own:q} > {log:q} 2>&1"

@@ -4,6 +4,11 @@
 rule gather:
     input:
         metrics=expand(f"{ROOT}/runs/{{run.path}}/metrics.csv", run=RUNS),
+        records=expand(f"{ROOT}/runs/{{run.path}}/run.json", run=RUNS),
+        data=expand(
+            f"{ROOT}/data/{{dataset}}/prepared.json",
+            dataset=sorted({run.dataset for run in RUNS}),
+        ),
         source=module_sources("workflow.statistics.gather"),
     output:
         f"{ROOT}/metrics.parquet",
@@ -12,9 +17,12 @@ rule gather:
     conda:
         "../../environment.yml"
     params:
+        planned=planned(RUNS),
+        results=subpath(output[0], parent=True),
         added=f"--metrics {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
     shell:
-        "python -m workflow.statistics.gather {input.metrics:q} {params.added} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.statistics.gather --results {params.results:q} --planned {params.planned:q} "
+        "{params.added} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:

@@ -84,6 +84,7 @@ rule probe:
 rule gather_probes:
     input:
         scores=[TRUST.path(run) for run in TRUST.runs],
+        records=[f"{ROOT}/runs/{run.path}/run.json" for run in TRUST.runs],
         source=module_sources("workflow.trust.gather"),
     output:
         f"{ROOT}/trust/probes.parquet",
@@ -91,8 +92,12 @@ rule gather_probes:
         f"{ROOT}/logs/gather_probes.log",
     conda:
         "../../environment.yml"
+    params:
+        planned=planned(TRUST.runs),
+        results=subpath(output[0], ancestor=2),
     shell:
-        "python -m workflow.trust.gather {input.scores:q} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.trust.gather --results {params.results:q} --planned {params.planned:q} "
+        "--output {output:q} > {log:q} 2>&1"
 
 
 rule trust_table:

@@ -1,11 +1,12 @@
 """What a training's result depends on, as one hash."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical
+from workflow.provenance.runs import leaves
 from workflow.provenance.sources import (
     ROOT,
     drawn_mask_sources,
@@ -61,14 +62,6 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], most: int = 3) -> str:
     """Name what differs between two identities, such as ``spec.optimiser.lr``; at most so many by name."""
-    mine, theirs = dict(_leaves(one)), dict(_leaves(other))
+    mine, theirs = dict(leaves(one)), dict(leaves(other))
     found = sorted(name for name in mine | theirs if mine.get(name) != theirs.get(name))
     return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
-
-
-def _leaves(content: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{place}{key}.")
-        else:
-            yield f"{place}{key}", value

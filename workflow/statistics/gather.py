@@ -11,6 +11,8 @@ from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.frames import read_csv
 from workflow.metrics.contract import KEY_COLUMNS, with_standard
+from workflow.plan.definitions import Results
+from workflow.provenance.runs import PlannedRuns, read_runs
 
 _AGAIN = "run the workflow again"
 _ORDER = ["dataset", "mask", "method", "seed", "level", "subject", "slice"]
@@ -63,11 +65,16 @@ def write(table: pd.DataFrame, runs: int, output: Path) -> None:
 
 @command
 def gather_metrics(
-    scores: Annotated[list[Path], "metrics.csv of every run"],
-    /,
-    *,
-    metrics: Annotated[tuple[str, ...], "what a configuration adds, e.g. hfen"] = (),
+    results: Results,
+    planned: PlannedRuns,
     output: Annotated[Path, "the Parquet file to write"],
+    metrics: Annotated[tuple[str, ...], "what a configuration adds, e.g. hfen"] = (),
 ) -> None:
     """Write the rows of all runs."""
-    write(gather(scores, metrics), len(scores), output)
+    # Of weights that were exchanged since, these are not the scores.
+    records = read_runs(results, planned, "metrics.csv", "model.ckpt")
+    names = [name for group in planned for name in group.runs]
+    table = gather([results / "runs" / name / "metrics.csv" for name in names], metrics)
+    # By which readers know whether the runs are still those that were gathered.
+    table.attrs["runs"] = {name: records[name].outputs["metrics.csv"] for name in names}
+    write(table, len(names), output)

@@ -18,6 +18,7 @@ from data_prep.io.frames import read_csv, read_parquet
 from data_prep.io.json_files import read_json
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD
 from workflow.plan.definitions import Definition
+from workflow.provenance.runs import Planned, read_runs
 
 ALPHA = 0.05  # level of significance
 
@@ -27,8 +28,9 @@ class Cell:
     """One method under one mask.
 
     Attributes:
-        status: "ok", "diverged" (at least one seed gave NaN) or "missing" (at least one seed has no run).
-        seeds: the seeds that diverged or are missing, else all seeds.
+        status: "ok", "missing" (at least one seed has no run), "diverged" (for every volume at least one seed
+            gave NaN), or "3 of 16 failed": the volumes for which at least one seed gave NaN.
+        seeds: the seeds that failed or are missing, else all seeds.
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
             unless the status is "ok". A unit is a volume or, in the slice convention, a slice. NaN where a
             metric is undefined.
@@ -54,13 +56,27 @@ class Cell:
         return int(self.scores.index.get_level_values(0).nunique())
 
 
-def read_metrics(path: Path) -> pd.DataFrame:
-    """Read ``metrics.parquet``.
+def read_metrics(path: Path, planned: Iterable[Planned]) -> pd.DataFrame:
+    """Read ``metrics.parquet``, for showing some runs.
+
+    Args:
+        path: the file, in the folder of the experiment.
+        planned: the runs that are to be shown.
 
     Raises:
-        BadInput: the file is missing or damaged, or lacks a column.
+        BadInput: the file is missing or damaged, lacks a column, or holds other scores than the runs have; or
+            a run is not as planned, see ``read_runs``.
     """
-    return read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
+    table = read_parquet(path, "workflow.statistics.gather", (*KEY_COLUMNS, *STANDARD))
+    planned = tuple(planned)
+    records, gathered = read_runs(path.parent, planned), table.attrs.get("runs", {})
+    for name in (name for group in planned for name in group.runs):
+        if gathered.get(name) != (records[name].outputs.get("metrics.csv") if name in records else None):
+            raise BadInput(
+                f"{path}: holds other scores of runs/{name} than it has now; delete the file and run the "
+                "workflow again"
+            )
+    return table
 
 
 def read_statistics(path: Path) -> pd.DataFrame:
@@ -90,7 +106,12 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
                 "workflow.statistics.gather --metrics"
             )
     chosen = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == definition.convention)]
-    chosen = chosen.set_index(["subject", "slice"]).drop(index=_blank_units(chosen))
+    if len(chosen) and chosen["blank"].all():
+        raise BadInput(
+            f"metrics: no test {definition.convention} of {definition.dataset} has signal; mend the scans"
+        )
+    # What has no signal has no data range, and NaN scores in every run. The truth tells, never the scores.
+    chosen = chosen[chosen["blank"] == 0].set_index(["subject", "slice"])
     found = {}
     for mask in definition.masks:
         reference: set[Any] | None = None
@@ -110,13 +131,6 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
     return found
 
 
-def _blank_units(scores: pd.DataFrame) -> list[Any]:
-    """Slices (or volumes) without signal have no data range and NaN scores in every run: no divergence."""
-    by_unit = scores[list(STANDARD)].isna().any(axis=1).groupby([scores["subject"], scores["slice"]])
-    blank = by_unit.all()
-    return [] if blank.all() else list(blank.index[blank])
-
-
 def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     seeds = definition.seeds
     present = set(runs["seed"])
@@ -124,10 +138,12 @@ def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
     if missing:
         return Cell("missing", missing)
     runs = runs[runs["seed"].isin(seeds)]
-    broken = runs.loc[runs[list(STANDARD)].isna().any(axis=1), "seed"]
+    broken = runs[runs[list(STANDARD)].isna().any(axis=1)]
     if len(broken):
-        # The surviving seeds alone would flatter the method: no average is given.
-        return Cell("diverged", tuple(sorted(set(broken.tolist()))))
+        # The surviving seeds or volumes alone would flatter the method: no average is given.
+        failed, volumes = (of.index.get_level_values("subject").nunique() for of in (broken, runs))
+        status = "diverged" if failed == volumes else f"{failed} of {volumes} failed"
+        return Cell(status, tuple(sorted(set(broken["seed"].tolist()))))
     # A metric may be undefined for a seed; the others alone would stand for it.
     scores = runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean(skipna=False)
     return Cell("ok", seeds, scores)

@@ -273,7 +273,7 @@ def write_all(
     output: Folder,
 ) -> None:
     """Write the statistics of tables."""
-    scores = read_metrics(metrics)
+    scores = read_metrics(metrics, [group for definition in definitions for group in definition.planned])
     for number, definition in enumerate(definitions, 1):
         write_numbers(definition.number, analyse(definition, scores), output)
         print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)

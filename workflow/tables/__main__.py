@@ -38,7 +38,8 @@ def write_table(
     verdicts = {
         (row["mask"], row["metric"], row["method"]): row["verdict"] for row in statistics.to_dict("records")
     }
-    table = tidy_table(definition, read_metrics(results / "metrics.parquet"), of_masks, verdicts)
+    metrics = read_metrics(results / "metrics.parquet", definition.planned)
+    table = tidy_table(definition, metrics, of_masks, verdicts)
     origin = made_from(definition, results, configuration)
     unconverged = convergence_notes(definition, results)
     wide, narrow = (

@@ -102,7 +102,7 @@ def made_from(
         masks: those that it is made from, if others than are shown.
     """
     chosen = masks or shown.masks
-    return footer(results, shown.experiment, shown.dataset, chosen, shown.run_paths, configuration)
+    return footer(results, shown.experiment, shown.dataset, chosen, shown.planned, configuration)
 
 
 def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None = None) -> None:

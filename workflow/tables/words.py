@@ -7,9 +7,9 @@ import pandas as pd
 from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan.definitions import Definition, Run
+from workflow.plan.definitions import Definition
 from workflow.plan.paper import the_paper
-from workflow.provenance.record import read_run
+from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
 
@@ -135,8 +135,9 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
         seeds = row["seeds"].split()
         which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
         where = f"{row['label']} under {label(row['mask'])}"
-        if row["status"] == "diverged":
-            notes.append(f"{where}: diverged ({which} of {len(definition.seeds)}); nothing is averaged.")
+        if row["status"] != "missing":
+            what = row["status"].replace(" failed", " volumes failed: no number in the reconstruction")
+            notes.append(f"{where}: {what} ({which} of {len(definition.seeds)}); nothing is averaged.")
         elif row["mask"] in declines[row["method"]]:
             notes.append(f"{where}: the method declines this mask ({declines[row['method']][row['mask']]}).")
         else:
@@ -147,15 +148,12 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
 def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
     """Name the trainings behind the table whose run.json says that they had not converged."""
     found: dict[str, list[str]] = {}
+    records = read_runs(results, definition.planned)
+    # Methods without training have none to converge.
+    unfinished = {tuple(name.split("/")[1:3]) for name, of in records.items() if of.converged is False}
     for row in definition.rows:
         for mask in definition.masks:
-            folders = [
-                results / "runs" / Run(definition.dataset, mask, row.method, seed).path
-                for seed in definition.seeds
-            ]
-            records = [read_run(folder) for folder in folders if (folder / "run.json").is_file()]
-            # Methods without training have none to converge.
-            if any(record.converged is False for record in records):
+            if (mask, row.method) in unfinished:
                 found.setdefault(row.label, []).append(label(mask))
     if not found:
         return ()

@@ -78,7 +78,7 @@ def train(job: Job, termination: "Termination") -> "Progress":
     save_checkpoint(model, spec, origin, output / "model.ckpt")
     write_history(progress.history, output / "history.csv")
     write_evaluation(evaluation, output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin)
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, output)
     record = replace(
         record,
         epochs=progress.epoch,

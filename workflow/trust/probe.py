@@ -20,6 +20,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import SPREAD, command
 from data_prep.io.files import write_rows
 from workflow.plan.definitions import GROUND_TRUTH
+from workflow.provenance.runs import identity_of
 from workflow.run.job import Checkpoint, Job, check_checkpoint
 from workflow.run.spec import RunSpec
 
@@ -47,6 +48,7 @@ COLUMNS = {
     "item": "int64",
     "metric": "string",
     "value": "float64",
+    "run": "string",
 }
 
 
@@ -193,7 +195,7 @@ def main(
     job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None, probes: Annotated[Probes, SPREAD] = Probes()
 ) -> None:
     """Evaluate under all conditions and write the table."""
-    spec = job.spec
+    spec = asked = job.spec
     check_checkpoint(spec, checkpoint)
     if any(pixels < 0 for pixels in probes.shifts):
         raise BadInput("--shifts: must not be negative; give pixels to the right")
@@ -214,7 +216,8 @@ def main(
         validation = open_split(job.data, "val", acquisition, device, training.resident_gigabytes)
         spec, _ = tune(spec, validation, acquisition, device)
     store = open_split(job.data, "test", acquisition, device, training.resident_gigabytes)
-    _, reconstruct, _ = restore(spec, (store.height, store.width), checkpoint, device)
+    _, reconstruct, origin = restore(spec, (store.height, store.width), checkpoint, device)
     rows = probe(reconstruct, spec, store, acquisition, probes)
-    write_rows(job.output, [*COLUMNS], rows)
+    run = identity_of(asked.content(), origin.training_hash, acquisition.masks.sha256, store.fingerprint)
+    write_rows(job.output, [*COLUMNS], ({**row, "run": run} for row in rows))
     say(f"{spec.method}: {len(rows)} rows")

@@ -21,6 +21,7 @@ from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import GROUND_TRUTH, TrustDefinition, TrustRow
 from workflow.statistics.scores import ranks
 from workflow.statistics.tests import CONFIDENCE, interval
+from workflow.trust.gather import check_probes
 from workflow.trust.probe import COLUMNS
 
 LARGE_LESION_MM = 3.0  # radius from which a lesion counts as large
@@ -32,11 +33,15 @@ def read_probes(path: Path, definition: TrustDefinition) -> pd.DataFrame:
     """Read the rows of a dataset from ``probes.parquet``.
 
     Raises:
-        BadInput: the file is missing or damaged, lacks a column, or holds no row of a method and mask of the
-            definition.
+        BadInput: the file is missing or damaged, lacks a column, holds no row of a method and mask of the
+            definition, or probes of another state of a run than it has now.
     """
     probes = read_parquet(path, "workflow.trust.gather", COLUMNS)
+    check_probes(probes, path.parents[1], definition.planned, str(path))
     probes = probes[probes["dataset"] == definition.dataset]
+    # A volume without signal has no data range: the truth's own score tells, never a method's.
+    truth = probes[(probes["method"] == GROUND_TRUTH) & (probes["probe"] == "unchanged")]
+    probes = probes[~probes["subject"].isin(truth.loc[truth["value"].isna(), "subject"])]
     found = set(zip(probes["mask"], probes["method"], strict=True))
     for mask in definition.masks:
         for row in definition.rows_under(mask):

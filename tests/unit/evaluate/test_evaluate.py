@@ -123,6 +123,36 @@ def test_the_scale_of_the_scanner_changes_no_score_and_is_undone(tmp_path):
     assert ratio == pytest.approx(1024, rel=1e-5)
 
 
+def test_what_is_blank_is_told_by_the_truth(tmp_path):
+    data = write_splits(tmp_path)
+    with h5py.File(data / "test.h5", "r+") as file:
+        subject, number = file["subject"].asstr()[()], file["slice"][()]
+        file["target"][np.flatnonzero((subject == "IXI905") & (number == 2))[0]] = 0
+    spec = zero_filling_spec()
+    model = reconstructor(build_model(spec, (SIDE, SIDE)), "32-true", CPU)
+    for reconstruct in (model, not_a_number):
+        rows = score(tmp_path, spec, reconstruct).rows
+        assert [(row["subject"], row["slice"]) for row in rows if row["blank"]] == [("IXI905", 2)]
+
+
+def test_a_method_that_fails_on_a_volume_leaves_it_to_be_seen(tmp_path):
+    write_splits(tmp_path)
+    spec = zero_filling_spec()
+    model = reconstructor(build_model(spec, (SIDE, SIDE)), "32-true", CPU)
+    calls = []
+
+    def failing(measurement):
+        calls.append(None)
+        image = model(measurement).clone()
+        if len(calls) == 1:
+            image[0, 3, 5] = torch.inf
+        return image
+
+    rows = [row for row in score(tmp_path, spec, failing).rows if row["level"] == "volume"]
+    found = {row["subject"]: (np.isnan(row["psnr"]), row["blank"]) for row in rows}
+    assert found == {"IXI905": (True, 0), "IXI906": (False, 0)}
+
+
 def test_a_diverged_training_has_no_numbers(tmp_path):
     write_splits(tmp_path)
     result = score(tmp_path, tiny_spec(), not_a_number)

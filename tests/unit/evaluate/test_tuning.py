@@ -116,7 +116,13 @@ def test_a_grid_is_every_combination_and_what_is_not_a_number_loses(tmp_path, mo
 
     class Scored:
         def __init__(self, value: float) -> None:
-            self.rows = [{"level": "volume", "psnr": value}, {"level": "slice", "psnr": 99.0}]
+            # A volume without signal has no score, whatever is tried.
+            blank = {"level": "volume", "psnr": float("nan"), "blank": 1}
+            self.rows = [
+                blank,
+                {"level": "volume", "psnr": value, "blank": 0},
+                {"level": "slice", "psnr": 9.0},
+            ]
 
     def scored(_reconstruct: Any, spec: RunSpec, *_: Any) -> Scored:
         tried.append((spec.parameters["weight"], spec.parameters["iterations"]))

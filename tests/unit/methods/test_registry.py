@@ -65,6 +65,34 @@ def test_a_folder_is_found_by_being_there_and_takes_its_place_by_order(tmp_path)
     assert list(discover(tmp_path)) == ["first", "new"]
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        "",
+        "__pycache__/model.cpython-311.pyc",
+        "parts/__pycache__/layers.cpython-311.pyc",
+        ".ipynb_checkpoints/model-checkpoint.py",
+        ".git/HEAD.py",
+        ".#model.py",
+        "method.yaml~",
+        "weights.pt",
+    ],
+)
+def test_what_a_method_leaves_behind_is_no_method(tmp_path, left):
+    write(tmp_path, description())
+    file = tmp_path / "gone" / left
+    (file if not left else file.parent).mkdir(parents=True)
+    if left:
+        file.symlink_to("nowhere") if left.startswith(".#") else file.touch()
+    assert list(discover(tmp_path)) == ["new"]
+
+
+def test_a_method_behind_a_link_is_one_like_others(tmp_path):
+    (tmp_path / "methods").mkdir()
+    (tmp_path / "methods" / "new").symlink_to(write(tmp_path, description()))
+    assert list(discover(tmp_path / "methods")) == ["new"]
+
+
 def test_a_template_folder_is_no_method():
     assert not any(name.startswith("_") for name in discover(METHODS_FOLDER))
 

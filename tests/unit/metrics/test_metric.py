@@ -46,6 +46,19 @@ METRIC = Metric({}, "X", "what it is", False, 0.0, 3, max)
 # ---- discovery ------------------------------------------------------------------------------------
 
 
+def test_hidden_copies_and_leftovers_are_no_metrics(tmp_path, monkeypatch):
+    for name in ("._mine.py", ".mine.py", "mine.py~", "#mine.py#", "__pycache__/mine.cpython-311.pyc"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / ".#mine.py").symlink_to("nowhere")
+    monkeypatch.setattr(library, "__path__", [*library.__path__, str(tmp_path)])
+    metrics.cache_clear()
+    try:
+        assert list(metrics()) == ["hfen", "nmse", "psnr", "ssim"]
+    finally:
+        metrics.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

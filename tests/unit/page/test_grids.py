@@ -66,6 +66,13 @@ def test_the_page_says_what_the_printed_table_says(grid):
     assert grid.rows[1][2].mark == "best"
 
 
+def test_a_count_of_failed_volumes_is_no_score(tmp_path):
+    failed = ("Lost", (Text("3 of 16 failed"), Text(""), Text(""), Text("3 of 16 failed")))
+    grid = written(tmp_path, block("2D-Radial-6×", (ZF, failed)))
+    assert [column.numeric for column in grid.columns[-4:]] == [True, True, True, True]
+    assert [row[1].order for row in grid.rows] == ["0.512", ""]
+
+
 def test_masks_and_methods_are_sorted_as_printed_and_scores_by_their_means(grid):
     methods, masks, scores, _, differences, errors = zip(*grid.rows, strict=True)
     assert [cell.order for cell in methods] == ["0", "1", "0", "1"]

@@ -228,7 +228,7 @@ def test_the_papers_full_setting_leaves_room_for_tables_and_figures(tmp_path):
         size = plan.config["datasets"][content.dataset]["matrix"]
         count = plan.config["examples"]
         images = [generator.random((count, size, size), np.float32) for _ in range(2)]
-        for run in content.runs:
+        for run in (run for group in content.planned for run in group.runs):
             path = tmp_path / "runs" / run / "examples.npz"
             path.parent.mkdir(parents=True)
             names = ("zero_filled", "reconstruction")

@@ -442,3 +442,39 @@ def test_a_download_without_a_place_or_a_use_is_refused(source, said):
     content = changed(datasets__ixi__source=source, datasets__ixi__download=True)
     with pytest.raises(BadInput, match=rf"datasets\.ixi\.download: is true, but {said}"):
         check_config(content, METHODS)
+
+
+def test_a_method_whose_folder_is_gone_while_its_results_stay_is_named_and_left_out(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    left = {name: entry for name, entry in METHODS.items() if name != "xiang"}
+    content = changed(methods__xiang__parameters={"width": 2}, compare=["zf", "xiang"])
+    with pytest.raises(BadInput, match=r"compare: unknown method 'xiang': there is no folder methods/xiang/"):
+        check_config(content, left)
+    (tmp_path / "results/test/runs/ixi/1d_uniform_6x/xiang/seed0").mkdir(parents=True)
+    config = check_config(content, left)
+    assert (config["compare"], config["methods"]) == (["zf"], {})
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("config: there is no folder methods/xiang/ any more; what results/test/runs holds")
+    # A name that was never a method's is still a mistake.
+    with pytest.raises(BadInput, match="unknown method 'xiangg'"):
+        check_config(changed(compare=["zf", "xiangg"]), left)
+
+
+@pytest.mark.parametrize("option", ["--snakefile", "--directory"])
+def test_rules_of_one_folder_do_not_run_the_modules_of_another(tmp_path, option):
+    here, given = (tmp_path, ROOT / "Snakefile") if option == "--snakefile" else (ROOT, tmp_path)
+    command = [sys.executable, "-m", "snakemake", "--list-rules", option, str(given)]
+    outcome = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    printed = outcome.stdout + outcome.stderr
+    assert outcome.returncode != 0
+    assert f"The Snakefile is that of {ROOT}, but the working directory is {tmp_path}: " in printed
+    assert "Traceback" not in printed
+
+
+def test_a_checkout_behind_a_link_is_one_folder(tmp_path):
+    (tmp_path / "link").symlink_to(ROOT)
+    command = [sys.executable, "-m", "snakemake", "--list-rules", "--directory", str(tmp_path / "link")]
+    outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr

@@ -207,6 +207,13 @@ def test_a_figure_without_any_of_its_masks_is_refused_by_name():
 # ---- specs ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("gone", "shown"), [("zf", "figure 1 shows zf"), ("manet", "table III shows manet")])
+def test_a_table_or_figure_of_a_method_that_is_gone_is_refused_by_name(gone, shown):
+    made = Plan(plan().config, {name: entry for name, entry in METHODS.items() if name != gone})
+    with pytest.raises(BadInput, match=rf"{shown}, but there is no folder methods/{gone}/; bring it back"):
+        assert made.runs
+
+
 def test_every_spec_is_one_that_training_and_evaluation_take_and_has_one_text():
     found = plan(methods={"unet": {"optimiser": {"lr": 0.01}}})
     for run in found.runs:

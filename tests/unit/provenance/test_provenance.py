@@ -10,25 +10,29 @@ from pathlib import Path
 
 import pytest
 from faults import spoil
-from made_up_results import run_record
+from made_up_results import planned, write_record
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import write_json
+from data_prep.io.json_files import converted, write_json
 from data_prep.phantom.donors import MAPS
 from workflow.provenance.__main__ import inputs, record
 from workflow.provenance.code import source_files
 from workflow.provenance.files import listed
-from workflow.provenance.footer import config_sha256, footer
-from workflow.verify import compare
+from workflow.provenance.footer import config_sha256, data_sha256, footer
+from workflow.provenance.runs import Planned
+from workflow.verify import Differences, compare
 
 ROOT = Path(__file__).parents[3]
 CONFIG = {"experiment": "tiny", "seed": 1, "datasets": {"ixi": {"root": "/data/IXI", "matrix": 64}}}
+RUN = "ixi/1d_uniform_6x/zf/seed0"
+PLANNED = [converted(Planned, one, "", "") for one in planned("ixi", ["1d_uniform_6x"], ["zf"])]
 FILES = {
     "metrics.parquet": "numbers",
     "tables/table_1.csv": "a,b",
-    "runs/ixi/1d_uniform_6x/zf/seed0/run.json": json.dumps(run_record()),
     "data/ixi/manifest.csv": "dataset,source\nixi,embedded\n",
 }
+# Written by the helper.
+RECORDS = ("data/ixi/prepared.json", "masks/ixi/1d_uniform_6x.json", f"runs/{RUN}/run.json")
 LEFT_OUT = (
     *(
         "report.html",
@@ -47,17 +51,19 @@ def results(tmp_path):
     for name, text in [*FILES.items(), *((name, "") for name in LEFT_OUT)]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-    write_json(folder / "provenance.json", record(folder, "tiny", CONFIG))
+    write_record(folder, RUN)
+    write_json(folder / "provenance.json", record(folder, "tiny", CONFIG, PLANNED))
     return folder
 
 
 def test_every_file_is_listed_with_its_hash_but_what_differs_from_run_to_run(results):
     found = json.loads((results / "provenance.json").read_text())
     assert found["outputs"] == {
-        name: hashlib.sha256(text.encode()).hexdigest() for name, text in FILES.items()
+        name: hashlib.sha256((results / name).read_bytes()).hexdigest() for name in (*FILES, *RECORDS)
     }
+    written = json.loads((results / "runs" / RUN / "run.json").read_text())
     kept = ("code", "data_fingerprints", "device", "mask_sha256", "packages")
-    own = {name: run_record()[name] for name in kept} | {"training_hash": None}
+    own = {name: written[name] for name in kept} | {"training_hash": None}
     assert found["runs"] == {"ixi/1d_uniform_6x/zf/seed0": own}
     assert (
         found["code"]["sources"]["workflow/provenance/__main__.py"]
@@ -69,7 +75,7 @@ def test_every_file_is_listed_with_its_hash_but_what_differs_from_run_to_run(res
 
 def test_the_same_folder_elsewhere_gives_the_same_list(results, tmp_path):
     moved = Path(shutil.copytree(results, tmp_path / "moved"))
-    write_json(moved / "provenance.json", record(moved, "tiny", CONFIG))
+    write_json(moved / "provenance.json", record(moved, "tiny", CONFIG, PLANNED))
     text = (moved / "provenance.json").read_bytes()
     assert text == (results / "provenance.json").read_bytes()
     assert str(tmp_path).encode() not in text
@@ -99,11 +105,11 @@ def test_the_command_tells_by_its_exit_status(results):
 
     done = verify(results)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "all 4 files are as listed" in done.stdout
+    assert "all 6 files are as listed" in done.stdout
     (results / "tables" / "table_1.csv").write_text("")
     done = verify(results)
     assert done.returncode == 1
-    assert done.stdout == "changed tables/table_1.csv\n"
+    assert done.stdout == "changed  tables/table_1.csv\n"
     assert "1 changed, 0 missing, 0 extra" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -155,7 +161,7 @@ def test_published_scans_and_donors_are_inputs(results):
     # As data_prep.phantom.donors writes them: a record beside each file of maps, one package in two of them.
     for maps, made_from in zip(MAPS, (packages, packages[1:], []), strict=True):
         (results / "raw" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
-    assert inputs(results) == [
+    assert inputs(results, ["ixi", "fastmri"]) == [
         {"dataset": "fastmri", "file": "file1.h5", "sha256": "aa"},
         {"dataset": "fastmri", "file": "file0.h5", "sha256": "bb"},
         {"package": "p", "archive": "p.whl", "sha256": "cc"},
@@ -177,7 +183,7 @@ def test_a_damaged_record_of_donors_is_named(results, text, message):
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(BadInput, match=rf"knee\.json: {message}.*; delete it and run the workflow again"):
-        inputs(results)
+        inputs(results, ["ixi", "fastmri"])
 
 
 @pytest.mark.parametrize(
@@ -190,10 +196,9 @@ def test_a_damaged_record_of_donors_is_named(results, text, message):
     ],
 )
 def test_a_record_that_a_footer_cannot_use_is_named(results, code, message):
-    run = "ixi/1d_uniform_6x/zf/seed0"
-    (results / "runs" / run / "run.json").write_text(json.dumps(run_record(code=code)))
+    write_record(results, "ixi/1d_uniform_6x/zf/seed0", code=code)
     with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
-        footer(results, "tiny", "ixi", [], [run], "c" * 64)
+        footer(results, "tiny", "ixi", [], PLANNED, "c" * 64)
 
 
 def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():
@@ -203,6 +208,50 @@ def test_the_configurations_hash_ignores_where_scans_lie_and_nothing_else():
     assert hashed(root="/elsewhere") == config_sha256(CONFIG)
     assert hashed(matrix=65) != config_sha256(CONFIG)
     assert config_sha256({**CONFIG, "seed": 2}) != config_sha256(CONFIG)
+
+
+def test_data_is_known_by_what_its_slices_depend_on():
+    def hashed(seed=1, **changes):
+        dataset = {**CONFIG["datasets"]["ixi"], "masks": ["a"], "noise": 0.1, **changes}
+        return data_sha256({"seed": seed, "datasets": {"ixi": dataset}}, "ixi")
+
+    assert hashed(root="/elsewhere", masks=["a", "b"], noise=0.2) == hashed()
+    assert len({hashed(), hashed(matrix=65), hashed(slices=3), hashed(seed=2)}) == 4
+
+
+def test_what_another_configuration_left_is_named_and_not_listed(results):
+    """Runs and tables: the list disowns them, and so does the comparison with it."""
+    other = "ixi/1d_uniform_6x/unet/seed0"
+    write_record(results, other)
+    (results / "tables" / "table_2.csv").touch()
+    own = [f"runs/{RUN}/*", "tables/table_1.*", "data/ixi/*", "masks/ixi/1d_uniform_6x.*", "metrics.*"]
+    found = record(results, "tiny", CONFIG, PLANNED, own)
+    assert list(found["runs"]) == [RUN]
+    assert found["leftovers"] == [f"runs/{other}", "tables/table_2.csv"]
+    assert list(found["outputs"]) == sorted((*FILES, *RECORDS))
+    write_json(results / "provenance.json", found)
+    (results / "runs" / other / "metrics.csv").touch()
+    (results / "tables" / "table_3.csv").touch()
+    left = (f"runs/{other}", "tables/table_2.csv")
+    assert compare(results) == Differences((), (), extra=("tables/table_3.csv",), leftover=left)
+    (results / "tables" / "table_3.csv").unlink()
+    command = [sys.executable, "-m", "workflow.verify", str(results)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:-1] == [f"leftover {name}" for name in left]
+    assert "files are as listed; 2 leftovers of another configuration are no" in done.stdout.splitlines()[-1]
+
+
+def test_a_run_behind_a_link_is_listed_like_others(results, tmp_path):
+    folder = results / "runs" / "ixi" / "1d_uniform_6x"
+    shutil.move(folder, tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+    # A link that leads round in a circle ends.
+    (folder / "zf" / "round").symlink_to(results)
+    found = record(results, "tiny", CONFIG, PLANNED)
+    assert list(found["runs"]) == [RUN]
+    assert f"runs/{RUN}/run.json" in found["outputs"]
+    assert not compare(results)
 
 
 def test_verifying_loads_nothing_heavy():
@@ -216,5 +265,5 @@ def test_a_link_to_a_file_counts_as_the_file(results):
     target = results / "tables" / "table_1.csv"
     moved = target.rename(results / "logs" / "table_1.csv")
     target.symlink_to(moved)
-    assert listed(results) == sorted(FILES)
+    assert listed(results) == sorted((*FILES, *RECORDS))
     assert not any(compare(results).values())

@@ -33,7 +33,7 @@ def test_what_a_run_says_is_read_and_written_as_it_stands(tmp_path: Path, more: 
     (tmp_path / "run.json").write_text(json.dumps(content))
     write_json(tmp_path / "again.json", read_run(tmp_path))
     # What every run says since is null where an older one left it out.
-    later = {"best_epoch": None, "training_hash": None, "tuning": None}
+    later = {"best_epoch": None, "training_hash": None, "tuning": None, "outputs": {}}
     assert json.loads((tmp_path / "again.json").read_text()) == later | content
 
 

@@ -91,6 +91,18 @@ def test_a_method_depends_on_its_own_folder_and_the_shared_blocks():
     assert folder_sources("two") == ["methods/two/model.py"]
 
 
+def test_what_lies_hidden_in_a_methods_folder_is_no_source_of_it(tree):
+    hidden = tree / "methods/one/.ipynb_checkpoints/model-checkpoint.py"
+    hidden.parent.mkdir()
+    hidden.touch()
+    (tree / "methods/one/.#model.py").symlink_to("nowhere")
+    before = folder_sources("two")
+    assert not [name for name in folder_sources("one") if "/." in name]
+    (tree / "methods/two").rename(tree / "elsewhere")
+    (tree / "methods/two").symlink_to(tree / "elsewhere")
+    assert folder_sources("two") == before
+
+
 @pytest.mark.parametrize("method", discover())
 def test_no_method_depends_on_another(method):
     folders = {Path(name).parts[1] for name in folder_sources(method) if Path(name).parts[0] == "methods"}

@@ -1,6 +1,7 @@
 """All runs in one table: exact numbers, one order, nothing twice and nothing missing."""
 
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_results import planned, write_record
 
 from data_prep.errors import BadInput
+from data_prep.io.hashes import file_sha256
+from data_prep.io.json_files import converted
 from workflow.evaluate.evaluation import Evaluation, write_evaluation
+from workflow.provenance.runs import Planned
 from workflow.statistics.gather import gather
+from workflow.statistics.scores import read_metrics
 from workflow.trust import gather as gather_probes
 
 ROOT = Path(__file__).parents[3]
@@ -31,6 +37,7 @@ def write(path: Path, method: str, mask: str = "1d_uniform_6x", seed: int = 0, *
             "subject": subject,
             "slice": number,
             "level": "volume" if number < 0 else "slice",
+            "blank": 0,
             "ssim": generator.random(),
             "psnr": generator.normal(30, 3),
             "nmse": generator.random() * 1e-3,
@@ -146,25 +153,58 @@ def test_a_table_whose_lines_are_all_longer_than_its_head_is_refused(tmp_path):
         gather([path])
 
 
+def command(root: Path, *runs: str) -> subprocess.CompletedProcess[str]:
+    """Gather made-up runs, which the plan has as their records say, to ``metrics.parquet``."""
+    groups = [
+        json.dumps(one)
+        for run in runs
+        for one in planned("ixi", [run.split("/")[1]], [run.split("/")[2]], [0])
+    ]
+    words = ["--results", str(root), "--planned", *groups, "--output", str(root / "metrics.parquet")]
+    program = [sys.executable, "-m", "workflow.statistics.gather", *words]
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def write_run(root: Path, method: str) -> str:
+    run = f"ixi/1d_uniform_6x/{method}/seed0"
+    path = write(root / "runs" / run / "metrics.csv", method)
+    write_record(root, run, outputs={"metrics.csv": file_sha256(path)})
+    return run
+
+
 def test_the_command_writes_the_whole_file_or_none(tmp_path):
-    good, output = write(tmp_path / "a" / "metrics.csv", "unet"), tmp_path / "metrics.parquet"
-
-    def run(*files: Path) -> subprocess.CompletedProcess[str]:
-        command = [
-            sys.executable,
-            "-m",
-            "workflow.statistics.gather",
-            *map(str, files),
-            "--output",
-            str(output),
-        ]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-    assert run(good).returncode == 0
-    pd.testing.assert_frame_equal(pd.read_parquet(output), gather([good]), check_exact=True)
+    run, output = write_run(tmp_path, "unet"), tmp_path / "metrics.parquet"
+    assert command(tmp_path, run).returncode == 0
+    scores = tmp_path / "runs" / run / "metrics.csv"
+    pd.testing.assert_frame_equal(pd.read_parquet(output), gather([scores]), check_exact=True)
     before = output.read_bytes()
-    failed = run(good, good)
+    failed = command(tmp_path, run, run)
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ")
     assert output.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "metrics.parquet"]
+    missing = command(tmp_path, run, "ixi/1d_uniform_6x/manet/seed0")
+    assert (missing.returncode, output.read_bytes()) == (1, before)
+    assert "manet/seed0/metrics.csv: no such file" in missing.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.p*")) == ["metrics.parquet"]
+
+
+def test_what_was_gathered_from_other_runs_is_not_shown(tmp_path):
+    run, path = write_run(tmp_path, "unet"), tmp_path / "metrics.parquet"
+    shown = [converted(Planned, one, "", "") for one in planned("ixi", ["1d_uniform_6x"], ["unet", "manet"])]
+    assert command(tmp_path, run).returncode == 0
+    assert len(read_metrics(path, shown)) == 6
+    # Evaluated anew since, and not gathered.
+    write_record(tmp_path, run, outputs={"metrics.csv": "another"})
+    with pytest.raises(
+        BadInput, match=rf"metrics\.parquet: holds other scores of runs/{run} than it has now"
+    ):
+        read_metrics(path, shown)
+    (tmp_path / "runs" / run / "run.json").unlink()
+    with pytest.raises(
+        BadInput, match=rf"metrics\.parquet: holds other scores of runs/{run} than it has now"
+    ):
+        read_metrics(path, shown)
+    write_run(tmp_path, "unet")
+    write_run(tmp_path, "manet")
+    with pytest.raises(BadInput, match="holds other scores of runs/ixi/1d_uniform_6x/manet/seed0"):
+        read_metrics(path, shown)

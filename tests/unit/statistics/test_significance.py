@@ -265,7 +265,7 @@ def test_seeds_are_averaged_per_volume_before_the_test():
     metrics = metric_rows("ixi", ONE, FIVE, seeds=(0, 1), volumes=8)
     text = definition(1, "ixi", ONE, FIVE, numeral="I", seeds=[0, 1])
     table, pairs = results(metrics, text)
-    keys = ["dataset", "mask", "method", "level", "subject", "slice"]
+    keys = ["dataset", "mask", "method", "level", "subject", "slice", "blank"]
     averaged = metrics.groupby(keys, as_index=False)[METRICS].mean().assign(seed=0)
     one_table, one_pairs = results(averaged, definition(1, "ixi", ONE, FIVE, numeral="I"))
     pd.testing.assert_frame_equal(pairs, one_pairs)

@@ -18,9 +18,9 @@ from made_up_results import (
     definition,
     metric_rows,
     read_definition,
-    run_record,
     sha256,
     write_mask_json,
+    write_record,
     write_records,
     write_statistics,
 )
@@ -211,10 +211,41 @@ def test_blank_slices_are_no_divergence():
     metrics = metric_rows("ixi", TWO[:1], ["zf", "manet"], slices=4)
     blank = (metrics["slice"] == 2) & (metrics["subject"] == "IXI900")
     metrics.loc[blank, METRICS] = np.nan
+    metrics.loc[blank, "blank"] = 1
     wanted = read_definition(definition(1, "ixi", TWO[:1], FIVE, convention="slice"))
     found = cells_of(metrics, wanted)
     assert {found[TWO[0], name].status for name in ("zf", "manet")} == {"ok"}
     assert len(found[TWO[0], "zf"].scores) == 4 * 4 - 1
+
+
+def test_a_volume_on_which_a_method_fails_is_not_one_without_signal(tmp_path):
+    """Whether it stands alone, or all methods fail there: the truth tells what is blank, not the scores."""
+    metrics = metric_rows("ixi", TWO[:1], FIVE)
+    failing = (metrics["method"] == "manet") & (metrics["subject"] == "IXI901")
+    metrics.loc[failing, METRICS] = np.nan
+    alone = metrics[metrics["method"] == "manet"]
+    texts, table = write(
+        tmp_path / "a", alone, definition(1, "ixi", TWO[:1], {"manet": "MANet"}, numeral="I")
+    )
+    found = cell(table, TWO[0], "manet")
+    assert found["status"] == "1 of 4 failed"
+    assert np.isnan([found[f"{metric}_{of}"] for metric in METRICS for of in ("mean", "std", "rank")]).all()
+    assert Cells(texts["html"]).cells.count("1 of 4 failed") == 3
+    assert "**1 of" not in texts["md"]
+    note = "MANet under 1D-Uniform-6×: 1 of 4 volumes failed: no number in the reconstruction (seed 0 of 1); "
+    assert note in texts["md"]
+    # Beside others: they are compared with each other, on all volumes.
+    _, table = write(tmp_path / "b", metrics, definition(1, "ixi", TWO[:1], FIVE, numeral="I"))
+    assert cell(table, TWO[0], "manet")["status"] == "1 of 4 failed"
+    assert sorted(table["psnr_rank"].dropna()) == [1, 2, 3, 4]
+    assert set(table.loc[table["status"] == "ok", "volumes"]) == {4}
+    metrics.loc[metrics["subject"] == "IXI901", METRICS] = np.nan
+    for convention in ("volume", "slice"):
+        wanted = read_definition(definition(1, "ixi", TWO[:1], FIVE, convention=convention))
+        assert {found.status for found in cells_of(metrics, wanted).values()} == {"1 of 4 failed"}
+    blank = metrics.assign(blank=1)
+    with pytest.raises(BadInput, match="no test slice of ixi has signal"):
+        cells_of(blank, wanted)
 
 
 def test_a_lone_diverged_run_stays_diverged():
@@ -515,7 +546,7 @@ def test_damaged_metrics_are_named(tmp_path):
         with pytest.raises(
             BadInput, match=r"metrics\.parquet: not a Parquet file .*run workflow\.statistics\.gather again"
         ):
-            read_metrics(path)
+            read_metrics(path, ())
 
 
 def test_missing_inputs_are_named(tmp_path):
@@ -622,8 +653,8 @@ def test_every_format_ends_with_what_the_table_was_made_from(tmp_path):
 def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
-    record = tmp_path / "runs" / "ixi" / TWO[0] / "zf" / "seed0" / "run.json"
-    record.write_text(json.dumps(run_record(code={"commit": 40 * "f", "source_sha256": sha256("edited")})))
+    code = {"commit": 40 * "f", "source_sha256": sha256("edited")}
+    write_record(tmp_path, f"ixi/{TWO[0]}/zf/seed0", code=code)
     wanted = read_definition(text)
     tables.write_table(wanted, tmp_path, CONFIGURATION, tmp_path / "second")
     second = (tmp_path / "second" / "table_1.md").read_text()

@@ -163,7 +163,9 @@ def test_one_subject_has_no_other(tmp_path, monkeypatch):
 
 
 def test_gathering_refuses_what_stands_twice_and_ignores_the_order_of_files(tmp_path):
-    row = dict(zip(COLUMNS, ["ixi", "m", "unet", 0, "audit", "slice", 0.0, "a", 0, "ssim", 0.5], strict=True))
+    row = dict(
+        zip(COLUMNS, ["ixi", "m", "unet", 0, "audit", "slice", 0.0, "a", 0, "ssim", 0.5, "r"], strict=True)
+    )
     for name, subject in (("one", "b"), ("two", "a"), ("three", "a")):
         pd.DataFrame([{**row, "subject": subject}]).to_csv(tmp_path / f"{name}.csv", index=False)
     one, two, three = (tmp_path / f"{name}.csv" for name in ("one", "two", "three"))

@@ -1,7 +1,6 @@
 """What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from made_up_results import run_record
+from made_up_results import metric_rows, planned, run_record, sha256, write_record
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
@@ -22,6 +21,7 @@ from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
+from workflow.provenance.runs import Planned, read_runs, run_identity
 from workflow.statistics.tests import interval
 from workflow.tables.formats import printed, write_page
 from workflow.tables.page import Page
@@ -64,6 +64,7 @@ def definition(**changes):
         "masks": [MASK],
         "all_masks": [MASK, OTHER],
         "noise": 0.1,
+        "planned": [],
         "rows": [
             {"method": name, "label": label, "auxiliary": name in READS, "trained": name != "zf"}
             for name, label in LABELS.items()
@@ -76,7 +77,7 @@ def definition(**changes):
 def rows(probe, condition, amount, metric, by_method, item=0, seed=0):
     """Rows of every subject; a subject's value is the method's plus 0.1 for each subject before it."""
     return [
-        ("ixi", MASK, method, seed, probe, condition, amount, subject, item, metric, value + 0.1 * i)
+        ("ixi", MASK, method, seed, probe, condition, amount, subject, item, metric, value + 0.1 * i, "")
         for method, value in by_method.items()
         for i, subject in enumerate(SUBJECTS)
     ]
@@ -195,6 +196,22 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
         strip, rates = draw_lesions(definition(seeds=[0, 1]), both).axes
     assert [text.get_text() for text in strip.texts] == ["diverged"]
     assert len(rates.lines) == 3
+
+
+def test_a_volume_without_signal_is_left_out_and_one_that_a_method_fails_on_is_not(probes, tmp_path):
+    truth = rows("unchanged", "unchanged", 0.0, "ssim", {"ground_truth": 1.0})
+    truth = pd.DataFrame.from_records(truth, columns=[*COLUMNS])
+    made = pd.concat([probes, truth], ignore_index=True).astype(COLUMNS)
+    made.loc[(made["subject"] == "b") & (made["method"] == "manet"), "value"] = np.nan
+    made.to_parquet(tmp_path / "probes.parquet")
+    scores = auxiliary_scores(read_probes(tmp_path / "probes.parquet", definition()), definition())
+    assert scores.loc[scores["method"] == "manet", "psnr"].isna().all()
+    assert scores.loc[scores["method"] == "unet", "psnr"].notna().all()
+    made.loc[made["subject"] == "b", "value"] = np.nan
+    made.to_parquet(tmp_path / "probes.parquet")
+    scores = auxiliary_scores(read_probes(tmp_path / "probes.parquet", definition()), definition())
+    assert scores["psnr"].notna().all()
+    assert set(scores["volumes"]) == {2}
 
 
 def test_rankings_agree_or_are_reversed(probes):
@@ -583,17 +600,17 @@ def test_operations_of_fourier_transforms_and_convolutions():
 
 def test_the_cost_table_takes_medians_and_counts(tmp_path):
     plan = Plan(check_config(small_config(), METHODS), METHODS)
-    paths = {"zf": ["ixi/m/zf/seed0", "ixi/m/zf/seed1", "ixi/m/zf/seed2"]}
-    for rate, path in zip((100.0, 200.0, 1000.0), paths["zf"], strict=True):
-        spec = plan.spec(Run("ixi", MASK, "zf", 0)).content()
-        record = run_record(spec=spec, throughput={"evaluation_slices_per_second": rate})
-        (tmp_path / "runs" / path).mkdir(parents=True)
-        (tmp_path / "runs" / path / "run.json").write_text(json.dumps(record))
-    metrics = {"dataset": "ixi", "method": "zf", "mask": MASK, "level": "volume", "psnr": [20.0, 22.0]}
-    pd.DataFrame(metrics).to_parquet(tmp_path / "metrics.parquet")
+    rates = {f"ixi/{MASK}/zf/seed{seed}": rate for seed, rate in enumerate((100.0, 200.0, 1000.0))}
+    for seed, (path, rate) in enumerate(rates.items()):
+        spec = plan.spec(Run("ixi", MASK, "zf", seed)).content()
+        write_record(tmp_path, path, spec=spec, throughput={"evaluation_slices_per_second": rate})
+    metrics = metric_rows("ixi", [MASK], ["zf"], volumes=2)
+    metrics.loc[metrics["level"] == "volume", "psnr"] = [20.0, 22.0]
+    metrics.to_parquet(tmp_path / "metrics.parquet")
+    shared = {key: value for key, value in spec.items() if key not in ("mask", "seed")}
     asked = definition(
         matrix=64,
-        runs=paths,
+        planned=[{"spec": shared, "data": sha256("data"), "runs": list(rates)}],
         rows=[{"method": "zf", "label": "ZF", "auxiliary": False, "trained": False}],
     )
     costs = cost_scores(asked, tmp_path)
@@ -615,15 +632,33 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     ],
 )
 def test_a_record_that_the_cost_table_cannot_use_is_named(tmp_path, changes, message):
-    record = run_record(seconds=run_record()["seconds"] | {"training": 1})
-    path = tmp_path / "runs" / "zf" / "run.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(record))
-    (read,) = read_records(tmp_path, ["zf"], trained=True)
+    seconds = run_record()["seconds"] | {"training": 1}
+    run, row = f"ixi/{MASK}/unet/seed0", TrustRow("unet", "UNet-T2", False, True)
+    asked = definition(matrix=64, planned=planned("ixi", [MASK], ["unet"]))
+    write_record(tmp_path, run, seconds=seconds)
+    (read,) = read_records(tmp_path, asked, row).values()
     assert read.seconds.training == 1
-    path.write_text(json.dumps(record | changes))
+    write_record(tmp_path, run, **{"seconds": seconds, **changes})
     with pytest.raises(BadInput, match=rf"run\.json: {message}; delete it and run the workflow again"):
-        read_records(tmp_path, ["zf"], trained=True)
+        read_records(tmp_path, asked, row)
+
+
+def test_probes_of_another_training_are_refused_by_name(probes, tmp_path):
+    """Also of an untrained method, whose mask or test split was made anew."""
+    run = f"ixi/{MASK}/manet/seed0"
+    write_record(tmp_path, run, training_hash="second")
+    (group,) = (converted(Planned, one, "", "") for one in planned("ixi", [MASK], ["manet"]))
+    asked = definition(planned=planned("ixi", [MASK], ["manet"]))
+    (record,) = read_runs(tmp_path, [group]).values()
+    path = tmp_path / "trust" / "probes.parquet"
+    path.parent.mkdir()
+    probes.assign(run=run_identity(record)).to_parquet(path)
+    assert len(read_probes(path, asked))
+    for changes in ({"training_hash": "first"}, {"data_fingerprints": {}, "training_hash": None}):
+        write_record(tmp_path, run, **changes)
+        said = rf"probes\.parquet: holds probes of another state of runs/{run} than now; delete it"
+        with pytest.raises(BadInput, match=said):
+            read_probes(path, asked)
 
 
 @pytest.mark.parametrize("orders", [0.5, 1.5, 3, 6])
