@@ -57,7 +57,7 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
 
 
 def own_files(trust: TrustPlan) -> list[str]:
-    """Return patterns of all files that an experiment makes in its folder; a star stands for slashes, too.
+    """Return patterns of all files that an experiment makes, but for its runs'; a star stands for slashes.
 
     What no pattern fits is left over from another configuration.
     """
@@ -68,7 +68,6 @@ def own_files(trust: TrustPlan) -> list[str]:
             *(f"{stem}.*" for stem in stems),
             *(f"statistics/pairs_{number}.*" for number in index.statistics),
             *(f"figures/training_curves_{dataset}/*" for dataset in plan.trained_datasets()),
-            *(f"runs/{run.path}/*" for run in plan.runs),
             *(f"trust/runs/{run.path}.csv" for run in trust.runs),
             *(
                 f"{folder}/{name}/*"

@@ -85,11 +85,12 @@ def record(
         experiment: its name.
         config: its checked configuration.
         planned: its runs.
-        own: patterns of the files that it makes; others are named as leftovers of an earlier configuration.
+        own: patterns of its other files; what neither fits is named as left over from another configuration.
     """
     sources = source_files()
     names = listed(results)
-    left = leftovers(names, own)
+    planned = list(planned)
+    left = leftovers(names, [*own, *(f"runs/{name}/*" for group in planned for name in group.runs)])
     kept = [name for name in names if name not in left and str(PurePosixPath(name).parent) not in left]
     return {
         "experiment": experiment,
@@ -109,7 +110,7 @@ def write_provenance(
     results: Annotated[Path, "folder of the experiment, such as results/demo"],
     config: Annotated[str, "the checked configuration as JSON"],
     planned: PlannedRuns,
-    own: Annotated[list[str], "patterns of the files that the plan makes"],
+    own: Annotated[list[str], "patterns of what the plan makes beside runs"],
 ) -> None:
     """Write ``provenance.json``."""
     try:
