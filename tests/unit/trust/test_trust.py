@@ -1,7 +1,6 @@
 """What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
 
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import CostDefinition, Run, TrustDefinition, TrustRow
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
+from workflow.provenance.runs import Planned, read_runs, run_identity
 from workflow.tables.formats import to_html, to_latex, to_markdown, write_page
 from workflow.tables.page import Page
 from workflow.trust.figures import (
@@ -32,7 +32,6 @@ from workflow.trust.figures import (
     draw_transfer,
     transfer_matrix,
 )
-from workflow.provenance.runs import Planned, read_runs, run_identity
 from workflow.trust.gather import COLUMNS
 from workflow.trust.scores import (
     audit_scores,
@@ -115,7 +114,7 @@ def probes() -> pd.DataFrame:
         made += rows("lesions", "lesion", radius, "recovered", kept, item)
         made += rows("lesions", "lesion", radius, "true_contrast", dict.fromkeys(kept, 50.0), item)
         made += [
-            (*row[:-1], visible)
+            (*row[:-2], visible, "")
             for row in rows("lesions", "lesion", radius, "visible", dict.fromkeys(kept, visible), item)
         ]
     for share in (0.25, 0.5, 0.75):
@@ -615,5 +614,5 @@ def test_the_cost_definition_names_the_runs_of_every_compared_method():
     text = to_json(trust.cost_definition("fastmri"))
     parsed = from_json(CostDefinition, text, "--definition", "mend it")
     assert parsed.matrix == 64
-    assert {len(paths) for paths in parsed.runs.values()} == {4}
-    assert set(parsed.runs) == set(trust.plan.compared)
+    assert {len(group.runs) for group in parsed.planned} == {4}
+    assert {group.spec["method"] for group in parsed.planned} == set(trust.plan.compared)
