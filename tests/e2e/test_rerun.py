@@ -1,8 +1,13 @@
 """A change re-runs what it changes and what follows from that, nothing else."""
 
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -168,3 +173,68 @@ def test_an_experiment_without_figures_is_judged_without_them(copy: Workspace) -
     claims = pd.read_csv(copy.results / "claims" / "claims.csv").set_index("claim")["here"]
     assert claims["loss_weights"] == "not judged"
     assert claims["kspace_helps"] != "not judged"
+
+
+def other_training(content: Any) -> None:
+    content["training"].update(epochs={"ixi": 2, "fastmri": 1})
+    content["datasets"]["ixi"]["noise"] = 0.3
+
+
+def test_a_users_own_profile_does_not_hide_a_changed_configuration(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("rerun-triggers: mtime\n")
+    changed = workspace.configure(other_training)
+    outcome = workspace.dry("--profile", str(tmp_path), config=changed)
+    assert outcome.rules["train"] == 8
+
+
+def test_runs_of_another_configuration_are_shown_by_nothing(copy: Workspace) -> None:
+    """Neither where only times are looked at, nor where all was called well by ``--touch``."""
+    changed = copy.configure(other_training)
+    by_time = ("--rerun-triggers", "mtime", "--keep-going", "--forcerun")
+    gathering = ("gather", "table", "figure", "training_curves", "provenance")
+    assert copy.dry("--rerun-triggers", "mtime", config=changed).jobs == set()
+    said = "this run is of another configuration (noise is 0.1, planned is 0.3"
+    for rule in gathering:
+        # What a failed job would have written is gone: each has a copy of its own.
+        kept = shutil.copytree(copy.results, copy.folder / "kept", symlinks=True)
+        outcome = copy.run(*by_time, rule, "--until", rule, config=changed)
+        assert outcome.status != 0, rule
+        assert any(said in sentence for sentence in outcome.sentences), rule
+        assert "Traceback" not in outcome.output
+        shutil.rmtree(copy.results)
+        kept.rename(copy.results)
+    assert copy.run("--touch", "--forceall", config=changed).status == 0
+
+    def by_slice(content: Any) -> None:
+        other_training(content)
+        content["metric_convention"] = "slice"
+
+    outcome = copy.run("--keep-going", config=copy.configure(by_slice))
+    assert outcome.status != 0
+    assert all(said in sentence for sentence in outcome.sentences)
+    assert not (copy.results / "tables" / "table_1.html").exists()
+    assert "--forcerun train evaluate" in outcome.sentence
+    copy.complete("--forcerun", "train", "evaluate", config=copy.configure(by_slice))
+
+
+def test_what_the_configuration_asks_for_no_more_is_named_and_kept(copy: Workspace) -> None:
+    elsewhere = shutil.move(copy.results / "runs" / "fastmri", copy.folder / "elsewhere")
+    (copy.results / "runs" / "fastmri").symlink_to(elsewhere)
+    left = "runs/fastmri/equispaced_4x/unet/seed0"
+    shutil.rmtree(copy.path("methods/unet"))
+    (copy.path("methods/unet") / "__pycache__").mkdir(parents=True)
+    outcome = copy.complete(config=copy.configure(lambda content: content.update(tables=[1, 2, 3])))
+    assert (
+        "there is no folder methods/unet/ any more; what results/tiny/runs holds of unet stays"
+        in outcome.output
+    )
+    made = json.loads((copy.results / "provenance.json").read_text())
+    assert {left, "tables/table_4.csv"} <= set(made["leftovers"])
+    assert "fastmri/equispaced_4x/zf/seed0" in made["runs"]
+    assert not [name for name in made["outputs"] if "table_4" in name or "/unet/" in name]
+    command = [sys.executable, "-m", "workflow.verify", "results/tiny"]
+    done = subprocess.run(command, cwd=copy.folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    assert f"leftover {left}\n" in done.stdout

@@ -71,6 +71,19 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
     assert "MANet" in text
 
 
+def test_what_another_configuration_left_is_listed_apart(results):
+    (results / "tables" / "table_9.md").touch()
+    (results / "provenance.json").write_text(
+        '{"leftovers": ["tables/table_9.md", "tables/table_1.csv", "gone"]}'
+    )
+    text = printed(results)
+    listed, left = text.split("\nLeft over from another configuration\n")
+    assert "table_9" not in listed
+    assert left == "  results/demo/tables/table_1.csv\n  results/demo/tables/table_9.md\n"
+    assert text.startswith("No table 1 in results/demo")
+    (results / "provenance.json").unlink()
+
+
 def test_paths_are_relative_and_only_of_files_that_exist(results):
     (results / "report.html").write_text("")
     text = printed(results)

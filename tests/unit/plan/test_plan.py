@@ -14,14 +14,16 @@ from made_up_results import run_record
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical
+from data_prep.io.json_files import canonical, from_json, to_json
 from methods.registry import MethodFolder, discover
 from workflow.plan.__main__ import unfinished
 from workflow.plan.config import check_config, read_config
 from workflow.plan.definitions import PHASED, Curve, Run
-from workflow.plan.page import index_definition
+from workflow.plan.page import index_definition, own_files
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
+from workflow.provenance.files import leftovers
+from workflow.provenance.runs import Planned
 from workflow.run.spec import RunSpec
 
 ROOT = Path(__file__).parents[3]
@@ -229,6 +231,44 @@ def test_every_spec_is_one_that_training_and_evaluation_take_and_has_one_text():
         assert spec.noise == (0.1 if run.dataset == "ixi" else 0.0)
         assert spec.trainable == found.trained(run.method)
     assert found.spec(Run("ixi", "1d_uniform_6x", "unet", 0)).optimiser["lr"] == 0.01
+
+
+def test_gatherers_are_told_every_run_with_its_own_spec():
+    made = plan(seeds=[0, 1])
+    shown = [*made.table_definitions.values(), *made.figure_definitions.values(), made.planned(made.runs)]
+    for groups in (getattr(one, "planned", one) for one in shown):
+        for group in from_json(list[Planned], to_json(list(groups)), "", ""):
+            for name in group.runs:
+                dataset, mask, method, seed = name.split("/")
+                run = Run(dataset, mask, method, int(seed.removeprefix("seed")))
+                spec = json.loads(made.spec(run).canonical())
+                assert group.spec | {"mask": mask, "seed": run.seed} == spec
+    told = [name for group in made.planned(made.runs) for name in group.runs]
+    assert sorted(told) == sorted(run.path for run in made.runs)
+    # The grid of loss weights too, which has no rows.
+    assert len([name for group in made.figure_definitions[9].planned for name in group.runs]) == 2 * 4
+
+
+def test_every_file_of_an_experiment_is_its_own_and_no_other():
+    made = plan(tables=[1], figures=[5], datasets={"ixi": {**plan().config["datasets"]["ixi"]}})
+    own = own_files(TrustPlan(made))
+    theirs = [
+        *(f"runs/{made.runs[0].path}/run.json", "tables/table_1.html", "statistics/pairs_1.csv"),
+        *("figures/figure_5.pdf", "figures/training_curves_ixi/m/unet/seed0.png", "data/ixi/train.h5"),
+        *("masks/ixi/1d_uniform_6x.png", "raw/donors/brain.npz", "claims/cells.csv", "index.html", "cost.md"),
+    ]
+    assert leftovers(theirs, own) == []
+    others = [
+        *(
+            "tables/table_2.html",
+            "figures/figure_7.png",
+            "data/fastmri/train.h5",
+            "masks/ixi/2d_radial_5x.npz",
+        ),
+        *("runs/ixi/1d_uniform_6x/gone/seed0", "tables/cost_ixi.csv", "trust/probes.csv"),
+    ]
+    listed = [f"{name}/run.json" if name.startswith("runs/") else name for name in others]
+    assert leftovers(listed, own) == sorted(others)
 
 
 def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():

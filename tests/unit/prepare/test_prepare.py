@@ -425,8 +425,9 @@ def test_split_files_hold_every_slice_once(
     aligned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "data" / "ixi"
-    run(monkeypatch, aligned, output)
-    names = ["counts.csv", "manifest.csv", "test.h5", "train.h5", "val.h5"]
+    run(monkeypatch, aligned, output, configuration="abc")
+    prepared = json.loads((output / "prepared.json").read_text())
+    names = ["counts.csv", "manifest.csv", "prepared.json", "test.h5", "train.h5", "val.h5"]
     assert sorted(path.name for path in output.iterdir()) == names
     rows = manifest(output)
     assert [row["subject"] for row in rows] == SUBJECTS
@@ -450,6 +451,7 @@ def test_split_files_hold_every_slice_once(
                 "fingerprint": file.attrs["fingerprint"],
             }
             assert len(file.attrs["fingerprint"]) == 64
+            assert prepared["fingerprints"][split] == file.attrs["fingerprint"]
         store = SliceStore(output / f"{split}.h5", "cpu", 1.0)
         assert list(dict.fromkeys(store.subjects)) == sorted(members)
         for subject, positions in store.volumes().items():
@@ -459,6 +461,7 @@ def test_split_files_hold_every_slice_once(
                 np.testing.assert_array_equal(target.numpy(), source["target"][()])
                 np.testing.assert_array_equal(auxiliary.numpy(), source["auxiliary"][()])
     assert sorted(seen) == SUBJECTS
+    assert (prepared["configuration"], set(prepared["fingerprints"])) == ("abc", set(SMALL))
 
 
 def test_manifest_has_the_agreed_columns(

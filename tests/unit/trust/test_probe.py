@@ -13,7 +13,10 @@ from tiny_runs import MASKS, SIDE, SUBJECTS, spec_content, write_mask, write_spl
 
 from data_prep.errors import BadInput
 from data_prep.io.command import call
+from data_prep.io.hashes import file_sha256
 from workflow.evaluate.__main__ import main as evaluate_main
+from workflow.provenance.record import read_run
+from workflow.provenance.runs import run_identity
 from workflow.run.checkpoint import Origin, save_checkpoint
 from workflow.run.model import build_model
 from workflow.run.spec import RunSpec
@@ -82,6 +85,10 @@ def test_unchanged_own_noise_and_own_mask_are_the_runs_own_scores_to_the_bit(tmp
     assert values(table, MASKS["ixi"]) == expected
     assert values(table, "noise", 0.0) != expected
     assert values(table, "2d_radial_6x") != expected
+    record = read_run(tmp_path / "evaluated")
+    assert set(table["run"]) == {run_identity(record)}
+    written = {name: file_sha256(tmp_path / "evaluated" / name) for name in ("metrics.csv", "examples.npz")}
+    assert record.outputs == written
 
 
 CONDITIONS = ["--swaps", "zeroed", "other_subject", "--shifts", "2", "--rotations", "5"]

@@ -117,7 +117,7 @@ def probes() -> pd.DataFrame:
         made += rows("lesions", "lesion", radius, "recovered", kept, item)
         made += rows("lesions", "lesion", radius, "true_contrast", dict.fromkeys(kept, 50.0), item)
         made += [
-            (*row[:-1], visible)
+            (*row[:-2], visible, "")
             for row in rows("lesions", "lesion", radius, "visible", dict.fromkeys(kept, visible), item)
         ]
     for share in (0.25, 0.5, 0.75):
@@ -696,5 +696,5 @@ def test_the_cost_definition_names_the_runs_of_every_compared_method():
     text = to_json(trust.cost_definition("fastmri"))
     parsed = from_json(CostDefinition, text, "--definition", "mend it")
     assert parsed.matrix == 64
-    assert {len(paths) for paths in parsed.runs.values()} == {4}
-    assert set(parsed.runs) == set(trust.plan.compared)
+    assert {len(group.runs) for group in parsed.planned} == {4}
+    assert {group.spec["method"] for group in parsed.planned} == set(trust.plan.compared)
