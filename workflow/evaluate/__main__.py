@@ -16,6 +16,7 @@ from pathlib import Path
 
 from data_prep.errors import run_command
 from data_prep.io.files import remove_partial_files
+from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
 from workflow.evaluate.record import run_record
@@ -55,11 +56,15 @@ def main() -> None:
     shape = (store.height, store.width)
     model, reconstruct, origin = restore(chosen, shape, arguments.checkpoint, device)
     evaluation = evaluate(reconstruct, spec, store, acquisition)
-    remove_partial_files(arguments.output)
-    write_evaluation(evaluation, arguments.output)
     output = arguments.output
+    remove_partial_files(output)
+    write_evaluation(evaluation, output)
     record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, output)
-    write_json(arguments.output / "run.json", replace(record, tuning=tuning))
+    outputs = record.outputs
+    if arguments.checkpoint is not None:
+        # Whichever lies in the folder: the scores are of this one.
+        outputs = outputs | {"model.ckpt": file_sha256(arguments.checkpoint)}
+    write_json(output / "run.json", replace(record, tuning=tuning, outputs=outputs))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)
 
 
