@@ -189,6 +189,7 @@ def test_a_users_own_profile_does_not_hide_a_changed_configuration(
     assert outcome.rules["train"] == 8
 
 
+@pytest.mark.long
 def test_runs_of_another_configuration_are_shown_by_nothing(copy: Workspace) -> None:
     """Neither where only times are looked at, nor where all was called well by ``--touch``."""
     changed = copy.configure(other_training)
@@ -219,6 +220,7 @@ def test_runs_of_another_configuration_are_shown_by_nothing(copy: Workspace) -> 
     copy.complete("--forcerun", "train", "evaluate", config=copy.configure(by_slice))
 
 
+@pytest.mark.long
 def test_what_the_configuration_asks_for_no_more_is_named_and_kept(copy: Workspace) -> None:
     elsewhere = shutil.move(copy.results / "runs" / "fastmri", copy.folder / "elsewhere")
     (copy.results / "runs" / "fastmri").symlink_to(elsewhere)

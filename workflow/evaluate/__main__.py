@@ -15,6 +15,7 @@ from typing import Annotated
 
 from data_prep.io.command import SPREAD, command
 from data_prep.io.files import remove_partial_files
+from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
 from workflow.evaluate.record import run_record
@@ -46,8 +47,13 @@ def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
     shape = (store.height, store.width)
     model, reconstruct, origin = restore(chosen, shape, checkpoint, device)
     evaluation = evaluate(reconstruct, spec, store, acquisition)
-    remove_partial_files(job.output)
-    write_evaluation(evaluation, job.output)
-    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, job.output)
-    write_json(job.output / "run.json", replace(record, tuning=tuning))
+    output = job.output
+    remove_partial_files(output)
+    write_evaluation(evaluation, output)
+    record = run_record(spec, model, device, stores, acquisition, evaluation, started, origin, output)
+    outputs = record.outputs
+    if checkpoint is not None:
+        # Whichever lies in the folder: the scores are of this one.
+        outputs = outputs | {"model.ckpt": file_sha256(checkpoint)}
+    write_json(output / "run.json", replace(record, tuning=tuning, outputs=outputs))
     print(f"{spec.method}: {evaluation.slices} slices scored", file=sys.stderr)

@@ -86,12 +86,11 @@ class Plan:
 
     def _asked(self, definition: Definition) -> list[Run]:
         """Return the runs that a table or figure asks for."""
+        every = product(definition.masks, definition.methods, self.config["seeds"])
         return [
             Run(definition.dataset, mask, method, seed)
-            for mask in definition.masks
-            for method in definition.methods
+            for mask, method, seed in every
             if mask not in self.method(method).declines
-            for seed in self.config["seeds"]
         ]
 
     def planned(self, runs: Iterable[Run]) -> tuple[Planned, ...]:
@@ -103,23 +102,14 @@ class Plan:
         for (dataset, _), of_group in groups.items():
             spec = self.spec(of_group[0]).content()
             del spec["mask"], spec["seed"]
-            found.append(
-                Planned(spec, data_sha256(self.config, dataset), tuple(run.path for run in of_group))
-            )
+            paths = tuple(run.path for run in of_group)
+            found.append(Planned(spec, data_sha256(self.config, dataset), paths))
         return tuple(found)
 
     def spec(self, run: Run) -> RunSpec:
         """Return what training and evaluation take as their whole configuration."""
         method, configured = self.method(run.method), self.config["datasets"][run.dataset]
-        training = dict(self.config["training"])
-        # How trainings share a GPU is the lease's business.
-        del training["trainings_per_gpu"]
-        if isinstance(training["epochs"], dict):
-            training["epochs"] = training["epochs"][run.dataset]
-        if not method.trainable:
-            # Nothing that only training reads may repeat an evaluation.
-            training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
-            training |= {"channels_last": False, "recompute": True, "devices": 1, "logger": "csv"}
+        training = _training(self.config["training"], run.dataset, method.trainable)
         return RunSpec(
             **vars(run),
             folder=method.folder,
@@ -288,3 +278,16 @@ def _refuse_gone(shown: str, named: Iterable[str], methods: Iterable[str]) -> No
             f"config: {shown} shows {gone[0]}, but there is no folder methods/{gone[0]}/; bring it back or "
             f"leave the {shown} out"
         )
+
+
+def _training(configured: Mapping[str, Any], dataset: str, trainable: bool) -> dict[str, Any]:
+    training = dict(configured)
+    # How trainings share a GPU is the lease's business.
+    del training["trainings_per_gpu"]
+    if isinstance(training["epochs"], dict):
+        training["epochs"] = training["epochs"][dataset]
+    if not trainable:
+        # Nothing that only training reads may repeat an evaluation.
+        training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
+        training |= {"channels_last": False, "recompute": True, "devices": 1, "logger": "csv"}
+    return training

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from workflow.evaluate.__main__ import main
 from workflow.evaluate.evaluation import Evaluation, evaluate, write_evaluation
 from workflow.metrics.contract import STANDARD
 from workflow.metrics.volume import slice_metrics, volume_metrics
+from workflow.provenance.record import read_run
+from workflow.provenance.runs import check_file
 from workflow.run.checkpoint import Origin, load_checkpoint, save_checkpoint
 from workflow.run.device import set_up_torch
 from workflow.run.model import Reconstruct, build_model, not_a_number, reconstructor
@@ -315,6 +318,24 @@ def test_a_checkpoint_of_a_diverged_training_has_no_scores(tmp_path, monkeypatch
     with (tmp_path / "out" / "metrics.csv").open(newline="") as file:
         scores = {row[metric] for row in csv.DictReader(file) for metric in ("ssim", "psnr", "nmse")}
     assert scores == {"nan"}
+
+
+def test_scores_are_those_of_the_checkpoint_that_was_given_whichever_lies_beside_them(tmp_path, monkeypatch):
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+    model, given = build_model(tiny_spec(), (SIDE, SIDE)), tmp_path / "given.ckpt"
+    save_checkpoint(model, tiny_spec(), Origin("hash", "finished"), given)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model.ckpt").write_text("of a later training")
+    run_cli(monkeypatch, tmp_path, spec_content(), tmp_path / "out", "--checkpoint", str(given))
+    record = read_run(tmp_path / "out")
+    check_file(tmp_path / "out" / "metrics.csv", record)
+    with pytest.raises(
+        BadInput, match=r"out/model\.ckpt: this is not the file that run\.json beside it tells of"
+    ):
+        check_file(tmp_path / "out" / "model.ckpt", record)
+    shutil.copy(given, tmp_path / "out" / "model.ckpt")
+    check_file(tmp_path / "out" / "model.ckpt", record)
 
 
 def test_equal_weights_make_equal_checkpoints(tmp_path):

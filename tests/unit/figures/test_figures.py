@@ -10,12 +10,21 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from made_up_results import LABELS, definition, metric_rows, phantom, read_definition, write_examples
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    phantom,
+    read_definition,
+    write_examples,
+    write_record,
+)
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
 from data_prep.errors import BadInput
+from data_prep.io.hashes import file_sha256
 from workflow.evaluate.examples import error_limit, read_blocks, window
 from workflow.figures import __main__ as figures
 from workflow.figures import style
@@ -54,6 +63,9 @@ def results(tmp_path_factory):
     for mask in FOUR:
         for method in {**FIVE, **ABLATION, **EXTRA}:
             write_examples(root, "ixi", mask, method)
+            run = f"ixi/{mask}/{method}/seed0"
+            examples = file_sha256(root / "runs" / run / "examples.npz")
+            write_record(root, run, outputs={"examples.npz": examples})
     for method in FIVE:
         write_examples(root, "fastmri", "equispaced_4x", method, subject="file9000003")
     methods = [point["method"] for point in points(WEIGHTS, WEIGHTS)]

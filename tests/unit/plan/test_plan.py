@@ -251,7 +251,7 @@ def test_gatherers_are_told_every_run_with_its_own_spec():
 
 def test_every_file_of_an_experiment_is_its_own_and_no_other():
     made = plan(tables=[1], figures=[5], datasets={"ixi": {**plan().config["datasets"]["ixi"]}})
-    own = own_files(TrustPlan(made))
+    own = [*own_files(TrustPlan(made)), *(f"runs/{run.path}/*" for run in made.runs)]
     theirs = [
         *(f"runs/{made.runs[0].path}/run.json", "tables/table_1.html", "statistics/pairs_1.csv"),
         *("figures/figure_5.pdf", "figures/training_curves_ixi/m/unet/seed0.png", "data/ixi/train.h5"),

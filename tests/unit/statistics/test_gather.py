@@ -155,12 +155,16 @@ def test_a_table_whose_lines_are_all_longer_than_its_head_is_refused(tmp_path):
 
 def command(root: Path, *runs: str) -> subprocess.CompletedProcess[str]:
     """Gather made-up runs, which the plan has as their records say, to ``metrics.parquet``."""
-    groups = [
-        json.dumps(one)
-        for run in runs
-        for one in planned("ixi", [run.split("/")[1]], [run.split("/")[2]], [0])
+    names = (run.split("/") for run in runs)
+    groups = [one for name in names for one in planned("ixi", [name[1]], [name[2]], [0])]
+    words = [
+        "--results",
+        str(root),
+        "--planned",
+        json.dumps(groups),
+        "--output",
+        str(root / "metrics.parquet"),
     ]
-    words = ["--results", str(root), "--planned", *groups, "--output", str(root / "metrics.parquet")]
     program = [sys.executable, "-m", "workflow.statistics.gather", *words]
     return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
 

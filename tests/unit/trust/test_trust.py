@@ -148,7 +148,7 @@ def test_one_volume_that_gains_makes_the_verdict_a_count(probes):
 def other_subject(psnr):
     """Probes of MANet and its verdict, where volumes change by these PSNRs, one list per seed."""
     made = [
-        ("ixi", MASK, "manet", seed, *condition, 0.0, f"s{place}", 0, metric, 30.0 + change)
+        ("ixi", MASK, "manet", seed, *condition, 0.0, f"s{place}", 0, metric, 30.0 + change, "")
         for seed, changes in enumerate(psnr)
         for place, other in enumerate(changes)
         for condition, change in ((("unchanged", "unchanged"), 0.0), (("auxiliary", "other_subject"), other))
