@@ -88,7 +88,8 @@ def test_unchanged_own_noise_and_own_mask_are_the_runs_own_scores_to_the_bit(tmp
     record = read_run(tmp_path / "evaluated")
     assert set(table["run"]) == {run_identity(record)}
     written = {name: file_sha256(tmp_path / "evaluated" / name) for name in ("metrics.csv", "examples.npz")}
-    assert record.outputs == written
+    checkpoint = Path(arguments[arguments.index("--checkpoint") + 1])
+    assert record.outputs == written | {"model.ckpt": file_sha256(checkpoint)}
 
 
 CONDITIONS = ["--swaps", "zeroed", "other_subject", "--shifts", "2", "--rotations", "5"]
