@@ -52,8 +52,8 @@ def acquire(
 ) -> tuple[list[Device], list[int]]:
     """Wait until ``count`` of the devices have a free place and lock it.
 
-    Nothing is held while waiting, so that two jobs that want two devices each cannot block each other. What other
-    users have closed to us, or put in a lock's place, counts as taken.
+    Nothing is held while waiting, so that two jobs that want two devices each cannot block each other. What
+    other users have closed to us, or put in a lock's place, counts as taken.
 
     Args:
         devices: to choose from.
@@ -110,7 +110,7 @@ def _try_places(folder: Path, device: Device, per_device: int) -> list[int] | No
 
 
 def _try_lock(folder: Path, device: Device, place: int = 0, kind: int = fcntl.LOCK_EX) -> int | None:
-    """Lock one place's file and return the descriptor, or None where another holds it or it is closed to us."""
+    """Lock one place's file and return the descriptor, or None where another holds it or it is closed."""
     try:
         descriptor = _open(folder, _name(device, place))
     except _Closed:
@@ -190,15 +190,16 @@ def _open_folder(folder: Path) -> int:
     if status.st_uid in (0, os.geteuid()) or status.st_mode & shared == shared:
         return descriptor
     os.close(descriptor)
+    whose = f"{folder} of {user(status.st_uid)} has mode {stat.S_IMODE(status.st_mode):o}"
     raise _Closed(
-        f"{folder} of {user(status.st_uid)} has the mode {stat.S_IMODE(status.st_mode):o}; it must be 1777, or all "
-        "users of the machine name another one in GPU_LEASE_FOLDER"
+        f"{whose}; it must be 1777, or all users of the machine name another one in GPU_LEASE_FOLDER"
     )
 
 
 def _obstacle(folder: Path, device: Device) -> str:
     """Say what is in the way to a device: a lock that is closed to us, and who holds others."""
-    said, held = [], set()
+    said: list[str] = []
+    held = set()
     for place in range(PLACES):
         try:
             descriptor = _open(folder, _name(device, place))
@@ -208,7 +209,8 @@ def _obstacle(folder: Path, device: Device) -> str:
         file = os.fstat(descriptor)
         held.add(f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}")
         os.close(descriptor)
-    # A line for each lock: number, kind in three words, process, file, first and last byte. Not everywhere to be had.
+    # A line for each lock: number, kind in three words, process, file, first and last byte. Some systems hide
+    # them.
     entries: list[list[str]] = []
     with contextlib.suppress(OSError):
         entries = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]

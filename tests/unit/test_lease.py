@@ -319,7 +319,7 @@ def test_a_folder_that_another_user_has_not_opened_to_all_is_waited_for_by_name(
             folder.chmod(mode)
         _wait_as(ALICE, folder, devices, monkeypatch)
         assert list(folder.iterdir()) == []
-        said = f"0: {folder} of {lease.user(MALLORY)} has the mode {mode:o}; it must be 1777, or all users"
+        said = f"0: {folder} of {lease.user(MALLORY)} has mode {mode:o}; it must be 1777, or all users"
         assert said in capsys.readouterr().err
         with as_user(MALLORY):
             folder.chmod(0o1777)
@@ -348,7 +348,8 @@ def test_a_folder_that_is_a_link_is_refused_in_one_sentence(there, pretended, tm
 def test_who_waits_is_told_whose_process_holds_which_device(tmp_path, pretended):
     two = pretended | {"GPU_LEASE_DEVICES": "0,1"}
     entered = [tmp_path / "a", tmp_path / "b"]
-    holders = [leased(two, 1, 'echo $CUDA_VISIBLE_DEVICES > "$1"; exec sleep 100', str(e)) for e in entered]
+    script = 'echo $CUDA_VISIBLE_DEVICES > "$1"; exec sleep 100'
+    holders = [leased(two, 1, script, str(path)) for path in entered]
     wait_for(lambda: all(path.exists() and path.read_text() for path in entered))
     waiter = leased(two, 1, "true")
     said = waiter.stderr.readline()
