@@ -15,7 +15,7 @@ from rich.console import Console
 from data_prep.datasets.contract import DatasetId, dataset_of, discover
 from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
 from data_prep.datasets.forms import advice, nothing_in
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, printable
 from data_prep.io.command import Choices, command
 
 
@@ -70,5 +70,5 @@ def main(
     if csv:
         write_csv(csv, entry.id, found)
     if (code := exit_code(found, entry)) == NOT_USABLE:
-        print(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}.")
+        print(printable(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}."))
     sys.exit(code)

@@ -11,6 +11,7 @@ import io
 import os
 import re
 import signal
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,7 +73,12 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
 
 @contextmanager
 def reading(
-    path: Path, absent: str, what: str, remedy: str, damage: tuple[type[Exception], ...]
+    path: Path,
+    absent: str,
+    what: str,
+    remedy: str,
+    damage: tuple[type[Exception], ...],
+    most: int | None = None,
 ) -> Iterator[None]:
     """Tell what goes wrong in reading a file with its name: as damage, or as a fault of the system.
 
@@ -82,13 +88,20 @@ def reading(
         what: what to say of a damaged one, such as "not JSON".
         remedy: what to do with that.
         damage: what the library raises for it.
+        most: bytes that any such file has, if it is read whole.
 
     Raises:
-        BadInput: the file is missing, a folder, or damaged.
+        BadInput: the file is missing, a folder, a pipe or a device (which may never end), too large, or
+            damaged.
         OSError: with number and file name, a fault of the system.
     """
     caught: tuple[type[Exception], ...] = (OSError, MemoryError, *damage)
     try:
+        there = path.stat()
+        if not (stat.S_ISREG(there.st_mode) or stat.S_ISDIR(there.st_mode)):
+            raise BadInput(f"{path}: it is a pipe or a device and no file; {remedy}")
+        if most is not None and there.st_size > most:
+            raise BadInput(f"{path}: it is larger than {most} bytes, which no such file is; {remedy}")
         yield
     except caught as error:
         # zipfile and tarfile call a file damaged whose end could not be read; the cause hangs on it.
@@ -111,6 +124,15 @@ def with_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def printable(text: str) -> str:
+    """Return a text that stays within its line: what is not for printing, as Python writes it in a literal.
+
+    A name that others chose may hold what moves a terminal's cursor, turns the order of letters round, or
+    begins a line of its own.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def sentence_of(error: BadInput | OSError) -> str:
@@ -146,7 +168,7 @@ def run_command(main: Callable[[], None]) -> None:
     except (BadInput, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise
-        sys.exit(f"error: {sentence_of(error)}")
+        sys.exit(f"error: {printable(sentence_of(error))}")
 
 
 def _flush() -> None:

@@ -1,7 +1,6 @@
 """NIfTI volumes: read whole or refused by name, in a standard orientation."""
 
 import gzip
-import io
 import logging
 import math
 import zlib
@@ -25,6 +24,8 @@ _NEGATIVE_SHARE = 0.05
 _GZIP_MAGIC = b"\x1f\x8b"
 _HEADER_BYTES = 348
 _FIRST_VOXEL = 352  # byte, at the earliest, of a single file
+_LAST_VOXEL = 2**24  # byte at which voxels begin at the latest: extensions before them are texts
+_DEFLATED = 1032  # bytes that one of a compressed stream stands for at most (zlib's technical details)
 _BLOCK = 1 << 24
 _NIFTI2_BYTES = 540  # what the header of the format's second version says of its length
 # Millimetres in a metre and in a micron, by their code in xyzt_units; 2 is mm, and others say nothing.
@@ -174,10 +175,14 @@ def save_volume(path: Path, data: NDArray[np.integer], affine: NDArray[np.float6
 def _read(path: Path) -> tuple[Header, NDArray]:
     """Read header and voxels, scaled as the header says."""
     import nibabel
+    from nibabel.volumeutils import apply_read_scaling
 
     with _opened(path) as stream:
         content = bytearray(stream.read(_HEADER_BYTES))
         header = _check_header(bytes(content), path)
+        # What cannot be there is not begun to read.
+        if header.file_bytes > path.stat().st_size * (_DEFLATED if isinstance(stream, gzip.GzipFile) else 1):
+            raise EOFError
         # Block by block, because a header may promise more than there is.
         while len(content) < header.file_bytes and (block := stream.read(_BLOCK)):
             content += block
@@ -189,8 +194,17 @@ def _read(path: Path) -> tuple[Header, NDArray]:
             left -= len(block)
             if left < 0:
                 raise ValueError
-        stored = nibabel.Nifti1Header(bytes(content[:_HEADER_BYTES]), check=False)
-        return header, np.asanyarray(stored.data_from_fileobj(io.BytesIO(content)))
+        stored: Any = nibabel.Nifti1Header(bytes(content[:_HEADER_BYTES]), check=False)
+        # As nibabel's data_from_fileobj, but without copies of what is in memory already.
+        dtype, count = stored.get_data_dtype(), math.prod(header.shape)
+        voxels = np.frombuffer(content, dtype, count, header.file_bytes - count * dtype.itemsize)
+        slope, intercept = stored.get_slope_inter()
+        scaled = apply_read_scaling(
+            voxels.reshape(header.shape, order="F"),
+            1.0 if slope is None else slope,
+            0.0 if intercept is None else intercept,
+        )
+        return header, np.asanyarray(scaled)
 
 
 @contextmanager
@@ -255,6 +269,9 @@ def _check_header(block: bytes, path: Path) -> Header:
     # nibabel would take the header itself for voxels.
     if begin < _FIRST_VOXEL:
         raise _unfit(path, f"vox_offset is {begin}, so the voxels would begin within the header")
+    if begin > _LAST_VOXEL:
+        notes = f"so {_LAST_VOXEL} bytes of notes or more would precede the voxels"
+        raise _unfit(path, f"vox_offset is {begin}, {notes}")
     return Header(shape, affine, begin + math.prod(shape) * dtype.itemsize)
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
 from data_prep.io.frames import read_csv
 from data_prep.io.json_files import read_json
@@ -68,7 +68,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
     first = table.iloc[0]
     data = data_note(first["dataset"], first["source"])
     volumes = int(table["volumes"].max())
-    console.print(Text(f"Table {first['table']}: {data}, {volumes} test volumes", style="bold"))
+    console.print(Text(printable(f"Table {first['table']}: {data}, {volumes} test volumes"), style="bold"))
     in_paper = bool((table[["ssim_paper_mean", "psnr_paper_mean"]] != "").any(axis=None))
     masks = list(dict.fromkeys(table["mask"]))
     across = 2 if console.width >= WIDTH else 1
@@ -96,11 +96,11 @@ def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> T
         style = "dim" if heading == "paper" else ""
         grid.add_column(heading, justify="right", no_wrap=True, style=style, header_style=style)
     for row in table[table["mask"] == mask].to_dict("records"):
-        cells = [Text(str(row["label"]))] if with_names else []
+        cells = [Text(printable(str(row["label"])))] if with_names else []
         for metric, digits in (("ssim", 3), ("psnr", 2)):
             cells.append(_score(row, metric, digits))
             if in_paper:
-                cells.append(Text(row[f"{metric}_paper_mean"]))
+                cells.append(Text(printable(row[f"{metric}_paper_mean"])))
         grid.add_row(*cells)
     return grid
 
@@ -139,7 +139,8 @@ def summarise(
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     content = read_table(results, table)
     if content is None:
-        console.print(f"No table {table} in {os.path.relpath(results)}; the target paper_tables makes it.")
+        place = printable(os.path.relpath(results))
+        console.print(f"No table {table} in {place}; the target paper_tables makes it.")
     else:
         show(content, console)
     left = {results / name for name in left_over(results)}
@@ -159,4 +160,4 @@ def summarise(
         for stem, found in sorted(endings.items()):
             # Files that differ in their ending only are one: table_1.{csv,md}.
             ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
-            console.print(Text(f"  {stem}.{ending}".rstrip(".")), soft_wrap=True)
+            console.print(Text(printable(f"  {stem}.{ending}".rstrip("."))), soft_wrap=True)

@@ -2,14 +2,18 @@
 
 ``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
 changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
-as results, are named here too. The folder may have been moved or copied from elsewhere.
+as results, are named here too. The folder may have been moved or copied from elsewhere, and may be hostile:
+only regular files that the list names are read, and names are printed so that they stay within their line.
+
+Not covered: who made the list, which has no signature; whether the numbers are right; and logs/, benchmarks/,
+resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names that begin with a dot.
 """
 
 import sys
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
 from data_prep.io.json_files import read_json
 from workflow.provenance.files import FILE, hash_files, listed
@@ -45,9 +49,10 @@ def compare(results: Path) -> dict[str, list[str]]:
     expected, disowned = read_outputs(results)
     present = set(listed(results))
     left = {name for name in present for other in disowned if f"{name}/".startswith(f"{other}/")}
-    found = hash_files(results, sorted(present & set(expected)))
+    both = sorted(present & set(expected))
+    found = hash_files(results, [name for name in both if (results / name).is_file()])
     return {
-        "changed": [name for name, sha256 in found.items() if sha256 != expected[name]],
+        "changed": [name for name in both if found.get(name) != expected[name]],
         "missing": sorted(set(expected) - present),
         "extra": sorted(present - set(expected) - left),
         "leftover": [name for name in disowned if (results / name).exists()],
@@ -57,14 +62,15 @@ def compare(results: Path) -> dict[str, list[str]]:
 @command
 def verify(results: Annotated[Path, "folder of an experiment, such as results/demo"], /) -> None:
     """Print what differs; the exit status is 1 if anything does, leftovers apart."""
-    differences = compare(results)
+    differences, shown = compare(results), printable(str(results))
     for word, names in differences.items():
-        sys.stdout.writelines(f"{word:8} {name}\n" for name in names)
+        sys.stdout.writelines(f"{word:8} {printable(name)}\n" for name in names)
     leftover = differences.pop("leftover")
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
-        sys.exit(f"{results} differs from its {FILE}: {counts}")
+        sys.exit(f"{shown} differs from its {FILE}: {counts}")
     said = f"all {len(read_outputs(results)[0])} files are as listed"
     if leftover:
         said += f"; {len(leftover)} leftovers of another configuration are no results of this one"
-    sys.stdout.write(f"{results}: {said}\n")
+    sys.stdout.write(f"{shown}: {said}\n")
+    sys.stdout.write("not covered: who made the list, and files that differ from run to run (see --help)\n")

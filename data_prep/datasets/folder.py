@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data_prep.datasets.contract import Dataset, Finding
+from data_prep.errors import printable
 from data_prep.io.files import write_rows
 
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
@@ -52,11 +53,11 @@ def print_report(
     console: Console, folder: Path, dataset: Dataset, findings: Sequence[Finding], summary: Mapping[str, str]
 ) -> None:
     """Print the counts, every subject that is not ok with its reason, and the verdict."""
-    counts = Table(title=escape(f"{dataset.label} in {folder}"), title_justify="left", show_header=False)
+    counts = Table(title=_plain(f"{dataset.label} in {folder}"), title_justify="left", show_header=False)
     counts.add_column("what")
     counts.add_column("number", justify="right")
     for name, value in summary.items():
-        counts.add_row(escape(name), escape(value))
+        counts.add_row(_plain(name), _plain(value))
     console.print(counts)
     wanting = [f for status in ("excluded", "suspicious") for f in findings if f.status == status]
     if wanting:
@@ -72,11 +73,16 @@ def print_report(
             as_published = (
                 f" ({known.holes[finding.subject]})" if known and finding.subject in known.holes else ""
             )
-            table.add_row(escape(finding.subject), status, escape(finding.reason + as_published))
+            table.add_row(_plain(finding.subject), status, _plain(finding.reason + as_published))
         console.print(table)
         if len(wanting) > _MOST_LINES:
             console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")
-    console.print(escape(verdict(findings, dataset)))
+    console.print(_plain(verdict(findings, dataset)))
+
+
+def _plain(text: str) -> str:
+    """Return a text that neither the terminal nor rich takes for more than it says."""
+    return escape(printable(text))
 
 
 def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from data_prep.errors import naming, reading
 
+LARGEST_TABLE = 2**27  # bytes of a CSV file
+
 
 @contextmanager
 def replacing(path: Path, size: int = 0) -> Iterator[Path]:
@@ -77,7 +79,7 @@ def read_rows(path: Path, absent: str, damaged: str) -> list[dict[str, str]]:
     """Read what ``write_rows`` wrote, as texts; ``read_json`` has the same arguments."""
     damage = (UnicodeDecodeError, csv.Error)
     with (
-        reading(path, f"no such file; {absent}", "not a table", damaged, damage),
+        reading(path, f"no such file; {absent}", "not a table", damaged, damage, LARGEST_TABLE),
         path.open(newline="", encoding="utf-8") as file,
     ):
         return list(csv.DictReader(file))

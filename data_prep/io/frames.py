@@ -3,11 +3,17 @@
 from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from data_prep.errors import BadInput, reading
+from data_prep.io.files import LARGEST_TABLE
 
+_MOST_CELLS = 1000  # of a line
+# Measured numbers take some bytes each, even compressed; of equal ones a byte can stand for millions, but no
+# table here is made of them. The codec is the writer's, which packs no more than 21 bytes into one.
+_CELLS_PER_BYTE, _FEW_CELLS, _CODECS = 64, 2**20, {"SNAPPY", "UNCOMPRESSED"}
 _NOT_A_NUMBER = ["", "nan", "NaN", "NA"]
 
 
@@ -27,7 +33,11 @@ def read_csv(path: Path, columns: Mapping[str, str], absent: str, damaged: str) 
     texts = [name for name, kind in columns.items() if kind == "string"]
     numbers = {name: _NOT_A_NUMBER for name in columns if name not in texts}
     # Of pandas too: an empty file, lines of other lengths, no text, no numbers.
-    with reading(path, f"no such file; {absent}", "not a table", damaged, (ValueError,)):
+    with reading(path, f"no such file; {absent}", "not a table", damaged, (ValueError,), LARGEST_TABLE):
+        # Each cell of the longest line becomes a column.
+        with path.open("rb") as lines:
+            if max((line.count(b",") for line in lines), default=0) >= _MOST_CELLS:
+                raise ValueError(f"a line has more than {_MOST_CELLS} cells")
         # With a list for some columns, pandas takes no text of the others for nothing.
         kinds = dict.fromkeys(texts, str)
         table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=numbers)
@@ -46,14 +56,29 @@ def read_parquet(path: Path, writer: str, columns: Iterable[str] = ()) -> pd.Dat
     Raises:
         BadInput: the file is missing or damaged, or lacks a column.
     """
+    from pyarrow.parquet import ParquetFile
+
     again = f"delete it and run {writer} again"
     # pyarrow's own errors are ValueErrors.
     with reading(
         path, f"no such file; run {writer} first", "not a Parquet file", again, (ValueError, OSError)
     ):
         # Given a path, pyarrow would take a folder for a table in parts.
-        table = pd.read_parquet(BytesIO(path.read_bytes()))
+        content = path.read_bytes()
+        _check_claims(ParquetFile(BytesIO(content)).metadata, len(content))
+        table = pd.read_parquet(BytesIO(content))
     for column in columns:
         if column not in table.columns:
             raise BadInput(f"{path}: column {column} is missing; {again}")
     return table
+
+
+def _check_claims(metadata: Any, size: int) -> None:
+    """Refuse a Parquet file of ``size`` bytes that claims to hold what these cannot stand for."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    columns = [group.column(index) for group in groups for index in range(group.num_columns)]
+    claimed = max(metadata.num_rows * metadata.num_columns, sum(column.num_values for column in columns))
+    if claimed > _FEW_CELLS + _CELLS_PER_BYTE * size:
+        raise ValueError("it claims more rows than it can hold")
+    if not {column.compression for column in columns} <= _CODECS:
+        raise ValueError("it is compressed as no such file is")

@@ -14,6 +14,7 @@ _LARGEST_AXIS = 2**20
 _LARGEST_SLICE_BYTES = 2**28
 _SMALL = 2**16
 _LONGEST_TEXT = 2**20  # characters
+_DEFLATED = 1032  # bytes that one of a compressed chunk stands for at most (zlib's technical details)
 # What h5py raises for a damaged file depends on where the damage is.
 _DAMAGE = (OSError, RuntimeError, KeyError, ValueError, TypeError, NotImplementedError, SystemError)
 
@@ -81,9 +82,10 @@ def _extents(file: h5py.File) -> Iterator[tuple[int, int]]:
         if data.chunks is None and (offset := data.id.get_offset()) is not None:
             yield offset, offset + data.nbytes
         elif data.chunks is not None:
-            for index in range(data.id.get_num_chunks()):
-                chunk = data.id.get_chunk_info(index)
-                yield chunk.byte_offset, chunk.byte_offset + chunk.size
+            chunks: list[h5py.h5d.StoreInfo] = []
+            # At once: to ask for each by its number is to count from the first every time.
+            data.id.chunk_iter(chunks.append)
+            yield from ((chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in chunks)
 
 
 def _heap_is_sound(block: bytes) -> bool:
@@ -120,17 +122,22 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 
 
 def too_large(data: h5py.Dataset) -> bool:
-    """Whether one row of the first axis, or one stored chunk, is larger than any scan's."""
+    """Whether a row of the first axis or a chunk is larger than any scan's, or there is more than is stored.
+
+    Of chunks that nobody wrote HDF5 makes up the values.
+    """
     row = int(np.prod(data.shape[1:], dtype=object)) * data.dtype.itemsize
     chunk = int(np.prod(data.chunks or (), dtype=object)) * data.dtype.itemsize
-    return max(data.shape, default=0) > _LARGEST_AXIS or max(row, chunk) > _LARGEST_SLICE_BYTES
+    if max(data.shape, default=0) > _LARGEST_AXIS or max(row, chunk) > _LARGEST_SLICE_BYTES:
+        return True
+    return bool(data.nbytes > _DEFLATED * data.id.get_storage_size())
 
 
 def attribute(file: h5py.File, name: str) -> str | None:
     """Return an attribute of the file that is a text of reasonable length, or None if it is none."""
     # Not attrs.get, which takes an attribute that cannot be read for none.
-    there = name in file.attrs
-    value = file.attrs[name] if there else None
+    there = name in file.attrs and (kind := file.attrs.get_id(name)).shape == ()
+    value = file.attrs[name] if there and kind.dtype.itemsize <= _LONGEST_TEXT else None
     if isinstance(value, bytes):
         try:
             value = value.decode("utf-8")

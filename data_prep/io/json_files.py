@@ -20,6 +20,11 @@ from data_prep.errors import BadInput, reading
 from data_prep.io.files import write_text
 
 _AGAIN = "delete it and make it again"
+# A hundred thousand files in provenance.json take a third of it.
+_LARGEST_FILE = 2**25  # bytes
+_MOST_DIGITS = 1000
+# ValueErrors are bytes that are no text, what is no JSON, and too long numbers.
+DAMAGE = (ValueError, RecursionError)
 # As msgspec names them.
 _WORDS = {"int": "a whole number", "float": "a number", "str": "a text", "bool": "true or false"}
 _WORDS |= {"object": "an object", "array": "a list"}
@@ -58,14 +63,25 @@ def from_json(kind: type[Handed], text: str, place: str, remedy: str) -> Handed:
     """
     try:
         # The bytes that were given, whatever a locale made of them.
-        content = json.loads(os.fsencode(text))
-    except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
+        content = parsed(os.fsencode(text))
+    except DAMAGE as error:
         raise BadInput(f"{place}: not JSON ({error}); {remedy}") from error
     return converted(kind, content, place, remedy)
 
 
+def parsed(text: str | bytes) -> Any:
+    """Return what JSON says; one of ``DAMAGE`` is raised for what is none."""
+    return json.loads(text, parse_int=_whole)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
 def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Handed:
-    """Return what ``json.loads`` gave as a dataclass; see ``from_json``."""
+    """Return what ``parsed`` gave as a dataclass; see ``from_json``."""
     try:
         record = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
@@ -178,9 +194,8 @@ def check_fields(
 
 
 def _read(path: Path, absent: str, damaged: str) -> Any:
-    damage = (UnicodeDecodeError, json.JSONDecodeError, RecursionError)
-    with reading(path, f"no such file; {absent}", "not JSON", damaged, damage):
-        return json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, f"no such file; {absent}", "not JSON", damaged, DAMAGE, _LARGEST_FILE):
+        return parsed(path.read_text(encoding="utf-8"))
 
 
 def write_json(path: Path, record: Any) -> None:

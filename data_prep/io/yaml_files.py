@@ -39,10 +39,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         BadInput: the file is missing, too large or no plain YAML; the message is one line.
     """
-    with reading(path, "no such file; check its path", "not valid YAML", "correct that line", _DAMAGE):
-        if path.stat().st_size > _LARGEST_FILE:
-            larger = f"larger than {_LARGEST_FILE} bytes, which no such file is"
-            raise BadInput(f"{path}: {larger}; check its path")
+    absent, broken = "no such file; check its path", ("not valid YAML", "correct that line")
+    with reading(path, absent, *broken, _DAMAGE, _LARGEST_FILE):
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:

@@ -11,7 +11,6 @@ variant of a method without a measurement of its own is taken to cost what the m
 """
 
 import heapq
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command, exclusive
 from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
+from data_prep.io.json_files import from_json
 from methods.registry import discover
 from workflow.plan.config import check_config, read_config, split_numbers
 from workflow.plan.definitions import Run
@@ -221,7 +221,11 @@ def estimate(
     """Write what an experiment costs."""
     exclusive({"file": file, "--config": config}, needed=True)
     methods = discover()
-    checked = read_config(file) if file else check_config(json.loads(config or ""), methods)
+    if file:
+        checked = read_config(file)
+    else:
+        given = from_json(dict[str, Any], config or "", "--config", "give the JSON of a configuration")
+        checked = check_config(given, methods)
     plan, measured = Plan(checked, methods), read_steps(steps)
     rows = hours_rows(plan, measured)
     write_rows(output / "cost.csv", list(rows[0]), rows)

@@ -5,7 +5,6 @@ folder with its sha256; ``python -m workflow.verify results/X`` compares a folde
 Light: no torch here, and no path in the list but relative ones.
 """
 
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Annotated, Any
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import read_rows
-from data_prep.io.json_files import check_fields, read_as, write_json
+from data_prep.io.json_files import check_fields, from_json, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, leftovers, listed
 from workflow.provenance.footer import config_sha256
@@ -113,12 +112,11 @@ def write_provenance(
     own: Annotated[list[str], "patterns of what the plan makes beside runs"],
 ) -> None:
     """Write ``provenance.json``."""
-    try:
-        configuration = json.loads(config)
-        experiment = configuration["experiment"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise BadInput(f"--config: no configuration ({error}); give the JSON of a checked one") from error
-    content = record(results, experiment, configuration, planned, own)
+    remedy = "give the JSON of a checked configuration"
+    configuration = from_json(dict[str, Any], config, "--config", remedy)
+    if "experiment" not in configuration:
+        raise BadInput(f"--config: field experiment is missing; {remedy}")
+    content = record(results, configuration["experiment"], configuration, planned, own)
     write_json(results / FILE, content)
     sys.stdout.write(f"{len(content['outputs'])} files\n")
     for name in content["leftovers"]:

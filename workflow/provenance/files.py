@@ -9,17 +9,27 @@ from pathlib import Path, PurePosixPath
 from rich.console import Console
 from rich.progress import track
 
+from data_prep.errors import BadInput
 from data_prep.io.hashes import file_sha256
 
 FILE = "provenance.json"
 
+# What lies there is the system's, and some of it has no end.
+_SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
 # Differ from run to run, can be deleted, or are made from the results afterwards.
 _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
 _LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
 
 
 def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """Return name -> sha256 of files below ``root``, showing progress on a terminal."""
+    """Return name -> sha256 of files below ``root``, showing progress on a terminal.
+
+    Raises:
+        BadInput: one is no regular file: reading a pipe or a device may never end.
+    """
+    for name in names:
+        if not (root / name).is_file():
+            raise BadInput(f"{root / name}: it is no regular file; remove it")
     with ThreadPoolExecutor(4) as pool:
         hashes = pool.map(lambda name: file_sha256(root / name), names)
         console = Console(stderr=True)
@@ -32,9 +42,11 @@ def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
 def listed(results: Path) -> list[str]:
     """Return the files of a results folder that belong to its results, as relative paths in order.
 
-    What lies behind a symbolic link is listed like all else.
+    Links to folders are followed, because data or runs may lie on another disk, but none to a folder that is
+    walked already, to one above, or into the system's own. Such a link is listed itself, as is whatever else
+    is no file; nothing is opened.
     """
-    return sorted(_walk(results, (), frozenset()))
+    return sorted(_walk(results))
 
 
 def leftovers(names: Iterable[str], own: Iterable[str]) -> list[str]:
@@ -49,17 +61,27 @@ def leftovers(names: Iterable[str], own: Iterable[str]) -> list[str]:
     return sorted({str(path.parent if path.parts[0] == "runs" else path) for path in left})
 
 
-def _walk(folder: Path, parts: tuple[str, ...], above: frozenset[Path]) -> Iterator[str]:
-    # A link may lead back to a folder that it lies in.
-    if folder.resolve() in above:
-        return
-    above |= {folder.resolve()}
-    for path in folder.iterdir():
-        # A leading dot marks what a killed process left behind.
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if path.name not in _LEFT_OUT_FOLDERS:
-                yield from _walk(path, (*parts, path.name), above)
-        elif parts or path.name not in _LEFT_OUT_FILES:
-            yield PurePosixPath(*parts, path.name).as_posix()
+def _walk(results: Path) -> Iterator[str]:
+    """Yield the names below a folder: first of what lies in it, then of what links lead to."""
+    real = results.resolve()
+    walked, folders = {*real.parents}, [(real, PurePosixPath())]
+    links: list[tuple[Path, PurePosixPath]] = []
+    while folders or links:
+        if folders:
+            folder, place = folders.pop()
+        else:
+            link, place = links.pop(0)
+            folder = link.resolve()
+            if folder in walked or any(map(folder.is_relative_to, _SYSTEM)):
+                yield place.as_posix()
+                continue
+        walked.add(folder)
+        for path in sorted(folder.iterdir()):
+            # A leading dot marks what a killed process left behind.
+            if path.name.startswith("."):
+                continue
+            if path.is_dir():
+                if path.name not in _LEFT_OUT_FOLDERS:
+                    (links if path.is_symlink() else folders).append((path, place / path.name))
+            elif place.parts or path.name not in _LEFT_OUT_FILES:
+                yield (place / path.name).as_posix()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from data_prep.datasets.fastmri.scans import DECIMAL, FIELD_OF_VIEW_TOLERANCE, PD, PDFS, Scan
 from data_prep.errors import BadInput, reading
+from data_prep.io.files import LARGEST_TABLE
 
 
 class PairEntry(NamedTuple):
@@ -74,7 +75,7 @@ def read_pair_list(path: Path) -> list[PairEntry]:
     lines: dict[str, int] = {}
     absent = "the pair list is missing; check the path in the configuration"
     damaged = ("the pair list is not CSV text", "replace the file", (UnicodeDecodeError, csv.Error))
-    with reading(path, absent, *damaged), path.open(newline="", encoding="utf-8-sig") as file:
+    with reading(path, absent, *damaged, LARGEST_TABLE), path.open(newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file), start=1):
             if not row:
                 continue

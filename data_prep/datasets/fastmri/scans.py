@@ -26,8 +26,10 @@ FIELD_OF_VIEW_TOLERANCE = 0.005
 # Published volumes have up to 50 or so. A damaged number must not become a request for all memory.
 _MOST_SLICES = 1000
 _LONGEST_HEADER = 2**20  # bytes; published ones have some 10,000
+_LARGEST_BYTES = 2**31  # of a volume; published ones have some 100 million
 _LARGEST_WHOLE = 2**20  # of matrix sizes and encoding steps
-DECIMAL = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
+# One way only to match any text: of a long one, each of several would be tried at every digit.
+DECIMAL = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -312,14 +314,16 @@ def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Da
             f"{path}: dataset {name} is {data.dtype} of shape {data.shape}, not {dtype} (slices, rows, "
             "columns); use the single-coil files as published"
         )
-    if hdf5.too_large(data) or len(data) > _MOST_SLICES:
+    if hdf5.too_large(data) or len(data) > _MOST_SLICES or data.nbytes > _LARGEST_BYTES:
         raise _damaged(path, f"dataset {name} of shape {data.shape} is larger than any knee scan")
     return data
 
 
 def _header_text(file: h5py.File, path: Path) -> bytes:
     data = hdf5.dataset(file, "ismrmrd_header")
-    text = data[()] if data is not None and data.shape == () else None
+    text = None
+    if data is not None and data.shape == () and data.dtype.itemsize <= _LONGEST_HEADER:
+        text = data[()]
     if not isinstance(text, bytes):
         raise _damaged(path, "dataset ismrmrd_header (scalar text) is missing")
     return text

@@ -8,7 +8,6 @@ removed then.
 """
 
 import hashlib
-import json
 import re
 import shutil
 import ssl
@@ -21,13 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
 from data_prep.errors import BadInput, naming, reading, with_causes
 from data_prep.io.command import command
 from data_prep.io.files import remove_partial_files, replacing
-from data_prep.io.json_files import write_json
+from data_prep.io.json_files import DAMAGE, parsed, write_json
 from data_prep.io.locks import shared_lock
 from data_prep.io.yaml_files import read_yaml
 
@@ -36,6 +35,9 @@ _KEYS = ("url", "md5")
 _ARCHIVES = read_yaml(Path(__file__).with_name("config.schema.yaml"))["properties"]["archives"]["properties"]
 ARCHIVES = {name: {key: of["properties"][key]["default"] for key in _KEYS} for name, of in _ARCHIVES.items()}
 _BLOCK = 1 << 20
+# What IXI's archives cannot have: four times their bytes, nine times their members, and headers (of names
+# and times) of this many bytes.
+_LARGEST, _MOST_MEMBERS, _LONGEST_HEADER = 2**34, 5000, 2**14
 _NOTHING = "nothing was unpacked, check the address and the checksum in datasets.ixi.archives"
 # Statuses that another attempt may mend.
 _PASSING = {408, 425, 429, 500, 502, 503, 504}
@@ -205,6 +207,8 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
             if extent is None:
                 part.unlink(missing_ok=True)
                 raise _Broken("the server sends another part than was asked for")
+            if (extent[1] or 0) > _LARGEST:
+                raise _wrong_address(url, f"leads to {extent[1]} bytes, more than any archive of IXI has")
             _receive(answer.raw, part, *extent, patience, watch)
     except ValueError as error:
         raise _wrong_address(url, "is none of the web, which begins with https:// or http://") from error
@@ -235,10 +239,10 @@ def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tup
     """Return the first byte that the answer brings and the whole file's size; None if it brings no use."""
     if status == 200:
         # Also of a server that ignores Range: all over again.
-        length = headers.get("Content-Length", "")
-        return 0, int(length) if length.isdecimal() else None
+        length = re.fullmatch(r"\d{1,18}", headers.get("Content-Length", ""), re.ASCII)
+        return 0, int(length[0]) if length else None
     if status == 206:
-        given = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+        given = re.fullmatch(r"bytes (\d{1,18})-\d+/(\d{1,18}|\*)", headers.get("Content-Range", ""))
         if given is None or int(given[1]) != have:
             return None
         return have, int(given[2]) if given[2].isdecimal() else None
@@ -250,16 +254,20 @@ def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tup
 
 
 def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Patience, watch: Watch) -> None:
-    if size is not None and (free := shutil.disk_usage(part.parent).free) < 2 * size - start:
-        raise BadInput(
-            f"{part.parents[1]}: {free / 1e9:.1f} GB are free, but {(2 * size - start) / 1e9:.1f} GB are "
-            "needed to download and unpack; make room or choose another datasets.ixi.root"
-        )
+    free = shutil.disk_usage(part.parent).free
+    if size is not None and free < 2 * size - start:
+        raise _no_room(part, free, 2 * size - start)
+    # Of a size that is not told, what an archive can have and what leaves room to unpack it.
+    bound = size if size is not None else min(_LARGEST, (free + start) // 2)
     have, counted, since = start, 0, time.monotonic()
     with part.open("r+b" if start else "wb") as file:
         file.seek(start)
         # As packets arrive: a full block of a slow server could take for ever.
         while block := stream.read1(_BLOCK, decode_content=False):
+            if have + len(block) > bound:
+                if size is None and bound < _LARGEST:
+                    raise _no_room(part, free, free + 1)
+                raise _Broken(f"the server sends more than {bound} bytes")
             with naming(part):
                 file.write(block)
             have += len(block)
@@ -271,6 +279,13 @@ def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Pa
                 counted, since = 0, time.monotonic()
     if size is not None and have != size:
         raise _Broken("the connection broke off")
+
+
+def _no_room(part: Path, free: int, needed: int) -> BadInput:
+    return BadInput(
+        f"{part.parent}: {free / 1e9:.1f} GB are free, but {needed / 1e9:.1f} GB or more are needed "
+        "to download and unpack; make room or choose another datasets.ixi.root"
+    )
 
 
 def _size(path: Path) -> int:
@@ -287,6 +302,20 @@ def _wrong_address(url: str, what: str) -> BadInput:
     return BadInput(f"{url}: the address {what}; correct it in datasets.ixi.archives")
 
 
+class _Member(tarfile.TarInfo):
+    """A header whose claims are bounded: tarfile reads a long one whole, and keeps every one."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header as tarfile does."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError(f"member {member.name} claims more than is stored of it")
+        if not (member.isfile() or member.isdir()) and member.size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header claims {member.size} bytes")
+        return member
+
+
 def unpack(archive: Path, folder: Path, modality: str) -> int:
     """Unpack a modality's scans into ``folder``, which appears only when it is complete.
 
@@ -294,16 +323,23 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         Number of scans; files that are no scans are passed over.
 
     Raises:
-        BadInput: the archive is broken, holds no scan or one twice, or a member would leave the folder or is
-            no plain file; nothing is left of it then.
+        BadInput: the archive is broken, holds no scan or one twice, or a member would leave the folder, is no
+            plain file or claims what it cannot hold; nothing is left of it then.
     """
+    members = 0
 
     def flat_scan(member: tarfile.TarInfo, partial: str) -> tarfile.TarInfo | None:
+        nonlocal members
+        members += 1
+        if members > _MOST_MEMBERS:
+            raise _unfit(archive, f"it holds more than {_MOST_MEMBERS} members")
         path = PurePosixPath(member.name)
         if path.is_absolute() or ".." in path.parts:
             raise _unfit(archive, f"member {member.name} would be written outside the folder")
         if not (member.isfile() or member.isdir()):
             raise _unfit(archive, f"member {member.name} is a link or a device and no file")
+        if member.issparse():
+            raise _unfit(archive, f"member {member.name} claims more than is stored of it")
         name = scan_name(path.name)
         if member.isdir() or name is None or name.modality != modality:
             return None
@@ -316,7 +352,8 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         partial.mkdir()
         with (
             reading(archive, "no such file", "it cannot be unpacked", _NOTHING, damage),
-            tarfile.open(archive) as tar,
+            # As published; a compressed one could be of any size.
+            tarfile.open(archive, "r:", tarinfo=_Member) as tar,
         ):
             tar.extractall(partial, filter=flat_scan)
         scans = len(list(partial.iterdir()))
@@ -361,9 +398,9 @@ def parse_archives(text: str) -> dict[str, dict[str, str]]:
         BadInput: it is not of the form of ``ARCHIVES``.
     """
     try:
-        given = json.loads(text)
+        given = parsed(text)
         return {modality: {key: str(given[modality][key]) for key in _KEYS} for modality in MODALITIES}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (*DAMAGE, KeyError, TypeError) as error:
         raise BadInput(
             '--archives: must be a JSON object such as {"T1": {"url": "https://...", "md5": "..."}, '
             '"T2": ...}'
