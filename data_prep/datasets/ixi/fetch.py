@@ -283,7 +283,7 @@ def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Pa
 
 def _no_room(part: Path, free: int, needed: int) -> BadInput:
     return BadInput(
-        f"{part.parent}: {free / 1e9:.1f} GB are free, but {needed / 1e9:.1f} GB or more are needed "
+        f"{part.parents[1]}: {free / 1e9:.1f} GB are free, but {needed / 1e9:.1f} GB or more are needed "
         "to download and unpack; make room or choose another datasets.ixi.root"
     )
 
