@@ -94,15 +94,16 @@ class _Claims(pickle._Unpickler):
         """Return a stand-in for what tensors are made of; nothing else is in a state of training."""
         if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
             return dtype
-        if module.startswith("torch") and name.endswith("Storage"):
-            # torch gives it no types.
-            stored: Any = StorageType(name)  # type: ignore[no-untyped-call]
-            return 1 if name == "UntypedStorage" else stored.dtype.itemsize
         known: dict[str, Any] = {
             "collections.OrderedDict": OrderedDict,
             "torch._utils._rebuild_tensor_v2": self.tensor,
+            "torch._utils._rebuild_tensor_v3": self.tensor,
+            "torch.storage.UntypedStorage": 1,
         }
-        known["torch._utils._rebuild_tensor_v3"] = self.tensor
+        if module == "torch" and name.endswith("Storage"):
+            # torch gives it no types.
+            stored: Any = StorageType(name)  # type: ignore[no-untyped-call]
+            return stored.dtype.itemsize
         if f"{module}.{name}" not in known:
             raise ValueError(f"it holds a {module}.{name}")
         return known[f"{module}.{name}"]
