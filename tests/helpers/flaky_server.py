@@ -23,6 +23,7 @@ class Server:
         shift: bytes by which a partial answer is off.
         pause: seconds between pieces of ``piece`` bytes.
         silent: seconds before an answer.
+        endless: tell no length, and never end.
         asked: the Range of each request, None without.
     """
 
@@ -34,6 +35,7 @@ class Server:
     pause: float = 0.0
     piece: int = 1 << 16
     silent: float = 0.0
+    endless: bool = False
     asked: list[str | None] = field(default_factory=list)
     address: str = ""
 
@@ -89,7 +91,8 @@ def _answer(server: Server, request: BaseHTTPRequestHandler) -> None:
     else:
         request.send_response(200)
     body = content[start:]
-    request.send_header("Content-Length", str(len(body)))
+    if not server.endless:
+        request.send_header("Content-Length", str(len(body)))
     request.end_headers()
     if server.break_after:
         body = body[: server.break_after.pop(0)]
@@ -97,6 +100,8 @@ def _answer(server: Server, request: BaseHTTPRequestHandler) -> None:
         for begin in range(0, len(body), server.piece):
             request.wfile.write(body[begin : begin + server.piece])
             time.sleep(server.pause)
+        while server.endless:
+            request.wfile.write(bytes(server.piece))
     except ConnectionError:
         # Who asked has hung up, as an impatient one does.
         pass

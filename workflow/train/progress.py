@@ -134,11 +134,11 @@ class StateFile:
         theirs = state.pop("identity", None)
         if not isinstance(theirs, dict):
             raise Refused("it does not say of which training it is")
-        if identity_hash(theirs) != identity_hash(self.identity):
-            raise Refused(f"it is of another training ({differences(theirs, self.identity)} changed)")
         try:
+            if identity_hash(theirs) != identity_hash(self.identity):
+                raise Refused(f"it is of another training ({differences(theirs, self.identity)} changed)")
             return Progress(**state.pop("progress")), state
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise Refused("it does not say where the training stands") from error
 
 

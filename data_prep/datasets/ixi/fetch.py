@@ -208,8 +208,8 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
                 part.unlink(missing_ok=True)
                 raise _Broken("the server sends another part than was asked for")
             if (extent[1] or 0) > _LARGEST:
-                raise _wrong_address(url, f"leads to {extent[1]} bytes, more than any archive of IXI has")
-            _receive(answer.raw, part, *extent, patience, watch)
+                raise _wrong_address(url, f"leads to {extent[1]} bytes, which no archive of IXI has")
+            _receive(answer.raw, url, part, *extent, patience, watch)
     except ValueError as error:
         raise _wrong_address(url, "is none of the web, which begins with https:// or http://") from error
     except requests.exceptions.Timeout as error:
@@ -253,7 +253,9 @@ def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tup
     raise _wrong_address(url, f"is answered with {status}")
 
 
-def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Patience, watch: Watch) -> None:
+def _receive(
+    stream: Any, url: str, part: Path, start: int, size: int | None, patience: Patience, watch: Watch
+) -> None:
     free = shutil.disk_usage(part.parent).free
     if size is not None and free < 2 * size - start:
         raise _no_room(part, free, 2 * size - start)
@@ -265,9 +267,12 @@ def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Pa
         # As packets arrive: a full block of a slow server could take for ever.
         while block := stream.read1(_BLOCK, decode_content=False):
             if have + len(block) > bound:
-                if size is None and bound < _LARGEST:
+                if size is not None:
+                    raise _Broken("the server sends more than it said")
+                if bound < _LARGEST:
                     raise _no_room(part, free, free + 1)
-                raise _Broken(f"the server sends more than {bound} bytes")
+                part.unlink()
+                raise _wrong_address(url, f"leads to more than {bound} bytes, which no archive of IXI has")
             with naming(part):
                 file.write(block)
             have += len(block)

@@ -1,14 +1,17 @@
 """The download of IXI: resumed, verified, unpacked safely; nothing wrong ever stands under the final name."""
 
+import gzip
 import hashlib
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -320,6 +323,29 @@ def test_a_wrong_archive_that_is_there_is_named_and_kept(server: Server, tmp_pat
     assert not (tmp_path / "IXI-T1").exists()
 
 
+def test_a_stream_without_an_end_is_stopped(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_ixi, "_LARGEST", 2**22)
+    server.endless = True
+    with pytest.raises(BadInput, match="the address leads to more than 4194304 bytes"):
+        fetch(tmp_path, archives_of(server), QUICK)
+    assert {path.name for path in tmp_path.iterdir()} == {".fetch.lock"}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2**21))
+    with pytest.raises(BadInput, match=r"GB are free, but .* or more are needed"):
+        fetch(tmp_path / "full", archives_of(server), QUICK)
+    assert (tmp_path / "full" / ".IXI-T1.tar.part").stat().st_size <= 2**20
+
+
+def test_a_file_that_no_archive_can_be_is_not_begun(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_ixi, "_LARGEST", 2**18)
+    with pytest.raises(BadInput, match=r"IXI-T1\.tar: the address leads to \d+ bytes, which no archive"):
+        fetch(tmp_path, archives_of(server), QUICK)
+    assert {path.name for path in tmp_path.iterdir()} == {".fetch.lock"}
+
+
 # ---- unpacking ------------------------------------------------------------------------------------
 
 
@@ -332,6 +358,22 @@ def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarIn
 def device(name: str) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type = tarfile.CHRTYPE
+    return info
+
+
+def sparse(name: str) -> tarfile.TarInfo:
+    """A member of 3 GB, of which the archive stores nothing."""
+    info = tarfile.TarInfo(name)
+    info.type = tarfile.REGTYPE
+    info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "3000000000,0"}
+    info.pax_headers |= {"GNU.sparse.size": "3000000000", "GNU.sparse.name": name}
+    return info
+
+
+def claims(kind: bytes) -> tarfile.TarInfo:
+    """A header that is followed by a long one of its own, which tarfile reads whole."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, 2**20
     return info
 
 
@@ -350,6 +392,11 @@ GOOD = scan_name(1, "T1")
         (lambda: tar({GOOD: b"x", f"copy/{GOOD}": b"y"}), f"holds {GOOD} twice"),
         (lambda: tar({scan_name(1, "T2"): b"x"}), "holds no scan"),
         (lambda: tar(scans("T1"))[:150_000], "cannot be unpacked"),
+        (lambda: tar({GOOD: b"x"}, sparse(scan_name(2, "T1"))), "claims more than is stored of it"),
+        (lambda: tar({}, claims(tarfile.XHDTYPE)) + bytes(2**20), "a header claims 1048576 bytes"),
+        (lambda: tar({}, claims(tarfile.GNUTYPE_LONGNAME)) + bytes(2**20), "a header claims 1048576 bytes"),
+        (lambda: tar({f"{i}.txt": b"" for i in range(5001)}), "more than 5000 members"),
+        (lambda: gzip.compress(tar({GOOD: bytes(2**24)})), "cannot be unpacked"),
         (lambda: b"<html>not found</html>" * 100, "cannot be unpacked"),
         (lambda: b"", "cannot be unpacked"),
     ],

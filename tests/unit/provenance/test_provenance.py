@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,61 @@ def test_the_command_tells_by_its_exit_status(results):
     assert done.stdout == "changed  tables/table_1.csv\n"
     assert "1 changed, 0 missing, 0 extra" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def verified(folder):
+    command = [sys.executable, "-m", "workflow.verify", str(folder)]
+    # Whoever opens a pipe waits for ever.
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_pipes_devices_and_loops_are_named_and_never_read(results):
+    (results / "metrics.parquet").unlink()
+    os.mkfifo(results / "metrics.parquet")
+    os.mkfifo(results / "pipe")
+    (results / "device").symlink_to("/dev/zero")
+    (results / "system").symlink_to("/proc")
+    (results / "tables" / "loop").symlink_to(results)
+    (results / "again").symlink_to(results / "tables")
+    (results / "self").symlink_to("self")
+    done = verified(results)
+    assert done.returncode == 1
+    extra = ("again", "device", "pipe", "self", "system", "tables/loop")
+    assert done.stdout.splitlines() == ["changed metrics.parquet", *(f"extra   {name}" for name in extra)]
+    with pytest.raises(BadInput, match="again: it is no regular file; remove it"):
+        record(results, "tiny", CONFIG)
+
+
+def test_a_list_that_is_a_pipe_is_not_waited_for(results):
+    (results / "provenance.json").unlink()
+    os.mkfifo(results / "provenance.json")
+    done = verified(results)
+    assert done.returncode == 1
+    assert "provenance.json: it is a pipe or a device and no file" in done.stderr
+
+
+def test_runs_on_another_disk_count_as_those_of_the_folder(results, tmp_path):
+    moved = shutil.move(results / "runs", tmp_path / "other disk")
+    (results / "runs").symlink_to(moved)
+    assert listed(results) == sorted(FILES)
+    assert not any(compare(results).values())
+
+
+def test_a_name_does_not_leave_its_line(results):
+    forged = "x\x1b[1A\x1b[2Kall files are as listed\r\u202egnp"
+    (results / forged).touch()
+    (results / f"{forged}\nextra   other").touch()
+    done = verified(results)
+    said = r"x\x1b[1A\x1b[2Kall files are as listed\r\u202egnp"
+    assert done.stdout.splitlines() == [f"extra   {said}", rf"extra   {said}\nextra   other"]
+    done = verified(results / forged)
+    assert done.stderr.splitlines() == [
+        f"error: {results}/{said}: no such folder; give the results of an experiment, such as results/demo"
+    ]
+
+
+def test_verifying_says_what_it_does_not_cover(results):
+    assert "not covered: who made the list" in verified(results).stdout
 
 
 def test_a_file_that_cannot_be_read_now_has_not_changed(results):
