@@ -20,6 +20,7 @@ from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
+from data_prep.io.private import without_folders
 
 
 def align(
@@ -66,7 +67,9 @@ def align(
     except BadInput as error:
         if not exclude:
             raise
-        return excluded(record, str(error), wanted.dataset, wanted.matrix)
+        # The record goes into the manifest, which is published; where scans lie is nobody's business there.
+        names = {wanted.target: record.target_file, wanted.auxiliary: record.auxiliary_file}
+        return excluded(record, without_folders(str(error), names), wanted.dataset, wanted.matrix)
 
 
 def excluded(record: Record, reason: str, dataset: Dataset, matrix: int) -> Aligned:

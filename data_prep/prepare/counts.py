@@ -8,17 +8,44 @@ from typing import Any
 from data_prep.datasets.contract import Published, dataset_of
 from data_prep.datasets.record import Record
 from data_prep.io.files import write_rows
+from data_prep.io.private import named_in
 
 _MOST_NAMES = 20
 
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
-    """Write one row for each subject, excluded ones too, sorted by subject."""
+    """Write one row for each subject, excluded ones too, sorted by subject; persons as ``shown_persons``."""
     names = [entry.name for entry in fields(Record) if entry.name != "transform"]
     columns = ["split" if name == "split_hint" else name for name in names]
     ordered = sorted(records, key=lambda record: record.subject)
-    rows = ({**asdict(record), "split": chosen.get(record.subject, "")} for record in ordered)
+    shown = shown_persons(ordered)
+    rows = (
+        {**asdict(record), "split": chosen.get(record.subject, "")}
+        | {name: shown.get(getattr(record, name), "") for name in ("group", "auxiliary_group")}
+        for record in ordered
+    )
     write_rows(path, columns, ({name: row[name] for name in columns} for row in rows))
+
+
+def shown_persons(records: Sequence[Record]) -> dict[str, str]:
+    """Return what a published table calls each person.
+
+    An id that was read from a scan's header may be a patient's. A hash of it is no secret where ids can be
+    guessed or are listed somewhere, so persons are numbered as they appear: a number tells which scans are of
+    one person, and nothing else. Made-up persons, and persons whom the subjects' own ids name, keep their ids.
+
+    Args:
+        records: of one dataset, in the order of the table.
+    """
+    told = all(
+        record.source == "embedded" or named_in(person, record.subject)
+        for record in records
+        for person in record.persons
+    )
+    persons = dict.fromkeys(
+        person for record in records for person in (record.group, record.auxiliary_group) if person
+    )
+    return {person: person if told else f"person-{number}" for number, person in enumerate(persons, 1)}
 
 
 def count_pools(

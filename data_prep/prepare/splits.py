@@ -94,8 +94,10 @@ def _refuse_leakage(records: Sequence[Record], chosen: Mapping[str, str]) -> Non
         for what, identity in sorted(identities):
             other = first.setdefault((what, identity), record.subject)
             if chosen[other] != chosen[record.subject]:
+                # A person's id may be a patient's, and the message goes to a log; the subjects tell who it is.
+                who = "a person" if what == "person" else f"{what} {identity}"
                 raise BadInput(
-                    f"datasets.{record.dataset}: {what} {identity} would be in two splits, {chosen[other]} "
+                    f"datasets.{record.dataset}: {who} would be in two splits, {chosen[other]} "
                     f"(subject {other}) and {chosen[record.subject]} (subject {record.subject}); remove one "
                     "of the two from the scans or the pair lists"
                 )

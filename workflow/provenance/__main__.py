@@ -2,7 +2,8 @@
 
 ``python -m workflow.provenance --results results/X --config JSON`` lists everything in the
 folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that list.
-Light: no torch here, and no path in the list but relative ones.
+Light: no torch here, and no path in the list but relative ones; the configuration is written without the places
+of scans and without passwords (``shareable``).
 """
 
 import sys
@@ -17,7 +18,7 @@ from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, from_json, read_as, write_json
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, leftovers, listed
-from workflow.provenance.footer import config_sha256
+from workflow.provenance.footer import config_sha256, shareable
 from workflow.provenance.record import AGAIN
 from workflow.provenance.runs import Planned, PlannedRuns, read_runs
 from workflow.provenance.sources import ROOT
@@ -93,7 +94,7 @@ def record(
     kept = [name for name in names if name not in left and str(PurePosixPath(name).parent) not in left]
     return {
         "experiment": experiment,
-        "configuration": dict(config),
+        "configuration": shareable(config),
         "configuration_sha256": config_sha256(config),
         "code": asdict(code_version(sources)) | {"sources": hash_files(ROOT, sources)},
         "packages": package_versions(),

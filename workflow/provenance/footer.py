@@ -8,6 +8,7 @@ from typing import Any
 from data_prep.datasets.contract import dataset_of
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical, read_json
+from data_prep.io.private import without_logins
 from data_prep.masks.registry import label
 from workflow.provenance.record import AGAIN
 from workflow.provenance.runs import Planned, read_runs
@@ -15,13 +16,19 @@ from workflow.provenance.runs import Planned, read_runs
 SHORT = 12  # digits of a hash in print
 
 
-def config_sha256(config: Mapping[str, Any]) -> str:
-    """Return the sha256 of a checked configuration without the folders and lists of scans.
+def shareable(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checked configuration without folders and lists of scans, and without users and passwords.
 
-    Where they lie differs from machine to machine; what they hold stands in the manifest.
+    Where scans lie differs from machine to machine; what they hold stands in the manifest.
     """
     datasets = {name: _without_places(name, dataset) for name, dataset in config["datasets"].items()}
-    return _json_sha256({**config, "datasets": datasets})
+    kept: dict[str, Any] = without_logins({**config, "datasets": datasets})
+    return kept
+
+
+def config_sha256(config: Mapping[str, Any]) -> str:
+    """Return the sha256 of what is shareable of a checked configuration, or of all of it that was."""
+    return _json_sha256(shareable(config))
 
 
 def data_sha256(config: Mapping[str, Any], dataset: str) -> str:

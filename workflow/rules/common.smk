@@ -1,5 +1,6 @@
 """The checked configuration and the plan that every rule is built from."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from methods.registry import discover
 from snakemake.exceptions import WorkflowError
 from workflow.plan.config import check_config, split_numbers
 from data_prep.io.json_files import canonical, to_json
+from data_prep.io.private import without_logins
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
-from workflow.provenance.footer import config_sha256, data_sha256
+from workflow.provenance.footer import config_sha256, data_sha256, shareable
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import (
     dataset_sources,

@@ -85,7 +85,8 @@ rule paper_cost:
     conda:
         "../../environment.yml"
     params:
-        plan=canonical(PLAN.config),
+        # A command stands in logs, reports and crates.
+        plan=canonical(without_logins(PLAN.config)),
         folder=subpath(output.table, parent=True),
     shell:
         "python -m workflow.cost.estimate --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "

@@ -13,7 +13,8 @@ rule provenance:
         "../../environment.yml"
     params:
         results=subpath(output[0], parent=True),
-        config=canonical(PLAN.config),
+        # A command stands in logs, reports and crates.
+        config=canonical(shareable(PLAN.config)),
         planned=planned(RUNS),
         own=own_files(TRUST),
     shell:

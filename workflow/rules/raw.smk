@@ -1,6 +1,12 @@
 """Raw scans: downloaded if asked for, or embedded ones written in the published file forms."""
 
 
+# Users and passwords go to the download by its environment: a command stands in logs and in the list of processes.
+os.environ["FETCH_ARCHIVES"] = canonical(
+    {name: dataset.get("archives", {}) for name, dataset in DATASETS.items()}
+)
+
+
 # Only for the target `fetch`: which subjects there are, and so the plan, is known when the scans are there.
 rule fetch_scans:
     input:
@@ -16,7 +22,9 @@ rule fetch_scans:
     params:
         module=lambda wildcards: dataset_of(wildcards.dataset).download.module,
         folder=lambda wildcards: DATASETS[wildcards.dataset]["root"],
-        archives=lambda wildcards: canonical(DATASETS[wildcards.dataset]["archives"]),
+        archives=lambda wildcards: canonical(
+            without_logins(DATASETS[wildcards.dataset]["archives"])
+        ),
     shell:
         # A download of hours is watched: progress goes to the terminal too.
         "python -m {params.module} --root {params.folder:q} --archives {params.archives:q} "

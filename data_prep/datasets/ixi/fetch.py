@@ -8,6 +8,8 @@ removed then.
 """
 
 import hashlib
+import json
+import os
 import re
 import shutil
 import ssl
@@ -28,6 +30,7 @@ from data_prep.io.command import command
 from data_prep.io.files import remove_partial_files, replacing
 from data_prep.io.json_files import DAMAGE, parsed, write_json
 from data_prep.io.locks import shared_lock
+from data_prep.io.private import without_login, without_logins
 from data_prep.io.yaml_files import read_yaml
 
 _KEYS = ("url", "md5")
@@ -87,6 +90,8 @@ def fetch(root: Path, archives: Mapping[str, Mapping[str, str]], patience: Patie
 
     Raises:
         BadInput: the download failed, a checksum is wrong, or an archive holds what it must not.
+
+    Users and passwords of addresses are used, and neither printed nor returned.
     """
     folders = {modality: root / f"IXI-{modality}" for modality in MODALITIES}
     there = all(folder.is_dir() for folder in folders.values())
@@ -111,7 +116,7 @@ def _fetch_one(folder: Path, modality: str, source: Mapping[str, str], patience:
         if (found := _md5(own)) != md5:
             raise BadInput(
                 f"{own}: its MD5 is {found}, expected {md5}; download it again, or remove it to have it "
-                f"downloaded from {url}"
+                f"downloaded from {without_login(url)}"
             )
         scans = unpack(own, folder, modality)
     else:
@@ -126,7 +131,7 @@ def _fetch_one(folder: Path, modality: str, source: Mapping[str, str], patience:
             with suppress(OSError):
                 part.parent.rmdir()
     print(f"{folder}: {scans} scans", flush=True)
-    return {"from": own.name if own.is_file() else url, "md5": md5, "scans": scans}
+    return {"from": own.name if own.is_file() else without_login(url), "md5": md5, "scans": scans}
 
 
 def _private_folder(folder: Path) -> Path:
@@ -166,29 +171,29 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
         part.unlink()
         if not kept:
             raise BadInput(
-                f"{url}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and "
+                f"{without_login(url)}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and "
                 "the checksum in datasets.ixi.archives"
             )
         # The beginning may be of another file, or spoilt on this disk.
-        print(f"{url}: what was here of it did not fit; starting anew", flush=True)
+        print(f"{without_login(url)}: what was here of it did not fit; starting anew", flush=True)
         kept = False
 
 
 def _bring(url: str, part: Path, patience: Patience, watch: Watch) -> None:
-    barren = 0
+    barren, shown = 0, without_login(url)
     for attempt in range(1, patience.attempts + 1):
         before = _size(part)
         try:
             return _attempt(url, part, patience, watch)
         except _Broken as error:
             reason = f"{error}, {_size(part) / 1e6:.1f} MB are here"
-        print(f"{url}: {reason} (attempt {attempt} of {patience.attempts})", flush=True)
+        print(f"{shown}: {reason} (attempt {attempt} of {patience.attempts})", flush=True)
         barren = 0 if _size(part) > before else barren + 1
         if barren == patience.barren or attempt == patience.attempts:
             break
         time.sleep(min(patience.pause, 2.0 ** min(attempt - 1, 10)))
     raise BadInput(
-        f"{url}: gave up after {attempt} attempts ({reason}); check the network and run again, it goes on "
+        f"{shown}: gave up after {attempt} attempts ({reason}); check the network and run again, it goes on "
         "from there"
     )
 
@@ -221,18 +226,18 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
         refused = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
         if refused is not None:
             raise BadInput(
-                f"{url}: its certificate is refused ({refused.verify_message}); check this machine's clock, "
-                "name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
+                f"{without_login(url)}: its certificate is refused ({refused.verify_message}); check this "
+                "machine's clock, name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
                 f"{part.parents[1] / part.name} by other means, where its MD5 is checked"
             ) from error
         broke_off = isinstance(error, HTTPError | requests.exceptions.ChunkedEncodingError)
         what = "the connection broke off" if broke_off else "the server cannot be reached"
-        raise _Broken(f"{what}: {' '.join(str(causes[-1]).split())}") from error
+        raise _Broken(f"{what}: {' '.join(without_login(str(causes[-1])).split())}") from error
     except OSError as error:
         if error.errno is not None:
             raise
         # Of requests, where there is no such file of certificates.
-        raise BadInput(f"{url}: {error}; correct REQUESTS_CA_BUNDLE") from error
+        raise BadInput(f"{without_login(url)}: {error}; correct REQUESTS_CA_BUNDLE") from error
 
 
 def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tuple[int, int | None] | None:
@@ -304,7 +309,7 @@ def _md5(path: Path) -> str:
 
 
 def _wrong_address(url: str, what: str) -> BadInput:
-    return BadInput(f"{url}: the address {what}; correct it in datasets.ixi.archives")
+    return BadInput(f"{without_login(url)}: the address {what}; correct it in datasets.ixi.archives")
 
 
 class _Member(tarfile.TarInfo):
@@ -412,6 +417,12 @@ def parse_archives(text: str) -> dict[str, dict[str, str]]:
         ) from error
 
 
+def _with_logins(archives: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the addresses with the users and passwords that the workflow hands over by the environment."""
+    given = json.loads(os.environ.get("FETCH_ARCHIVES", "{}")).get("ixi")
+    return given if given and without_logins(given) == archives else archives
+
+
 @command
 def main(
     root: Annotated[Path, "folder for IXI-T1 and IXI-T2"],
@@ -423,6 +434,6 @@ def main(
     record: Annotated[Path | None, "JSON file to write: what came from where"] = None,
 ) -> None:
     """Download, verify and unpack what is missing."""
-    came = fetch(root, archives, Patience(timeout=timeout, attempts=attempts))
+    came = fetch(root, _with_logins(archives), Patience(timeout=timeout, attempts=attempts))
     if record:
-        write_json(record, {"root": str(root)} | came)
+        write_json(record, came)
