@@ -1,4 +1,4 @@
-"""How every printed figure looks: sizes, fonts, colours, and files that are the same byte for byte.
+"""How every printed figure looks: colours, lines, small print, and files that are the same byte for byte.
 
 The size is that of a two-column journal page; text is set in the font that matplotlib brings along, so
 that a figure looks the same on every machine.
