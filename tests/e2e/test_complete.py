@@ -130,6 +130,8 @@ def test_the_results_verify_wherever_they_lie_and_what_changed_is_named(copy: Wo
 
     status, output = verify()
     assert status == 0, output
+    # Every file of the whole experiment is known to the plan.
+    assert "leftover" not in output
     assert str(copy.folder) not in (moved / "provenance.json").read_text(encoding="utf-8")
     with (moved / "metrics.parquet").open("ab") as file:
         file.write(b"\0")
@@ -138,9 +140,9 @@ def test_the_results_verify_wherever_they_lie_and_what_changed_is_named(copy: Wo
     status, output = verify()
     assert status == 1
     assert output.splitlines() == [
-        "changed metrics.parquet",
-        "missing tables/table_1.md",
-        "extra   tables/table_5.md",
+        "changed  metrics.parquet",
+        "missing  tables/table_1.md",
+        "extra    tables/table_5.md",
     ]
 
 

@@ -66,7 +66,7 @@ def own_files(trust: TrustPlan) -> list[str]:
     return sorted(
         {
             *(f"{stem}.*" for stem in stems),
-            *(f"statistics/pairs_{number}.*" for number in index.statistics),
+            *(f"statistics/{kind}_{n}.csv" for kind in ("pairs", "masks") for n in index.statistics),
             *(f"figures/training_curves_{dataset}/*" for dataset in plan.trained_datasets()),
             *(f"trust/runs/{run.path}.csv" for run in trust.runs),
             *(
