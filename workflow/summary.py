@@ -128,7 +128,8 @@ def summarise(
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     content = read_table(results, table)
     if content is None:
-        console.print(f"No table {table} in {os.path.relpath(results)}; the target paper_tables makes it.")
+        absent = f"No table {table} in {os.path.relpath(results)}; the target paper_tables makes it."
+        console.print(Text(absent))
     else:
         show(content, console)
     for heading, folder, patterns in _FILES:

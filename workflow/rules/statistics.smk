@@ -12,9 +12,9 @@ rule gather:
     conda:
         "../../environment.yml"
     params:
-        added=f"--metrics {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
+        added=["--metrics", *PLAN.metrics] if PLAN.metrics else [],
     shell:
-        "python -m workflow.statistics.gather {input.metrics:q} {params.added} --output {output:q} > {log:q} 2>&1"
+        "python -m workflow.statistics.gather {input.metrics:q} {params.added:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:
