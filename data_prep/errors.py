@@ -13,6 +13,7 @@ import re
 import signal
 import stat
 import sys
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,8 +38,21 @@ _REMEDY = {getattr(errno, name): remedy for remedy, names in _REMEDIES.items() f
 class BadInput(Exception):
     """Input that the user can mend.
 
-    The message is one sentence that names the file, the field and the remedy.
+    The message is one sentence that names the file, the field and the remedy. It becomes one line that shows
+    all of its characters, whatever names, headers and other exceptions brought into it.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(visible(message))
+
+
+def visible(text: str) -> str:
+    """Return a text in one line, with escapes for what terminals obey or do not show."""
+    line = re.sub(r"\s*[\r\n]\s*", " ", text.strip("\r\n"))
+    if line.isprintable():
+        return line
+    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in line)
+    return "".join(shown)
 
 
 def system_number(error: BaseException) -> int | None:
@@ -139,7 +153,7 @@ def sentence_of(error: BadInput | OSError) -> str:
     """Return what a user reads of an error: one sentence with file, fault and remedy."""
     if isinstance(error, BadInput) or error.errno is None:
         return str(error)
-    number, file = error.errno, error.filename or "input or output"
+    number, file = error.errno, visible(str(error.filename or "input or output"))
     name = errno.errorcode.get(number, number)
     # Not error.strerror, which libraries fill with lines of their own.
     return (

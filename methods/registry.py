@@ -3,7 +3,8 @@
 An installed package may be such a folder too, if it says so by an entry point of the group ``ENTRY_POINTS``:
 the entry's name is the method's id, its value the package.
 
-Only YAML is read here; a folder's ``model.py`` (and with it torch) is imported by ``load_builder``.
+Only YAML is read here, of installed packages too; a folder's ``model.py``, and with it torch and the packages
+that hold it, is imported by ``load_builder``.
 """
 
 import importlib.metadata
@@ -22,6 +23,7 @@ from data_prep.contracts.discovery import sources_in
 from data_prep.errors import BadInput
 from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
+from data_prep.words import SENTENCE, check_template, check_words
 
 if TYPE_CHECKING:
     from methods.contract import ReconstructionModel
@@ -166,13 +168,24 @@ def installed_methods() -> dict[str, tuple[str, Path]]:
     found: dict[str, tuple[str, Path]] = {}
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         place = f"entry point {entry.name} = {entry.value} ({ENTRY_POINTS})"
-        specification = importlib.util.find_spec(entry.value)
-        if specification is None or not specification.submodule_search_locations:
+        path = _located(entry.value)
+        if path is None:
             raise BadInput(f"{place}: there is no package {entry.value}; mend or uninstall what names it")
         if entry.name in found or _holds_sources(METHODS_FOLDER / entry.name):
             raise BadInput(f"{place}: there is another method {entry.name!r}; rename or uninstall one")
-        found[entry.name] = (entry.value, Path(specification.submodule_search_locations[0]))
+        found[entry.name] = (entry.value, path)
     return found
+
+
+def _located(package: str) -> Path | None:
+    """Return a package's folder without importing it or the packages that hold it; None if there is none."""
+    first, *inner = package.split(".")
+    if not all(map(str.isidentifier, (first, *inner))):
+        return None
+    # Of a top-level name this runs no code of the package; of a dotted one it would run every __init__ above.
+    specification = importlib.util.find_spec(first)
+    places = specification.submodule_search_locations if specification else None
+    return next((path for place in places or () if (path := Path(place, *inner)).is_dir()), None)
 
 
 def folder_path(folder: str) -> Path:
@@ -288,6 +301,7 @@ def read_folder(path: Path, name: str) -> MethodFolder:
         )
     label = content["label"]
     label = label if isinstance(label, dict) else {"other": label}
+    _check_printed(description, content, label)
     own = {entry.name: content[entry.name] for entry in fields(Method) if entry.name in content}
     default = Method(**own | {"folder": name, "label": label})
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
@@ -305,6 +319,20 @@ def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
                 f"{description}: {place}: unknown parameter {unknown[0]!r}; "
                 f"declare it under 'parameters' with its default"
             )
+
+
+def _check_printed(description: Path, content: Mapping[str, Any], label: Mapping[str, str]) -> None:
+    """Refuse labels and reasons that cannot be printed, and fields of a sweep that are not its parameters."""
+    labels = {f"label.{dataset}": text for dataset, text in label.items()}
+    for place in ("variants", "sweeps"):
+        labels |= {f"{place}.{name}.label": of["label"] for name, of in content.get(place, {}).items()}
+    for key, text in labels.items():
+        check_words(f"{description}: {key}", text)
+    for mask, reason in content.get("declines", {}).items():
+        check_words(f"{description}: declines.{mask}", reason, SENTENCE)
+    for name, sweep in content.get("sweeps", {}).items():
+        for key in ("id", "label"):
+            check_template(f"{description}: sweeps.{name}.{key}", sweep[key], sweep["parameters"])
 
 
 def _parse_sweep_id(template: str, text: str) -> dict[str, float] | None:

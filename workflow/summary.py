@@ -140,7 +140,7 @@ def summarise(
     content = read_table(results, table)
     if content is None:
         place = printable(os.path.relpath(results))
-        console.print(f"No table {table} in {place}; the target paper_tables makes it.")
+        console.print(Text(f"No table {table} in {place}; the target paper_tables makes it."))
     else:
         show(content, console)
     left = {results / name for name in left_over(results)}

@@ -17,6 +17,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import Choices
 from data_prep.io.files import matching
 from data_prep.io.json_files import from_json
+from data_prep.words import SENTENCE, check_words
 
 SUBJECT = "[A-Za-z0-9_-]+"
 _FIELD = "{subject}"
@@ -265,6 +266,9 @@ class Dataset:
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
             raise BadInput(f"DATASET: id is {self.id!r}; use a-z, 0-9 and _")
+        for name in ("label", "target", "auxiliary"):
+            check_words(f"DATASET: {name}", getattr(self, name))
+        check_words("DATASET: descent", self.descent, SENTENCE)
         for name in ("target_file", "auxiliary_file"):
             if _FIELD not in getattr(self, name):
                 raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {_FIELD}; put it in")

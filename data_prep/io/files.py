@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import naming, reading
+from data_prep.words import csv_cell, csv_text
 
 LARGEST_TABLE = 2**27  # bytes of a CSV file
 
@@ -56,11 +57,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write rows as CSV; numbers read back exactly, equal results give equal bytes."""
+    """Write rows as CSV that ``read_rows`` reads back exactly; equal results give equal bytes."""
     with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
 
 
 def matching(folder: Path, pattern: str) -> Iterator[Path]:
@@ -82,7 +83,7 @@ def read_rows(path: Path, absent: str, damaged: str) -> list[dict[str, str]]:
         reading(path, f"no such file; {absent}", "not a table", damaged, damage, LARGEST_TABLE),
         path.open(newline="", encoding="utf-8") as file,
     ):
-        return list(csv.DictReader(file))
+        return [{name: csv_text(cell) for name, cell in row.items()} for row in csv.DictReader(file)]
 
 
 def _reserve(path: Path, size: int) -> None:

@@ -1,7 +1,8 @@
 """What people write, checked against a JSON schema, and refused by the key's name with what it takes."""
 
+import re
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
@@ -17,10 +18,22 @@ _WORDS = {
     "object": "keys with values",
     "null": "null",
 }
+
+
+def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
+    """Search as the standard does: ``$`` is a text's end, and not, as in Python, before a last line break."""
+    strict = re.sub(
+        r"\\.|\[(?:\\.|[^\]\\])*\]|\$", lambda part: r"\Z" if part[0] == "$" else part[0], pattern
+    )
+    if isinstance(instance, str) and not re.search(strict, instance):
+        yield jsonschema.ValidationError(f"{instance!r} does not match {pattern!r}")
+
+
 # By the standard 2.0 is an integer, too; here it would reach what counts or names with it. (jsonschema gives
 # `extend` no types.)
 _Validator = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
     jsonschema.Draft202012Validator,
+    {"pattern": _pattern},
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
         "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
     ),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.errors import BadInput
+from data_prep.words import check_words
 
 Mask = NDArray[np.bool_]
 Make = Callable[[int, int, int, np.random.RandomState], Mask]
@@ -52,6 +53,7 @@ class MaskFamily:
         """
         if not re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*", self.pattern):
             raise BadInput(f"FAMILY: pattern is {self.pattern!r}; use words of a-z and 0-9 joined by _")
+        check_words("FAMILY: pattern", self.pattern)
         if not self.accelerations or not all(type(a) is int and a > 1 for a in self.accelerations):
             raise BadInput(
                 f"FAMILY {self.pattern}: accelerations are {self.accelerations!r}; give whole numbers above 1"

@@ -12,7 +12,7 @@ PACKAGES = ("data_prep", "methods", "workflow")
 # Ground first. What shares a floor does not import each other, but for the files of the ground.
 FLOORS = {
     "data_prep": (
-        ("errors", "seeds", "fourier", "measurement"),
+        ("errors", "words", "seeds", "fourier", "measurement"),
         ("io",),
         ("volumes", "contracts"),
         ("registration",),

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from data_prep.io.command import command
 from data_prep.io.files import write_text
+from data_prep.io.frames import csv_of
 from workflow.claims.agreement import compare_cells, our_scores, paper_scores, printed_parts
 from workflow.claims.judge import judge_claims
 from workflow.claims.mirrors import mirror_notes, phased_parts
@@ -33,8 +34,8 @@ def write_claims(
     cells = compare_cells(paper, ours, printed)
     claims = judge_claims(paper, ours, mirror_notes(results, printed))
     texts = {
-        "cells.csv": cells.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
-        "claims.csv": claims.to_csv(index=False, lineterminator="\n"),
+        "cells.csv": csv_of(cells),
+        "claims.csv": csv_of(claims),
         **{f"claims.{form}": text for form, text in lay_out(cells, claims, definitions).items()},
     }
     for name, text in texts.items():

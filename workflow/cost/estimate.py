@@ -28,6 +28,7 @@ from methods.registry import discover
 from workflow.plan.config import check_config, read_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
+from workflow.tables.formats import markdown as escaped
 
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)
@@ -191,7 +192,7 @@ def markdown(
         ]
         factors = [[name, f"{factor:.3g}"] for name, factor in growth(plan, steps).items()]
         parts += [
-            f"## {device}",
+            f"## {escaped(device)}",
             "",
             f"Measured at {', '.join(f'{side}x{side}' for side in sides)}; other sides by their pixels.",
             "",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data_prep.contracts.discovery import entries_of, entry_named
 from data_prep.errors import BadInput
+from data_prep.words import SENTENCE, check_words
 from workflow.metrics import library
 
 Image = NDArray[np.float64]
@@ -61,15 +62,19 @@ class Metric:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an id that can be no column of its own.
+        """Refuse an id that can be no column of its own, and texts that cannot be printed.
 
         Raises:
-            BadInput: the id is malformed or taken.
+            BadInput: the id is malformed or taken, or a text is not one printable line.
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
             raise BadInput(f"METRIC: id is {self.id!r}; use a-z, 0-9 and _, starting with a letter")
         if self.id in KEY_COLUMNS:
             raise BadInput(f"METRIC: id {self.id!r} is the name of another column; rename it")
+        check_words("METRIC: label", self.label)
+        check_words("METRIC: meaning", self.meaning, SENTENCE)
+        if self.unit:
+            check_words("METRIC: unit", self.unit)
 
     @property
     def header(self) -> str:

@@ -12,7 +12,7 @@ import yaml
 
 from data_prep.datasets.contract import Size, dataset_of
 from data_prep.datasets.contract import discover as datasets
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, visible
 from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_keys_and_numbers(value: Any, place: str) -> None:
-    """Refuse what YAML can say and no key here can mean: keys that are no text, nan and infinity."""
+    """Refuse what YAML can say and nothing here means: keys and numbers that are none, unseen characters."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -122,6 +122,10 @@ def _check_keys_and_numbers(value: Any, place: str) -> None:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check_keys_and_numbers(item, f"{place}[{index}]")
+    elif isinstance(value, str):
+        # Such as a line break, in what becomes a word of a command or part of a path.
+        if visible(value) != value:
+            raise BadInput(f"config: {place}: is {value!a}; remove the characters that cannot be seen")
     # A whole number beyond the largest fraction is as good as infinite.
     elif isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         raise BadInput(f"config: {place}: is infinite or no number at all; give a finite number")

@@ -5,6 +5,7 @@ Like ``workflow.plan``, on which it builds, it reads no scan and imports nothing
 ``--definition`` and ``--cost`` print the JSON that tables and figures take.
 """
 
+import shlex
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -86,19 +87,19 @@ class TrustPlan:
             return dataset == self.plan.subjects.with_lesions
         return name != "noise" or not dataset_of(dataset).measured
 
-    def options(self, run: Run) -> str:
+    def options(self, run: Run) -> list[str]:
         """Return the arguments of ``workflow.trust.probe`` that say how a run is evaluated."""
         chosen = []
         if self.plan.method(run.method).needs_auxiliary:
             chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
         if self._applies("noise", run.dataset):
             chosen.append(("noise", self.config["noise"]))
-        words = [f"--{name} {' '.join(map(str, values))}" for name, values in chosen if values]
+        words = [word for name, values in chosen if values for word in (f"--{name}", *map(str, values))]
         words += ["--audit"] if self.config["audit"] else []
         # Once per dataset, mask and seed is enough, by the first method: the truth is the same for all.
         beside = {one.method for one in self.plan.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}
         first = next((method for method in self.plan.compared if method in beside), None)
-        return " ".join(words + (["--ceiling"] if run.method == first else []))
+        return words + (["--ceiling"] if run.method == first else [])
 
     def wanted(self, names: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
         """Return (name, dataset) of the tables or figures (``TABLES``, ``FIGURES``) that are asked for.
@@ -178,5 +179,5 @@ def show(
             sys.stdout.write(to_json(define(dataset)) + "\n")
             return
     for run in trust.runs:
-        sys.stdout.write(f"{run.path}  {trust.options(run)}\n")
+        sys.stdout.write(f"{run.path}  {shlex.join(trust.options(run))}\n")
     sys.stdout.write(f"{len(trust.runs)} runs are probed\n")

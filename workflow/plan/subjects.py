@@ -1,6 +1,5 @@
 """Subjects of an experiment and where their scans lie; no scan is read."""
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -10,7 +9,7 @@ from typing import Any
 from data_prep.datasets.contract import Dataset, Scans, dataset_of
 from data_prep.datasets.forms import advice, fault, nothing_in, unfilled
 from data_prep.datasets.record import AGAIN, Record
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, visible
 from data_prep.io.json_files import canonical, read_as
 from workflow.plan.config import split_numbers
 
@@ -59,6 +58,13 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         found = dataset.scans(root, lists)
         if not found:
             raise BadInput(f"config: datasets.{dataset.id}.root: {nothing_in(root, [dataset], lists)}")
+        for path in (path for scans in found.values() for path in (scans.target, scans.auxiliary)):
+            # Snakemake takes braces for wildcards, wherever they come from, and refuses line breaks.
+            if "{" in path or "}" in path or visible(path) != path:
+                raise BadInput(
+                    f"config: datasets.{dataset.id}.root: {path}: braces and characters that cannot be seen "
+                    "are not taken in paths of scans; rename that folder, or name it by a link"
+                )
         return found
 
     def _root(self, dataset: Dataset) -> Path:
@@ -113,8 +119,8 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         """Return those lists of a dataset."""
         return [f"{self.root}/raw/{dataset}/{file}" for file in dataset_of(dataset).embedded_lists]
 
-    def align_arguments(self, dataset: str, subject: str) -> str:
-        """Return what the step ``align`` is told of a subject, as words of the shell."""
+    def align_arguments(self, dataset: str, subject: str) -> list[str]:
+        """Return what the step ``align`` is told of a subject, as words of its command."""
         configured, scans = self._datasets[dataset], self[dataset][subject]
         own = fields(dataset_of(dataset).align_options)
         options = {
@@ -129,8 +135,8 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         }
         return _words(options)
 
-    def embed_arguments(self, dataset: str, target: str) -> str:
-        """Return what the step ``embed`` is told of the subject of a target scan, as words of the shell."""
+    def embed_arguments(self, dataset: str, target: str) -> list[str]:
+        """Return what the step ``embed`` is told of the subject of a target scan, as words of its command."""
         configured, scans = self._datasets[dataset], list(self[dataset].values())
         index = [one.target for one in scans].index(target)
         hint = scans[index].split_hint
@@ -237,7 +243,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return None
 
 
-def _words(options: Mapping[str, Any]) -> str:
-    """Return options as words of the shell, without those that are empty."""
+def _words(options: Mapping[str, Any]) -> list[str]:
+    """Return options as words of a command, without those that are empty."""
     given = {name: value for name, value in options.items() if value not in (None, "", "{}")}
-    return shlex.join(word for name, value in given.items() for word in (f"--{name}", str(value)))
+    return [word for name, value in given.items() for word in (f"--{name}", str(value))]

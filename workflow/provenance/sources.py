@@ -24,6 +24,7 @@ _WITHOUT_EFFECT = {
     "data_prep/io/locks.py",
     "data_prep/io/schemas.py",
     "data_prep/io/yaml_files.py",
+    "data_prep/words.py",
     "methods/registry.py",
 }
 

@@ -34,5 +34,5 @@ rule align:
         ),
         folder=subpath(output.slices, parent=True),
     shell:
-        "python -m data_prep.datasets.align --dataset {wildcards.dataset} --subject {wildcards.subject:q} "
-        "{params.arguments} --bad-scans {resources.bad_scans} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m data_prep.datasets.align --dataset {wildcards.dataset:q} --subject {wildcards.subject:q} "
+        "{params.arguments:q} --bad-scans {resources.bad_scans:q} --output {params.folder:q} > {log:q} 2>&1"

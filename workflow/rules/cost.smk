@@ -52,7 +52,7 @@ rule cost:
         configuration=config_sha256(PLAN.config),
     shell:
         "python -m workflow.cost.measured --definition {params.definition:q} --results {params.results:q} "
-        "--configuration {params.configuration} > {log:q} 2>&1"
+        "--configuration {params.configuration:q} > {log:q} 2>&1"
 
 
 rule measured_cost:

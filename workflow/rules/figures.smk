@@ -71,7 +71,9 @@ rule training_curves:
     params:
         plan=lambda wildcards: to_json(PLAN.curves(wildcards.dataset)),
         embedded=lambda wildcards: (
-            "--embedded" if DATASETS[wildcards.dataset]["source"] == "embedded" else ""
+            ["--embedded"]
+            if DATASETS[wildcards.dataset]["source"] == "embedded"
+            else []
         ),
         planned=lambda wildcards: planned(
             run
@@ -80,8 +82,8 @@ rule training_curves:
         ),
         results=subpath(output.together, ancestor=2),
     shell:
-        "python -m workflow.figures.training_curves --results {params.results:q} --dataset {wildcards.dataset} "
-        "--plan {params.plan:q} --planned {params.planned:q} {params.embedded} --output {output.together:q} "
+        "python -m workflow.figures.training_curves --results {params.results:q} --dataset {wildcards.dataset:q} "
+        "--plan {params.plan:q} --planned {params.planned:q} {params.embedded:q} --output {output.together:q} "
         "--each {output.each:q} > {log:q} 2>&1"
 
 

@@ -29,12 +29,12 @@ rule mask:
         folder=subpath(output.mask, parent=True),
         matrix=lambda wildcards: DATASETS[wildcards.dataset]["matrix"],
         manifest=lambda wildcards, input: (
-            f"--manifest {input.manifest}" if input.manifest else ""
+            ["--manifest", input.manifest] if input.manifest else []
         ),
         seed=PLAN.config["seed"],
     shell:
-        "python -m data_prep.masks --mask {wildcards.mask} --height {params.matrix} "
-        "--width {params.matrix} --dataset {wildcards.dataset} --seed {params.seed} {params.manifest} "
+        "python -m data_prep.masks --mask {wildcards.mask:q} --height {params.matrix:q} "
+        "--width {params.matrix:q} --dataset {wildcards.dataset:q} --seed {params.seed:q} {params.manifest:q} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -37,14 +37,14 @@ rule prepare:
             split_numbers(DATASETS[wildcards.dataset]["splits"])
         ),
         at_most=lambda wildcards: (
-            "--at-most" if SUBJECTS.at_most(wildcards.dataset) else ""
+            ["--at-most"] if SUBJECTS.at_most(wildcards.dataset) else []
         ),
         seed=PLAN.config["seed"],
         configuration=lambda wildcards: data_sha256(PLAN.config, wildcards.dataset),
     shell:
-        "python -m data_prep.prepare --dataset {wildcards.dataset} --aligned {params.aligned:q} "
-        "--subjects {params.subjects:q} --splits {params.splits:q} {params.at_most} --seed {params.seed} "
-        "--configuration {params.configuration} "
+        "python -m data_prep.prepare --dataset {wildcards.dataset:q} --aligned {params.aligned:q} "
+        "--subjects {params.subjects:q} --splits {params.splits:q} {params.at_most:q} --seed {params.seed:q} "
+        "--configuration {params.configuration:q} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
 
@@ -85,12 +85,12 @@ rule registration_report:
         module=lambda wildcards: dataset_of(wildcards.dataset).report,
         subjects=lambda wildcards: canonical(list(SUBJECTS[wildcards.dataset])),
         truth=lambda wildcards, input: (
-            f"--truth {Path(input.truth[0]).parent}" if input.truth else ""
+            ["--truth", Path(input.truth[0]).parent] if input.truth else []
         ),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m {params.module} --aligned {params.aligned:q} --subjects {params.subjects:q} "
-        "{params.truth} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m {params.module:q} --aligned {params.aligned:q} --subjects {params.subjects:q} "
+        "{params.truth:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # What a reader looks at before believing a number: registration, masks, training curves.

@@ -27,7 +27,7 @@ rule fetch_scans:
         ),
     shell:
         # A download of hours is watched: progress goes to the terminal too.
-        "python -m {params.module} --root {params.folder:q} --archives {params.archives:q} "
+        "python -m {params.module:q} --root {params.folder:q} --archives {params.archives:q} "
         "--record {output.record:q} 2>&1 | tee {log:q}"
 
 
@@ -49,7 +49,7 @@ rule fetch_donor:
     params:
         folder=subpath(output.record, parent=True),
     shell:
-        "python -m data_prep.phantom.donors --maps {wildcards.maps} --output {params.folder:q} > {log:q} 2>&1"
+        "python -m data_prep.phantom.donors --maps {wildcards.maps:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # Where a dataset's scans lie is a pattern of files, hence a rule for each.

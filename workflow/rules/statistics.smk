@@ -19,10 +19,10 @@ rule gather:
     params:
         planned=planned(RUNS),
         results=subpath(output[0], parent=True),
-        added=f"--metrics {' '.join(PLAN.metrics)}" if PLAN.metrics else "",
+        added=["--metrics", *PLAN.metrics] if PLAN.metrics else [],
     shell:
         "python -m workflow.statistics.gather --results {params.results:q} --planned {params.planned:q} "
-        "{params.added} --output {output:q} > {log:q} 2>&1"
+        "{params.added:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule significance:

@@ -50,7 +50,7 @@ rule table:
         folder=subpath(output.page, parent=True),
     shell:
         "python -m workflow.tables --definition {params.definition:q} --results {params.results:q} "
-        "--configuration {params.configuration} --output {params.folder:q} > {log:q} 2>&1"
+        "--configuration {params.configuration:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 rule paper_tables:

@@ -45,7 +45,7 @@ rule train:
         data=subpath(input.test, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.lease --gpus {resources.gpu:q} --per-gpu {resources.per_gpu:q} -- "
         "python -m workflow.train --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
         "--output {params.folder:q} > {log:q} 2>&1"
 
@@ -83,6 +83,6 @@ rule evaluate:
         data=subpath(input.data, parent=True),
         folder=subpath(output[0], parent=True),
     shell:
-        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.lease --gpus {resources.gpu:q} --per-gpu {resources.per_gpu:q} -- "
         "python -m workflow.evaluate --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
-        "--device {params.device} --output {params.folder:q} > {log:q} 2>&1"
+        "--device {params.device:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -66,19 +66,19 @@ rule probe:
         data=subpath(input.data, parent=True),
         options=lambda wildcards: TRUST.options(TRUST.run_of(wildcards)),
         checkpoint=lambda wildcards, input: (
-            f"--checkpoint {input.checkpoint}" if input.checkpoint else ""
+            ["--checkpoint", input.checkpoint] if input.checkpoint else []
         ),
         others=lambda wildcards, input: (
-            f"--masks {' '.join(input.others)}" if input.others else ""
+            ["--masks", *input.others] if input.others else []
         ),
         lesions=lambda wildcards, input: (
-            f"--lesions {input.lesions}" if input.lesions else ""
+            ["--lesions", input.lesions] if input.lesions else []
         ),
         device=lambda wildcards: "auto" if PLAN.trained(wildcards.method) else "cpu",
     shell:
-        "python -m workflow.lease --gpus {resources.gpu} --per-gpu {resources.per_gpu} -- "
+        "python -m workflow.lease --gpus {resources.gpu:q} --per-gpu {resources.per_gpu:q} -- "
         "python -m workflow.trust.probe --spec {params.spec:q} --data {params.data:q} --mask {input.mask:q} "
-        "{params.checkpoint} {params.options} {params.others} {params.lesions} --device {params.device} --output {output:q} > {log:q} 2>&1"
+        "{params.checkpoint:q} {params.options:q} {params.others:q} {params.lesions:q} --device {params.device:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule gather_probes:
@@ -149,8 +149,8 @@ rule trust_table:
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),
     shell:
-        "python -m workflow.trust.tables --table {wildcards.table} --definition {params.definition:q} "
-        "--results {params.results:q} --configuration {params.configuration} --output {params.folder:q} "
+        "python -m workflow.trust.tables --table {wildcards.table:q} --definition {params.definition:q} "
+        "--results {params.results:q} --configuration {params.configuration:q} --output {params.folder:q} "
         "> {log:q} 2>&1"
 
 
@@ -179,7 +179,7 @@ rule trust_figure:
         definition=lambda wildcards: to_json(TRUST.definition(wildcards.dataset)),
         folder=subpath(output.pdf, parent=True),
     shell:
-        "python -m workflow.trust.figures --figure {wildcards.figure} --definition {params.definition:q} "
+        "python -m workflow.trust.figures --figure {wildcards.figure:q} --definition {params.definition:q} "
         "--probes {input.probes:q} --output {params.folder:q} > {log:q} 2>&1"
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 
 from data_prep.io.command import command
 from data_prep.io.files import write_text
+from data_prep.io.frames import csv_of
 from data_prep.masks.registry import parse_mask
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition, Folder
@@ -262,8 +263,7 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> dict[str, pd.DataF
 def write_numbers(number: int, found: Mapping[str, pd.DataFrame], output: Path) -> None:
     """Write what ``analyse`` returns as ``<name>_<number>.csv`` into the folder ``output``."""
     for name, content in found.items():
-        text = content.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-        write_text(output / f"{name}_{number}.csv", text)
+        write_text(output / f"{name}_{number}.csv", csv_of(content))
 
 
 @command

@@ -9,6 +9,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from data_prep.io.files import write_text
+from data_prep.io.frames import csv_of
 from data_prep.io.json_files import to_json
 from workflow.plan.definitions import Definition, TrustDefinition
 from workflow.plan.paper import RESOURCES
@@ -30,14 +31,16 @@ def grid(block: Block, numbers: bool = True) -> str:
         for name, cells in (*block.rows, *block.foot)
     ]
     align = ["left", *["right"] * len(headers)] if numbers else None
-    heads = [block.stub, *headers]
+    heads = map(markdown, (block.stub, *headers))
     text: str = tabulate(body, heads, tablefmt="pipe", colalign=align, disable_numparse=True)
     return text
 
 
 def markdown(text: str) -> str:
-    """Escape text for Markdown."""
-    return re.sub(r"([\\|*_<])", r"\\\1", text)
+    """Escape text for Markdown, also Python's, in which a backslash before ``<`` does not help."""
+    # A link needs "](", "][" or "]:"; brackets of intervals do not.
+    line = re.sub(r"([\\|*_]|\](?=[(\[:]))", r"\\\1", " ".join(text.splitlines()))
+    return re.sub(r"[<`~$]|&(?=#?\w+;)", lambda sign: f"&#{ord(sign[0])};", line)
 
 
 # What LaTeX calls signs of mathematics and of text.
@@ -56,7 +59,9 @@ _TEX = str.maketrans(
 
 def tex_escape(text: str) -> str:
     """Escape text for LaTeX, mathematical signs of the tables included."""
-    return text.translate(_TEX)
+    escaped = " ".join(text.splitlines()).translate(_TEX)
+    # At the beginning of a row these would belong to the line break before it.
+    return re.sub(r"^\s*[\[*]", lambda sign: f"{{{sign[0]}}}", escaped)
 
 
 def _tex_cell(cell: Text) -> str:
@@ -115,7 +120,7 @@ def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None =
         wide: how they are printed in LaTeX, if otherwise.
     """
     texts = {
-        "csv": scores.to_csv(index=False, float_format="%.9g", lineterminator="\n"),
+        "csv": csv_of(scores),
         "json": to_json(page) + "\n",
         "md": printed("md", page),
         "tex": printed("tex", wide or page),

@@ -403,7 +403,7 @@ def test_noise_is_altered_wherever_it_is_simulated(tmp_path, monkeypatch, measur
         assert ("noise" in checked["datasets"]["phantom"]) == (not measured)
         trust = TrustPlan(Plan(checked, discover()))
         (run,) = trust.runs
-        assert ("--noise 0.05 0.2" in trust.options(run)) == (not measured)
+        assert ("--noise 0.05 0.2" in " ".join(trust.options(run))) == (not measured)
         assert trust.wanted(FIGURES) == ([] if measured else [("noise", "phantom")])
         assert trust.lesion_file(run) == []
 

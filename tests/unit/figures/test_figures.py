@@ -86,6 +86,17 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize("label", [r"$\write18{}$", "$x$ and $", "$$", r"\$5"])
+def test_a_label_is_drawn_as_it_is_written(label, tmp_path):
+    with style.printed():
+        figure = style.new_figure(2, 1)
+        text = figure.text(0, 0, label)
+        style.save(figure, tmp_path / "figure")
+        assert text_width(label, 7) > 0
+    assert (tmp_path / "figure.pdf").is_file()
+    assert not text.get_parse_math()
+
+
 @cache
 def drawn(text, results):
     with style.printed():

@@ -103,6 +103,9 @@ class Entry:
         ([("one", "yaml"), ("one", "json")], r"entry point one = json .*there is another method 'one'"),
         ([("one", "no_such_package")], r"there is no package no_such_package; mend or uninstall"),
         ([("one", "keyword")], r"there is no package keyword"),
+        ([("one", "json.decoder.no")], r"there is no package json\.decoder\.no"),
+        ([("one", "../json")], r"there is no package \.\./json"),
+        ([("one", ".json")], r"there is no package \.json"),
         ([("one", "json")], r"json/method\.yaml: missing"),
     ],
 )
@@ -113,3 +116,21 @@ def test_an_entry_point_that_cannot_be_is_refused_by_name(monkeypatch, entries, 
     monkeypatch.setattr(registry, "installed_methods", registry.installed_methods.__wrapped__)
     with pytest.raises(BadInput, match=said):
         registry.discover()
+
+
+def test_planning_runs_no_code_of_a_package_that_is_found_by_a_dotted_name(site, tmp_path):
+    shutil.copytree(site, tmp_path / "site")
+    outer = tmp_path / "site/outer"
+    outer.mkdir()
+    (outer / "__init__.py").write_text("import sys\nsys.exit('the parent was imported')\n")
+    (tmp_path / "site/benchmark_example").rename(outer / "example")
+    (outer / "example/__init__.py").write_text("import sys\nsys.exit('the package was imported')\n")
+    (entry_points,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
+    entry_points.write_text("[manet_benchmark.methods]\nexample = outer.example\n")
+    planned = python(tmp_path / "site", "-m", "workflow.plan", "config/demo.yaml")
+    assert planned.returncode == 0, planned.stderr
+    assert planned.stdout.count("/example/seed0") == 12
+    run = python(
+        tmp_path / "site", "-c", "from methods.registry import load_builder; load_builder('example')"
+    )
+    assert "the parent was imported" in run.stderr

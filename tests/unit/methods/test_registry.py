@@ -211,3 +211,37 @@ def test_a_builder_is_loaded_and_its_absence_named(tmp_path, monkeypatch):
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     with pytest.raises(BadInput, match=r"methods/hollow/model\.py: has no function 'build'; define"):
         load_builder("hollow")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"label": "New\nline"}, r"label\.other: holds the character U\+000A"),
+        ({"label": {"ixi": "a", "fastmri": "b\u202e"}}, r"label\.fastmri: holds the character U\+202E"),
+        ({"label": "x" * 81}, r"label\.other: has 81 characters"),
+        (
+            {"variants": {"v": {"label": "\x1b[0m", "parameters": {"width": 1}}}},
+            r"variants\.v\.label: .*U\+001B",
+        ),
+        ({"declines": {"2d_radial_6x": "no\u200b"}}, r"declines\.2d_radial_6x: .*U\+200B"),
+    ],
+)
+def test_words_that_cannot_be_printed_are_refused(tmp_path, changes, said):
+    with pytest.raises(BadInput, match=rf"method\.yaml: {said}"):
+        discover(write(tmp_path, description(**changes)).parent)
+
+
+@pytest.mark.parametrize("key", ["id", "label"])
+def test_a_sweeps_words_have_fields_for_its_parameters_only(tmp_path, key):
+    content = description()
+    content["sweeps"]["weights"][key] = "a{gamma}"
+    with pytest.raises(BadInput, match=rf"sweeps\.weights\.{key}: has the field {{gamma}}; known: {{alpha}}"):
+        discover(write(tmp_path, content).parent)
+
+
+@pytest.mark.parametrize(
+    "change", [{"collection": "more\n"}, {"variants": {"v\n": {"label": "v", "parameters": {"width": 1}}}}]
+)
+def test_a_name_ends_where_its_text_ends(tmp_path, change):
+    with pytest.raises(BadInput, match="does not match"):
+        discover(write(tmp_path, description(**change)).parent)

@@ -117,6 +117,11 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
     ("changes", "named"),
     [
         ({"colour": "red"}, "'colour'"),
+        ({"experiment": "sec\n"}, r"experiment: is 'sec\n'; remove the characters that cannot be seen"),
+        ({"experiment": "a b"}, "experiment: 'a b' does not match"),
+        ({"datasets__ixi__root": "/scans\u202e"}, r"datasets.ixi.root: is '/scans\u202e'"),
+        ({"datasets__ixi__root": "/scans\0"}, r"datasets.ixi.root: is '/scans\x00'"),
+        ({"compare": ["zf\x1b[m"]}, r"compare[0]: is 'zf\x1b[m'"),
         ({"datasets__ixi__maskz": []}, "'maskz'"),
         ({"datasets__oasis": {}}, "'oasis'"),
         ({"training__epoch": 3}, "'epoch'"),

@@ -393,8 +393,7 @@ def test_embedded_subjects_are_as_many_as_the_splits_and_keep_their_scans_when_m
     assert list(many.subjects["ixi"])[:7] == list(few.subjects["ixi"])
     assert few.subjects["ixi"].items() <= many.subjects["ixi"].items()
     assert [
-        few.subjects.embed_arguments("ixi", scans.target).split()[:2]
-        for scans in few.subjects["ixi"].values()
+        few.subjects.embed_arguments("ixi", scans.target)[:2] for scans in few.subjects["ixi"].values()
     ] == [["--index", str(index)] for index in range(7)]
 
 
@@ -434,6 +433,21 @@ def test_published_brains_are_those_that_are_there(tmp_path):
     assert set(found.subjects.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
     assert found.subjects.missing_scans() is None
     assert found.subjects.truth("ixi") == []
+
+
+@pytest.mark.parametrize("name", ["a{x}", "{", "}}"])
+def test_a_folder_whose_name_a_rule_cannot_hold_is_refused_by_its_path(tmp_path, name):
+    plan = published("ixi", ixi_folder(tmp_path / name, *COMPLETE))
+    with pytest.raises(
+        BadInput, match=r"datasets\.ixi\.root: .*/IXI-T2/.*rename that folder, or name it by a link"
+    ):
+        len(plan.subjects)
+
+
+def test_a_folders_name_may_have_what_a_shell_would_read(tmp_path):
+    root = ixi_folder(tmp_path / 'a b\'s $(id) "c" *é;', *COMPLETE)
+    words = published("ixi", root).subjects.align_arguments("ixi", IDS[0])
+    assert words[words.index("--target") + 1] == f"{root}/IXI-T2/{IDS[0]}-T2.nii.gz"
 
 
 @pytest.mark.parametrize("missing", ["T1", "T2"])

@@ -24,6 +24,7 @@ from made_up_results import (
     write_records,
     write_statistics,
 )
+from markdown import markdown as python_markdown
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
@@ -455,6 +456,33 @@ def test_labels_are_escaped_in_every_format(tmp_path):
     assert "A_b &amp; 50% $x$ #1 {~^} &lt;i&gt;" in texts["html"]
     line = next(line for line in texts["md"].splitlines() if "50%" in line)
     assert line.replace(r"\|", "").count("|") == 9
+
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "[click](javascript:alert(1))",
+    "![x](http://a.example/p.png)",
+    "`<b>`|x",
+    "&lt;script&gt;",
+    r"**bold** _it_ ~~gone~~ \\",
+    "<http://a.example>",
+    AWKWARD,
+)
+
+
+@pytest.mark.parametrize("extensions", [["tables"], ["extra", "md_in_html"]])
+@pytest.mark.parametrize("word", HOSTILE)
+def test_a_label_is_text_in_the_documentation_that_is_made_of_a_table(tmp_path, word, extensions):
+    rows = {"manet": word, "zf": "ZF"}
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, rows), definition(1, "ixi", TWO, rows, numeral="I"))
+    page = Cells(python_markdown(texts["md"], extensions=extensions))
+    assert page.cells.count(word) == 2
+    assert not {"img", "a", "script", "b", "i", "code", "del"} & {tag for tag, _ in page.tags}
+
+
+def test_a_row_that_begins_like_an_option_of_the_line_break_does_not_end_it():
+    assert [tex_escape(word) for word in ("[2cm]", "*x", "a[1]*")] == ["{[}2cm]", "{*}x", "a[1]*"]
+    assert "\n" not in tex_escape("two\n\nparagraphs")
 
 
 def test_html_is_self_contained_and_accessible(tmp_path):
