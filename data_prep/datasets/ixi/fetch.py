@@ -171,8 +171,8 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
         part.unlink()
         if not kept:
             raise BadInput(
-                f"{without_login(url)}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and "
-                "the checksum in datasets.ixi.archives"
+                f"{without_login(url)}: the file's MD5 is {found}, expected {md5}; it was not kept, check "
+                "the address and the checksum in datasets.ixi.archives"
             )
         # The beginning may be of another file, or spoilt on this disk.
         print(f"{without_login(url)}: what was here of it did not fit; starting anew", flush=True)
