@@ -4,6 +4,7 @@ import re
 import ssl
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ class Server:
         pause: seconds between pieces of ``piece`` bytes.
         silent: seconds before an answer.
         asked: the Range of each request, None without.
+        logins: user and password of each request that has them.
     """
 
     files: dict[str, bytes]
@@ -35,6 +37,7 @@ class Server:
     piece: int = 1 << 16
     silent: float = 0.0
     asked: list[str | None] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     address: str = ""
 
 
@@ -69,6 +72,8 @@ def serving(server: Server, certificate: Path | None = None) -> Iterator[Server]
 def _answer(server: Server, request: BaseHTTPRequestHandler) -> None:
     asked = request.headers.get("Range")
     server.asked.append(asked)
+    if login := request.headers.get("Authorization"):
+        server.logins.append(b64decode(login.removeprefix("Basic ")).decode())
     time.sleep(server.silent)
     content = server.files.get(request.path)
     status = server.statuses.pop(0) if server.statuses else 200 if content is not None else 404

@@ -13,18 +13,35 @@ from pathlib import Path
 from data_prep.io.private import LOGIN, SECRET, without_login
 
 # Names that tell of nobody.
-_COMMON = {"root", "user", "users", "nobody", "admin", "guest", "ubuntu", "debian", "localhost", "localdomain"}
+_COMMON = {
+    "root",
+    "user",
+    "users",
+    "nobody",
+    "admin",
+    "guest",
+    "ubuntu",
+    "debian",
+    "localhost",
+    "localdomain",
+}
 _SHORTEST = 3  # letters of a name that is looked for
 
 _FIRST = (
     "home|Users|root|data|datasets?|mnt|media|scratch|work|srv|tmp|var|opt|usr|etc|export|projects?|nfs|gpfs"
     "|lustre|beegfs|storage|volumes?|Volumes|private|run|cluster|afs|net|dev|proc"
 )
-# Not within an address or a relative path, no closing tag, no base64; two names at least, or a usual first one.
+# Not within an address or a relative path, no closing tag, no base64; a usual first name, or two that are no
+# pattern of JavaScript such as /a/g.
 _START = r"(?<![\w.~/@%+*)\]}<\\-])"
-_PATH = re.compile(rf"{_START}/(?:[^\W\d][\w.@+-]*/[\w.@+-]|(?:{_FIRST})\b)[^\s\"'<>|:;,()\[\]{{}}`\\]*")
+_PATTERN = r"[^/\s]+/[gimsuy]{1,4}(?![\w/.-])"
+_PATH = re.compile(
+    rf"{_START}/(?:(?:{_FIRST})\b|(?!{_PATTERN})[^\W\d][\w.@+-]*/[\w.@+-])[^\s\"'<>|:;,()\[\]{{}}`\\]*"
+)
 _QUOTED_PATH = re.compile(r"(?<=[\"'])/[^\W\d][\w.@+-]+(?=[\"'])")
-_FURTHER_PATH = re.compile(r"file://[^\s\"'<>]+|(?<!\w)[A-Z]:\\{1,2}[A-Z][^\s\"'<>]*|(?<![\w/.~-])~\w*/\w[^\s\"'<>]*")
+_FURTHER_PATH = re.compile(
+    r"file://[^\s\"'<>]+|(?<!\w)[A-Z]:\\{1,2}[A-Z][^\s\"'<>]*|(?<![\w/.~-])~\w*/\w[^\s\"'<>]*"
+)
 _IN_BYTES = re.compile(rf"(?<![\w./])/(?:{_FIRST})/\w[\w.@+/-]+")
 _HOST_LINE = re.compile(r"^\s*host(?:name)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 # Of pictures within a page.
@@ -53,7 +70,9 @@ class Names:
 
 def names_here(folder: Path) -> Names:
     """Return the names of this machine, of who runs this and of who owns a folder; common ones are left out."""
-    hosts = {name for full in (socket.gethostname(), os.uname().nodename) for name in (full, full.split(".")[0])}
+    hosts = {
+        name for full in (socket.gethostname(), os.uname().nodename) for name in (full, full.split(".")[0])
+    }
     users = set()
     with suppress(OSError, KeyError):
         users.add(getpass.getuser())

@@ -28,7 +28,16 @@ _BEGINNING = 2**20  # bytes of a file of unknown form
 _DEEPEST = 2  # archives within archives
 _LONGEST = 100  # characters of an example
 # What readers raise for damaged files; faults of the system are told apart by their number.
-_DAMAGE = (ValueError, LookupError, TypeError, RuntimeError, OSError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGE = (
+    ValueError,
+    LookupError,
+    TypeError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _DAMAGE += (struct.error, csv.Error)
 
 
@@ -74,8 +83,10 @@ def find_private(results: Path, names: Names | None = None) -> tuple[list[Privat
     for path in _files(results):
         file, by_kind = path.relative_to(results).as_posix(), dict[str, list[str]]()
         for told in _told(path, file):
-            kinds = [(told.kind, told.text)] if told.kind else private_words(
-                told.text, names, told.place == _BYTES
+            kinds = (
+                [(told.kind, told.text)]
+                if told.kind
+                else private_words(told.text, names, told.place == _BYTES)
             )
             for kind, words in kinds:
                 shown = f"{words[:_LONGEST]!r}" + (f" ({told.place})" if told.place else "")
@@ -102,14 +113,22 @@ def _told(path: Path, file: str) -> Iterator[_Told]:
     if re.match(r"events\.out\.tfevents\.\d+\.", path.name):
         yield _Told("its name", path.name, "host")
     if path.is_symlink():
-        target = os.readlink(path)
-        yield _Told("link", target, "absolute path" if target.startswith("/") else "link, not followed")
+        yield from _link(os.readlink(path), PurePosixPath(file))
         return
     if not stat.S_ISREG(path.stat().st_mode):
         yield _Told("", "no regular file", "not looked into")
         return
     with path.open("rb") as stream:
         yield from _texts(stream, path.stat().st_size, PurePosixPath(file), _DEEPEST)
+
+
+def _link(target: str, file: PurePosixPath) -> Iterator[_Told]:
+    """Yield a link that leads out of the folder, whose copy would lack what it leads to."""
+    within = os.path.normpath(file.parent / target)
+    if target.startswith("/"):
+        yield _Told("link", target, "absolute path")
+    elif within.startswith(".."):
+        yield _Told("link", target, "not looked into")
 
 
 def _texts(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iterator[_Told]:
@@ -247,11 +266,15 @@ def _parquet(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> 
     with pq.ParquetFile(stream, memory_map=False) as file:
         for key, value in (file.metadata.metadata or {}).items():
             if key != b"ARROW:schema":
-                yield from _written(value.decode(errors="replace"), PurePosixPath(key.decode(errors="replace")))
+                yield from _written(
+                    value.decode(errors="replace"), PurePosixPath(key.decode(errors="replace"))
+                )
         schema = file.schema_arrow
         for column in schema.names:
             kind = schema.field(column).type
-            if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)):
+            if not (
+                pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
+            ):
                 continue
             texts: set[str] = set()
             for batch in file.iter_batches(columns=[column]):
@@ -285,7 +308,9 @@ def _archive(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> 
                 yield _Told(member.filename, f"above {_MOST} bytes", "not looked into")
                 continue
             for told in _texts(io.BytesIO(content), len(content), inside, deeper - 1):
-                yield told._replace(place=f"{member.filename}, {told.place}" if told.place != _BYTES else _BYTES)
+                yield told._replace(
+                    place=f"{member.filename}, {told.place}" if told.place != _BYTES else _BYTES
+                )
 
 
 def _is_array_of_numbers(beginning: bytes) -> bool:
@@ -330,7 +355,10 @@ def _png(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iter
             content = stream.read(min(length, _BEGINNING))
             label = content.split(b"\0")[0].decode("latin-1") if kind != b"eXIf" else "EXIF"
             pieces = [content]
-            for start in (found.end() for found in re.finditer(rb"\0\0|\0\1\0[^\0]*\0[^\0]*\0", content)):
+            for start in (
+                found.end()
+                for found in re.finditer(rb"\x00\x00|\x00\x01\x00[^\x00]*\x00[^\x00]*\x00", content)
+            ):
                 try:
                     pieces.append(zlib.decompressobj().decompress(content[start:], _BEGINNING))
                 except zlib.error:
@@ -352,13 +380,18 @@ def _pdf(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iter
         except zlib.error:
             pieces.append(found[1] if found[1].lstrip().startswith(b"<") else b"")
     for piece in pieces:
-        for text in re.findall(rb"\(((?:\\.|[^\\()])*)\)|<(FEFF[0-9A-Fa-f\s]+)>|>([^<>]+)<", piece, re.DOTALL):
+        for text in re.findall(
+            rb"\(((?:\\.|[^\\()])*)\)|<(FEFF[0-9A-Fa-f\s]+)>|>([^<>]+)<", piece, re.DOTALL
+        ):
             literal, coded, between = text
             if coded:
                 literal = bytes.fromhex(coded.decode())
             wide = literal.startswith(b"\xfe\xff")
             yield _Told(
-                "document", literal[2:].decode("utf-16-be", "replace") if wide else (literal or between).decode("latin-1")
+                "document",
+                literal[2:].decode("utf-16-be", "replace")
+                if wide
+                else (literal or between).decode("latin-1"),
             )
 
 
