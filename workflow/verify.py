@@ -4,6 +4,7 @@
 changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
 as results, are named here too. The folder may have been moved or copied from elsewhere, and may be hostile:
 only regular files that the list names are read, and names are printed so that they stay within their line.
+``--share`` names instead what in the folder is private.
 
 Not covered: who made the list, which has no signature; whether the numbers are right; and logs/, benchmarks/,
 resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names that begin with a dot.
@@ -59,9 +60,37 @@ def compare(results: Path) -> dict[str, list[str]]:
     }
 
 
+def print_private(results: Path) -> None:
+    """Print what is private in a folder, a line for each kind in each file; the exit status is 1 if anything is.
+
+    Raises:
+        BadInput: there is no such folder.
+    """
+    # Imported here: the comparison needs no readers of files.
+    from workflow.provenance.sharing import find_private
+
+    found, files = find_private(results)
+    for entry in found:
+        more = f" and {entry.more} more" if entry.more else ""
+        name = entry.file if entry.file.isprintable() else ascii(entry.file)
+        sys.stdout.write(f"{name}: {entry.kind} {entry.example}{more}\n")
+    if found:
+        sys.exit(
+            f"{results}: {len({entry.file for entry in found})} of {files} files tell of places or persons"
+        )
+    sys.stdout.write(f"{results}: nothing of that kind found in {files} files; see docs/reproducibility.md\n")
+
+
 @command
-def verify(results: Annotated[Path, "folder of an experiment, such as results/demo"], /) -> None:
+def verify(
+    results: Annotated[Path, "folder of an experiment, such as results/demo"],
+    /,
+    share: Annotated[bool, "name what is private: places, users, hosts, logins, ids of patients"] = False,
+) -> None:
     """Print what differs; the exit status is 1 if anything does, leftovers apart."""
+    if share:
+        print_private(results)
+        return
     differences, shown = compare(results), printable(str(results))
     for word, names in differences.items():
         sys.stdout.writelines(f"{word:8} {printable(name)}\n" for name in names)

@@ -8,7 +8,7 @@ from typing import Any
 # Who logs in stands before the last @ of what ends at the first slash.
 LOGIN = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
 SECRET = re.compile(
-    r"(?i)(?<=[?&])([\w.%-]*(?:token|key|sig|secret|passw|auth|credential)[\w.%-]*=)[^&#\s\"'<>]+"
+    r"(?i)(?<=[?&])([\w.%-]*(?:token|key|sig|secret|passw|auth|credential)[\w.%-]*=)[^&#\s\"'<>${}`]+"
 )
 
 

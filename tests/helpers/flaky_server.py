@@ -4,6 +4,7 @@ import re
 import ssl
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ class Server:
         silent: seconds before an answer.
         endless: tell no length, and never end.
         asked: the Range of each request, None without.
+        logins: user and password of each request that has them.
     """
 
     files: dict[str, bytes]
@@ -37,6 +39,7 @@ class Server:
     silent: float = 0.0
     endless: bool = False
     asked: list[str | None] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
     address: str = ""
 
 
@@ -71,6 +74,8 @@ def serving(server: Server, certificate: Path | None = None) -> Iterator[Server]
 def _answer(server: Server, request: BaseHTTPRequestHandler) -> None:
     asked = request.headers.get("Range")
     server.asked.append(asked)
+    if login := request.headers.get("Authorization"):
+        server.logins.append(b64decode(login.removeprefix("Basic ")).decode())
     time.sleep(server.silent)
     content = server.files.get(request.path)
     status = server.statuses.pop(0) if server.statuses else 200 if content is not None else 404

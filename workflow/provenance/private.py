@@ -31,9 +31,13 @@ _FIRST = (
     "home|Users|root|data|datasets?|mnt|media|scratch|work|srv|tmp|var|opt|usr|etc|export|projects?|nfs|gpfs"
     "|lustre|beegfs|storage|volumes?|Volumes|private|run|cluster|afs|net|dev|proc"
 )
-# Not within an address or a relative path, no closing tag, no base64; two names at least, or a usual first one.
+# Not within an address or a relative path, no closing tag, no base64; a usual first name, or two that are no
+# pattern of JavaScript such as /a/g.
 _START = r"(?<![\w.~/@%+*)\]}<\\-])"
-_PATH = re.compile(rf"{_START}/(?:[^\W\d][\w.@+-]*/[\w.@+-]|(?:{_FIRST})\b)[^\s\"'<>|:;,()\[\]{{}}`\\]*")
+_PATTERN = r"[^/\s]+/[gimsuy]{1,4}(?![\w/.-])"
+_PATH = re.compile(
+    rf"{_START}/(?:(?:{_FIRST})\b|(?!{_PATTERN})[^\W\d][\w.@+-]*/[\w.@+-])[^\s\"'<>|:;,()\[\]{{}}`\\]*"
+)
 _QUOTED_PATH = re.compile(r"(?<=[\"'])/[^\W\d][\w.@+-]+(?=[\"'])")
 _FURTHER_PATH = re.compile(
     r"file://[^\s\"'<>]+|(?<!\w)[A-Z]:\\{1,2}[A-Z][^\s\"'<>]*|(?<![\w/.~-])~\w*/\w[^\s\"'<>]*"

@@ -113,14 +113,22 @@ def _told(path: Path, file: str) -> Iterator[_Told]:
     if re.match(r"events\.out\.tfevents\.\d+\.", path.name):
         yield _Told("its name", path.name, "host")
     if path.is_symlink():
-        target = os.readlink(path)
-        yield _Told("link", target, "absolute path" if target.startswith("/") else "link, not followed")
+        yield from _link(os.readlink(path), PurePosixPath(file))
         return
     if not stat.S_ISREG(path.stat().st_mode):
         yield _Told("", "no regular file", "not looked into")
         return
     with path.open("rb") as stream:
         yield from _texts(stream, path.stat().st_size, PurePosixPath(file), _DEEPEST)
+
+
+def _link(target: str, file: PurePosixPath) -> Iterator[_Told]:
+    """Yield a link that leads out of the folder, whose copy would lack what it leads to."""
+    within = os.path.normpath(file.parent / target)
+    if target.startswith("/"):
+        yield _Told("link", target, "absolute path")
+    elif within.startswith(".."):
+        yield _Told("link", target, "not looked into")
 
 
 def _texts(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iterator[_Told]:
@@ -347,7 +355,10 @@ def _png(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iter
             content = stream.read(min(length, _BEGINNING))
             label = content.split(b"\0")[0].decode("latin-1") if kind != b"eXIf" else "EXIF"
             pieces = [content]
-            for start in (found.end() for found in re.finditer(rb"\0\0|\0\1\0[^\0]*\0[^\0]*\0", content)):
+            for start in (
+                found.end()
+                for found in re.finditer(rb"\x00\x00|\x00\x01\x00[^\x00]*\x00[^\x00]*\x00", content)
+            ):
                 try:
                     pieces.append(zlib.decompressobj().decompress(content[start:], _BEGINNING))
                 except zlib.error:

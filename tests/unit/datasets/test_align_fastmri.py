@@ -263,7 +263,9 @@ def test_every_fault_of_a_pair_is_its_reason_in_the_manifest(
     subject = align(tmp_path, tmp_path / "out", monkeypatch, *options)
     record = read_record(tmp_path / "out", "fastmri", subject)
     assert record.status == "excluded"
-    assert re.match(rf"{files[named]}: .*{reason}", record.reason)
+    # Where the scans lie is told to who runs it, and not to who reads the manifest.
+    assert re.match(rf"{files[named].name}: .*{reason}", record.reason)
+    assert str(tmp_path) not in record.reason
     assert (record.target_slices, record.auxiliary_slices) == slices
     write_manifest(tmp_path / "manifest.csv", [record], {})
     assert record.reason in next(csv.DictReader((tmp_path / "manifest.csv").open()))["reason"]

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -450,4 +451,51 @@ def test_the_command_fetches_and_records(server: Server, tmp_path: Path) -> None
         "md5": archives_of(server)["T1"]["md5"],
         "scans": 3,
     }
-    assert record["root"] == str(tmp_path / "IXI")
+    # The record is part of the results, and where scans lie is not.
+    assert set(record) == {"T1", "T2"}
+
+
+def with_login(address: str) -> str:
+    return address.replace("//", "//anna:hush@")
+
+
+def test_a_login_is_used_and_neither_printed_nor_recorded(server: Server, tmp_path: Path) -> None:
+    """As the workflow runs it: addresses on the command line, their logins in the environment."""
+    plain = archives_of(server)
+    full = {name: {**archive, "url": with_login(archive["url"])} for name, archive in plain.items()}
+    server.statuses = [503, 401]
+    command = [sys.executable, "-m", "data_prep.datasets.ixi.fetch", "--root", tmp_path / "IXI"]
+    command += ["--archives", json.dumps(plain), "--record", tmp_path / "record.json"]
+
+    def fetched() -> "subprocess.CompletedProcess[str]":
+        environment = os.environ | {"FETCH_ARCHIVES": json.dumps({"ixi": full, "fastmri": {}})}
+        words = [str(part) for part in command]
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+    refused = fetched()
+    assert refused.returncode == 1
+    assert f"{plain['T1']['url']}: the server answers 503" in refused.stdout
+    assert f"error: {plain['T1']['url']}: the address is answered with 401" in refused.stderr
+    done = fetched()
+    assert done.returncode == 0, done.stderr
+    check_complete(tmp_path / "IXI")
+    assert json.loads((tmp_path / "record.json").read_text())["T1"]["from"] == plain["T1"]["url"]
+    assert server.logins[-2:] == ["anna:hush", "anna:hush"]
+    said = (
+        refused.stdout + refused.stderr + done.stdout + done.stderr + (tmp_path / "record.json").read_text()
+    )
+    assert "hush" not in said
+
+
+@pytest.mark.parametrize("fault", ["checksum", "address", "own file"])
+def test_no_refusal_tells_a_login(server: Server, tmp_path: Path, fault: str) -> None:
+    archives = {name: {**of, "url": with_login(of["url"])} for name, of in archives_of(server).items()}
+    if fault == "checksum":
+        archives["T1"]["md5"] = "0" * 32
+    elif fault == "address":
+        archives["T1"]["url"] = "https://anna:hush@:port/"
+    else:
+        (tmp_path / "IXI-T1.tar").write_bytes(b"half a download")
+    with pytest.raises(BadInput) as caught:
+        fetch(tmp_path, archives, QUICK)
+    assert "hush" not in str(caught.value)

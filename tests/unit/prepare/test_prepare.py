@@ -186,7 +186,7 @@ def test_pairs_that_share_a_person_by_any_file_stay_together(persons: list[tuple
 def test_a_person_known_by_the_auxiliary_alone_may_not_be_in_two_published_splits() -> None:
     records = [record("file1", "fastmri", auxiliary_group="same"), record("file2", "fastmri")]
     records.append(record("file3", "fastmri", split_hint="val", group="same"))
-    with pytest.raises(BadInput, match=r"person same would be in two splits, .*file1.*file3"):
+    with pytest.raises(BadInput, match=r"a person would be in two splits, .*file1.*file3"):
         choose_splits(records, "fastmri", {"train": 1, "val": 1, "test": 1}, 2022)
 
 
@@ -364,7 +364,7 @@ def test_persons_of_several_scans_are_no_excuse_for_asking_for_more_than_there_a
 def test_leakage_between_published_splits_is_refused(what: str, changes: dict[str, str]) -> None:
     records = [record("file1", "fastmri", **changes), record("file2", "fastmri", group="other")]
     records.append(record("file3", "fastmri", split_hint="val", **changes))
-    with pytest.raises(BadInput, match=rf"datasets\.fastmri: {what} .* two splits, .*file1.*file3"):
+    with pytest.raises(BadInput, match=rf"datasets\.fastmri: (a )?{what} .* two splits, .*file1.*file3"):
         choose_splits(records, "fastmri", {"train": 1, "val": 1, "test": 1}, 2022)
 
 
