@@ -66,6 +66,7 @@ def stop_without_scans():
         raise WorkflowError(missing)
 
 
+# Parameters that hold words of users are functions: in other ones Snakemake takes "{name}" for a wildcard.
 wildcard_constraints:
     dataset=any_of(DATASETS),
     mask="[a-z0-9_]+",

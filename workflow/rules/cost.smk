@@ -85,7 +85,7 @@ rule paper_cost:
     conda:
         "../../environment.yml"
     params:
-        plan=canonical(PLAN.config),
+        plan=lambda wildcards: canonical(PLAN.config),
         folder=subpath(output.table, parent=True),
     shell:
         "python -m workflow.cost.estimate --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "

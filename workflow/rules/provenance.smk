@@ -13,6 +13,6 @@ rule provenance:
         "../../environment.yml"
     params:
         results=subpath(output[0], parent=True),
-        config=canonical(PLAN.config),
+        config=lambda wildcards: canonical(PLAN.config),
     shell:
         "python -m workflow.provenance --results {params.results:q} --config {params.config:q} > {log:q} 2>&1"

@@ -33,7 +33,7 @@ rule significance:
     conda:
         "../../environment.yml"
     params:
-        definitions=to_json(list(PLAN.table_definitions.values())),
+        definitions=lambda wildcards: to_json(list(PLAN.table_definitions.values())),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "python -m workflow.statistics.significance --definitions {params.definitions:q} --metrics {input.metrics:q} "
@@ -65,7 +65,7 @@ rule differences:
     conda:
         "../../environment.yml"
     params:
-        definitions=to_json(list(PLAN.table_definitions.values())),
+        definitions=lambda wildcards: to_json(list(PLAN.table_definitions.values())),
         results=subpath(input.metrics, parent=True),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:

@@ -27,7 +27,7 @@ if LESIONED:
             module=dataset_of(LESIONED).lesions,
             scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
             aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
-            subjects=canonical(list(SUBJECTS[LESIONED])),
+            subjects=lambda wildcards: canonical(list(SUBJECTS[LESIONED])),
         shell:
             "python -m {params.module} --scans {params.scans:q} --aligned {params.aligned:q} "
             "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
