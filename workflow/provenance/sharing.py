@@ -28,7 +28,7 @@ _BEGINNING = 2**20  # bytes of a file of unknown form
 _DEEPEST = 2  # archives within archives
 _LONGEST = 100  # characters of an example
 # What readers raise for damaged files; faults of the system are told apart by their number.
-_DAMAGE = (
+_DAMAGE: tuple[type[Exception], ...] = (
     ValueError,
     LookupError,
     TypeError,
@@ -37,8 +37,9 @@ _DAMAGE = (
     EOFError,
     zipfile.BadZipFile,
     zlib.error,
+    struct.error,
+    csv.Error,
 )
-_DAMAGE += (struct.error, csv.Error)
 
 
 class Private(NamedTuple):

@@ -33,8 +33,8 @@ rule claims:
     conda:
         "../../environment.yml"
     params:
-        definitions=to_json(list(PLAN.table_definitions.values())),
-        figure=(
+        definitions=lambda wildcards: to_json(list(PLAN.table_definitions.values())),
+        figure=lambda wildcards: (
             ["--figure", to_json(PLAN.figure_definitions[9])]
             if 9 in PLAN.figure_definitions
             else []

@@ -27,6 +27,12 @@ from workflow.provenance.sources import (
 )
 
 try:
+    if set("{}") & set(workflow.basedir):
+        # It takes them for wildcards in the paths of environments and rule files.
+        raise BadInput(
+            f"{workflow.basedir}: the repository lies in a folder with braces in its name, which Snakemake cannot "
+            "handle; rename or move it"
+        )
     # Snakemake has read the files, but of a key that is there twice it takes the last.
     for file in workflow.configfiles:
         read_yaml(Path(file))
@@ -67,6 +73,7 @@ def stop_without_scans():
         raise WorkflowError(missing)
 
 
+# Parameters that hold words of users are functions: in other ones Snakemake takes "{name}" for a wildcard.
 wildcard_constraints:
     dataset=any_of(DATASETS),
     mask="[a-z0-9_]+",

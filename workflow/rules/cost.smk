@@ -86,7 +86,7 @@ rule paper_cost:
         "../../environment.yml"
     params:
         # A command stands in logs, reports and crates.
-        plan=canonical(without_logins(PLAN.config)),
+        plan=lambda wildcards: canonical(without_logins(PLAN.config)),
         folder=subpath(output.table, parent=True),
     shell:
         "python -m workflow.cost.estimate --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "

@@ -29,7 +29,7 @@ rule index:
     conda:
         "../../environment.yml"
     params:
-        definition=to_json(INDEX),
+        definition=lambda wildcards: to_json(INDEX),
         results=subpath(output[0], parent=True),
     shell:
         "python -m workflow.page --definition {params.definition:q} --results {params.results:q} "

@@ -14,9 +14,9 @@ rule provenance:
     params:
         results=subpath(output[0], parent=True),
         # A command stands in logs, reports and crates.
-        config=canonical(shareable(PLAN.config)),
-        planned=planned(RUNS),
-        own=own_files(TRUST),
+        config=lambda wildcards: canonical(shareable(PLAN.config)),
+        planned=lambda wildcards: planned(RUNS),
+        own=lambda wildcards: own_files(TRUST),
     shell:
         "python -m workflow.provenance --results {params.results:q} --config {params.config:q} "
         "--planned {params.planned:q} --own {params.own:q} > {log:q} 2>&1"

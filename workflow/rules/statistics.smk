@@ -17,7 +17,7 @@ rule gather:
     conda:
         "../../environment.yml"
     params:
-        planned=planned(RUNS),
+        planned=lambda wildcards: planned(RUNS),
         results=subpath(output[0], parent=True),
         added=["--metrics", *PLAN.metrics] if PLAN.metrics else [],
     shell:
@@ -41,7 +41,7 @@ rule significance:
     conda:
         "../../environment.yml"
     params:
-        definitions=to_json(list(PLAN.table_definitions.values())),
+        definitions=lambda wildcards: to_json(list(PLAN.table_definitions.values())),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "python -m workflow.statistics.significance --definitions {params.definitions:q} --metrics {input.metrics:q} "
@@ -73,7 +73,7 @@ rule differences:
     conda:
         "../../environment.yml"
     params:
-        definitions=to_json(list(PLAN.table_definitions.values())),
+        definitions=lambda wildcards: to_json(list(PLAN.table_definitions.values())),
         results=subpath(input.metrics, parent=True),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:

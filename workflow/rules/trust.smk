@@ -27,7 +27,7 @@ if LESIONED:
             module=dataset_of(LESIONED).lesions,
             scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
             aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
-            subjects=canonical(list(SUBJECTS[LESIONED])),
+            subjects=lambda wildcards: canonical(list(SUBJECTS[LESIONED])),
         shell:
             "python -m {params.module} --scans {params.scans:q} --aligned {params.aligned:q} "
             "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
@@ -93,7 +93,7 @@ rule gather_probes:
     conda:
         "../../environment.yml"
     params:
-        planned=planned(TRUST.runs),
+        planned=lambda wildcards: planned(TRUST.runs),
         results=subpath(output[0], ancestor=2),
     shell:
         "python -m workflow.trust.gather --results {params.results:q} --planned {params.planned:q} "

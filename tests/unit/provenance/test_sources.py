@@ -317,6 +317,16 @@ def test_every_value_in_a_command_is_quoted():
     assert [value for value in values if not value.endswith(":q}")] == []
 
 
+def test_no_word_of_a_user_is_taken_for_a_wildcard():
+    """A parameter that is no function is searched for wildcards, and labels and paths may hold braces."""
+    texts = [text.partition("params:")[2].partition("shell:")[0] for text in rules().values()]
+    of_words = [re.sub(r"canonical\(\s*split_numbers", "", text) for text in texts]
+    fields = [field for text in of_words for field in re.split(r"\n {8,12}(?=\w+=)", text)]
+    written = [field for field in fields if re.search(r"to_json\(|canonical\(|\.arguments|options\(", field)]
+    assert len(written) > 15
+    assert [field for field in written if not re.match(r"\w+=lambda wildcards", field)] == []
+
+
 def test_the_steps_tested_here_are_those_of_the_rules():
     modules = {module for text in rules().values() for module in re.findall(r"python -m ([a-z_.]+)", text)}
     entries = [dataset for _, dataset in discover_datasets().values()]
