@@ -125,7 +125,7 @@ def test_a_file_size_limit_is_told_and_the_next_run_goes_on(copy: Workspace) -> 
     shutil.rmtree(copy.path(SPLITS))
     outcome = copy.run(f"{SPLITS}/manifest.csv", largest_file=largest // 2)
     assert outcome.status != 0
-    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: File too large; check ")
+    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: File too large (EFBIG): it cannot")
     assert "free disk space, then run again" in outcome.sentence
     assert not list(copy.path(SPLITS).glob("*.h5"))
     outcome = copy.complete(f"{SPLITS}/manifest.csv")
@@ -148,7 +148,7 @@ def small_disk(copy: Workspace) -> Iterator[Path]:
 def test_a_full_disk_is_told_and_the_next_run_goes_on(copy: Workspace, small_disk: Path) -> None:
     outcome = copy.run(f"{SPLITS}/manifest.csv")
     assert outcome.status != 0
-    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: No space left on device; check ")
+    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: No space left on device (ENOSPC): it cannot")
     assert "free disk space, then run again" in outcome.sentence
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
     outcome = copy.complete(f"{SPLITS}/manifest.csv")
@@ -161,6 +161,6 @@ def test_a_disk_that_fills_during_a_training_is_told_and_the_next_run_goes_on(co
     target = "results/tiny/runs/ixi/1d_uniform_6x/unet/seed0/metrics.csv"
     outcome = copy.run(target, config=changed, largest_file=300_000)
     assert outcome.status != 0
-    assert outcome.sentence.startswith(f"{Path(target).parent}/resume/state.pt: File too large; check ")
+    assert outcome.sentence.startswith(f"{Path(target).parent}/resume/state.pt: File too large (EFBIG): ")
     outcome = copy.complete(target, config=changed)
     assert dict(outcome.rules) == {"train": 1}

@@ -82,5 +82,5 @@ def test_a_spoilt_copy_is_refused_by_name(clone: Workspace) -> None:
     times = {path: path.stat().st_mtime_ns for path in clone.results.rglob("*")}
     done = restore(clone)
     assert done.returncode == 1
-    assert "changed tables/table_1.csv" in done.stdout
+    assert "changed  tables/table_1.csv" in done.stdout
     assert {path: path.stat().st_mtime_ns for path in clone.results.rglob("*")} == times

@@ -105,7 +105,7 @@ for name in SUBJECTS.listed:
             splits=canonical(split_numbers(DATASETS[name]["splits"])),
             folder=subpath(output[0], parent=True),
         shell:
-            "python -m data_prep.datasets.embed --dataset {params.dataset} --lists {params.splits:q} "
+            "python -m data_prep.datasets.embed --dataset {params.dataset:q} --lists {params.splits:q} "
             "--output {params.folder:q} > {log:q} 2>&1"
 
 

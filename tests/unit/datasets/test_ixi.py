@@ -252,7 +252,7 @@ def with_affine(folder: Path, rows: list[list[float]]) -> Path:
         (lambda folder: with_header(folder, 44, "h", 32767), "truncated or not NIfTI"),
         (lambda folder: with_header(folder, 46, "h", -8), "shape"),
         (lambda folder: with_header(folder, 70, "h", 77), "truncated or not NIfTI"),  # datatype
-        (lambda folder: with_header(folder, 108, "f", 1e9), "truncated or not NIfTI"),  # vox_offset
+        (lambda folder: with_header(folder, 108, "f", 1e9), "vox_offset is 1000000000"),
         (lambda folder: with_header(folder, 108, "f", np.nan), "truncated or not NIfTI"),
         (lambda folder: with_header(folder, 108, "f", np.inf), "truncated or not NIfTI"),
         (endless, "truncated or not NIfTI"),
