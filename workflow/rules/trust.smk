@@ -29,7 +29,7 @@ if LESIONED:
             aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
             subjects=lambda wildcards: canonical(list(SUBJECTS[LESIONED])),
         shell:
-            "python -m {params.module} --scans {params.scans:q} --aligned {params.aligned:q} "
+            "python -m {params.module:q} --scans {params.scans:q} --aligned {params.aligned:q} "
             "--subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
 
 
