@@ -81,8 +81,8 @@ for name in filter(SUBJECTS.embedded, DATASETS):
                 wildcards.dataset, output[0]
             ),
         shell:
-            "python -m data_prep.datasets.embed --dataset {wildcards.dataset} --donors {params.donors:q} "
-            "{params.arguments} --output {params.folder:q} > {log:q} 2>&1"
+            "python -m data_prep.datasets.embed --dataset {wildcards.dataset:q} --donors {params.donors:q} "
+            "{params.arguments:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # So that an embedded folder is a complete example of the published form.
