@@ -1,8 +1,11 @@
 """Compare a results folder with its ``provenance.json`` and name what differs.
 
 ``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
-changed, is missing or was added; ``--share`` names instead what is private in it. Leftovers of another configuration, which the list names and does not count
+changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
 as results, are named here too. The folder may have been moved or copied from elsewhere.
+
+With ``--share`` it names instead what tells of places, users, hosts, logins or patients in any file of the
+folder, listed or not, and exits with 1 if anything does.
 """
 
 import sys
@@ -55,7 +58,7 @@ def compare(results: Path) -> dict[str, list[str]]:
 
 
 def print_private(results: Path) -> None:
-    """Print what is private in a folder, a line for each kind in each file; the exit status is 1 if anything is.
+    """Print what is private in a folder, a line for each kind in each file; exit with 1 if anything is.
 
     Raises:
         BadInput: there is no such folder.

@@ -38,7 +38,7 @@ def without_folders(text: str, names: Mapping[Path, str]) -> str:
     """
     for path, name in names.items():
         text = text.replace(str(path), name)
-    for folder in {path.parent for path in names} - {Path("/"), Path(".")}:
+    for folder in {path.parent for path in names} - {Path("/"), Path()}:
         text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     return text
 

@@ -2,8 +2,8 @@
 
 ``python -m workflow.provenance --results results/X --config JSON`` lists everything in the
 folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that list.
-Light: no torch here, and no path in the list but relative ones; the configuration is written without the places
-of scans and without passwords (``shareable``).
+Light: no torch here, and no path in the list but relative ones; the configuration is written without the
+places of scans and without passwords (``shareable``).
 """
 
 import json

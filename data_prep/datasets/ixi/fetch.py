@@ -140,8 +140,8 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
         part.unlink()
         if not kept:
             raise BadInput(
-                f"{without_login(url)}: the file's MD5 is {found}, expected {md5}; it was not kept, check the address and "
-                "the checksum in datasets.ixi.archives"
+                f"{without_login(url)}: the file's MD5 is {found}, expected {md5}; it was not kept, check "
+                "the address and the checksum in datasets.ixi.archives"
             )
         # The beginning may be of another file, or spoilt on this disk.
         print(f"{without_login(url)}: what was here of it did not fit; starting anew", flush=True)
@@ -194,8 +194,8 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
         if refused is not None:
             own = part.with_name(part.name.removeprefix(".").removesuffix(".part"))
             raise BadInput(
-                f"{without_login(url)}: its certificate is refused ({refused.verify_message}); check this machine's clock, "
-                "name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
+                f"{without_login(url)}: its certificate is refused ({refused.verify_message}); check this "
+                "machine's clock, name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
                 f"{own} by other means, where its MD5 is checked"
             ) from error
         broke_off = isinstance(error, HTTPError | requests.exceptions.ChunkedEncodingError)
