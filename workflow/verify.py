@@ -4,7 +4,9 @@
 changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
 as results, are named here too. The folder may have been moved or copied from elsewhere, and may be hostile:
 only regular files that the list names are read, and names are printed so that they stay within their line.
-``--share`` names instead what in the folder is private.
+
+With ``--share`` it names instead what tells of places, users, hosts, logins or patients in any file of the
+folder, listed or not, and exits with 1 if anything does.
 
 Not covered: who made the list, which has no signature; whether the numbers are right; and logs/, benchmarks/,
 resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names that begin with a dot.
@@ -61,7 +63,7 @@ def compare(results: Path) -> dict[str, list[str]]:
 
 
 def print_private(results: Path) -> None:
-    """Print what is private in a folder, a line for each kind in each file; the exit status is 1 if anything is.
+    """Print what is private in a folder, a line for each kind in each file; exit with 1 if anything is.
 
     Raises:
         BadInput: there is no such folder.

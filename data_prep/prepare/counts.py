@@ -31,8 +31,8 @@ def shown_persons(records: Sequence[Record]) -> dict[str, str]:
     """Return what a published table calls each person.
 
     An id that was read from a scan's header may be a patient's. A hash of it is no secret where ids can be
-    guessed or are listed somewhere, so persons are numbered as they appear: a number tells which scans are of
-    one person, and nothing else. Made-up persons, and persons whom the subjects' own ids name, keep their ids.
+    guessed or are listed somewhere, so persons are numbered as they appear: a number tells which scans are
+    of one person, and nothing else. Those who are made up, or whom the subjects' ids name, keep theirs.
 
     Args:
         records: of one dataset, in the order of the table.

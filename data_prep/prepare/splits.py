@@ -94,7 +94,7 @@ def _refuse_leakage(records: Sequence[Record], chosen: Mapping[str, str]) -> Non
         for what, identity in sorted(identities):
             other = first.setdefault((what, identity), record.subject)
             if chosen[other] != chosen[record.subject]:
-                # A person's id may be a patient's, and the message goes to a log; the subjects tell who it is.
+                # A person's id may be a patient's, and messages go to logs; the subjects tell who it is.
                 who = "a person" if what == "person" else f"{what} {identity}"
                 raise BadInput(
                     f"datasets.{record.dataset}: {who} would be in two splits, {chosen[other]} "

@@ -69,7 +69,7 @@ class Names:
 
 
 def names_here(folder: Path) -> Names:
-    """Return the names of this machine, of who runs this and of who owns a folder; common ones are left out."""
+    """Return the names of this machine, of who runs this and of who owns a folder, but for common ones."""
     hosts = {
         name for full in (socket.gethostname(), os.uname().nodename) for name in (full, full.split(".")[0])
     }

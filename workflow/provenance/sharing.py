@@ -1,7 +1,7 @@
 """What a results folder still tells of machines and persons: every file is looked into, whatever its form.
 
-Nothing is run, no pickle is loaded, no link is followed, and of a file's texts no more is taken than ``_MOST``
-bytes. What is drawn is not read, nor what scans show: a head can be recognised.
+Nothing is run, no pickle is loaded, no link is followed, and of a file's texts no more is taken than
+``_MOST`` bytes. What is drawn is not read, nor what scans show: a head can be recognised.
 """
 
 import csv
@@ -114,7 +114,7 @@ def _told(path: Path, file: str) -> Iterator[_Told]:
     if re.match(r"events\.out\.tfevents\.\d+\.", path.name):
         yield _Told("its name", path.name, "host")
     if path.is_symlink():
-        yield from _link(os.readlink(path), PurePosixPath(file))
+        yield from _link(str(path.readlink()), PurePosixPath(file))
         return
     if not stat.S_ISREG(path.stat().st_mode):
         yield _Told("", "no regular file", "not looked into")
@@ -328,7 +328,7 @@ def _array(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> It
     stream.seek(0)
     version = np.lib.format.read_magic(stream)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read(stream)
+    _, _, kind = read(stream)
     if kind.kind not in "US":
         yield _Told("", f"an array of {kind}", "not looked into")
         return

@@ -16,6 +16,7 @@ PATTERNS = (
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "SECURITY.md",
     "docs/*.md",
     "config/*.md",
     "results/README.md",
