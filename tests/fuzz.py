@@ -6,7 +6,7 @@ A case is a kind of file and a number: its seed content is mutated by a generato
 and read by the product. The **oracle**: either ``BadInput`` whose one sentence contains the file's name; or a
 result that a second, independent reading of the mutated file confirms (each kind's ``judge`` says how).
 Everything else is a failure: another exception, a crash of the interpreter, more than 10 seconds of processor
-time, more than a gigabyte.
+time, more than a gigabyte of addresses, memory or written bytes out of proportion to the file.
 
 Changed content that is still well formed is a legitimate file: a flipped bit in a voxel of an uncompressed
 NIfTI, another digit in a header. Where a format has a checksum (gzip), the result must be the unchanged one.
@@ -26,6 +26,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -43,17 +44,24 @@ import yaml
 import workflow.plan.config
 from data_prep.datasets.fastmri.pairs import read_pair_list
 from data_prep.datasets.fastmri.scans import PD, PDFS, open_scan, parse_header, read_images
+from data_prep.datasets.ixi.fetch import unpack
 from data_prep.errors import BadInput
+from data_prep.io.archives import read_npz
+from data_prep.io.json_files import read_json
 from data_prep.volumes import Volume, load_volume
 from methods.registry import discover
 from workflow.plan.config import read_config
 
 ROOT = Path(__file__).parent.parent
 SECONDS, EXTRA_BYTES = 10, 2**30
+# What reading a file may really take, of memory and of disk: its bytes so many times, and what Python needs.
+TIMES, FEW_BYTES = 64, 2**26
 
 # ---- mutation -------------------------------------------------------------------------------------
 
 _NUMBERS = (0, 1, -1, 2, 7, 127, 128, 255, 256, 32767, -32768, 65535, 2**31 - 1, -(2**31), 2**32 - 1)
+# Sizes that are plausible for a number and not for a file.
+_SIZES = (2**20, 2**27, 2**30, 2**40, 2**62)
 _TOKENS = (
     *(
         b"0",
@@ -68,6 +76,7 @@ _TOKENS = (
         b"12:99:99",
         b"2022-13-45",
     ),
+    *(b"9" * 5000, b"1073741824", b"4398046511104"),
     *(b"", b" ", b"\t", b"\r", b"\n", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\xa8", b"\xd9\xa3"),
     *(b"<", b">", b"<a>" * 2000, b"]]>", b"<![CDATA[", b"&amp;", b"&x;", b"<!DOCTYPE a [<!ENTITY x 'y'>]>"),
     *(b"'", b'"', b",", b"%", b"../x", b"~", b"true", b": ", b"- ", b"{", b"}", b"[" * 3000, b"*a", b"&a "),
@@ -102,7 +111,8 @@ def mutated(content: bytes, rng: np.random.Generator, hot: int, text: bool) -> b
             case 5:
                 data[at : at + length] = _TOKENS[int(rng.integers(len(_TOKENS)))] if text else bytes(length)
             case 6:
-                number = _NUMBERS[int(rng.integers(len(_NUMBERS)))]
+                numbers = _NUMBERS + _SIZES
+                number = numbers[int(rng.integers(len(numbers)))]
                 width = (2, 4, 8)[int(rng.integers(3))]
                 place = at // width * width
                 if not text and place + width <= len(data):
@@ -119,7 +129,7 @@ def mutated(content: bytes, rng: np.random.Generator, hot: int, text: bool) -> b
                 if text:
                     _mutate_a_word(data, rng)
                 elif at + 4 <= len(data):
-                    value = (math.nan, math.inf, 0.0, -1.0, 1e38)[int(rng.integers(5))]
+                    value = (math.nan, math.inf, 0.0, -1.0, 1e38, 4e11)[int(rng.integers(6))]
                     data[at // 4 * 4 : at // 4 * 4 + 4] = struct.pack("<f", value)
     return bytes(data)
 
@@ -479,6 +489,81 @@ def _config_judge(path: Path, config: Any, _: Any) -> bool:
     return within(yaml.safe_load(path.read_text(encoding="utf-8")), config)
 
 
+def _npz_seeds() -> list[bytes]:
+    found = []
+    for save in (np.savez, np.savez_compressed):
+        stream = io.BytesIO()
+        save(stream, name=np.array("2d_radial_9x"), mask=np.eye(40, dtype=bool), files=np.array(["a", "bc"]))
+        found.append(stream.getvalue())
+    return found
+
+
+def _npz_read(path: Path) -> dict[str, Any]:
+    return read_npz(path, ("name", "mask", "files"), "no such file; make it", "make it again")
+
+
+def _npz_unchanged(_: Path, arrays: dict[str, Any], original: dict[str, Any]) -> bool:
+    """The members' checksums vouch for every byte of them."""
+    return all(np.array_equal(arrays[name], original[name]) for name in original)
+
+
+def _checkpoint_seeds() -> list[bytes]:
+    import torch
+
+    from workflow.run.checkpoint import save_atomically
+
+    weights = torch.arange(60.0).reshape(6, 10)
+    content = {"epoch": 3, "losses": [0.5, 0.25], "a": weights, "b": weights.T, "c": torch.ones(3).bool()}
+    with tempfile.TemporaryDirectory() as folder:
+        save_atomically(content, Path(folder) / "a.ckpt")
+        return [(Path(folder) / "a.ckpt").read_bytes()]
+
+
+def _checkpoint_read(path: Path) -> Any:
+    from workflow.run.checkpoint import load_whole
+
+    return load_whole(path)
+
+
+def _checkpoint_unchanged(_: Path, content: Any, original: Any) -> bool:
+    """The members' checksums vouch for every byte of them."""
+    return repr(content) == repr(original)
+
+
+def _tar_seeds() -> list[bytes]:
+    rng = np.random.default_rng(0)
+    found = []
+    for form in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=form) as archive:
+            for number in range(3):
+                info = tarfile.TarInfo(f"{'long/' * 30}IXI00{number}-Guys-0828-T1.nii.gz")
+                info.size = 700
+                archive.addfile(info, io.BytesIO(rng.bytes(700)))
+        found.append(stream.getvalue())
+    return found
+
+
+def _tar_read(path: Path) -> dict[str, bytes]:
+    unpack(path, path.parent / "IXI-T1", "T1")
+    return {file.name: file.read_bytes() for file in sorted((path.parent / "IXI-T1").iterdir())}
+
+
+def _tar_judge(path: Path, found: dict[str, bytes], _: Any) -> bool:
+    """Nothing that does not stand in the archive, and nothing beside the folder."""
+    content = path.read_bytes()
+    alone = {file.name for file in path.parent.iterdir()} == {path.name, "IXI-T1"}
+    return alone and bool(found) and all(scan in content for scan in found.values())
+
+
+def _json_seeds() -> list[bytes]:
+    return [b'{"outputs": {"a": "b", "c": [1, 2.5e3, null]}, "n": 12, "deep": {"er": [true, "\\u00e9"]}}']
+
+
+def _json_judge(path: Path, content: Any, _: Any) -> bool:
+    return repr(content) == repr(json.loads(path.read_bytes().decode("utf-8")))
+
+
 KINDS = {
     "nifti": Kind("IXI901-HH-1000-T1.nii", _nifti_seeds, load_volume, _nifti_judge, hot=352),
     "nifti_gz": Kind(
@@ -500,6 +585,10 @@ KINDS = {
         text=True,
     ),
     "pairs": Kind("pairs.csv", _pairs_seeds, read_pair_list, _pairs_judge, text=True),
+    "npz": Kind("mask.npz", _npz_seeds, _npz_read, _npz_unchanged),
+    "checkpoint": Kind("model.ckpt", _checkpoint_seeds, _checkpoint_read, _checkpoint_unchanged),
+    "tar": Kind("IXI-T1.tar", _tar_seeds, _tar_read, _tar_judge),
+    "json": Kind("run.json", _json_seeds, read_json, _json_judge, text=True),
     "method": Kind("method.yaml", _method_seeds, _method_read, _method_judge, text=True),
     "config": Kind("config.yaml", _config_seeds, read_config, _config_judge, text=True),
 }
@@ -542,19 +631,33 @@ def run_case(kind: Kind, number: int, seeds: Sequence[bytes], unchanged: Sequenc
     seed = seeds[number % len(seeds)]
     path = place(kind, seed, folder)
     path.write_bytes(kind.mutate(seed, np.random.default_rng([number, 2022]), kind.hot, kind.text))
+    bound = TIMES * path.stat().st_size + FEW_BYTES
+    taken = most_memory()
+    refused = False
     try:
         result = kind.read(path)
     except BadInput as error:
         if kind.name not in str(error) or "\n" in str(error):
             return f"a refusal that does not name the file in one line: {error}"
-        return "refused"
+        refused = True
     except Exception as error:  # The harness's purpose: whatever else comes out is a finding.
         return f"{type(error).__name__}: {error}"
+    taken = most_memory() - taken
+    written = sum(file.lstat().st_size for file in folder.rglob("*"))
+    if max(taken, written) > bound:
+        return f"takes {taken} bytes of memory and writes {written}, more than {bound}"
+    if refused:
+        return "refused"
     try:
         agreed = kind.judge(path, result, unchanged[number % len(seeds)])
     except Exception as error:  # A second reader that fails where the product reads is a finding, too.
         return f"read, but a second reading fails with {type(error).__name__}: {error}"
     return "read" if agreed else "read, but a second reading of the file differs"
+
+
+def most_memory() -> int:
+    """Return the most bytes of memory that this process has had; of addresses only, none count."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _child(kind: str, first: int, count: int) -> None:

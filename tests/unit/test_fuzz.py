@@ -9,9 +9,9 @@ import pytest
 from data_prep.datasets.fastmri.pairs import PairEntry
 from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
-from tests.fuzz import KINDS, hunt, originals, run_case
+from tests.fuzz import FEW_BYTES, KINDS, hunt, most_memory, originals, run_case
 
-# Cases of make test-all, 12,500 together; the first FEW of each kind in make test.
+# Cases of make test-all, 18,500 together; the first FEW of each kind in make test.
 CASES = {
     "nifti": 2500,
     "nifti_gz": 500,
@@ -20,6 +20,10 @@ CASES = {
     "split": 1500,
     "xml": 1500,
     "pairs": 1500,
+    "npz": 1500,
+    "checkpoint": 1500,
+    "tar": 1500,
+    "json": 1500,
     "method": 600,
     "config": 400,
 }
@@ -69,6 +73,22 @@ def test_the_harness_notices_what_does_not_name_the_file(tmp_path: Path) -> None
 
     assert all("does not name the file" in said for said in judged(tmp_path, vague))
     assert judged(tmp_path, broken) == {"ZeroDivisionError: pairs.csv"}
+
+
+def test_the_harness_notices_what_takes_more_than_the_file_holds(tmp_path: Path) -> None:
+    kept = []
+
+    def greedy(path: Path) -> None:
+        kept.append(b"x" * (most_memory() + FEW_BYTES * 2))
+        raise BadInput(f"{path}: not taken")
+
+    def wordy(path: Path) -> None:
+        with (path.parent / "unpacked").open("wb") as file:
+            file.truncate(2**30)
+        raise BadInput(f"{path}: not taken")
+
+    assert any("bytes of memory" in said for said in judged(tmp_path, greedy))
+    assert all("writes 1073" in said for said in judged(tmp_path, wordy))
 
 
 def test_yaml_bombs_doubled_keys_and_endless_nesting_are_refused_by_name(tmp_path: Path) -> None:
