@@ -21,10 +21,12 @@ devices that ``nvidia-smi`` gives, and ``GPU_LEASE_FOLDER`` the folder of the lo
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
 import re
+import stat
 import sys
 import time
 from collections.abc import Mapping
@@ -33,12 +35,16 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, WrongUse, command
+from data_prep.io.locks import owner, user
 from workflow.run.gpus import LEASED, Device, machine_devices, visible_devices
 
 # Not below TMPDIR: that may differ between the users and jobs of one machine.
 FOLDER = Path("/tmp/manet-benchmark-gpu-leases")
 POLL_SECONDS = 0.5
+TOLD_SECONDS = 60.0  # between two words on who is waited for
 PLACES = 8
+# What opening a lock meets where another user closed it, put something else there, or just removed it.
+_IN_THE_WAY = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.EAGAIN, errno.ENOENT}
 
 
 def acquire(
@@ -46,7 +52,8 @@ def acquire(
 ) -> tuple[list[Device], list[int]]:
     """Wait until ``count`` of the devices have a free place and lock it.
 
-    Nothing is held while waiting, so that two jobs that want two devices each cannot block each other.
+    Nothing is held while waiting, so that two jobs that want two devices each cannot block each other. What
+    other users have closed to us, or put in a lock's place, counts as taken.
 
     Args:
         devices: to choose from.
@@ -56,8 +63,11 @@ def acquire(
 
     Returns:
         The devices, in the given order, and the descriptors that hold their locks.
+
+    Raises:
+        BadInput: the folder is a link, or none.
     """
-    waiting = False
+    told, due = "", 0.0
     while True:
         taken: list[Device] = []
         descriptors: list[int] = []
@@ -70,9 +80,12 @@ def acquire(
                 return taken, descriptors
         for descriptor in descriptors:
             os.close(descriptor)
-        if not waiting:
-            _say(f"waiting for {count} of {len(devices)} GPUs; all others are leased (locks in {folder})")
-            waiting = True
+        if time.monotonic() >= due:
+            left = [device for device in devices if device not in taken]
+            text = "; ".join(f"{device.name}: {_obstacle(folder, device)}" for device in left)
+            if text != told:
+                _say(f"waiting for {count} of {len(devices)} GPUs (locks in {folder}); {text}")
+            told, due = text, time.monotonic() + TOLD_SECONDS
         # Unequal pauses: two waiting jobs do not keep meeting.
         time.sleep(POLL_SECONDS * random.uniform(0.5, 1.5))
 
@@ -97,18 +110,11 @@ def _try_places(folder: Path, device: Device, per_device: int) -> list[int] | No
 
 
 def _try_lock(folder: Path, device: Device, place: int = 0, kind: int = fcntl.LOCK_EX) -> int | None:
-    """Lock one place's file and return the descriptor, or None where somebody else holds it."""
-    _prepare(folder)
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", device.identity)
-    path = folder / (f"{name}.{place}.lock" if place else f"{name}.lock")
-    # Opened for reading, which is enough for flock: the file may be another user's. O_CREAT only where
-    # it is missing: Linux refuses it on other users' files in a shared (sticky) folder.
-    with contextlib.suppress(FileExistsError):
-        created = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        # Apart from open, whose mode the umask would narrow: other users must be able to lock it.
-        os.fchmod(created, 0o644)
-        os.close(created)
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    """Lock one place's file and return the descriptor, or None where another holds it or it is closed."""
+    try:
+        descriptor = _open(folder, _name(device, place))
+    except _Closed:
+        return None
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -117,12 +123,102 @@ def _try_lock(folder: Path, device: Device, place: int = 0, kind: int = fcntl.LO
     return descriptor
 
 
-def _prepare(folder: Path) -> None:
-    """Make the folder writable for every user, and its files removable by their owners only."""
+def _name(device: Device, place: int) -> str:
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", device.identity)
+    return f"{name}.{place}.lock" if place else f"{name}.lock"
+
+
+class _Closed(Exception):
+    """A lock that we cannot take as long as its owner leaves it so; says which, whose and why."""
+
+
+def _open(folder: Path, name: str) -> int:
+    """Open the file of a lock; it is made where it is missing.
+
+    Raises:
+        _Closed: another user's folder or file is in the way.
+        BadInput: the folder is a link, or none.
+    """
+    within = _open_folder(folder)
+    path = folder / name
+    try:
+        # Opened for reading, which is enough for flock: the file may be another user's. O_CREAT only where
+        # it is missing: Linux refuses it on other users' files in a shared (sticky) folder.
+        with contextlib.suppress(FileExistsError):
+            created = os.open(name, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644, dir_fd=within)
+            # Apart from open, whose mode the umask would narrow: other users must be able to lock it.
+            os.fchmod(created, 0o644)
+            os.close(created)
+        # Not blocking: a pipe in its place would wait for a writer.
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(name, flags, dir_fd=within)
+    except OSError as error:
+        if error.errno not in _IN_THE_WAY:
+            raise
+        why = os.strerror(error.errno)
+        raise _Closed(f"{path} of {owner(path)} cannot be opened ({why})") from error
+    finally:
+        os.close(within)
+    status = os.fstat(descriptor)
+    # A second name would make it a lock of something else as well.
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    raise _Closed(f"{path} of {user(status.st_uid)} is no plain file of one name")
+
+
+def _open_folder(folder: Path) -> int:
+    """Open the folder of the locks, for all users; it is made where it is missing.
+
+    Raises:
+        _Closed: it is another user's, who may change what is in it or has not opened it to all.
+        BadInput: it is a link, or no folder.
+    """
     with contextlib.suppress(FileExistsError):
         folder.mkdir(parents=True)
-        # Apart from mkdir, whose mode the umask would narrow.
+        # Writable for every user, files removable by their owners only. Apart from mkdir, as above.
         folder.chmod(0o1777)
+    try:
+        descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except NotADirectoryError as error:
+        raise BadInput(
+            f"{folder}: the folder of the GPUs' locks is a link or no folder, of {owner(folder)}; have it "
+            "removed, or let all users of the machine name another one in GPU_LEASE_FOLDER"
+        ) from error
+    status = os.fstat(descriptor)
+    shared = stat.S_ISVTX | stat.S_IRWXO
+    if status.st_uid in (0, os.geteuid()) or status.st_mode & shared == shared:
+        return descriptor
+    os.close(descriptor)
+    whose = f"{folder} of {user(status.st_uid)} has mode {stat.S_IMODE(status.st_mode):o}"
+    raise _Closed(
+        f"{whose}; it must be 1777, or all users of the machine name another one in GPU_LEASE_FOLDER"
+    )
+
+
+def _obstacle(folder: Path, device: Device) -> str:
+    """Say what is in the way to a device: a lock that is closed to us, and who holds others."""
+    said: list[str] = []
+    held = set()
+    for place in range(PLACES):
+        try:
+            descriptor = _open(folder, _name(device, place))
+        except _Closed as error:
+            said = said or [str(error)]
+            continue
+        file = os.fstat(descriptor)
+        held.add(f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}")
+        os.close(descriptor)
+    # A line for each lock: number, kind in three words, process, file, first and last byte. Some systems hide
+    # them.
+    entries: list[list[str]] = []
+    with contextlib.suppress(OSError):
+        entries = [line.split() for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines()]
+    processes = {Path("/proc", words[4]) for words in entries if words[1] == "FLOCK" and words[5] in held}
+    for process in sorted(processes):
+        whose = owner(process) if process.exists() else "ended or hidden"
+        said.append(f"held by process {process.name}, {whose}")
+    return " and ".join(said) or "held by a process that is not seen from here"
 
 
 def _say(text: str) -> None:

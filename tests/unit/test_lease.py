@@ -2,14 +2,15 @@
 
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from users import ALICE, MALLORY, as_user, common_folder
 
 from data_prep.errors import BadInput
 from workflow import lease
@@ -215,10 +216,8 @@ def test_folder_and_locks_are_open_to_all_users_whatever_the_umask(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_two_users_share_the_locks():
-    # pytest's temporary folders are private, one below the other, so this one stands elsewhere.
-    with tempfile.TemporaryDirectory() as temporary:
-        Path(temporary).chmod(0o755)
-        _two_users_share_the_locks(Path(temporary) / "locks")
+    with common_folder(0o755) as folder:
+        _two_users_share_the_locks(folder / "locks")
 
 
 def _two_users_share_the_locks(folder: Path) -> None:
@@ -236,13 +235,149 @@ def _two_users_share_the_locks(folder: Path) -> None:
     assert lease._try_lock(folder, Device("1", "1")) is not None
 
 
-def test_the_lock_is_not_taken_through_a_link(tmp_path):
-    folder = tmp_path / "locks"
+def _pipe(path: Path) -> None:
+    os.mkfifo(path)
+    path.chmod(0o666)
+
+
+def _link(path: Path) -> None:
+    path.with_name("elsewhere").touch()
+    path.symlink_to(path.with_name("elsewhere"))
+
+
+def _second_name(path: Path) -> None:
+    path.with_name("elsewhere").touch()
+    path.hardlink_to(path.with_name("elsewhere"))
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+
+
+IN_THE_WAY = {
+    "pipe": _pipe,
+    "link": _link,
+    "second name": _second_name,
+    "socket": _socket,
+    "folder": Path.mkdir,
+}
+
+
+@pytest.mark.parametrize("put", IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_what_stands_in_a_locks_place_counts_as_taken_and_another_device_is_leased(put, pretended):
+    folder = Path(pretended["GPU_LEASE_FOLDER"])
     folder.mkdir()
-    (tmp_path / "elsewhere").touch()
-    (folder / "0.lock").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(OSError, match="symbolic"):
-        lease._try_lock(folder, Device("0", "0"))
+    put(folder / "0.lock")
+    process = leased(pretended | {"GPU_LEASE_DEVICES": "0,1"}, 1, 'echo "$CUDA_VISIBLE_DEVICES"')
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "1\n"), err
+    waiter = leased(pretended | {"GPU_LEASE_DEVICES": "0"}, 1, "true")
+    assert f"; 0: {folder / '0.lock'} of {lease.user(os.getuid())} " in waiter.stderr.readline()
+    # It is no fault of the waiting: what is removed is out of the way.
+    (Path.rmdir if put is Path.mkdir else Path.unlink)(folder / "0.lock")
+    assert waiter.wait(timeout=20) == 0
+    waiter.communicate()
+
+
+def _wait_as(uid: int, folder: Path, devices: list[Device], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait as another user, for one round."""
+
+    class Enough(Exception):
+        pass
+
+    def leave(_: float) -> None:
+        raise Enough
+
+    monkeypatch.setattr(lease.time, "sleep", leave)
+    with as_user(uid), pytest.raises(Enough):
+        lease.acquire(devices, 1, folder)
+
+
+def test_a_lock_closed_by_another_user_counts_as_taken_and_its_owner_is_named(monkeypatch, capsys):
+    first, second = Device("0", "0"), Device("1", "1")
+    with common_folder() as folder:
+        with as_user(MALLORY):
+            lock = lease._open(folder, "0.lock")
+            os.fchmod(lock, 0o600)
+        with as_user(ALICE):
+            taken, held = lease.acquire([first, second], 1, folder)
+        assert taken == [second]
+        for descriptor in (lock, *held):
+            os.close(descriptor)
+        _wait_as(ALICE, folder, [first], monkeypatch)
+        said = f"0: {folder / '0.lock'} of {lease.user(MALLORY)} cannot be opened (Permission denied)"
+        assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
+def test_a_folder_that_another_user_has_not_opened_to_all_is_waited_for_by_name(mode, monkeypatch, capsys):
+    with common_folder() as place:
+        folder, devices = place / "locks", [Device("0", "0")]
+        with as_user(MALLORY):
+            folder.mkdir()
+            folder.chmod(mode)
+        _wait_as(ALICE, folder, devices, monkeypatch)
+        assert list(folder.iterdir()) == []
+        said = f"0: {folder} of {lease.user(MALLORY)} has mode {mode:o}; it must be 1777, or all users"
+        assert said in capsys.readouterr().err
+        with as_user(MALLORY):
+            folder.chmod(0o1777)
+        with as_user(ALICE):
+            taken, held = lease.acquire(devices, 1, folder)
+        assert taken == devices
+        for descriptor in held:
+            os.close(descriptor)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["to a folder", "to nothing"])
+def test_a_folder_that_is_a_link_is_refused_in_one_sentence(there, pretended, tmp_path):
+    folder, target = Path(pretended["GPU_LEASE_FOLDER"]), tmp_path / "elsewhere"
+    if there:
+        target.mkdir(mode=0o777)
+    folder.symlink_to(target)
+    process = leased(pretended, 1, "true")
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert err.startswith(f"error: {folder}: the folder of the GPUs' locks is a link or no folder, of ")
+    assert err.endswith("name another one in GPU_LEASE_FOLDER\n")
+    assert err.count("\n") == 1
+    assert not target.exists() or list(target.iterdir()) == []
+
+
+def test_who_waits_is_told_whose_process_holds_which_device(tmp_path, pretended):
+    two = pretended | {"GPU_LEASE_DEVICES": "0,1"}
+    entered = [tmp_path / "a", tmp_path / "b"]
+    script = 'echo $CUDA_VISIBLE_DEVICES > "$1"; exec sleep 100'
+    holders = [leased(two, 1, script, str(path)) for path in entered]
+    wait_for(lambda: all(path.exists() and path.read_text() for path in entered))
+    waiter = leased(two, 1, "true")
+    said = waiter.stderr.readline()
+    for process, path in zip(holders, entered, strict=True):
+        device = path.read_text().strip()
+        assert f"{device}: held by process {process.pid}, {lease.user(os.getuid())}" in said
+    for process in (*holders, waiter):
+        process.kill()
+        process.communicate()
+
+
+def test_who_waits_is_told_again_when_the_holder_is_another(tmp_path, monkeypatch, capsys):
+    device = Device("0", "0")
+    descriptor, rounds = lease._try_lock(tmp_path, device), iter(range(3))
+
+    def pause(_: float) -> None:
+        if next(rounds) == 1:
+            os.close(descriptor)
+            os.mkfifo(tmp_path / "fifo")
+            (tmp_path / "fifo").replace(tmp_path / "0.lock")
+
+    monkeypatch.setattr(lease, "TOLD_SECONDS", 0.0)
+    monkeypatch.setattr(lease.time, "sleep", pause)
+    with pytest.raises(StopIteration):
+        lease.acquire([device], 1, tmp_path)
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"held by process {os.getpid()}" in first
+    assert "is no plain file of one name" in second
 
 
 # ---- which devices ------------------------------------------------------------------------------

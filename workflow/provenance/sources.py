@@ -13,13 +13,14 @@ from methods.registry import installed_methods
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_prep", "methods", "workflow")
-# Options, wording of errors, reading and writing of whole files and discovery of folders change no number.
+# Options, wording of errors, locks, reading and writing of whole files, discovery of folders change no number.
 _WITHOUT_EFFECT = {
     "data_prep/contracts/discovery.py",
     "data_prep/errors.py",
     "data_prep/io/command.py",
     "data_prep/io/files.py",
     "data_prep/io/json_files.py",
+    "data_prep/io/locks.py",
     "data_prep/io/schemas.py",
     "data_prep/io/yaml_files.py",
     "methods/registry.py",
