@@ -2,8 +2,10 @@
 
 import csv
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from data_prep.errors import naming, reading
 
 @contextmanager
 def replacing(path: Path, size: int = 0) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; it takes its name when the block ends without an error.
+    """Yield a temporary path; what is there when the block ends without an error becomes ``path``.
 
-    The suffix is kept, because many writers choose their format by it. Missing folders are made.
+    It lies beside ``path``, in a new folder with a random name that only this user may enter, so that nobody
+    can put a link in its place; its permissions are those of any new file. The suffix is kept, because many
+    writers choose their format by it. Missing folders are made.
 
     Args:
-        path: the file to write.
+        path: the file to write, or a folder that is not there yet.
         size: bytes that must fit on the disk before writing begins. Give it for HDF5, which does not report a
             disk that fills up but crashes.
 
@@ -26,7 +30,13 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
         OSError: a fault of the system, such as a full disk, with the file's name.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    try:
+        private = Path(tempfile.mkdtemp(".partial", f".{path.stem}.", path.parent))
+    except OSError as error:
+        # Of the folder, whose random name would tell nobody anything.
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+    # Not under the name itself: who looks for it in all folders would find it.
+    temporary = private / f"partial{path.suffix}"
     try:
         with naming(path, temporary):
             if size:
@@ -34,7 +44,7 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
             yield temporary
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -81,7 +91,14 @@ def _reserve(path: Path, size: int) -> None:
             os.posix_fallocate(file.fileno(), 0, size)
 
 
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed writers left behind (``data_prep.io.files.replacing`` names them so)."""
-    for path in folder.glob(".*.partial*"):
-        path.unlink()
+def remove_partial_files(folder: Path, stem: str = "") -> None:
+    """Remove what killed writers left behind (``replacing`` names it so), for one target or for all.
+
+    Links are removed and not followed; what is another user's and may not be removed stays.
+    """
+    for path in folder.glob(f".{stem}*.partial*"):
+        with suppress(PermissionError):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()

@@ -15,8 +15,8 @@ def shared_lock(path: Path, remedy: str) -> Iterator[None]:
     """Hold a lock that every user can take; waiting for it is told.
 
     Args:
-        path: the lock's file, in the folder that is to be written; both are made if they are missing. A link is
-            not followed.
+        path: the lock's file, in the folder that is to be written; both are made if they are missing. A link
+            is not followed.
         remedy: what to do where this user cannot take it.
 
     Raises:
@@ -30,7 +30,7 @@ def shared_lock(path: Path, remedy: str) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not os.access(path.parent, os.W_OK | os.X_OK, effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path.parent))
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -39,10 +39,12 @@ def shared_lock(path: Path, remedy: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP):
             raise
-        at = next(place for place in (path, *path.parents) if os.path.lexists(place))
+        refused = Path(error.filename)
+        while not os.path.lexists(refused):
+            refused = refused.parent
         raise BadInput(
-            f"{path}: it cannot be locked or its folder not written ({os.strerror(error.errno)}; {at} belongs to "
-            f"{owner(at)}); {remedy}"
+            f"{refused}: it belongs to {owner(refused)} and may not be written ({os.strerror(error.errno)}); "
+            f"{remedy}"
         ) from error
     try:
         yield

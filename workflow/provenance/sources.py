@@ -13,7 +13,7 @@ from methods.registry import installed_methods
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("data_prep", "methods", "workflow")
-# Options, wording of errors, locks, reading and writing of whole files, discovery of folders change no number.
+# Options, wording of errors, locks, reading and writing whole files, discovery of folders change no number.
 _WITHOUT_EFFECT = {
     "data_prep/contracts/discovery.py",
     "data_prep/errors.py",

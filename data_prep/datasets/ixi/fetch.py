@@ -1,9 +1,10 @@
 """IXI's two archives: downloaded, resumed where they broke off, verified, unpacked; or what is there, used.
 
 ``python -m data_prep.datasets.ixi.fetch --root IXI`` leaves ``IXI/IXI-T1/`` and ``IXI/IXI-T2/``. A folder
-that is already there is not touched. A download that breaks off stays as ``.IXI-T1.tar.part`` and goes on
-from there at the next attempt or the next run. An archive is unpacked only if its MD5 is the expected one,
-and the folder appears under its name only when it is complete; the downloaded archive is removed then.
+that is already there is not touched. A download that breaks off stays in ``.IXI-T1.<random>.part/`` and goes
+on from there at the next attempt or the next run of the same user. An archive is unpacked only if its MD5 is
+the expected one, and the folder appears under its name only when it is complete; the downloaded archive is
+removed then.
 """
 
 import hashlib
@@ -11,21 +12,23 @@ import json
 import re
 import shutil
 import ssl
+import stat
 import tarfile
+import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from filelock import FileLock
-
 from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
 from data_prep.errors import BadInput, naming, reading, with_causes
 from data_prep.io.command import command
+from data_prep.io.files import remove_partial_files, replacing
 from data_prep.io.json_files import write_json
+from data_prep.io.locks import shared_lock
 from data_prep.io.yaml_files import read_yaml
 
 _KEYS = ("url", "md5")
@@ -70,6 +73,8 @@ Watch = Callable[[int, int | None], None]
 def fetch(root: Path, archives: Mapping[str, Mapping[str, str]], patience: Patience) -> dict[str, Any]:
     """Make ``root`` hold ``IXI-T1`` and ``IXI-T2``; processes that ask at the same time wait for each other.
 
+    Where both are there, no lock is taken, so that ``root`` may be read-only.
+
     Args:
         root: folder; made if it is missing.
         archives: per modality ``url`` and ``md5``, as ``ARCHIVES``.
@@ -81,11 +86,13 @@ def fetch(root: Path, archives: Mapping[str, Mapping[str, str]], patience: Patie
     Raises:
         BadInput: the download failed, a checksum is wrong, or an archive holds what it must not.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    with FileLock(root / ".fetch.lock"):
+    folders = {modality: root / f"IXI-{modality}" for modality in MODALITIES}
+    there = all(folder.is_dir() for folder in folders.values())
+    remedy = "have the scans put there, or choose another datasets.ixi.root"
+    with nullcontext() if there else shared_lock(root / ".fetch.lock", remedy):
         return {
-            modality: _fetch_one(root / f"IXI-{modality}", modality, archives[modality], patience)
-            for modality in MODALITIES
+            modality: _fetch_one(folder, modality, archives[modality], patience)
+            for modality, folder in folders.items()
         }
 
 
@@ -95,8 +102,9 @@ def _fetch_one(folder: Path, modality: str, source: Mapping[str, str], patience:
         scans = sum(path.name.endswith(SUFFIXES) for path in folder.iterdir())
         print(f"{folder}: already there, {scans} scans", flush=True)
         return {"from": "the folder that was there", "scans": scans}
+    # Of a run that was killed while it unpacked.
+    remove_partial_files(folder.parent, folder.name)
     own = folder.with_name(f"{folder.name}.tar")
-    part = folder.with_name(f".{folder.name}.tar.part")
     if own.is_file():
         if (found := _md5(own)) != md5:
             raise BadInput(
@@ -105,12 +113,31 @@ def _fetch_one(folder: Path, modality: str, source: Mapping[str, str], patience:
             )
         scans = unpack(own, folder, modality)
     else:
-        with _display(own.name) as watch:
-            download(url, md5, part, patience, watch)
-        scans = unpack(part, folder, modality)
-        part.unlink()
+        part = _private_folder(folder) / own.name
+        try:
+            with _display(own.name) as watch:
+                download(url, md5, part, patience, watch)
+            scans = unpack(part, folder, modality)
+            part.unlink()
+        finally:
+            # Not where something came: the next run goes on from there.
+            with suppress(OSError):
+                part.parent.rmdir()
     print(f"{folder}: {scans} scans", flush=True)
     return {"from": own.name if own.is_file() else url, "md5": md5, "scans": scans}
+
+
+def _private_folder(folder: Path) -> Path:
+    """Return where a download of this user broke off, or a new folder that only this user may enter."""
+    new = Path(tempfile.mkdtemp(".part", f".{folder.name}.", folder.parent))
+    # As this file system tells owners, which may not be as the process does.
+    mine = new.lstat().st_uid
+    for path in sorted(folder.parent.glob(f".{folder.name}.*.part")):
+        status = path.lstat()
+        if path != new and stat.S_ISDIR(status.st_mode) and status.st_uid == mine:
+            new.rmdir()
+            return path
+    return new
 
 
 def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -> None:
@@ -119,7 +146,8 @@ def download(url: str, md5: str, part: Path, patience: Patience, watch: Watch) -
     Args:
         url: http or https.
         md5: expected checksum, hexadecimal.
-        part: file to write; what it holds of an earlier attempt is kept and continued.
+        part: file to write, in a folder of its own that nobody else may enter; what it holds of an earlier
+            attempt is kept and continued.
         patience: with the server.
         watch: told of progress.
 
@@ -188,11 +216,10 @@ def _attempt(url: str, part: Path, patience: Patience, watch: Watch) -> None:
         causes = list(with_causes(error))
         refused = next((cause for cause in causes if isinstance(cause, ssl.SSLCertVerificationError)), None)
         if refused is not None:
-            own = part.with_name(part.name.removeprefix(".").removesuffix(".part"))
             raise BadInput(
                 f"{url}: its certificate is refused ({refused.verify_message}); check this machine's clock, "
                 "name a proxy's own certificate in REQUESTS_CA_BUNDLE, or bring the file to "
-                f"{own} by other means, where its MD5 is checked"
+                f"{part.parents[1] / part.name} by other means, where its MD5 is checked"
             ) from error
         broke_off = isinstance(error, HTTPError | requests.exceptions.ChunkedEncodingError)
         what = "the connection broke off" if broke_off else "the server cannot be reached"
@@ -225,8 +252,8 @@ def _extent(status: int, headers: Mapping[str, str], have: int, url: str) -> tup
 def _receive(stream: Any, part: Path, start: int, size: int | None, patience: Patience, watch: Watch) -> None:
     if size is not None and (free := shutil.disk_usage(part.parent).free) < 2 * size - start:
         raise BadInput(
-            f"{part.parent}: {free / 1e9:.1f} GB are free, but {(2 * size - start) / 1e9:.1f} GB are needed "
-            "to download and unpack; make room or choose another datasets.ixi.root"
+            f"{part.parents[1]}: {free / 1e9:.1f} GB are free, but {(2 * size - start) / 1e9:.1f} GB are "
+            "needed to download and unpack; make room or choose another datasets.ixi.root"
         )
     have, counted, since = start, 0, time.monotonic()
     with part.open("r+b" if start else "wb") as file:
@@ -284,11 +311,8 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
             raise _unfit(archive, f"it holds {path.name} twice")
         return tarfile.data_filter(member.replace(name=path.name), partial)
 
-    partial = folder.with_name(f".{folder.name}.partial")
-    # Of a run that was killed.
-    shutil.rmtree(partial, ignore_errors=True)
     damage = (tarfile.TarError, EOFError, zlib.error)
-    try:
+    with replacing(folder) as partial:
         partial.mkdir()
         with (
             reading(archive, "no such file", "it cannot be unpacked", _NOTHING, damage),
@@ -298,10 +322,7 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         scans = len(list(partial.iterdir()))
         if not scans:
             raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
-        partial.replace(folder)
-        return scans
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return scans
 
 
 def _unfit(archive: Path, what: str) -> BadInput:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from flaky_server import Server, serving
+from users import ALICE, MALLORY, as_user, common_folder
 
 from data_prep.datasets.ixi import fetch as fetch_ixi
 from data_prep.datasets.ixi.fetch import ARCHIVES, Patience, fetch, parse_archives, unpack
@@ -57,6 +58,12 @@ def archives_of(server: Server) -> dict[str, dict[str, str]]:
 def server() -> Iterator[Server]:
     with serving(Server({path: tar(scans(modality)) for modality, path in NAMES.items()})) as server:
         yield server
+
+
+def write_part(root: Path, content: bytes) -> None:
+    """Leave what a download that was killed leaves."""
+    (root / ".IXI-T1.abc.part").mkdir(mode=0o700)
+    (root / ".IXI-T1.abc.part" / "IXI-T1.tar").write_bytes(content)
 
 
 def check_complete(root: Path) -> None:
@@ -105,9 +112,9 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(server: Server, tmp_pat
 def test_a_run_that_was_killed_between_download_and_unpacking_downloads_nothing(
     server: Server, tmp_path: Path
 ) -> None:
-    (tmp_path / ".IXI-T1.tar.part").write_bytes(server.files[NAMES["T1"]])
-    (tmp_path / ".IXI-T1.partial").mkdir()
-    (tmp_path / ".IXI-T1.partial" / scan_name(1, "T1")).write_bytes(b"half")
+    write_part(tmp_path, server.files[NAMES["T1"]])
+    (tmp_path / ".IXI-T1.abc.partial").mkdir()
+    (tmp_path / ".IXI-T1.abc.partial" / scan_name(1, "T1")).write_bytes(b"half")
     fetch(tmp_path, archives_of(server), QUICK)
     check_complete(tmp_path)
     assert server.asked == [None]
@@ -129,7 +136,7 @@ def test_a_server_that_sends_another_part_is_not_believed(server: Server, tmp_pa
 
 @pytest.mark.parametrize("left", [b"of another file" * 1000, b"x" * 1_000_000])
 def test_a_part_of_another_file_is_thrown_away(server: Server, tmp_path: Path, left: bytes) -> None:
-    (tmp_path / ".IXI-T1.tar.part").write_bytes(left)
+    write_part(tmp_path, left)
     fetch(tmp_path, archives_of(server), QUICK)
     check_complete(tmp_path)
 
@@ -238,6 +245,55 @@ def test_two_at_a_time_download_once(server: Server, tmp_path: Path) -> None:
         assert [call.result()["T1"]["scans"] for call in calls] == [3, 3]
     assert server.asked == [None, None]
     check_complete(tmp_path)
+
+
+# ---- a folder among several users -----------------------------------------------------------------
+
+
+def test_links_under_the_temporary_names_are_not_followed(server: Server, tmp_path: Path) -> None:
+    victim, root = tmp_path / "victim", tmp_path / "IXI"
+    victim.mkdir()
+    root.mkdir()
+    (victim / "IXI-T1.tar").write_bytes(b"kept")
+    for name in (".IXI-T1.tar.part", ".IXI-T2.tar.part"):
+        (root / name).symlink_to(victim / "IXI-T1.tar")
+    for name in (".IXI-T1.a.part", ".IXI-T1.partial", ".IXI-T2.a.partial"):
+        (root / name).symlink_to(victim)
+    fetch(root, archives_of(server), QUICK)
+    assert [path.read_bytes() for path in victim.iterdir()] == [b"kept"]
+    for modality in NAMES:
+        assert len(list((root / f"IXI-{modality}").iterdir())) == 3
+
+
+def test_a_download_is_continued_by_its_own_user_only(server: Server) -> None:
+    with common_folder() as root:
+        for user in (MALLORY, ALICE):
+            server.break_after = [50_000, 1000, 1000, 1000]
+            with as_user(user), pytest.raises(BadInput, match="gave up after 4 attempts"):
+                fetch(root, archives_of(server), QUICK)
+        server.asked.clear()
+        with as_user(ALICE):
+            fetch(root, archives_of(server), QUICK)
+        assert server.asked == ["bytes=53000-", None]
+        # The scans are for all, what the other user has is left alone.
+        with as_user(MALLORY):
+            assert (root / "IXI-T1" / scan_name(1, "T1")).read_bytes() == scans("T1")[scan_name(1, "T1")]
+        (left,) = root.glob(".IXI*")
+        assert left.stat().st_uid == MALLORY
+
+
+def test_scans_in_a_folder_that_may_not_be_written_are_used(server: Server) -> None:
+    with common_folder(0o755) as root:
+        (root / "IXI-T1").mkdir()
+        with (
+            as_user(ALICE),
+            pytest.raises(BadInput, match=r"belongs to .* choose another datasets\.ixi\.root"),
+        ):
+            fetch(root, archives_of(server), QUICK)
+        (root / "IXI-T2").mkdir()
+        with as_user(ALICE):
+            assert fetch(root, archives_of(server), QUICK)["T1"]["from"] == "the folder that was there"
+        assert len(list(root.iterdir())) == 2
 
 
 # ---- what is already there ------------------------------------------------------------------------

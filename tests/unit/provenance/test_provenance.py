@@ -36,7 +36,7 @@ LEFT_OUT = (
         "benchmarks/train.tsv",
         "runs/ixi/1d_uniform_6x/manet/seed0/resume/state.pt",
     ),
-    *(".metrics.1.partial.parquet", "runs/.hidden/file"),
+    *(".metrics.a.partial/partial.parquet", "runs/.hidden/file"),
 )
 
 

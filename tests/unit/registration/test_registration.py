@@ -578,7 +578,8 @@ def test_report_lists_scores_and_errors(
     write_aligned(excluded(record_of("IXI999-HH-0001"), "t2: broken", DATASET, 64), aligned)
     # Of an earlier configuration, and of a process that was killed: neither is asked for.
     shutil.copy(aligned / f"{subject.name}.json", aligned / "IXI998-HH-0001.json")
-    (aligned / ".IXI997-HH-0001.123.partial.json").write_text("{")
+    (aligned / ".IXI997-HH-0001.abc.partial").mkdir()
+    (aligned / ".IXI997-HH-0001.abc.partial" / "partial.json").write_text("{")
     subjects = json.dumps(["IXI999-HH-0001", subject.name])
     options = ("--aligned", aligned, "--subjects", subjects, "--truth", folder / "truth")
     done = report(*options, "--output", tmp_path)

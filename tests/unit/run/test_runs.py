@@ -230,7 +230,8 @@ def test_the_record_names_the_commit_only_inside_its_own_checkout(tmp_path, monk
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path):
-    for name in (".state.123.partial.pt", ".metrics.9.partial.csv", "state.pt", ".hidden"):
+    for name in (".state.123.partial.pt", ".metrics.9.partial/partial.csv", "state.pt", ".hidden"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     remove_partial_files(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "state.pt"]
