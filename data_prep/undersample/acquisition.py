@@ -5,7 +5,7 @@ the same masks and the same noise.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from data_prep.seeds import seed_for
 from data_prep.undersample.noise import evaluation_noise, noise_std, training_noise
 from data_prep.undersample.phase import smooth_phase
 from data_prep.undersample.slices import SliceStore
+from data_prep.undersample.transfer import sent
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Acquisition:
     noise: float
     base_seed: int
     phase: str = "none"
+    _held: dict[torch.device, Tensor] = field(init=False, default_factory=dict, compare=False, repr=False)
 
     def fixed(self, store: SliceStore, positions: Sequence[int]) -> tuple[Measurement, Truth]:
         """Measure slices for validation or test: the same at each call, in each run, on each device.
@@ -50,14 +52,17 @@ class Acquisition:
             Measurement and truth, on the store's device.
         """
         target, auxiliary = store.batch(positions)
-        mask = self.masks.evaluation([store.subjects[i] for i in positions])
+        if self.masks.drawn:
+            mask = sent(self.masks.evaluation([store.subjects[i] for i in positions]), store.device)
+        else:
+            mask = self._frozen(store.device, len(positions))
         noise = None
         if self.noise > 0:
             seeds = self._seeds("noise", store, positions)
             shape = (store.height, store.width)
             noise = evaluation_noise(noise_std(target, self.noise), shape, seeds, store.device)
         target = self._with_phase(target, store, positions)
-        return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
+        return measure(target, auxiliary, mask, noise)
 
     def fresh(
         self, store: SliceStore, positions: Sequence[int], seed: int, epoch: int, step: int
@@ -75,10 +80,12 @@ class Acquisition:
             Measurement and truth, on the store's device.
         """
         target, auxiliary = store.batch(positions)
-        mask_seeds = self._seeds(
-            "training mask", store, positions, mask=self.masks.name, seed=seed, epoch=epoch
-        )
-        mask = self.masks.training(mask_seeds)
+        if self.masks.drawn:
+            of_mask: dict[str, str | int] = {"mask": self.masks.name, "seed": seed, "epoch": epoch}
+            drawn = self.masks.training(self._seeds("training mask", store, positions, **of_mask))
+            mask = sent(drawn, store.device)
+        else:
+            mask = self._frozen(store.device, 1)
         noise = None
         if self.noise > 0:
             # Seeded anew for each step: a resumed training needs no state of a generator.
@@ -87,7 +94,13 @@ class Acquisition:
             generator.manual_seed(seed_for(use="training noise", dataset=store.dataset, **of_step))
             noise = training_noise(noise_std(target, self.noise), (store.height, store.width), generator)
         target = self._with_phase(target, store, positions)
-        return measure(target, auxiliary, torch.from_numpy(mask).to(store.device), noise)
+        return measure(target, auxiliary, mask, noise)
+
+    def _frozen(self, device: torch.device, copies: int) -> Tensor:
+        """Return new copies (copies, height, width) of the frozen mask, which a device gets once."""
+        if device not in self._held:
+            self._held[device] = sent(self.masks.mask, device)
+        return self._held[device].repeat(copies, 1, 1)
 
     def _with_phase(self, target: Tensor, store: SliceStore, positions: Sequence[int]) -> Tensor:
         if self.phase == "none":

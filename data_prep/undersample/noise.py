@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from data_prep.undersample.transfer import sent
+
 
 def noise_std(target: Tensor, level: float) -> Tensor:
     """Standard deviation of the noise per real and imaginary part, for each slice.
@@ -44,7 +46,7 @@ def evaluation_noise(
     draws = torch.empty((len(seeds), *shape, 2), dtype=torch.float32)
     for draw, seed in zip(draws, seeds, strict=True):
         draw.normal_(generator=torch.Generator().manual_seed(seed))
-    unit = torch.view_as_complex(draws.to(device))
+    unit = torch.view_as_complex(sent(draws, device))
     return unit * std.to(device)[:, None, None]
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data_prep.undersample.transfer import sent
+
 HALF_WAVES = 3  # along both axes together, at most
 _TERMS = [(down, across) for down in range(HALF_WAVES + 1) for across in range(HALF_WAVES + 1 - down)]
 
@@ -33,8 +35,8 @@ def smooth_phase(shape: tuple[int, int], seeds: Sequence[int], device: torch.dev
         Radians from -pi to pi, float32 (batch, height, width) on ``device``.
     """
     drawn = [torch.randn(len(_TERMS), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    coefficients = torch.stack(drawn).to(device)
-    rows, columns = (_half_waves(size).to(device) for size in shape)
+    coefficients = sent(torch.stack(drawn), device)
+    rows, columns = (sent(_half_waves(size), device) for size in shape)
     phase = torch.zeros((len(seeds), *shape), device=device)
     for term, (down, across) in enumerate(_TERMS):
         phase += coefficients[:, term, None, None] * (rows[down, :, None] * columns[across])

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data_prep.errors import BadInput, naming
 from data_prep.io import hdf5
+from data_prep.undersample.transfer import sent
 
 _BLOCK_BYTES = 64 * 2**20
 _DTYPES = {
@@ -123,7 +124,7 @@ class SliceStore:
         # As numpy counts: from the end if negative, and none beyond either end.
         wanted = np.arange(len(self))[np.asarray(indices, dtype=np.int64)]
         if self._held is not None:
-            positions = torch.from_numpy(wanted).to(self.device)
+            positions = sent(wanted, self.device)
             target, auxiliary = (held.index_select(0, positions) for held in self._held)
             return target, auxiliary
         return self._gather(self._target, wanted), self._gather(self._auxiliary, wanted)
@@ -135,7 +136,7 @@ class SliceStore:
     def _gather(self, values: _Values, positions: NDArray[np.int64]) -> Tensor:
         host = self._host(values, len(positions))
         self._read(values, positions, host.numpy())
-        return host.to(self.device, non_blocking=True)
+        return sent(host, self.device)
 
     def _load(self, values: _Values) -> Tensor:
         held = torch.empty(values.shape, dtype=_TENSOR[values.dtype.kind], device=self.device)

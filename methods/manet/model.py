@@ -214,8 +214,9 @@ class MANet(ReconstructionModel):
 
     def _reconstruct(self, measurement: Measurement) -> Reconstruction:
         extras: dict[str, Tensor] = {}
-        auxiliary, target = measurement.auxiliary, measurement.zero_filled
-        if self.kspace_network is not None:
+        if self.kspace_network is None:
+            auxiliary, target = measurement.auxiliary, measurement.zero_filled
+        else:
             predictions = self.kspace_network(
                 to_channels(measurement.auxiliary_kspace), to_channels(measurement.kspace)
             )

@@ -6,7 +6,7 @@ an ``Acquisition`` with another field.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -44,7 +44,8 @@ class AlteredAcquisition(Acquisition):
 
 def altered(acquisition: Acquisition, alteration: Alteration) -> AlteredAcquisition:
     """Return the acquisition with another auxiliary."""
-    return AlteredAcquisition(**vars(acquisition), alteration=alteration)
+    known = {entry.name: getattr(acquisition, entry.name) for entry in fields(acquisition) if entry.init}
+    return AlteredAcquisition(**known, alteration=alteration)
 
 
 def zeroed(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Tensor:

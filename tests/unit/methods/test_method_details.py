@@ -64,6 +64,21 @@ def test_manet_without_kspace_has_the_image_loss_alone(scan: tuple[Measurement, 
     assert model.loss(output, truth, measurement).item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_only_manet_without_kspace_computes_the_zero_filled_image(
+    scan: tuple[Measurement, Truth], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, computed = Measurement.zero_filled, []
+    monkeypatch.setattr(
+        Measurement,
+        "zero_filled",
+        property(lambda measurement: (computed.append(0), real.fget(measurement))[1]),
+    )
+    for method, times in (("manet", 0), ("manet-no_kspace", 1)):
+        computed.clear()
+        build(method, width=4, levels=2)(scan[0])
+        assert len(computed) == times
+
+
 def test_manet_image_network_gets_the_predicted_kspaces_magnitudes(scan: tuple[Measurement, Truth]) -> None:
     measurement, _ = scan
     model = build("manet", width=4, levels=2).eval()
