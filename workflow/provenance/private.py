@@ -43,7 +43,7 @@ _FURTHER_PATH = re.compile(
     r"file://[^\s\"'<>]+|(?<!\w)[A-Z]:\\{1,2}[A-Z][^\s\"'<>]*|(?<![\w/.~-])~\w*/\w[^\s\"'<>]*"
 )
 _IN_BYTES = re.compile(rf"(?<![\w./])/(?:{_FIRST})/\w[\w.@+/-]+")
-_HOST_LINE = re.compile(r"^\s*host(?:name)?:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+_HOST_LINE = re.compile(r"^[ \t]*host(?:name)?:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 # Of pictures within a page.
 _BLOB = re.compile(r"[A-Za-z0-9+/=]{300,}")
 
