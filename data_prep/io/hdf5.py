@@ -12,6 +12,7 @@ from data_prep.errors import reading
 # Larger than any scan of these datasets. A damaged size must not become a request for all memory.
 _LARGEST_AXIS = 2**20
 _LARGEST_SLICE_BYTES = 2**28
+_MOST_MADE_UP = 2**27  # bytes
 _SMALL = 2**16
 _LONGEST_TEXT = 2**20  # characters
 _DEFLATED = 1032  # bytes that one of a compressed chunk stands for at most (zlib's technical details)
@@ -130,7 +131,7 @@ def too_large(data: h5py.Dataset) -> bool:
     chunk = int(np.prod(data.chunks or (), dtype=object)) * data.dtype.itemsize
     if max(data.shape, default=0) > _LARGEST_AXIS or max(row, chunk) > _LARGEST_SLICE_BYTES:
         return True
-    return bool(data.nbytes > _DEFLATED * data.id.get_storage_size())
+    return bool(data.nbytes > max(_DEFLATED * data.id.get_storage_size(), _MOST_MADE_UP))
 
 
 def attribute(file: h5py.File, name: str) -> str | None:
