@@ -33,6 +33,7 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, WrongUse, command
+from data_prep.undersample.device_memory import SHARED_BY
 from workflow.run.gpus import LEASED, Device, machine_devices, visible_devices
 
 # Not below TMPDIR: that may differ between the users and jobs of one machine.
@@ -152,7 +153,8 @@ def leased_environment(count: int, environment: Mapping[str, str], per_device: i
         os.set_inheritable(descriptor, True)
     names = ",".join(device.name for device in taken)
     _say(f"CUDA_VISIBLE_DEVICES={names}")
-    return wanted | {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", LEASED: names}
+    leased = {"CUDA_VISIBLE_DEVICES": names, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", LEASED: names}
+    return wanted | leased | {SHARED_BY: str(per_device)}
 
 
 @command

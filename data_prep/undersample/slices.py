@@ -17,6 +17,7 @@ from torch import Tensor
 
 from data_prep.errors import BadInput, naming
 from data_prep.io import hdf5
+from data_prep.undersample.device_memory import device_memory, out_of_memory, room_for_slices
 from data_prep.undersample.transfer import sent
 
 _BLOCK_BYTES = 64 * 2**20
@@ -65,7 +66,6 @@ class SliceStore:
         subjects: the subject of every slice.
         slice_indices: every slice's index within its subject's volume.
         device: where batches are returned.
-        resident: whether the split is held on the device.
     """
 
     def __init__(self, path: Path | str, device: torch.device | str, resident_gigabytes: float) -> None:
@@ -74,7 +74,8 @@ class SliceStore:
         Args:
             path: a file written by ``data_prep.prepare``.
             device: where batches are wanted.
-            resident_gigabytes: the largest split, in units of 1e9 bytes, that is held on the device.
+            resident_gigabytes: the largest split, in units of 1e9 bytes, that is held on the device; a GPU
+                holds none that leaves too little for the network (``room_for_slices``).
 
         Raises:
             BadInput: the file is missing or broken, or (here if resident, else when a batch meets it) a
@@ -101,8 +102,15 @@ class SliceStore:
         if max(self._target.end, self._auxiliary.end) > self.path.stat().st_size:
             raise self._broken("it ends before its last slice")
         size = self._target.end - self._target.offset + self._auxiliary.end - self._auxiliary.offset
-        self.resident = size <= resident_gigabytes * 1e9
-        self._held = (self._load(self._target), self._load(self._auxiliary)) if self.resident else None
+        limit = resident_gigabytes * 1e9
+        if self.device.type == "cuda":
+            limit = min(limit, room_for_slices(device_memory(self.device)))
+        self._held = self._loaded() if size <= limit else None
+
+    @property
+    def resident(self) -> bool:
+        """Whether the split is held on the device."""
+        return self._held is not None
 
     def __len__(self) -> int:
         """Number of slices."""
@@ -137,6 +145,15 @@ class SliceStore:
         host = self._host(values, len(positions))
         self._read(values, positions, host.numpy())
         return sent(host, self.device)
+
+    def _loaded(self) -> tuple[Tensor, Tensor] | None:
+        try:
+            return self._load(self._target), self._load(self._auxiliary)
+        except RuntimeError as error:
+            # Somebody else took the memory in the meantime.
+            if self.device.type == "cpu" or not out_of_memory(error):
+                raise
+            return None
 
     def _load(self, values: _Values) -> Tensor:
         held = torch.empty(values.shape, dtype=_TENSOR[values.dtype.kind], device=self.device)

@@ -318,6 +318,10 @@ def test_nothing_is_leased_where_there_is_nothing_to_lease(tmp_path, given):
     assert not (tmp_path / "locks").exists()
 
 
+def test_a_leased_command_is_told_how_many_may_share_its_devices(pretended):
+    assert lease.leased_environment(1, pretended, 3)["GPU_SHARED_BY"] == "3"
+
+
 def test_a_whole_workflow_in_one_slurm_job_shares_out_that_jobs_devices(tmp_path, pretended):
     held = pretended | {"SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "1,2"}
     inside = tmp_path / "inside"

@@ -75,6 +75,7 @@ def run_record(
         throughput=Throughput(evaluation.slices / max(reconstruction, 1e-9)),
         outputs={name: file_sha256(output / name) for name in _OUTPUTS if (output / name).is_file()},
         training_hash=origin.training_hash,
+        resident_splits={name: store.resident for name, store in stores.items()},
     )
 
 

@@ -78,6 +78,7 @@ class RunRecord:
     notes: list[str] | UnsetType = UNSET
     energy_joules: float | UnsetType | None = UNSET
     outputs: dict[str, str] = field(default_factory=dict)
+    resident_splits: dict[str, bool] | UnsetType = UNSET
 
 
 def read_run(folder: Path) -> RunRecord:

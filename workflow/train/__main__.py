@@ -109,19 +109,25 @@ def fit(job: Job, termination: "Termination") -> "Training":
     """
     import torch
 
+    from data_prep.undersample.device_memory import out_of_memory
+
     halve = False
     while True:
         training = begin(job, termination, halve=halve)
         try:
             training.fit()
             return training
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
             halve = True
         # The tensors of the attempt are to be gone before the next.
         del training
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+            # The next attempt's own; that of the whole device says nothing of what the training takes.
+            torch.cuda.reset_peak_memory_stats()
 
 
 def notes(progress: "Progress", spec: RunSpec, model: "ReconstructionModel") -> list[str]:

@@ -15,8 +15,9 @@ from methods.recomputation import recomputation
 def shares(count: int, processes: int, process: int, most: int | None) -> list[tuple[slice, float]]:
     """Return which slices of a step one process computes, in parts, and the share of each in the mean loss.
 
-    All processes get equally many parts, because batch statistics may be joined in each. A process without a
-    slice of its own computes the first one and counts it as nothing.
+    All processes get equally many parts, because batch statistics may be joined in each, and in a part every
+    slice counts as often as any other: where there are fewer slices than processes, all compute them all. (Of
+    the statistics only the running variance notices, by its division by one less than the count of pixels.)
 
     Args:
         count: slices of the step.
@@ -25,12 +26,19 @@ def shares(count: int, processes: int, process: int, most: int | None) -> list[t
         most: slices in a part; None for no limit.
     """
     parts = math.ceil(math.ceil(count / processes) / (most or count))
-    start, stop = (count * end // processes for end in (process, process + 1))
-    ends = [start + (stop - start) * part // parts for part in range(parts + 1)]
-    return [
-        (slice(begin, end), (end - begin) / count) if end > begin else (slice(0, 1), 0.0)
-        for begin, end in itertools.pairwise(ends)
-    ]
+    found = []
+    for start, stop in itertools.pairwise(count * part // parts for part in range(parts + 1)):
+        size = stop - start
+        if size >= processes:
+            begin, end = (start + size * number // processes for number in (process, process + 1))
+            found.append((slice(begin, end), (end - begin) / count))
+        else:
+            step = min(size, most or size)
+            found += [
+                (slice(begin, min(begin + step, stop)), min(step, stop - begin) / count / processes)
+                for begin in range(start, stop, step)
+            ]
+    return found
 
 
 def has_batch_norm(model: nn.Module) -> bool:

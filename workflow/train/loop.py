@@ -104,7 +104,7 @@ class Training:
 
         Raises:
             SystemExit: after saving, if SIGTERM came.
-            torch.OutOfMemoryError: a part of a batch does not fit the device; see ``halve``.
+            RuntimeError: a part of a batch does not fit the device (``out_of_memory``); see ``halve``.
         """
         progress, training = self.progress, self.spec.training
         if progress.status == "running" and self.environment not in progress.environments:

@@ -14,6 +14,7 @@ import torch.distributed
 from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from data_prep.errors import BadInput, run_command
+from data_prep.undersample.device_memory import out_of_memory
 from workflow.run.job import Job
 from workflow.train.progress import say
 from workflow.train.start import begin
@@ -78,7 +79,9 @@ def _train(job: Job, termination: Termination, process: int, halve: bool) -> Non
     training = begin(job, termination, Team(job.spec.training.devices, process), halve=halve)
     try:
         training.fit()
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
         # Not by sys.exit, which waits for others that wait for this one.
         os._exit(OUT_OF_MEMORY)
 

@@ -5,8 +5,11 @@ Preparing takes one subject at a time, training one batch.
 
 import hashlib
 import json
+import math
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import h5py
@@ -20,6 +23,7 @@ from tiny_trainings import (
     NORMED,
     StopAt,
     history,
+    job,
     opened,
     results,
     run,
@@ -27,7 +31,9 @@ from tiny_trainings import (
 from torch import Tensor
 
 from data_prep.errors import BadInput
+from workflow.train.__main__ import fit
 from workflow.train.batches import Batch, Learner, shares
+from workflow.train.termination import Termination
 
 ROOT = Path(__file__).parents[3]
 FEW, MANY = 6, 24
@@ -110,19 +116,34 @@ def test_the_measure_notices_a_dataset_that_is_held(aligned: Path, tmp_path: Pat
 
 
 @given(st.integers(1, 40), st.integers(1, 5), st.none() | st.integers(1, 12))
-def test_shares_cover_each_slice_once_and_every_process_has_as_many_parts(count, processes, most):
+def test_shares_count_each_slice_once_and_equally_in_its_part(count, processes, most):
     of_each = [shares(count, processes, process, most) for process in range(processes)]
     assert len({len(parts) for parts in of_each}) == 1
-    counted = [(rows, share) for parts in of_each for rows, share in parts if share]
-    assert [i for rows, _ in counted for i in range(count)[rows]] == list(range(count))
-    assert sum(share for _, share in counted) == pytest.approx(1)
-    for rows, share in counted:
-        size = rows.stop - rows.start
-        assert share == size / count
-        assert size <= (most or count)
-    if most is None:
-        sizes = [sum(share * count for _, share in parts) for parts in of_each]
-        assert max(sizes) - min(sizes) < 1.001
+    seen: Counter[int] = Counter()
+    weights = [0.0] * count
+    for together in zip(*of_each, strict=True):
+        # What enters the statistics of a part that the processes join.
+        joined = Counter(i for rows, _ in together for i in range(count)[rows])
+        assert len(set(joined.values())) == 1
+        seen.update(set(joined))
+        for rows, share in together:
+            size = rows.stop - rows.start
+            assert 0 < size <= (most or count)
+            assert share > 0
+            for i in range(count)[rows]:
+                weights[i] += share / size
+    assert seen == Counter(range(count))
+    assert weights == pytest.approx([1 / count] * count)
+
+
+@given(st.integers(1, 40), st.none() | st.integers(1, 12))
+def test_one_process_computes_as_few_parts_as_fit_of_nearly_one_size(count, most):
+    parts = shares(count, 1, 0, most)
+    assert len(parts) == math.ceil(count / (most or count))
+    sizes = [rows.stop - rows.start for rows, _ in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert [share for _, share in parts] == [size / count for size in sizes]
+    assert [i for rows, _ in parts for i in range(count)[rows]] == list(range(count))
 
 
 def test_a_part_of_a_batch_is_what_its_slices_alone_would_be(fastmri):
@@ -138,7 +159,13 @@ def test_a_part_of_a_batch_is_what_its_slices_alone_would_be(fastmri):
 class SmallDevice:
     """Lets training fail as CUDA does where more than ``most`` slices are computed at once."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, after: int = 0) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        most: int,
+        after: int = 0,
+        error: Exception | None = None,
+    ) -> None:
         self.refusals = 0
         self.calls = 0
         real = Learner.forward
@@ -148,7 +175,7 @@ class SmallDevice:
             self.calls += learner.training
             if learner.training and self.calls > after and len(batch.truth.image) > most:
                 self.refusals += 1
-                raise torch.OutOfMemoryError("CUDA out of memory.")
+                raise error or torch.OutOfMemoryError("CUDA out of memory.")
             return found
 
         monkeypatch.setattr(Learner, "forward", forward)
@@ -172,6 +199,51 @@ def test_out_of_memory_goes_on_in_parts_of_the_same_batch(ixi, tmp_path, monkeyp
     for name in ("train_loss", "val_loss", "val_psnr"):
         same = [row[name] for row in other] == pytest.approx([row[name] for row in one], rel=1e-5)
         assert same != normed
+
+
+SHORT = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    torch.AcceleratorError("CUDA error: out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuFFT error: CUFFT_ALLOC_FAILED"),
+    RuntimeError("GET was unable to find an engine to execute this computation"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: str(error)[:40])
+def test_short_memory_is_known_in_every_library_s_words(ixi, tmp_path, monkeypatch, error):
+    device = SmallDevice(monkeypatch, most=3, error=error)
+    record = run(ixi, tmp_path, tiny_spec(training__batch_size=6, training__epochs=1))
+    assert (record["micro_batch"], device.refusals) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        ValueError("out of memory"),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_any_other_fault_of_a_step_ends_the_training_as_itself(ixi, tmp_path, monkeypatch, error):
+    device = SmallDevice(monkeypatch, most=3, error=error)
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        run(ixi, tmp_path, tiny_spec(training__batch_size=6, training__epochs=1))
+    assert device.refusals == 1
+
+
+def test_the_next_attempt_counts_its_own_peak(ixi, tmp_path, monkeypatch):
+    SmallDevice(monkeypatch, most=3)
+    done = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: done.append("reset"))
+    fit(job(ixi, tmp_path, tiny_spec(training__batch_size=6, training__epochs=1)), Termination())
+    assert done == ["emptied", "reset"]
 
 
 def test_parts_survive_interruptions_to_the_bit(ixi, tmp_path, monkeypatch):
