@@ -119,7 +119,8 @@ class Plan:
         if not method.trainable:
             # Nothing that only training reads may repeat an evaluation.
             training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
-            training |= {"channels_last": False, "recompute": True, "devices": 1, "logger": "csv"}
+            training |= {"channels_last": False, "deterministic": True, "recompute": True}
+            training |= {"devices": 1, "logger": "csv"}
         return RunSpec(
             **vars(run),
             folder=method.folder,

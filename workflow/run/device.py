@@ -3,6 +3,8 @@
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -66,6 +68,31 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+@contextmanager
+def determinism(method: str, *, wanted: bool) -> Iterator[None]:
+    """Train in the block with algorithms that give the same bits each time, or with whatever is fastest.
+
+    Not merely preferred: the memory-efficient attention keeps its other algorithm where torch only warns.
+
+    Raises:
+        BadInput: wanted, and torch has no such algorithm for an operation of the method.
+    """
+    prefer_deterministic()
+    torch.use_deterministic_algorithms(wanted)
+    try:
+        yield
+    except RuntimeError as error:
+        if wanted and "determinis" in str(error) and "use_deterministic_algorithms" in str(error):
+            what = str(error).split(", but ")[0]
+            raise BadInput(
+                f"training.deterministic: in {method}, {what}; set the key to false, or use another operation"
+            ) from error
+        raise
+    finally:
+        # What comes after a training, evaluation with its metrics, only prefers.
+        prefer_deterministic()
 
 
 def prefer_deterministic() -> None:

@@ -40,6 +40,8 @@ class TrainingSpec:
         resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
         gradient_clip: largest norm of the gradient; None does not clip.
         channels_last: whether the networks' maps are stored pixel by pixel instead of channel by channel.
+        deterministic: whether torch is to choose algorithms that give the same bits each time, and to refuse
+            operations for which it has none.
         recompute: whether networks compute cheap results again instead of keeping them for the backward pass.
         devices: GPUs (or processes on the CPU) that share the slices of each step.
         logger: what shows a running training: ``csv`` (history.csv), or ``tensorboard`` as well.
@@ -54,6 +56,7 @@ class TrainingSpec:
     warm_up: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     gradient_clip: Annotated[float, Meta(gt=0)] | None = None
     channels_last: bool = False
+    deterministic: bool = True
     recompute: bool = True
     devices: FromOne = 1
     logger: Literal["csv", "tensorboard"] = "csv"

@@ -24,7 +24,7 @@ from data_prep.undersample.acquisition import Acquisition, epoch_order
 from data_prep.undersample.slices import SliceStore
 from methods.contract import ReconstructionModel
 from methods.optimisers import make_optimiser
-from workflow.run.device import prefer_deterministic
+from workflow.run.device import determinism
 from workflow.run.spec import RunSpec, TrainingSpec
 from workflow.train.batches import Batch, Learner, in_batches, shares
 from workflow.train.energy import EnergyMeter
@@ -87,7 +87,6 @@ class Training:
         self.watch = watch
         self.team = team = team or Team()
         self.progress = Progress()
-        prefer_deterministic()
         self.model = team.joined(model, device, spec.method)
         self.fabric = team.fabric(device, spec.training.precision)
         learner = Learner(self.model, recompute=spec.training.recompute)
@@ -104,13 +103,15 @@ class Training:
 
         Raises:
             SystemExit: after saving, if SIGTERM came.
+            BadInput: the training is to be deterministic, and torch has no such way for an operation.
             RuntimeError: a part of a batch does not fit the device (``out_of_memory``); see ``halve``.
         """
         progress, training = self.progress, self.spec.training
         if progress.status == "running" and self.environment not in progress.environments:
             progress.environments.append(self.environment)
         self.watch(self.progress)
-        with self.termination.deferred():
+        determined = determinism(self.spec.method, wanted=training.deterministic)
+        with self.termination.deferred(), determined:
             while progress.status == "running":
                 whole = self._train_epoch()
                 val_loss, val_psnr = self._validate() if whole else (math.nan, math.nan)

@@ -279,6 +279,7 @@ def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
         "warm_up": 0.1,
         "gradient_clip": 1.0,
         "channels_last": True,
+        "deterministic": False,
         "recompute": False,
     }
     one, other = plan(), plan(training=training)

@@ -146,6 +146,7 @@ def test_an_untrained_method_needs_no_optimiser():
         {"training__gradient_clip": 1.0},
         {"training__channels_last": True},
         {"training__recompute": False},
+        {"training__deterministic": False},
         {"training__devices": 2},
     ],
 )

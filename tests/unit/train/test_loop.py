@@ -19,6 +19,7 @@ from tiny_trainings import (
 )
 from torch import Tensor, nn
 
+from data_prep.errors import BadInput
 from data_prep.measurement import Measurement, Truth
 from data_prep.undersample.acquisition import epoch_order
 from methods import recomputation
@@ -256,6 +257,31 @@ class Diverging(Toy):
         self.steps += self.training
         loss = super().loss(reconstruction, truth, measurement)
         return loss * math.nan if self.steps > 3 else loss
+
+
+class Undetermined(Toy):
+    """Uses an operation for which torch has no deterministic way, on a CPU either."""
+
+    def loss(self, reconstruction: Reconstruction, truth: Truth, measurement: Measurement) -> Tensor:
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+        self.seen = torch.are_deterministic_algorithms_enabled()
+        return super().loss(reconstruction, truth, measurement)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_torch_cannot_do_deterministically_is_refused_by_name_unless_allowed(ixi, tmp_path, wanted):
+    spec = tiny_spec(training__deterministic=wanted, training__epochs=1)
+    model = Undetermined()
+    training = training_of(ixi, spec, model, tmp_path / "state.pt")
+    if wanted:
+        with pytest.raises(BadInput, match=r"training.deterministic: in unet, .*put_.*set the key to false"):
+            training.fit()
+    else:
+        training.fit()
+        assert training.progress.status == "finished"
+        assert not model.seen
+    # Evaluation, which follows, only prefers.
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def test_a_diverged_training_stops_and_says_so_everywhere(ixi, tmp_path, monkeypatch):
