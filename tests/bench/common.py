@@ -4,7 +4,8 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ class Setting:
         device: where.
         batch, side: slices and their sides in pixels.
         seconds: after which a comparison is not repeated any more.
-        precision: of the product; the plain networks run in float32 as torch comes.
+        precision: of the product; the plain networks run in float32.
     """
 
     device: torch.device
@@ -88,6 +89,17 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     (spent,) = fastest([lambda: a @ b], device, 2.0)
     return 2.0 * side**3 / spent
+
+
+@contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Let convolutions round their inputs to TF32 in the block, or not; of no effect on a CPU."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def operations(work: Work) -> float:
