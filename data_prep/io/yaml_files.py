@@ -8,6 +8,7 @@ import yaml
 from data_prep.errors import BadInput, reading
 
 _LARGEST_FILE = 2**20  # bytes; a hundred times the longest here
+_MOST_DIGITS = 1000
 # Beside its own errors, yaml lets those of numbers, dates and nesting pass.
 _DAMAGE = (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError)
 
@@ -16,10 +17,14 @@ class _PlainLoader(yaml.SafeLoader):
     """YAML without aliases, of which a few lines can stand for gigabytes, and without doubled keys."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Refuse an alias where it stands."""
+        """Refuse an alias where it stands, and a number whose parts (to base 60) take for ever to add."""
         if self.check_event(yaml.AliasEvent):
             raise yaml.composer.ComposerError(problem=f"an alias, near line {self.line + 1}, is not taken")
         node: yaml.Node | None = super().compose_node(parent, index)
+        if node and node.tag == "tag:yaml.org,2002:int" and len(node.value) > _MOST_DIGITS:
+            raise yaml.composer.ComposerError(
+                problem=f"a number of {len(node.value)} digits, near line {self.line + 1}"
+            )
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -21,6 +21,7 @@ from data_prep.undersample.device_memory import device_memory, out_of_memory, ro
 from data_prep.undersample.transfer import sent
 
 _BLOCK_BYTES = 64 * 2**20
+_LONGEST_ENTRY = 2**10  # bytes of a subject's name
 _DTYPES = {
     "target": (np.dtype(np.float32), np.dtype(np.complex64)),
     "auxiliary": (np.dtype(np.float32),),
@@ -221,7 +222,7 @@ class SliceStore:
             raise self._broken(
                 f"dataset `{name}` has shape {data.shape}, not one entry per slice, {self._target.shape[:1]}"
             )
-        if data.dtype.kind not in kinds:
+        if data.dtype.kind not in kinds or data.dtype.itemsize > _LONGEST_ENTRY:
             raise self._broken(f"dataset `{name}` is {data.dtype}, not what `prepare` writes")
         return data
 

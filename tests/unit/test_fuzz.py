@@ -100,6 +100,7 @@ def test_yaml_bombs_doubled_keys_and_endless_nesting_are_refused_by_name(tmp_pat
         ("when: 2022-13-45\n", "not valid YAML .*month"),
         ("a: \t\x00", "not valid YAML"),
         ("#" * 2**21, "larger than"),
+        ("a: 1" + ":59" * 300_000, "a number of 900001 digits"),
     ):
         path = tmp_path / "some.yaml"
         path.write_text(text)

@@ -15,6 +15,7 @@ from PIL import Image
 from data_prep.errors import reading
 from workflow.plan.definitions import Picture
 
+_LARGEST = 2**26  # bytes of a picture, which becomes part of the page
 CAPTIONS = Path(__file__).parents[1] / "report"
 
 
@@ -29,7 +30,11 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
     path = results / f"{picture.file}.png"
     text = caption(picture.caption, picture.wildcards, sources)
     again = "make it again"
-    with reading(path, f"no such file; {again}", "no picture", again, (OSError,)), Image.open(path) as image:
+    damage = (OSError, Image.DecompressionBombError)
+    with (
+        reading(path, f"no such file; {again}", "no picture", again, damage, _LARGEST),
+        Image.open(path) as image,
+    ):
         width, height = image.size
     plain = html.unescape(re.sub(r"<[^>]+>", "", text))
     # The first sentence; "Fig. 5" is no end of one.

@@ -59,7 +59,10 @@ def lesion_labels(scans: Path, aligned: Path, subject: str) -> tuple[NDArray[np.
     # Not load_volume, which refuses a volume of zeros: a subject may have no lesion on the grid.
     again, damage = "generate the subject again", (ImageFileError, OSError, ValueError, EOFError, zlib.error)
     with reading(labels, f"no such file; {absent}", "not NIfTI", again, damage):
-        numbers = np.asanyarray(nibabel.Nifti1Image.from_filename(labels).dataobj).astype(np.float32)
+        image = nibabel.Nifti1Image.from_filename(labels)
+        if image.shape != volume.shape:
+            raise ValueError(f"its shape is {image.shape}, the scan's {volume.shape}")
+        numbers = np.asanyarray(image.dataobj).astype(np.float32)
     lesions = read_json(truth, absent, again, ["lesions"])["lesions"]
     return (
         cropped(Volume(numbers, volume.affine), shape).astype(np.uint8),

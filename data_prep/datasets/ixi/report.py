@@ -22,6 +22,7 @@ from data_prep.registration.score import outliers, point_errors
 
 WANTED_MM = 0.5
 _BEFORE, _AFTER, _WANTED = "#d1731c", "#12897b", "#c0392b"
+_MOST_PIXELS = 2**24  # of a subject's picture
 _STYLE: Any = {
     "font.size": 7,
     "figure.titlesize": 9,
@@ -204,9 +205,14 @@ def draw_worst(rows: Sequence[Row], aligned: Path, path: Path, count: int = 10) 
 
 def _read_picture(path: Path) -> Any:
     from matplotlib.image import imread
+    from PIL import Image
 
-    damage, again = (ValueError, SyntaxError, OSError), "run the step `align` for this subject again"
+    again = "run the step `align` for this subject again"
+    damage = (ValueError, SyntaxError, OSError, Image.DecompressionBombError)
     with reading(path, f"missing; {again}", "no picture", again, damage):
+        with Image.open(path) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"it claims {image.width} x {image.height} pixels")
         return imread(path)
 
 

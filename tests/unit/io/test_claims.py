@@ -6,6 +6,7 @@ import os
 import struct
 import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from knee_phantom import write_published
 
 from data_prep.datasets.fastmri.pairs import read_pair_list
 from data_prep.datasets.fastmri.scans import open_scan, parse_header
+from data_prep.datasets.ixi.report import _read_picture
 from data_prep.errors import BadInput
 from data_prep.io.archives import read_npz
 from data_prep.io.files import read_rows
@@ -107,6 +109,14 @@ def as_text(path: Path) -> Any:
     return from_json(dict[str, Any], path.read_text(), str(path), "mend it")
 
 
+def picture(path: Path) -> None:
+    """A picture of 30,000 x 30,000 pixels, by its header."""
+    head = b"IHDR" + struct.pack(">2I5B", 30_000, 30_000, 8, 2, 0, 0, 0)
+    parts = (head, b"IDAT" + zlib.compress(b""), b"IEND")
+    chunks = (struct.pack(">I", len(of) - 4) + of + struct.pack(">I", zlib.crc32(of)) for of in parts)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+
+
 BOMBS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], Any], str]] = {
     "offset": ("a.nii.gz", far_scan, load_volume, "vox_offset is 399999"),
     "dimensions": ("a.nii.gz", large_scan, load_volume, "truncated"),
@@ -171,6 +181,7 @@ BOMBS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], Any], str]]
         "larger than",
     ),
     "large pair list": ("a.csv", lambda path: os.truncate(path, 2**28), read_pair_list, "larger than"),
+    "pixels": ("a.png", picture, _read_picture, "no picture"),
     "chunks that nobody wrote": (
         "a.h5",
         lambda path: knee(path, unwritten),
