@@ -156,7 +156,7 @@ def head_mask(volume: Volume) -> NDArray[np.bool_]:
     smooth = ndimage.gaussian_filter(volume.data, 1.5 / volume.spacing)
     # Without the bright end, Otsu's threshold lies between air and head, not between dark and bright tissue.
     capped = np.minimum(smooth, 1.5 * smooth.mean())
-    bright = smooth > threshold_otsu(capped)
+    bright = smooth > threshold_otsu(capped.ravel())
     labels, _ = ndimage.label(bright)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

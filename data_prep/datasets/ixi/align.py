@@ -234,7 +234,7 @@ def _draw_plane(
     panel.imshow(views[0], cmap="gray", vmin=0, vmax=bright, extent=extent, aspect="auto")
     # Outlines between fluid and grey matter and between air and skin, of a view that noise does not fray.
     smooth = ndimage.gaussian_filter(views[1], 1.0 / spacing[::-1])
-    level = threshold_multiotsu(outlined[::2, ::2], classes=3, nbins=128)[0]
+    level = threshold_multiotsu(outlined[::2, ::2].ravel(), classes=3, nbins=128)[0]
     x = (np.arange(width) + 0.5) * spacing[0]
     y = (np.arange(height) + 0.5) * spacing[1]
     panel.contour(x, y, smooth, levels=[level], colors=colour, linewidths=0.7)
