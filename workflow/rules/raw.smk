@@ -1,8 +1,10 @@
 """Raw scans: downloaded if asked for, or embedded ones written in the published file forms."""
 
 # Users and passwords go to the download by its environment: a command stands in logs and in the list of processes.
-os.environ["FETCH_ARCHIVES"] = canonical(
-    {name: dataset.get("archives", {}) for name, dataset in DATASETS.items()}
+os.environ.update(
+    FETCH_ARCHIVES=canonical(
+        {name: dataset.get("archives", {}) for name, dataset in DATASETS.items()}
+    )
 )
 
 
