@@ -1,19 +1,8 @@
 """From raw scans to the tables and figures of "Multi-modal Aggregation Network for Fast MR Imaging"."""
 
-import sys
-from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-from snakemake.utils import min_version
+include: "workflow/rules/place.smk"
 
-min_version("9.0")
-if not Path(workflow.basedir).samefile(Path.cwd()):
-    # Rules would plan with the modules there, and jobs would run those here.
-    raise WorkflowError(
-        f"The Snakefile is that of {workflow.basedir}, but the working directory is {Path.cwd()}: change to "
-        "the Snakefile's folder and start there, without --snakefile and --directory."
-    )
-sys.path.insert(0, workflow.basedir)
 
 # A file given on the command line stands alone; merged over the default it would inherit its grid.
 if not workflow.overwrite_configfiles:

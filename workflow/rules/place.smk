@@ -1,0 +1,18 @@
+"""By what and from where all runs: a Snakemake of today, and the modules of the working directory or none."""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+FOLDER = Path(workflow.basedir)
+
+if not FOLDER.samefile(Path.cwd()):
+    # Rules would plan with the modules there, and jobs would run those here.
+    raise WorkflowError(
+        f"The Snakefile is that of {FOLDER}, but the working directory is {Path.cwd()}: change to the "
+        "Snakefile's folder and start there, without --snakefile and --directory."
+    )
+sys.path.insert(0, str(FOLDER))
