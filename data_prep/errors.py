@@ -46,13 +46,21 @@ class BadInput(Exception):
         super().__init__(visible(message))
 
 
-def visible(text: str) -> str:
-    """Return a text in one line, with escapes for what terminals obey or do not show."""
-    line = re.sub(r"\s*[\r\n]\s*", " ", text.strip("\r\n"))
-    if line.isprintable():
-        return line
-    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in line)
+def printable(text: str) -> str:
+    """Return a text that stays within its line, with escapes for what terminals obey or do not show.
+
+    A name that others chose may hold what moves a terminal's cursor, turns the order of letters round, or
+    begins a line of its own.
+    """
+    if text.isprintable():
+        return text
+    shown = (c if c.isprintable() or unicodedata.category(c) == "Zs" else ascii(c)[1:-1] for c in text)
     return "".join(shown)
+
+
+def visible(text: str) -> str:
+    """Return a text of several lines in one, ``printable``."""
+    return printable(re.sub(r"\s*[\r\n]\s*", " ", text.strip("\r\n")))
 
 
 def system_number(error: BaseException) -> int | None:
@@ -140,15 +148,6 @@ def with_causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def printable(text: str) -> str:
-    """Return a text that stays within its line: what is not for printing, as Python writes it in a literal.
-
-    A name that others chose may hold what moves a terminal's cursor, turns the order of letters round, or
-    begins a line of its own.
-    """
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
 def sentence_of(error: BadInput | OSError) -> str:
     """Return what a user reads of an error: one sentence with file, fault and remedy."""
     if isinstance(error, BadInput) or error.errno is None:
@@ -182,7 +181,7 @@ def run_command(main: Callable[[], None]) -> None:
     except (BadInput, OSError) as error:
         if isinstance(error, OSError) and error.errno is None:
             raise
-        sys.exit(f"error: {printable(sentence_of(error))}")
+        sys.exit(f"error: {sentence_of(error)}")
 
 
 def _flush() -> None:

@@ -18,10 +18,9 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
 from data_prep.io.frames import read_csv
-from data_prep.io.json_files import read_json
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
-from workflow.provenance.files import FILE
+from workflow.provenance.files import FILE, read_list
 
 WIDTH = 100  # columns
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -116,12 +115,8 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
 
 
 def left_over(results: Path) -> list[str]:
-    """Return what ``provenance.json`` names as left over from another configuration, by relative paths."""
-    path = results / FILE
-    if not path.is_file():
-        return []
-    left: list[str] = read_json(path).get("leftovers", [])
-    return left
+    """Return what ``provenance.json`` names as left over from another configuration, if it is written."""
+    return read_list(results)[1] if (results / FILE).is_file() else []
 
 
 @command

@@ -13,32 +13,12 @@ resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names
 """
 
 import sys
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated
 
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
-from data_prep.io.json_files import read_json
-from workflow.provenance.files import FILE, hash_files, listed
-
-
-def read_outputs(results: Path) -> tuple[dict[str, str], list[str]]:
-    """Return relative path -> sha256, as ``provenance.json`` lists it, and what it names as left over.
-
-    Raises:
-        BadInput: there is no such file or it lists no files of this folder.
-    """
-    path = results / FILE
-    again = "make it again with workflow.provenance"
-    content = read_json(path, damaged=again, fields={"outputs": dict[str, str]})
-    outputs: dict[str, str] = content["outputs"]
-    for name in outputs:
-        place = PurePosixPath(name)
-        if place.is_absolute() or ".." in place.parts:
-            raise BadInput(
-                f"{path}: outputs lists {name!r}, which is outside the folder; make the file again"
-            )
-    return outputs, content.get("leftovers", [])
+from workflow.provenance.files import FILE, hash_files, listed, read_list
 
 
 def compare(results: Path) -> dict[str, list[str]]:
@@ -49,7 +29,7 @@ def compare(results: Path) -> dict[str, list[str]]:
     """
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
-    expected, disowned = read_outputs(results)
+    expected, disowned = read_list(results)
     present = set(listed(results))
     left = {name for name in present for other in disowned if f"{name}/".startswith(f"{other}/")}
     both = sorted(present & set(expected))
@@ -71,16 +51,15 @@ def print_private(results: Path) -> None:
     # Imported here: the comparison needs no readers of files.
     from workflow.provenance.sharing import find_private
 
-    found, files = find_private(results)
+    shown, (found, files) = printable(str(results)), find_private(results)
     for entry in found:
         more = f" and {entry.more} more" if entry.more else ""
-        name = entry.file if entry.file.isprintable() else ascii(entry.file)
-        sys.stdout.write(f"{name}: {entry.kind} {entry.example}{more}\n")
+        sys.stdout.write(f"{printable(entry.file)}: {entry.kind} {entry.example}{more}\n")
     if found:
         sys.exit(
-            f"{results}: {len({entry.file for entry in found})} of {files} files tell of places or persons"
+            f"{shown}: {len({entry.file for entry in found})} of {files} files tell of places or persons"
         )
-    sys.stdout.write(f"{results}: nothing of that kind found in {files} files; see docs/reproducibility.md\n")
+    sys.stdout.write(f"{shown}: nothing of that kind found in {files} files; see docs/reproducibility.md\n")
 
 
 @command
@@ -100,7 +79,7 @@ def verify(
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{shown} differs from its {FILE}: {counts}")
-    said = f"all {len(read_outputs(results)[0])} files are as listed"
+    said = f"all {len(read_list(results)[0])} files are as listed"
     if leftover:
         said += f"; {len(leftover)} leftovers of another configuration are no results of this one"
     sys.stdout.write(f"{shown}: {said}\n")

@@ -151,8 +151,8 @@ def _reading(name: str, kind: Any, marks: list[Any], needed: bool) -> dict[str, 
     # Imported here, because a lease begins every training and reads no JSON.
     from data_prep.io.json_files import from_json
 
-    read = partial(from_json, kind, place=_option(name), remedy="give what workflow.plan prints")
-    return {"type": read, "help": "JSON, as workflow.plan prints it"}
+    read = partial(from_json, kind, place=_option(name), remedy="give what workflow.plan makes")
+    return {"type": read, "help": "JSON, as workflow.plan makes it"}
 
 
 def _taken(function: Callable[..., object], given: dict[str, Any]) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
 def test_what_another_configuration_left_is_listed_apart(results):
     (results / "tables" / "table_9.md").touch()
     (results / "provenance.json").write_text(
-        '{"leftovers": ["tables/table_9.md", "tables/table_1.csv", "gone"]}'
+        '{"outputs": {}, "leftovers": ["tables/table_9.md", "tables/table_1.csv", "gone"]}'
     )
     text = printed(results)
     listed, left = text.split("\nLeft over from another configuration\n")

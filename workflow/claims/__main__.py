@@ -36,7 +36,7 @@ def write_claims(
     texts = {
         "cells.csv": csv_of(cells),
         "claims.csv": csv_of(claims),
-        **{f"claims.{form}": text for form, text in lay_out(cells, claims, definitions).items()},
+        **{f"claims.{form}": text for form, text in lay_out(cells, claims, printed).items()},
     }
     for name, text in texts.items():
         write_text(output / name, text)

@@ -1,8 +1,9 @@
 """Training curves: per mask, PSNR on validation and the losses against the epoch.
 
-``python -m workflow.figures.training_curves --results results/X --dataset brats --plan JSON --output
-FILE.png`` draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run folders.
-A PDF is written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the screen.
+``python -m workflow.figures.training_curves --results results/X --dataset brats --plan JSON --planned JSON
+--output FILE.png`` draws the trainings that the plan lists; ``--runs DIR... --output FILE.png`` draws any run
+folders. A PDF is written beside the PNG. With ``--each FOLDER``, each training is also drawn alone, for the
+screen.
 """
 
 import textwrap
@@ -215,7 +216,7 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
 @command
 def write_curves(
     runs: Annotated[tuple[Path, ...], "folders of trainings, with run.json and history.csv"] = (),
-    results: Annotated[Path | None, "folder of the experiment; needs --dataset and --plan"] = None,
+    results: Annotated[Path | None, "folder of the experiment; needs --dataset, --plan and --planned"] = None,
     dataset: Annotated[str, "with --results: whose trainings, e.g. brats"] = "",
     plan: Annotated[str, "with --results: JSON list of {mask, method, label, seed}"] = "",
     planned: PlannedRuns | None = None,

@@ -1,7 +1,8 @@
 """Where an experiment's results come from: the footer of every table, and ``provenance.json``.
 
-``python -m workflow.provenance --results results/X --config JSON`` lists everything in the
-folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that list.
+``python -m workflow.provenance --results results/X --config JSON --planned JSON --own PATTERN...`` lists
+everything in the folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that
+list.
 Light: no torch here, and no path in the list but relative ones; the configuration is written without the
 places of scans and without passwords (``shareable``).
 """

@@ -11,6 +11,7 @@ from rich.progress import track
 
 from data_prep.errors import BadInput
 from data_prep.io.hashes import file_sha256
+from data_prep.io.json_files import check_fields, read_json
 
 FILE = "provenance.json"
 
@@ -19,6 +20,23 @@ _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
 # Differ from run to run, can be deleted, or are made from the results afterwards.
 _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
 _LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
+
+
+def read_list(results: Path) -> tuple[dict[str, str], list[str]]:
+    """Return relative path -> sha256, as ``provenance.json`` lists it, and what it names as left over.
+
+    Raises:
+        BadInput: there is no such file, or it lists no files of this folder.
+    """
+    path, again = results / FILE, "make it again with workflow.provenance"
+    content = {"leftovers": [], **read_json(path, damaged=again, fields={"outputs": dict[str, str]})}
+    check_fields(content, {"leftovers": list[str]}, path, again)
+    outputs, left = content["outputs"], content["leftovers"]
+    for name in (*outputs, *left):
+        place = PurePosixPath(name)
+        if place.is_absolute() or ".." in place.parts:
+            raise BadInput(f"{path}: it lists {name!r}, which is outside the folder; make the file again")
+    return outputs, left
 
 
 def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:

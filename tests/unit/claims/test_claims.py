@@ -524,3 +524,12 @@ def test_tables_of_targets_with_a_phase_stand_beside_the_papers():
     assert [one.numeral for one in phased_parts([*definitions(), phased])] == [beside("I")]
     # Table I itself may be of such targets: then it is the table that claims are judged by.
     assert phased_parts([replace(definitions()[0], phase="smooth")]) == []
+
+
+def test_tables_that_the_paper_does_not_have_get_no_section(results, tmp_path):
+    beyond = replace(definitions()[0], number=5, numeral="5")
+    write_claims([*definitions(), beyond], results, tmp_path, figure_nine())
+    for name in ("claims.md", "claims.html"):
+        text = (tmp_path / name).read_text()
+        assert "No values" not in text
+        assert "Table 5" not in text

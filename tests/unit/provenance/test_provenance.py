@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -325,3 +326,14 @@ def test_a_link_to_a_file_counts_as_the_file(results):
     target.symlink_to(moved)
     assert listed(results) == sorted((*FILES, *RECORDS))
     assert not any(compare(results).values())
+
+
+@pytest.mark.parametrize("left", [[1], 5, None, [["x"]], ["../x"], ["/etc/passwd"]])
+def test_leftovers_that_are_none_are_refused_in_one_sentence(results, left):
+    path = results / "provenance.json"
+    write_json(path, json.loads(path.read_text()) | {"leftovers": left})
+    for module in ("workflow.verify", "workflow.summary"):
+        command = [sys.executable, "-m", module, str(results)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert re.fullmatch(r"error: .*provenance\.json: .*\n", done.stderr)

@@ -412,8 +412,8 @@ def test_the_command_lists_a_line_each_and_tells_by_its_status(tmp_path: Path) -
     done = verify()
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        r"'b\n\x1b[2K.log': absolute path '/home/anna/a' (line 1) and 1 more",
-        r"'b\n\x1b[2K.log': address with a login 'https://archive.example/IXI-T1.tar' (line 3)",
+        r"b\n\x1b[2K.log: absolute path '/home/anna/a' (line 1) and 1 more",
+        r"b\n\x1b[2K.log: address with a login 'https://archive.example/IXI-T1.tar' (line 3)",
     ]
     assert "1 of 2 files tell of places or persons" in done.stderr
 
