@@ -1,5 +1,8 @@
 """Whatever is done to a file, it is read as it says or refused by name; tests/fuzz.py has the oracle."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ import pytest
 from data_prep.datasets.fastmri.pairs import PairEntry
 from data_prep.errors import BadInput
 from data_prep.io.yaml_files import read_yaml
-from tests.fuzz import FEW_BYTES, KINDS, hunt, most_memory, originals, run_case
+from tests.fuzz import KINDS, hunt, originals, run_case
+
+ROOT = Path(__file__).parents[2]
 
 # Cases of make test-all, 18,500 together; the first FEW of each kind in make test.
 CASES = {
@@ -75,20 +80,43 @@ def test_the_harness_notices_what_does_not_name_the_file(tmp_path: Path) -> None
     assert judged(tmp_path, broken) == {"ZeroDivisionError: pairs.csv"}
 
 
+# In a process of its own: a test worker has had gigabytes at its peak, which a reader would have to pass.
+TAKES_MORE = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from data_prep.errors import BadInput
+from tests.fuzz import FEW_BYTES, KINDS, most_memory, originals, run_case
+
+kept = []
+
+def greedy(path):
+    kept.append(b"x" * (0 if kept else most_memory() + FEW_BYTES * 2))
+    raise BadInput(f"{path}: not taken")
+
+def wordy(path):
+    with (path.parent / "unpacked").open("wb") as file:
+        file.truncate(2**30)
+    raise BadInput(f"{path}: not taken")
+
+kind = KINDS["pairs"]
+seeds = kind.seeds()
+unchanged = originals(kind, seeds)
+said = [
+    [run_case(replace(kind, read=read), i, seeds, unchanged, Path(sys.argv[1])) for i in range(3)]
+    for read in (greedy, wordy)
+]
+print(json.dumps(said))
+"""
+
+
 def test_the_harness_notices_what_takes_more_than_the_file_holds(tmp_path: Path) -> None:
-    kept = []
-
-    def greedy(path: Path) -> None:
-        kept.append(b"x" * (most_memory() + FEW_BYTES * 2))
-        raise BadInput(f"{path}: not taken")
-
-    def wordy(path: Path) -> None:
-        with (path.parent / "unpacked").open("wb") as file:
-            file.truncate(2**30)
-        raise BadInput(f"{path}: not taken")
-
-    assert any("bytes of memory" in said for said in judged(tmp_path, greedy))
-    assert all("writes 1073" in said for said in judged(tmp_path, wordy))
+    command = [sys.executable, "-c", TAKES_MORE, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    greedy, wordy = json.loads(done.stdout)
+    assert "bytes of memory" in greedy[0]
+    assert greedy[1:] == ["refused", "refused"]
+    assert all("writes 1073" in said for said in wordy)
 
 
 def test_yaml_bombs_doubled_keys_and_endless_nesting_are_refused_by_name(tmp_path: Path) -> None:
