@@ -10,7 +10,15 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from made_up_results import LABELS, definition, metric_rows, phantom, read_definition, write_examples
+from made_up_results import (
+    LABELS,
+    definition,
+    metric_rows,
+    phantom,
+    read_definition,
+    write_examples,
+    write_records,
+)
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
@@ -147,6 +155,8 @@ def test_panels_are_aligned_and_do_not_overlap(case, results):
 
 def test_files_are_the_same_bytes_whenever_and_wherever_they_are_made(results, tmp_path):
     found = []
+    text = definition(5, "ixi", ONE_D[:1], FIVE)
+    write_records(results, read_definition(text))
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LANG": "C"})):
         # A user's own settings must not show either.
         config = tmp_path / name / "matplotlibrc"
@@ -155,7 +165,7 @@ def test_files_are_the_same_bytes_whenever_and_wherever_they_are_made(results, t
         subprocess.run(
             [
                 *(sys.executable, "-m", "workflow.figures"),
-                *("--definition", definition(5, "ixi", ONE_D[:1], FIVE)),
+                *("--definition", text),
                 *("--results", str(results), "--output", str(tmp_path / name / "figures")),
             ],
             cwd=Path(__file__).parents[3],
