@@ -90,7 +90,8 @@ def write_record(root: Path, run: str, **changes: Any) -> Path:
     spec = {"dataset": dataset, "mask": mask, "method": method, "seed": int(seed.removeprefix("seed"))}
     path = root / "runs" / run / "run.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(run_record(**{"spec": spec, "mask_sha256": sha256(mask), **changes})))
+    own = {"spec": spec, "mask_sha256": sha256(mask), "outputs": examples_of(path.parent)}
+    path.write_text(json.dumps(run_record(**{**own, **changes})))
     write_mask_json(root, dataset, [mask])
     prepared = root / "data" / dataset / "prepared.json"
     prepared.parent.mkdir(parents=True, exist_ok=True)
@@ -181,10 +182,15 @@ def write_examples(
     )
     record = path.parent / "run.json"
     if record.is_file():
-        content = json.loads(record.read_text())
-        content["outputs"] = {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}
+        content = json.loads(record.read_text()) | {"outputs": examples_of(path.parent)}
         record.write_text(json.dumps(content))
     return path
+
+
+def examples_of(run: Path) -> dict[str, str]:
+    """What a run's record says of its examples, if there are any."""
+    path = run / "examples.npz"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest()} if path.is_file() else {}
 
 
 def write_mask_json(root: Path, dataset: str, masks: Sequence[str]) -> Path:

@@ -17,14 +17,13 @@ from made_up_results import (
     phantom,
     read_definition,
     write_examples,
-    write_record,
+    write_records,
 )
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
 from data_prep.errors import BadInput
-from data_prep.io.hashes import file_sha256
 from workflow.evaluate.examples import error_limit, read_blocks, window
 from workflow.figures import __main__ as figures
 from workflow.figures import style
@@ -63,9 +62,6 @@ def results(tmp_path_factory):
     for mask in FOUR:
         for method in {**FIVE, **ABLATION, **EXTRA}:
             write_examples(root, "ixi", mask, method)
-            run = f"ixi/{mask}/{method}/seed0"
-            examples = file_sha256(root / "runs" / run / "examples.npz")
-            write_record(root, run, outputs={"examples.npz": examples})
     for method in FIVE:
         write_examples(root, "fastmri", "equispaced_4x", method, subject="file9000003")
     methods = [point["method"] for point in points(WEIGHTS, WEIGHTS)]
@@ -170,6 +166,8 @@ def test_panels_are_aligned_and_do_not_overlap(case, results):
 
 def test_files_are_the_same_bytes_whenever_and_wherever_they_are_made(results, tmp_path):
     found = []
+    text = definition(5, "ixi", ONE_D[:1], FIVE)
+    write_records(results, read_definition(text))
     for name, environment in (("a", {}), ("b", {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LANG": "C"})):
         # A user's own settings must not show either.
         config = tmp_path / name / "matplotlibrc"
@@ -178,7 +176,7 @@ def test_files_are_the_same_bytes_whenever_and_wherever_they_are_made(results, t
         subprocess.run(
             [
                 *(sys.executable, "-m", "workflow.figures"),
-                *("--definition", definition(5, "ixi", ONE_D[:1], FIVE)),
+                *("--definition", text),
                 *("--results", str(results), "--output", str(tmp_path / name / "figures")),
             ],
             cwd=Path(__file__).parents[3],
