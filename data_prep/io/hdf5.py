@@ -112,14 +112,27 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset | None:
 
     Links to other files and virtual datasets are none: they would read what nobody checked.
     """
-    # Not file.get, which takes a link that cannot be read for none.
-    key = name.encode()
+    # Not file.get, which takes a link that cannot be read for none. A name that is no text comes as bytes.
+    key = name.encode() if isinstance(name, str) else name
     if not file.id.links.exists(key) or file.id.links.get_info(key).type != h5py.h5l.TYPE_HARD:
         return None
     data = file[name]
     if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external:
         return None
     return data
+
+
+def claimed_bytes(data: h5py.Dataset) -> int:
+    """Return how many bytes a scalar text says that it has: HDF5 takes as many before it looks for it.
+
+    A text of any length lies in a heap; where the dataset lies there is its length, and then its place.
+    """
+    text, offset = h5py.check_string_dtype(data.dtype), data.id.get_offset()
+    if text is None or text.length is not None or offset is None:
+        return int(data.dtype.itemsize)
+    with Path(data.file.filename).open("rb") as raw:
+        raw.seek(offset)
+        return int.from_bytes(raw.read(4), "little")
 
 
 def too_large(data: h5py.Dataset) -> bool:

@@ -46,6 +46,12 @@ def test_a_few_mutated_files(kind: str) -> None:
     assert failures(kind, 0, FEW) == []
 
 
+@pytest.mark.parametrize("number", [1404, 1650, 2058])
+def test_texts_that_claim_gigabytes_and_names_that_are_no_text(number: int) -> None:
+    """Found by ``test_many_mutated_files``."""
+    assert failures("hdf5", number, 1) == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_mutated_files(kind: str) -> None:

@@ -322,7 +322,7 @@ def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Da
 def _header_text(file: h5py.File, path: Path) -> bytes:
     data = hdf5.dataset(file, "ismrmrd_header")
     text = None
-    if data is not None and data.shape == () and data.dtype.itemsize <= _LONGEST_HEADER:
+    if data is not None and data.shape == () and hdf5.claimed_bytes(data) <= _LONGEST_HEADER:
         text = data[()]
     if not isinstance(text, bytes):
         raise _damaged(path, "dataset ismrmrd_header (scalar text) is missing")
