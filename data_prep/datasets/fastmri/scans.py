@@ -91,7 +91,7 @@ def parse_header(xml: bytes, path: Path) -> Header:
             number or inconsistent.
     """
     if len(xml) > _LONGEST_HEADER:
-        raise _damaged(path, f"ismrmrd_header has {len(xml)} bytes, more than any scanner writes")
+        raise _too_long(path, len(xml))
     try:
         text = xml.decode("utf-8").strip()
         # Entities can only be declared in a document type; a scanner writes none.
@@ -319,10 +319,16 @@ def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Da
     return data
 
 
+def _too_long(path: Path, size: int) -> BadInput:
+    return _damaged(path, f"ismrmrd_header has {size} bytes, more than any scanner writes")
+
+
 def _header_text(file: h5py.File, path: Path) -> bytes:
     data = hdf5.dataset(file, "ismrmrd_header")
     text = None
-    if data is not None and data.shape == () and hdf5.claimed_bytes(data) <= _LONGEST_HEADER:
+    if data is not None and data.shape == ():
+        if (size := hdf5.claimed_bytes(data)) > _LONGEST_HEADER:
+            raise _too_long(path, size)
         text = data[()]
     if not isinstance(text, bytes):
         raise _damaged(path, "dataset ismrmrd_header (scalar text) is missing")
