@@ -5,7 +5,7 @@ the JSON that training, tables and figures take, for use by hand. ``--check`` ch
 with its defaults; ``--document`` prints config/README.md from the schema. ``--commands`` prints a shell
 command for each run that is not finished, for a machine that has torch but not the rest of the workflow:
 
-    python -m workflow.plan config/reference.yaml --commands > todo
+    python -m workflow.plan config/full_width.yaml --commands > todo
     xargs -d '\n' -n 1 -P 4 sh -c < todo
 """
 

@@ -1,4 +1,4 @@
-"""The results to compare with: everything, at full width, in equal steps, within the time of one GPU."""
+"""Everything, at full width, in equal steps, within the time of one GPU."""
 
 import subprocess
 from collections import Counter
@@ -24,7 +24,7 @@ MINUTES = 25
 
 @pytest.fixture(scope="module")
 def plan() -> Plan:
-    return Plan(read_config(ROOT / "config/reference.yaml"), discover())
+    return Plan(read_config(ROOT / "config/full_width.yaml"), discover())
 
 
 def test_it_makes_every_table_and_figure_from_embedded_data_of_128_pixels_or_more(plan):

@@ -1,4 +1,4 @@
-"""The results to compare with, tiny: trainings by hand on data that Snakemake made, and it makes the rest."""
+"""Full width, shrunk: trainings by hand on data that Snakemake made, and it makes the rest."""
 
 import json
 import subprocess
@@ -10,19 +10,19 @@ import pytest
 import yaml
 from workspace import CONFIG, Workspace, environment
 
-REFERENCE = Path("config/reference.yaml")
+FULL_WIDTH = Path("config/full_width.yaml")
 
 
 def shrunk(workspace: Workspace) -> Path:
-    """Write the reference configuration with the sizes of the tiny one, and as few masks."""
+    """Write the configuration of full width with the sizes of the tiny one, and as few masks."""
     tiny: Any = yaml.safe_load(workspace.path(str(CONFIG)).read_text(encoding="utf-8"))
-    content: Any = yaml.safe_load(workspace.path(str(REFERENCE)).read_text(encoding="utf-8"))
+    content: Any = yaml.safe_load(workspace.path(str(FULL_WIDTH)).read_text(encoding="utf-8"))
     for name, dataset in content["datasets"].items():
         assert dataset.keys() == tiny["datasets"][name].keys()
         dataset |= tiny["datasets"][name]
     content["training"] |= {"epochs": 1, "batch_size": 4, "threads": 1}
     content |= {"methods": tiny["methods"], "figures": tiny["figures"], "sweep": tiny["sweep"]}
-    path = Path("tests/e2e/reference.yaml")
+    path = Path("tests/e2e/full_width.yaml")
     workspace.path(str(path)).write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
 
@@ -48,7 +48,7 @@ def test_trainings_by_hand_are_taken_for_the_workflows_own(fresh: Workspace) -> 
         text=True,
         check=True,
     )
-    results = fresh.folder / "results" / "reference"
+    results = fresh.folder / "results" / "full_width"
     records = sorted(results.glob("runs/*/*/*/*/run.json"))
     assert len(records) == len(commands)
     contents = [json.loads(record.read_text()) for record in records]
