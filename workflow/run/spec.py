@@ -64,14 +64,6 @@ class TrainingSpec:
     devices: FromOne = 1
     logger: Literal["csv", "tensorboard"] = "csv"
 
-    def __post_init__(self) -> None:
-        """Refuse what does not fit together."""
-        if self.compile is True and self.devices > 1:
-            raise BadInput(
-                f"compile: is true, but devices is {self.devices}, and only steps on one GPU are compiled; "
-                "set compile to auto, or devices to 1"
-            )
-
 
 @dataclass(frozen=True)
 class RunSpec:

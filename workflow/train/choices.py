@@ -19,7 +19,7 @@ from workflow.run.spec import Auto, Precision, TrainingSpec
 
 # torch's own compiler.
 COMPILER = "inductor"
-NOT_COMPILED = "not compiled, whatever training.compile says: torch compiles steps on a GPU only"
+NOT_COMPILED = "not compiled, whatever training.compile says: torch compiles the steps of one GPU only"
 # Compiling takes a minute or two, in each process anew. Of a step of MANet it saves some 6 ms of 36, reckoned
 # from the bytes that both move (docs/gpu.md): two minutes after so many steps.
 WORTHWHILE_STEPS = 20_000

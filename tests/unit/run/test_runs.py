@@ -81,10 +81,6 @@ def test_a_spec_speaks_of_a_phase_only_where_there_is_one_and_it_is_part_of_the_
         ({"training__channels_last": 1}, "training.channels_last is 1, not true or false"),
         ({"training__devices": 0}, "training.devices is 0, not a whole number from 1"),
         ({"training__compile": "yes"}, "training.compile is 'yes', not true or false or auto"),
-        (
-            {"training__compile": True, "training__devices": 2},
-            "compile: is true, but devices is 2, and only steps on one GPU are compiled; set compile to auto",
-        ),
         ({"training__logger": "wandb"}, "training.logger is 'wandb', not csv or tensorboard"),
         ({"optimiser": {}}, "optimiser.name"),
         ({"optimiser__name": "lion"}, "'lion' is unknown; known optimisers: adam, adamw, rmsprop, sgd"),
