@@ -69,8 +69,8 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     training = config["training"]
     if training["compile"] is True and training["devices"] > 1:
         raise BadInput(
-            f"config: training.compile: is true, but training.devices is {training['devices']}, and only steps "
-            "on one GPU are compiled; set compile to auto, or devices to 1"
+            f"config: training.compile: is true, but training.devices is {training['devices']}, and only "
+            "steps on one GPU are compiled; set compile to auto, or devices to 1"
         )
     _check_methods(config, methods)
     for name, values in config["sweep"].items():

@@ -81,10 +81,10 @@ class Learner(nn.Module):
         super().__init__()
         self.model = model
         self.recompute = choices.recompute
-        self.trained = self.computed
+        self.compiled = None
         if choices.compiler is not None:
             # Not the module, whose parameters would change their names.
-            self.trained = compiled(self.computed, choices.compiler, deterministic=deterministic)
+            self.compiled = compiled(self.computed, choices.compiler, deterministic=deterministic)
 
     def computed(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what ``forward`` does, operation by operation."""
@@ -94,7 +94,8 @@ class Learner(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the scalar loss, and the image (batch, height, width)."""
-        return self.trained(batch) if self.training else self.computed(batch)
+        step = self.compiled if self.compiled is not None and self.training else self.computed
+        return step(batch)
 
 
 def summed_psnr(image: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
