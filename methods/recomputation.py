@@ -84,11 +84,20 @@ _allowed: ContextVar[bool] = ContextVar("allowed", default=True)
 @contextmanager
 def recomputation(*, allowed: bool) -> Iterator[None]:
     """Let networks compute results again in the block, or not: ``training.recompute`` of a configuration."""
+    # Here and below: a context variable would break the graph.
+    if torch.compiler.is_compiling():
+        yield
+        return
     token = _allowed.set(allowed)
     try:
         yield
     finally:
         _allowed.reset(token)
+
+
+def _current() -> _Keeper | None:
+    """Return the keeper of the block; none where torch compiles."""
+    return None if torch.compiler.is_compiling() else _keeper.get()
 
 
 @contextmanager
@@ -100,8 +109,10 @@ def recomputing(map_bytes: float = math.inf) -> Iterator[None]:
     Args:
         map_bytes: of one layer's maps at full resolution, see ``map_bytes``; the results do not depend on it.
     """
-    wanted = _allowed.get() and torch.is_grad_enabled() and map_bytes >= _WORTHWHILE
-    if not wanted or torch.compiler.is_compiling() or _keeper.get() is not None:
+    if torch.compiler.is_compiling() or _keeper.get() is not None:
+        yield
+        return
+    if not _allowed.get() or not torch.is_grad_enabled() or map_bytes < _WORTHWHILE:
         yield
         return
     keeper = _Keeper()
@@ -126,7 +137,7 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         inputs: its tensors.
     """
     result = function(*inputs)
-    keeper = _keeper.get()
+    keeper = _current()
     if keeper is not None:
         keeper.learn(result, function, inputs)
     return result
@@ -139,7 +150,7 @@ def concatenated(*maps: Tensor) -> Tensor:
 
 def normalised_relu(norm: nn.Module, maps: Tensor) -> Tensor:
     """Return ReLU(norm(maps)), (batch, channels, height, width); recomputed after a plain batch norm."""
-    keeper = _keeper.get()
+    keeper = _current()
     # Its subclasses, such as the one that spans processes, are no plain ones.
     if keeper is None or type(norm) is not nn.BatchNorm2d or not norm.training or norm.momentum is None:
         return functional.relu(norm(maps), inplace=True)
