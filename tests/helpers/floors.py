@@ -30,7 +30,7 @@ FLOORS = {
         ("evaluate", "statistics"),
         ("train",),
         ("tables", "figures"),
-        ("claims", "trust", "cost"),
+        ("claims", "trust", "cost", "tune"),
         ("page",),
         ("lease", "verify", "summary", "check_metric", "plugins"),
     ),
