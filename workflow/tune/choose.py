@@ -195,7 +195,7 @@ def page(definition: TuningDefinition, trials: pd.DataFrame, tried: Sequence[Out
         "Tuning",
         f"Settings tried on validation data of {name} ({definition.data_note})",
         (
-            "PSNR (dB) / SSIM: means over the volumes of the validation split, then over seeds. Bold: chosen, "
+            "PSNR (dB) / SSIM: means over the validation volumes, then over seeds. Bold: chosen, "
             "by PSNR. The test split had no part in it.",
         ),
         (
