@@ -44,7 +44,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them."""
+    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them.
+
+    ``tuned`` says how the methods' settings were chosen, if the configuration tells it.
+    """
 
     dataset: str
     source: Literal["embedded", "published"]
@@ -53,6 +56,7 @@ class Shown:
     seeds: tuple[int, ...] = (0,)
     experiment: str = ""
     phase: Literal["none", "smooth"] = "none"
+    tuned: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a dataset that there is not."""

@@ -238,6 +238,7 @@ class Plan:
             numeral=numeral,
             metrics=with_standard(self.metrics),
             phase=configured.get("phase", "none"),
+            tuned=self.config.get("tuned", ""),
         )
         return replace(made, planned=self.planned(self._asked(made)))
 

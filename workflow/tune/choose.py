@@ -244,8 +244,13 @@ def fragment(
                 # A configuration of one dataset need not say which.
                 options[name] = value if len(shown) == 1 else {**options.get(name, {}), dataset: value}
         lines.append(origin)
+    tuned = (
+        f"Optimisers of {', '.join(methods)} by equal tuning on validation data: {len(shown[0][0].settings)} "
+        f"settings each, experiment {shown[0][0].experiment}, configuration {configuration[:SHORT]}."
+    )
     head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
-    return head + yaml.safe_dump({"methods": methods}, sort_keys=False, default_flow_style=None, width=100)
+    content = {"tuned": tuned, "methods": methods}
+    return head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 
 def draw(definition: TuningDefinition, tried: Sequence[Outcome]) -> "Figure":
