@@ -5,6 +5,14 @@ TRIAL_FOLDER = (
 )
 
 
+def winners(wildcards):
+    """What the section `tuning` asks for; without it the target is refused, as nothing would be done."""
+    try:
+        return f"{TUNING.folder}/winners.yaml" if TUNING.section else []
+    except BadInput as error:
+        raise WorkflowError(sentence_of(error)) from None
+
+
 # A training like any other, but for its setting, its budget, and the split that it is scored on.
 use rule train as trial with:
     input:
@@ -76,14 +84,6 @@ if TUNING.config:
         shell:
             "python -m workflow.tune.choose --definitions {params.definitions:q} --results {params.results:q} "
             "--configuration {params.configuration:q} > {log:q} 2>&1"
-
-
-def winners(wildcards):
-    """What the section `tuning` asks for; without it the target is refused, as nothing would be done."""
-    try:
-        return f"{ROOT}/tuning/winners.yaml" if TUNING.section else []
-    except BadInput as error:
-        raise WorkflowError(sentence_of(error)) from None
 
 
 rule tuned:

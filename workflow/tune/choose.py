@@ -31,6 +31,7 @@ from workflow.provenance.runs import TRIALS, read_runs
 from workflow.statistics.scores import number
 from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
+from workflow.train.convergence import RULE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,9 +183,12 @@ def page(definition: TuningDefinition, trials: pd.DataFrame, tried: Sequence[Out
     tuned = ", ".join(row.label for row in definition.rows)
     notes = [
         f"Tuned, with the same budget each: {tuned}. The budget: {definition.budget}; "
-        f"{len(trials)} trainings, {hours:.2g} hours in all.",
+        f"{len(trials)} trainings, {hours:.2g} hours in all (time of the clock).",
         *verdicts(definition, tried),
     ]
+    ended = trials[trials["status"] == "ok"]
+    if unready := int((ended["converged"] == 0).sum()):
+        notes.append(f"Not converged: {unready} of {len(ended)} trainings ({RULE}).")
     if definition.inheriting:
         notes.append(f"Not tuned, with the setting of their method: {', '.join(definition.inheriting)}.")
     if definition.untuned:
