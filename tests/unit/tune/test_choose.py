@@ -138,6 +138,7 @@ def test_the_report_says_who_was_tuned_with_what_budget_and_what_is_to_be_known(
     assert "UNet-T2: lr 0.002, 24.00 dB, 2.00 dB above lr 0.001." in said
     assert "MANet: lr 0.001, 25.00 dB, 1.00 dB above lr 0.002; best at the edge of the grid (lr)" in said
     assert "lr 0.004 diverged" in said
+    assert "Not converged: 5 of 5 trainings (the best validation loss fell by" in said
     assert "UNet-PDFS: lr 0.001, 23.00 dB, as lr 0.002: of equals the first of the grid" in notes(
         done, "fastmri"
     )
