@@ -54,6 +54,11 @@ class TuningPlan:
             raise BadInput(f"config: there is no section tuning; add one such as {EXAMPLE}")
         return self.config
 
+    @property
+    def winners(self) -> str:
+        """The file that the winners are written to; see ``section``."""
+        return f"{self.folder}/winners.yaml" if self.section else ""
+
     def methods(self, dataset: str) -> list[str]:
         """Return the methods that are tuned on a dataset: those trained there, variants only if asked for."""
         section = self.section

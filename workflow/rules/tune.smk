@@ -5,14 +5,6 @@ TRIAL_FOLDER = (
 )
 
 
-def winners(wildcards):
-    """What the section `tuning` asks for; without it the target is refused, as nothing would be done."""
-    try:
-        return f"{TUNING.folder}/winners.yaml" if TUNING.section else []
-    except BadInput as error:
-        raise WorkflowError(sentence_of(error)) from None
-
-
 # A training like any other, but for its setting, its budget, and the split that it is scored on.
 use rule train as trial with:
     input:
@@ -72,7 +64,7 @@ if TUNING.config:
                 dataset=TUNING.config["masks"],
                 kind=("csv", "json", "md", "tex", "html", "pdf", "png"),
             ),
-            winners=f"{ROOT}/tuning/winners.yaml",
+            winners=TUNING.winners,
         log:
             f"{ROOT}/logs/choose.log",
         conda:
@@ -86,6 +78,7 @@ if TUNING.config:
             "--configuration {params.configuration:q} > {log:q} 2>&1"
 
 
+# Without the section `tuning` it is refused, as nothing would be done.
 rule tuned:
     input:
-        winners,
+        lambda wildcards: TUNING.winners,

@@ -30,7 +30,7 @@ def told(tuning: TuningPlan) -> str:
         f"{one.dataset} under {one.masks[0]}: {', '.join(row.method for row in one.rows)}; {one.budget}"
         for one in tuning.definitions()
     ]
-    return "\n".join([*lines, f"{len(tuning.trials)} trainings; winners: {tuning.folder}/winners.yaml", ""])
+    return "\n".join([*lines, f"{len(tuning.trials)} trainings; winners: {tuning.winners}", ""])
 
 
 @command
