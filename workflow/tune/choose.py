@@ -253,7 +253,7 @@ def fragment(
         f"settings each, experiment {shown[0][0].experiment}, configuration {configuration[:SHORT]}."
     )
     head = "".join(f"# {line}".rstrip() + "\n" for line in lines)
-    content = {"tuned": tuned, "methods": methods}
+    content = {"tuned": tuned, "methods": methods} if methods else {"methods": {}}
     return head + yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=100)
 
 

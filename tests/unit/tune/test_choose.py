@@ -175,6 +175,8 @@ def test_a_method_of_which_every_trial_diverged_has_no_winner_and_the_report_say
     assert "MANet: no winner (lr 0.004 diverged; lr 0.001 diverged; lr 0.002 diverged)" in notes(
         tmp_path, "ixi"
     )
+    write_trials(tmp_path, plan, dict.fromkeys(SCORES, (math.nan,) * 3))
+    assert chosen(tmp_path, plan) == {"methods": {}}
 
 
 def test_one_diverged_seed_is_enough_to_lose(tmp_path):
