@@ -51,7 +51,6 @@ def check_optimiser(place: str, settings: Mapping[str, Any]) -> None:
         if key not in options:
             raise BadInput(f"{place}.{key}: no option of {name}; its options: {', '.join(sorted(options))}")
         if not _suits(key, value):
-            # YAML reads 1e-3, without a point, as text.
             raise BadInput(f"{place}.{key}: is {value!r}; give {_WANTED.get(key, 'a number from 0')}")
 
 

@@ -21,7 +21,7 @@ import yaml
 
 from data_prep.contracts.discovery import sources_in
 from data_prep.errors import BadInput
-from data_prep.io.schemas import check_schema
+from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
 from data_prep.words import SENTENCE, check_template, check_words
 
@@ -287,7 +287,7 @@ def read_folder(path: Path, name: str) -> MethodFolder:
             raise BadInput(
                 f"{path / file}: missing; a method folder holds method.yaml, model.py and README.md"
             )
-    content = read_yaml(description)
+    content = with_numbers(read_yaml(description), _SCHEMA)
     check_schema(content, _SCHEMA, str(description), "the file", "see methods/method.schema.yaml")
     if content["id"] != name:
         raise BadInput(

@@ -18,6 +18,7 @@ _WORDS = {
     "object": "keys with values",
     "null": "null",
 }
+_SCIENTIFIC = re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
 def _pattern(_: Any, pattern: str, instance: Any, __: Any) -> Iterator[jsonschema.ValidationError]:
@@ -57,6 +58,33 @@ def check_schema(content: Any, schema: Mapping[str, Any], place: str, whole: str
     if problem is not None:
         key = problem.json_path.removeprefix("$").lstrip(".") or whole
         raise BadInput(f"{place}: {key}: {_said(problem)}; {remedy}")
+
+
+def with_numbers(content: Any, schema: Mapping[str, Any]) -> Any:
+    """Return what YAML was read as, with ``1e-3`` as a number wherever the schema takes no text.
+
+    YAML 1.1, which PyYAML and Snakemake read, takes it for text, as its numbers need a point, and their
+    exponents a sign.
+    """
+    return _with_numbers(content, [schema], schema.get("$defs", {}))
+
+
+def _with_numbers(content: Any, schemas: list[Any], defs: Mapping[str, Any]) -> Any:
+    parts = [part for part in schemas if isinstance(part, Mapping)]
+    parts += [defs[part["$ref"].rpartition("/")[2]] for part in parts if "$ref" in part]
+    parts += [choice for part in parts for key in ("oneOf", "anyOf") for choice in part.get(key, ())]
+    if isinstance(content, Mapping):
+        inner = {
+            key: [part.get("properties", {}).get(key, part.get("additionalProperties")) for part in parts]
+            for key in content
+        }
+        return {key: _with_numbers(value, inner[key], defs) for key, value in content.items()}
+    if isinstance(content, list):
+        items = [part.get("items") for part in parts]
+        return [_with_numbers(value, items, defs) for value in content]
+    if isinstance(content, str) and _SCIENTIFIC.fullmatch(content):
+        return content if any("string" in part.get("type", ()) for part in parts) else float(content)
+    return content
 
 
 def _said(problem: jsonschema.ValidationError) -> str:

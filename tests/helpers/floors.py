@@ -30,9 +30,9 @@ FLOORS = {
         ("evaluate", "statistics"),
         ("train",),
         ("tables", "figures"),
-        ("claims", "trust", "cost"),
+        ("claims", "trust", "cost", "tune"),
         ("page",),
-        ("lease", "verify", "summary", "check_metric", "plugins"),
+        ("lease", "verify", "summary", "check_metric", "plugins", "subset"),
     ),
 }
 GROUND = FLOORS["data_prep"][0]

@@ -43,7 +43,8 @@ def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
         stores["val"] = open_split(job.data, "val", acquisition, device, training.resident_gigabytes)
         chosen, tuning = tune(spec, stores["val"], acquisition, device)
     # Opened after the parameters are chosen: the test split has no say in them.
-    store = stores["test"] = open_split(job.data, "test", acquisition, device, training.resident_gigabytes)
+    store = open_split(job.data, spec.scored, acquisition, device, training.resident_gigabytes)
+    stores[spec.scored] = store
     shape = (store.height, store.width)
     model, reconstruct, origin = restore(chosen, shape, checkpoint, device)
     evaluation = evaluate(reconstruct, spec, store, acquisition)

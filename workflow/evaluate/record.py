@@ -59,7 +59,7 @@ def run_record(
     return RunRecord(
         spec=spec.content(),
         seed=spec.seed,
-        source=stores["test"].source,
+        source=stores[spec.scored].source,
         status=origin.status,
         parameter_count=sum(p.numel() for p in model.parameters() if p.requires_grad),
         data_fingerprints={name: store.fingerprint for name, store in stores.items()},

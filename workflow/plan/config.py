@@ -13,10 +13,10 @@ import yaml
 from data_prep.datasets.contract import Size, dataset_of
 from data_prep.datasets.contract import discover as datasets
 from data_prep.errors import BadInput, visible
-from data_prep.io.schemas import check_schema
+from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
-from methods.optimisers import check_optimiser, merged_optimiser
+from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
 
@@ -45,7 +45,13 @@ def schema() -> dict[str, Any]:
         trust = properties["trust"]["properties"]
         for key in ("masks",) if dataset.measured else ("masks", "phase"):
             trust[key]["properties"][name] = {"$ref": "#/$defs/masks"}
-        properties["training"]["properties"]["epochs"]["oneOf"][1]["propertyNames"]["enum"].append(name)
+        for section in ("training", "tuning"):
+            epochs = properties[section]["properties"]["epochs"]["oneOf"][1]
+            epochs["propertyNames"]["enum"].append(name)
+        properties["tuning"]["properties"]["masks"]["properties"][name] = {
+            "type": "string",
+            "description": "A sampling mask, by name.",
+        }
     return content
 
 
@@ -56,7 +62,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         BadInput: an unknown key, a wrong value, or values that do not fit together.
     """
     # Plain copies: Snakemake hands over its own dict classes.
-    plain = _plain(content)
+    plain = with_numbers(_plain(content), schema())
     _check_keys_and_numbers(plain, "")
     config: Config = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
     check_schema(config, schema(), "config", "the top level", "config/README.md lists every key")
@@ -81,6 +87,8 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
                     f"config: sweep.{name}: {value!r} is no plain decimal; give 0 or a number from 0.0001"
                 )
     _check_trust(config)
+    if "tuning" in config:
+        _check_tuning(config, methods)
     for metric in config.get("metrics", []):
         if metric not in metrics():
             raise BadInput(
@@ -146,6 +154,34 @@ def resolve(entry: Mapping[str, Any]) -> Mapping[str, Any]:
 def split_numbers(splits: Mapping[str, Any]) -> dict[str, int]:
     """Return the number of subjects of each split, the largest where it is given as ``at_most``."""
     return {name: of["at_most"] if isinstance(of, Mapping) else of for name, of in splits.items()}
+
+
+def of_dataset(value: Any, dataset: str) -> Any:
+    """Return what a value that may be one for all or one per dataset is on a dataset."""
+    return value[dataset] if isinstance(value, Mapping) else value
+
+
+def configured_optimiser(config: Config, own: Mapping[str, Any], method_id: str) -> dict[str, Any]:
+    """Return a method's optimiser with the changes to its folder and, of a variant, to itself."""
+    found = dict(own)
+    for name in dict.fromkeys((method_id.split("-")[0], method_id)):
+        found = merged_optimiser(found, config["methods"].get(name, {}).get("optimiser", {}))
+    return found
+
+
+def optimiser_on(options: Mapping[str, Any], dataset: str, method_id: str) -> dict[str, Any]:
+    """Return a configured optimiser on one dataset.
+
+    Raises:
+        BadInput: an option has values per dataset, and none for this one.
+    """
+    for key, value in options.items():
+        if isinstance(value, Mapping) and dataset not in value:
+            raise BadInput(
+                f"config: methods.{method_id}.optimiser.{key}: no value for {dataset}; add it, or give one "
+                "for all"
+            )
+    return {key: of_dataset(value, dataset) for key, value in options.items()}
 
 
 def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
@@ -238,11 +274,50 @@ def _check_trust(config: Config) -> None:
         )
 
 
+def _check_tuning(config: Config, methods: Mapping[str, MethodFolder]) -> None:
+    """Refuse what the plan need not know to refuse; see ``TuningPlan`` for the rest."""
+    tuning = config["tuning"]
+    for name, mask in tuning["masks"].items():
+        if name not in config["datasets"]:
+            raise BadInput(f"config: tuning.masks.{name}: there is no datasets.{name}; remove the key")
+        if mask not in config["datasets"][name]["masks"]:
+            raise BadInput(
+                f"config: tuning.masks.{name}: {mask!r} does not stand in datasets.{name}.masks; add it "
+                "there or name one of them here"
+            )
+        if isinstance(tuning.get("epochs"), dict) and name not in tuning["epochs"]:
+            raise BadInput(f"config: tuning.epochs: no number for {name}; add it, or give one for all")
+    known = sorted({option for _, options in OPTIMISERS.values() for option in options})
+    for name, values in tuning["grid"].items():
+        place = f"config: tuning.grid.{name}"
+        if name not in known:
+            raise BadInput(f"{place}: no option of an optimiser; their options: {', '.join(known)}")
+        if len(values) < 2:
+            raise BadInput(
+                f"{place}: has {len(values)} value, which leaves nothing to choose; give two or more, or set "
+                "the option under methods"
+            )
+        if twice := [value for index, value in enumerate(values) if value in values[:index]]:
+            raise BadInput(f"{place}: {twice[0]!r} is there twice; remove one")
+    for name in tuning["methods"] if tuning["methods"] != "all" else ():
+        try:
+            folder = folder_of(name, methods)
+        except BadInput as error:
+            raise BadInput(f"config: tuning.methods: {error}") from error
+        if folder != name:
+            raise BadInput(f"config: tuning.methods: {name!r} is a variant; see tuning.variants")
+        if not methods[name].default.trainable:
+            raise BadInput(
+                f"config: tuning.methods: {name!r} is not trained, so there is nothing to tune; remove it"
+            )
+
+
 def _pass_over_gone(config: Config, methods: Mapping[str, MethodFolder]) -> None:
     """Leave out methods whose folder is gone, if results of theirs tell that it was there, and say so."""
     runs = Path("results", config["experiment"], "runs")
     chosen = config["compare"] if isinstance(config["compare"], list) else []
-    for name in sorted({*chosen, *config["methods"]} - {*methods}):
+    named = {*chosen, *config["methods"]}
+    for name in sorted(name for name in named if name.split("-")[0] not in methods):
         if chosen != [name] and any(runs.glob(f"*/*/{glob.escape(name)}")):
             config["methods"].pop(name, None)
             chosen[:] = [other for other in chosen if other != name]
@@ -260,8 +335,10 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
             folder = folder_of(name, methods)
         except BadInput as error:
             raise BadInput(f"config: {place}: {error}") from error
-        if folder != name:
+        if place == "compare" and folder != name:
             raise BadInput(f"config: {place}: {name!r} is a variant; name the folder {folder!r} instead")
+        if folder != name and name.removeprefix(f"{folder}-") not in methods[folder].variants:
+            raise BadInput(f"config: {place}: {folder!r} has no such variant; name one of its method.yaml")
     named_by = [entry.default.collection for entry in methods.values()]
     collections = sorted({name for name in named_by if name is not None})
     for name in config["collections"]:
@@ -271,12 +348,28 @@ def _check_methods(config: Config, methods: Mapping[str, MethodFolder]) -> None:
                 f"{', '.join(collections) or 'no collection'}"
             )
     for name, changes in config["methods"].items():
-        default = methods[name].default
+        folder = name.split("-")[0]
+        default = methods[folder].default
+        if folder != name and "parameters" in changes:
+            raise BadInput(
+                f"config: methods.{name}.parameters: a variant may have an optimiser of its own, and takes "
+                f"its parameters from methods.{folder}; move them there"
+            )
         check_parameters(f"config: methods.{name}.parameters", changes.get("parameters", {}), default)
         if "optimiser" in changes and not default.trainable:
             raise BadInput(f"config: methods.{name}.optimiser: {name} is not trained; remove the key")
-    for name, entry in methods.items():
+    for name in dict.fromkeys((*methods, *config["methods"])):
         changes = config["methods"].get(name, {}).get("optimiser", {})
         place = f"config: methods.{name}.optimiser" if changes else f"methods/{name}/method.yaml: optimiser"
-        if entry.default.trainable:
-            check_optimiser(place, merged_optimiser(entry.default.optimiser, changes))
+        default = methods[name.split("-")[0]].default
+        if default.trainable:
+            options = configured_optimiser(config, default.optimiser, name)
+            for value in options.values():
+                if isinstance(value, Mapping) and (unknown := sorted({*value} - {*datasets()})):
+                    raise BadInput(
+                        f"{place}: there is no dataset {unknown[0]!r}; known: {', '.join(datasets())}"
+                    )
+            for dataset in config["datasets"]:
+                # A method need not run on every dataset; where it does, the plan misses the value.
+                if all(dataset in value for value in options.values() if isinstance(value, Mapping)):
+                    check_optimiser(place, optimiser_on(options, dataset, name))

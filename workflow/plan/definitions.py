@@ -5,7 +5,7 @@ Every step takes its definition as JSON in an option; ``python -m workflow.plan`
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from data_prep.datasets.contract import dataset_of
 from workflow.metrics.contract import STANDARD, metric_of
@@ -44,7 +44,10 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them."""
+    """Whose runs are shown, whatever is shown of them; ``planned``: as which the plan has them.
+
+    ``tuned`` says how the methods' settings were chosen, if the configuration tells it.
+    """
 
     dataset: str
     source: Literal["embedded", "published"]
@@ -53,6 +56,7 @@ class Shown:
     seeds: tuple[int, ...] = (0,)
     experiment: str = ""
     phase: Literal["none", "smooth"] = "none"
+    tuned: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a dataset that there is not."""
@@ -200,6 +204,60 @@ class CostDefinition(TrustDefinition):
 @dataclass(frozen=True, kw_only=True)
 class ViewerDefinition(Definition):
     """What the page's viewer shows of one dataset; ``planned`` are the runs with examples."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Options of an optimiser that are tried together; ``name`` tells them apart, such as ``lr0.001``."""
+
+    name: str
+    options: dict[str, Any] = field(hash=False)
+
+    @property
+    def text(self) -> str:
+        """As it is printed, such as "lr 0.001, betas [0.9, 0.99]"."""
+        return ", ".join(f"{name} {value}" for name, value in self.options.items())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a method with one setting, by its name."""
+
+    run: Run
+    setting: str
+
+    @property
+    def path(self) -> str:
+        """Folder below ``tuning/trials/``."""
+        folder, _, seed = self.run.path.rpartition("/")
+        return f"{folder}/{self.setting}/{seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningDefinition(Shown):
+    """What was tried on one dataset; ``masks`` is the one mask of it, ``planned`` are the trials.
+
+    Attributes:
+        rows: the tuned methods.
+        settings: what was tried, in the order of the grid.
+        epochs: of each trial.
+        inheriting: variants and points of a grid that take the winner of their method.
+        untuned: trained methods that are left out.
+    """
+
+    rows: tuple[Row, ...]
+    settings: tuple[Setting, ...]
+    epochs: int
+    inheriting: tuple[str, ...] = ()
+    untuned: tuple[str, ...] = ()
+
+    @property
+    def budget(self) -> str:
+        """What every method is given."""
+        seeds = f"seed{'s' if len(self.seeds) > 1 else ''} {', '.join(map(str, self.seeds))}"
+        epochs = "1 epoch" if self.epochs == 1 else f"{self.epochs} epochs"
+        tried = "; ".join(setting.text for setting in self.settings)
+        return f"{len(self.settings)} settings ({tried}), each trained for {epochs} with {seeds}"
 
 
 @dataclass(frozen=True)

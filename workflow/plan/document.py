@@ -31,7 +31,7 @@ def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             description += f" One of {', '.join(map(_written, choices))}."
         yield f"| `{prefix}{key}` | {default} | {description} |"
         yield from _document(entry, f"{prefix}{key}.")
-        if key == "methods":
+        if f"{prefix}{key}" == "methods":
             yield from _document(entry["additionalProperties"], "methods.<id>.")
 
 

@@ -87,6 +87,7 @@ def own_files(trust: TrustPlan) -> list[str]:
                 "cost.*",
             ),
             *("trust/probes.parquet", "trust/lesions.h5"),
+            *(("tuning/*",) if "tuning" in plan.config else ()),
         }
     )
 

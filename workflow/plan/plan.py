@@ -11,10 +11,9 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.json_files import converted
 from data_prep.masks.registry import all_masks, masks_of
-from methods.optimisers import merged_optimiser
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
-from workflow.plan.config import Config
+from workflow.plan.config import Config, configured_optimiser, of_dataset, optimiser_on
 from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
 from workflow.plan.paper import PaperFigure, the_paper
 from workflow.plan.subjects import Subjects
@@ -68,7 +67,7 @@ class Plan:
             method,
             # What defines a variant or sweep point stands, whatever the configuration says of the rest.
             parameters={**method.parameters, **changes.get("parameters", {}), **method.changes},
-            optimiser=merged_optimiser(method.optimiser, changes.get("optimiser", {})),
+            optimiser=configured_optimiser(self.config, method.optimiser, bare),
         )
 
     @cached_property
@@ -115,7 +114,7 @@ class Plan:
             folder=method.folder,
             trainable=method.trainable,
             parameters=dict(method.parameters),
-            optimiser=dict(method.optimiser),
+            optimiser=optimiser_on(method.optimiser, run.dataset, run.method),
             noise=float(configured.get("noise", 0)),
             phase="smooth" if run.method.endswith(PHASED) else configured.get("phase", "none"),
             base_seed=self.config["seed"],
@@ -239,6 +238,7 @@ class Plan:
             numeral=numeral,
             metrics=with_standard(self.metrics),
             phase=configured.get("phase", "none"),
+            tuned=self.config.get("tuned", ""),
         )
         return replace(made, planned=self.planned(self._asked(made)))
 
@@ -284,8 +284,7 @@ def _training(configured: Mapping[str, Any], dataset: str, trainable: bool) -> d
     training = dict(configured)
     # How trainings share a GPU is the lease's business.
     del training["trainings_per_gpu"]
-    if isinstance(training["epochs"], dict):
-        training["epochs"] = training["epochs"][dataset]
+    training["epochs"] = of_dataset(training["epochs"], dataset)
     if not trainable:
         # Nothing that only training reads may repeat an evaluation.
         training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}

@@ -154,6 +154,7 @@ class TrustPlan:
             "source": configured["source"],
             "experiment": plan.config["experiment"],
             "phase": configured.get("phase", "none"),
+            "tuned": plan.config.get("tuned", ""),
             "seeds": tuple(plan.config["seeds"]),
             "masks": tuple(mask for mask in configured["masks"] if mask in chosen),
             "all_masks": tuple(configured["masks"]),

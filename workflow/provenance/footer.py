@@ -58,6 +58,7 @@ def footer(
     masks: Iterable[str],
     planned: Iterable[Planned],
     configuration: str,
+    among: str = "runs",
 ) -> str:
     """Return the sentence below a table that says what it was made from.
 
@@ -68,11 +69,12 @@ def footer(
         masks: those shown.
         planned: the table's runs, see ``read_runs``.
         configuration: what ``config_sha256`` returns.
+        among: folder of the runs, see ``read_runs``.
 
     Raises:
         BadInput: a record is missing, damaged or of another configuration.
     """
-    versions = [record.code for record in read_runs(results, planned).values()]
+    versions = [record.code for record in read_runs(results, planned, among=among).values()]
     commits = sorted({version.commit[:SHORT] for version in versions if version.commit})
     sources = _json_sha256(sorted({version.source_sha256 for version in versions}))
     manifest = file_sha256(results / "data" / dataset / "manifest.csv")

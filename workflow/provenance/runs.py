@@ -15,7 +15,10 @@ from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import canonical, read_json
 from workflow.provenance.record import AGAIN, RunRecord, read_run
 
-_AGAIN = "run the workflow again with --forcerun train evaluate, which repeats no training that is as planned"
+TRIALS = "tuning/trials"
+_AGAIN = "run the workflow again with --forcerun {}, which repeats no training that is as planned"
+# Folders of runs, and the rules that make these.
+_RULES = {"runs": "train evaluate", TRIALS: "trial"}
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,16 @@ class Planned:
 PlannedRuns = Annotated[list[Planned], "the runs, as the plan has them"]
 
 
-def read_runs(results: Path, planned: Iterable[Planned], *files: str) -> dict[str, RunRecord]:
+def read_runs(
+    results: Path, planned: Iterable[Planned], *files: str, among: str = "runs"
+) -> dict[str, RunRecord]:
     """Return the records of planned runs by folder; those that are not there are passed over.
 
     Args:
         results: folder of the experiment, with ``runs/``, ``masks/`` and ``data/``.
         planned: the runs.
         files: of each run that are to be read, such as ``metrics.csv``.
+        among: folder that they lie in, ``runs``, or ``TRIALS`` for those of a tuning.
 
     Raises:
         BadInput: a run is of another configuration, other data or another mask than the plan's, or a file is
@@ -52,22 +58,22 @@ def read_runs(results: Path, planned: Iterable[Planned], *files: str) -> dict[st
     found = {}
     for group in planned:
         for name in group.runs:
-            folder = results / "runs" / name
+            folder = results / among / name
             if any((folder / file).exists() for file in ("run.json", *files)):
                 found[name] = read_run(folder)
-                _check_run(results, name, group, found[name])
+                _check_run(results, among, name, group, found[name])
                 for file in files:
                     check_file(folder / file, found[name])
     return found
 
 
-def _check_run(results: Path, name: str, group: Planned, record: RunRecord) -> None:
+def _check_run(results: Path, among: str, name: str, group: Planned, record: RunRecord) -> None:
     """Refuse a run that is not the planned one."""
-    path = results / "runs" / name / "run.json"
-    dataset, mask, _, seed = name.split("/")
+    path, again = results / among / name / "run.json", _AGAIN.format(_RULES[among])
+    dataset, mask, *_, seed = name.split("/")
     wanted = group.spec | {"mask": mask, "seed": int(seed.removeprefix("seed"))}
     if other := _differing(record.spec, wanted):
-        raise BadInput(f"{path}: this run is of another configuration ({other}); {_AGAIN}")
+        raise BadInput(f"{path}: this run is of another configuration ({other}); {again}")
     data = results / "data" / dataset / "prepared.json"
     prepared = read_json(data, damaged=AGAIN, fields={"configuration": str, "fingerprints": dict[str, str]})
     if prepared["configuration"] != group.data:
@@ -77,10 +83,10 @@ def _check_run(results: Path, name: str, group: Planned, record: RunRecord) -> N
         )
     for split, fingerprint in record.data_fingerprints.items():
         if prepared["fingerprints"].get(split) != fingerprint:
-            raise BadInput(f"{path}: this run read another {split}.h5 than {data} tells of; {_AGAIN}")
+            raise BadInput(f"{path}: this run read another {split}.h5 than {data} tells of; {again}")
     sampled = results / "masks" / dataset / f"{mask}.json"
     if read_json(sampled, damaged=AGAIN, fields={"sha256": str})["sha256"] != record.mask_sha256:
-        raise BadInput(f"{path}: this run was sampled by another mask than {sampled} tells of; {_AGAIN}")
+        raise BadInput(f"{path}: this run was sampled by another mask than {sampled} tells of; {again}")
 
 
 def check_file(path: Path, record: RunRecord) -> None:

@@ -15,6 +15,7 @@ from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
+from workflow.plan.tuning import TuningPlan
 from workflow.provenance.footer import config_sha256, data_sha256, shareable
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import (
@@ -38,6 +39,7 @@ try:
         read_yaml(Path(file))
     PLAN = Plan(check_config(config, discover()), discover())
     RUNS = PLAN.runs
+    TUNING = TuningPlan(PLAN)
     SUBJECTS = PLAN.subjects
     # Looked for here, where a refusal becomes a sentence.
     len(SUBJECTS)

@@ -85,6 +85,7 @@ class RunSpec:
         tune: of an untrained method, values to try on validation data, by parameter.
         metrics: those that the evaluation takes beside the paper's three.
         phase: that magnitude targets are given in the measurement.
+        scored: split that the evaluation reconstructs; ``val`` of a tuning's trial, which opens no test data.
     """
 
     dataset: str
@@ -102,6 +103,7 @@ class RunSpec:
     tune: dict[str, Any] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
     phase: Literal["none", "smooth"] = "none"
+    scored: Literal["test", "val"] = "test"
 
     @classmethod
     def from_json(cls, text: str) -> "RunSpec":
@@ -117,9 +119,9 @@ class RunSpec:
     def content(self) -> dict[str, Any]:
         """Return the spec as plain data."""
         content = asdict(self)
-        for name in ("tune", "metrics", "phase"):
-            # Most runs have none; their specs say nothing of it.
-            if content[name] in ([], {}, "none"):
+        for name in ("tune", "metrics", "phase", "scored"):
+            # Of most runs as ever; their specs say nothing of it.
+            if content[name] in ([], {}, "none", "test"):
                 del content[name]
         return content
 
@@ -130,7 +132,7 @@ class RunSpec:
     def training_part(self) -> dict[str, Any]:
         """Return the spec without what cannot change the weights."""
         content = asdict(self)
-        del content["examples"], content["tune"], content["metrics"]
+        del content["examples"], content["tune"], content["metrics"], content["scored"]
         if self.phase == "none":
             del content["phase"]
         for name in _WITHOUT_WEIGHT:

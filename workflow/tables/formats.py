@@ -107,7 +107,8 @@ def made_from(
         masks: those that it is made from, if others than are shown.
     """
     chosen = masks or shown.masks
-    return footer(results, shown.experiment, shown.dataset, chosen, shown.planned, configuration)
+    origin = footer(results, shown.experiment, shown.dataset, chosen, shown.planned, configuration)
+    return f"{origin} {shown.tuned}".rstrip()
 
 
 def write_page(scores: pd.DataFrame, page: Page, stem: Path, wide: Page | None = None) -> None:

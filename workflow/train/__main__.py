@@ -6,10 +6,11 @@ Writes model.ckpt, history.csv, metrics.csv, examples.npz and run.json:
         --output results/X/runs/brats/NAME/METHOD/seed0
 
 The weights are those of the epoch with the lowest validation loss; the test split is opened only after it
-is chosen. The state of the training is kept in OUTPUT/resume/ and marked with a hash of all that it depends
-on: killed at any moment and started again, a training goes on from its last epoch and ends with the same
-bits; SIGTERM saves first, in the middle of an epoch too. A finished training is not repeated when only its
-evaluation changed. A batch that does not fit the GPU's memory is computed in parts.
+is chosen, and not at all by a trial of a tuning, which is scored on the validation split. The state of the
+training is kept in OUTPUT/resume/ and marked with a hash of all that it depends on: killed at any moment and
+started again, a training goes on from its last epoch and ends with the same bits; SIGTERM saves first, in the
+middle of an epoch too. A finished training is not repeated when only its evaluation changed. A batch that
+does not fit the GPU's memory is computed in parts.
 
 With ``training.devices`` above 1 in the spec, as many processes train together, each on a GPU of its own (on
 the CPU where there is none). history.csv grows while the training runs; with ``training.logger: tensorboard``
@@ -69,10 +70,12 @@ def train(job: Job, termination: "Termination") -> "Progress":
     progress, model, stores = training.progress, training.model, dict(training.stores)
     settings, device, acquisition = spec.training, training.device, training.acquisition
     model.load_state_dict(progress.weights)
-    stores["test"] = open_split(job.data, "test", acquisition, device, settings.resident_gigabytes)
+    if spec.scored not in stores:
+        resident = settings.resident_gigabytes
+        stores[spec.scored] = open_split(job.data, spec.scored, acquisition, device, resident)
     finished = progress.status == "finished"
     reconstruct = reconstructor(model, settings.precision, device, progress.status)
-    evaluation = evaluate(reconstruct, spec, stores["test"], acquisition)
+    evaluation = evaluate(reconstruct, spec, stores[spec.scored], acquisition)
 
     origin = Origin(identity_hash(training.state_file.identity), progress.status)
     save_checkpoint(model, spec, origin, output / "model.ckpt")

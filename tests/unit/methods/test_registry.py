@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from data_prep.errors import BadInput
-from methods.registry import METHODS_FOLDER, discover, folder_of, load_builder
+from methods.registry import METHODS_FOLDER, discover, folder_of, load_builder, read_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -121,6 +121,19 @@ def test_variants_and_sweep_points_are_methods(tmp_path):
     for unknown in ("new-wide", "new-a0.2", "new-a0.2-b1.2.3", "new-", "old"):
         with pytest.raises(BadInput, match=r"method\.yaml.*declared variants: narrow"):
             folder.method(unknown)
+
+
+def test_a_number_with_an_exponent_is_a_number_in_a_description_too(tmp_path):
+    content = description(label="1e3", parameters={"width": 8, "alpha": "4e-1", "beta": 0.6})
+    content |= {
+        "optimiser": {"name": "adam", "lr": "1e-3", "betas": ["9e-1", 0.99]},
+        "small": {"beta": "1e-1"},
+    }
+    found = read_folder(write(tmp_path, content), "new").default
+    assert found.parameters == {"width": 8, "alpha": 0.4, "beta": 0.6}
+    assert found.optimiser == {"name": "adam", "lr": 0.001, "betas": [0.9, 0.99]}
+    assert found.small == {"beta": 0.1}
+    assert found.label == {"other": "1e3"}
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.4, 1, 0])

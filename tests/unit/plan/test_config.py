@@ -69,6 +69,29 @@ def test_every_shipped_configuration_is_valid_and_named_after_its_experiment(pat
     assert read_config(path)["experiment"] == path.stem
 
 
+def test_a_number_with_an_exponent_is_a_number_wherever_no_text_is_meant(tmp_path):
+    """YAML 1.1, as Snakemake reads it, takes it for text unless it has a point, and a sign after the e."""
+    text = yaml.safe_dump(changed(methods__manet__parameters__kspace=False))
+    text = text.replace("experiment: test", "experiment: 1e3").replace("kspace: false", "alpha: 4e-1")
+    text += "sweep: {alphas: [2E-1, .4e+0], betas: [1.e-1]}\n"
+    text += "trust: {noise: [5e-2], masks: {ixi: [1d_uniform_6x]}}\n"
+    path = tmp_path / "config.yaml"
+    path.write_text(text.replace("training:", "training:\n  gradient_clip: 1e0\n  warm_up: 1e-1"))
+    config = read_config(path)
+    assert config == check_config(yaml.safe_load(path.read_text()), METHODS)
+    assert config["experiment"] == "1e3"
+    assert config["methods"]["manet"]["parameters"]["alpha"] == 0.4
+    assert config["sweep"] == {"alphas": [0.2, 0.4], "betas": [0.1]}
+    assert config["trust"]["noise"] == [0.05]
+    assert (config["training"]["gradient_clip"], config["training"]["warm_up"]) == (1.0, 0.1)
+    noisy = changed(
+        datasets__ixi__noise="1e-1", methods__unet__optimiser={"lr": "1e-3", "betas": ["9e-1", 0.99]}
+    )
+    found = check_config(noisy, METHODS)
+    assert found["datasets"]["ixi"]["noise"] == 0.1
+    assert found["methods"]["unet"]["optimiser"] == {"lr": 0.001, "betas": [0.9, 0.99]}
+
+
 def test_the_documentation_is_the_schemas():
     assert (ROOT / "config" / "README.md").read_text(encoding="utf-8") == document()
 
@@ -191,7 +214,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
             "unet.parameters.channels: is 1.5; give a whole number",
         ),
         ({"methods__unet__parameters__channels": True}, "unet.parameters.channels: is True; give a whole"),
-        ({"methods__manet__parameters__alpha": "4e-1"}, "manet.parameters.alpha: is '4e-1'; give a number"),
+        ({"methods__manet__parameters__alpha": "0,4"}, "manet.parameters.alpha: is '0,4'; give a number"),
         ({"methods__manet__parameters__kspace": 1}, "manet.parameters.kspace: is 1; give true or false"),
         ({"methods__unet__optimiser__learning_rate": 1}, "methods.unet.optimiser.learning_rate"),
         ({"methods__unet__optimiser__betas": 0.9}, "methods.unet.optimiser.betas: is 0.9; give two numbers"),
@@ -203,7 +226,10 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"methods__unet__optimiser__eps": -1}, "unet.optimiser.eps: is -1; give a number from 0"),
         ({"methods__unet__optimiser__name": "adamm"}, "methods.unet.optimiser.name"),
         ({"methods__unet__optimiser__lr": -1}, "methods.unet.optimiser.lr"),
-        ({"methods__unet__optimiser__lr": "1e-3"}, "methods.unet.optimiser.lr"),
+        ({"methods__unet__optimiser__lr": "0,001"}, "methods.unet.optimiser.lr"),
+        ({"methods__unet__optimiser__lr": "1e-999"}, "unet.optimiser.lr: is 0.0; give a number above"),
+        ({"datasets__ixi__noise": "1e999"}, "datasets.ixi.noise: is infinite"),
+        ({"training__epochs": "1e1"}, "training.epochs: 10.0"),
         ({"methods__unet__optimiser": {"name": "sgd", "momentum": 0.9}}, "methods.unet.optimiser.lr"),
         ({"methods__zf__optimiser__lr": 1}, "methods.zf.optimiser"),
         # JSON Schema takes 2.0 for an integer.

@@ -678,6 +678,13 @@ def test_every_format_ends_with_what_the_table_was_made_from(tmp_path):
             assert words in text, (suffix, words)
 
 
+def test_the_footer_says_how_settings_were_tuned_if_the_configuration_does(tmp_path):
+    said = "Optimisers of unet by equal tuning on validation data."
+    text = definition(1, "ixi", TWO, FIVE, numeral="I", tuned=said)
+    texts, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)
+    assert all(said in texts[suffix] for suffix in ("md", "tex", "html"))
+
+
 def test_the_footer_names_every_code_version_and_the_sources_that_ran(tmp_path):
     text = definition(1, "ixi", TWO, FIVE, numeral="I")
     first, _ = write(tmp_path, metric_rows("ixi", TWO, FIVE), text)

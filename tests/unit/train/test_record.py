@@ -1,14 +1,16 @@
 """What a training shows while it runs, and what it tells of itself."""
 
 import json
+import shutil
 import sys
 
 import pytest
-from tiny_runs import spec_content, tiny_spec
+from tiny_runs import MASKS, SUBJECTS, spec_content, tiny_spec
 from tiny_trainings import StopAt, Toy, history, run, training_of
 
 from data_prep.errors import BadInput
 from data_prep.io.command import call
+from data_prep.io.files import read_rows
 from workflow.train import energy
 from workflow.train.__main__ import main
 
@@ -37,6 +39,24 @@ def test_tensorboard_shows_every_epoch_once_however_often_interrupted(ixi, tmp_p
         expected = [(int(row["epoch"]), pytest.approx(row[name], rel=1e-6)) for row in history(tmp_path)]
         assert values == expected
         assert len(values) == 3
+
+
+def test_a_trial_is_scored_on_validation_and_needs_no_test_data(ixi, tmp_path):
+    for name in ("train", "val"):
+        copied = tmp_path / "data/ixi" / f"{name}.h5"
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ixi / "data/ixi" / copied.name, copied)
+    shutil.copy(ixi / f"{MASKS['ixi']}.npz", tmp_path)
+    with pytest.raises(BadInput, match=r"test\.h5"):
+        run(tmp_path, tmp_path / "run", tiny_spec(training__epochs=1))
+    record = run(tmp_path, tmp_path / "trial", tiny_spec(training__epochs=1, scored="val"))
+    assert set(record["data_fingerprints"]) == {"train", "val"}
+    rows = read_rows(tmp_path / "trial/metrics.csv", "", "")
+    assert {row["subject"] for row in rows} == set(SUBJECTS["val"])
+    # The weights are the run's: which split is scored has no part in them.
+    again = run(ixi, tmp_path / "again", tiny_spec(training__epochs=1))
+    assert record["training_hash"] == again["training_hash"]
+    assert (tmp_path / "trial/history.csv").is_file()
 
 
 def test_energy_is_the_difference_of_the_cards_counters(monkeypatch):

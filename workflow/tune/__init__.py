@@ -1,0 +1,1 @@
+"""Equal tuning: the same settings and budget for every trained method, on validation data."""
