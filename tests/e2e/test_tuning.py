@@ -24,7 +24,10 @@ def with_tuning(workspace: Workspace) -> Path:
 
 def test_only_trials_and_their_comparison_are_still_to_run(copy):
     config = with_tuning(copy)
-    assert dict(copy.dry("tuned", config=config).rules) == {"trial": 4, "choose": 1}
+    asked = copy.dry("tuned", config=config)
+    assert dict(asked.rules) == {"trial": 4, "choose": 1}
+    assert "val.h5" in asked.output
+    assert "test.h5" not in asked.output
     # What is finished stays as it is: the section is no part of any run.
     assert not copy.dry("paper_tables", config=config).rules.keys() & {"train", "evaluate", "prepare"}
     refused = copy.run("tuned", "--dry-run", config=CONFIG)

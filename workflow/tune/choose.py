@@ -75,7 +75,7 @@ def trial_rows(definition: TuningDefinition, results: Path) -> pd.DataFrame:
             raise BadInput(f"{folder}: this trial is missing; {_AGAIN}")
         record = records[trial.path]
         scores = _scores(folder / "metrics.csv", definition.dataset)
-        status = "failed" if record.status == "finished" else record.status
+        finished = "failed" if scores.isna().any() else "ok"
         rows.append(
             {
                 "dataset": definition.dataset,
@@ -86,7 +86,7 @@ def trial_rows(definition: TuningDefinition, results: Path) -> pd.DataFrame:
                 "setting": setting.name,
                 **{name: str(value) for name, value in setting.options.items()},
                 "seed": seed,
-                "status": status if scores.isna().any() else "ok",
+                "status": finished if record.status == "finished" else record.status,
                 "epochs": record.epochs,
                 "best_epoch": record.best_epoch,
                 "converged": int(record.converged is True),
