@@ -49,7 +49,7 @@ def _command(plan: Plan, run: Run) -> str:
     lease = f"--gpus {training['devices']} --per-gpu {training['trainings_per_gpu']}"
     words = [
         *("--spec", plan.spec(run).canonical()),
-        *("--data", f"{plan.root}/data/{run.dataset}"),
+        *("--data", plan.subjects.folder("data", run.dataset)),
         *("--mask", f"{plan.root}/masks/{run.dataset}/{run.mask}.npz"),
         *("--output", f"{plan.root}/runs/{run.path}"),
     ]

@@ -69,24 +69,13 @@ def own_files(trust: TrustPlan) -> list[str]:
             *(f"statistics/{kind}_{n}.csv" for kind in ("pairs", "masks") for n in index.statistics),
             *(f"figures/training_curves_{dataset}/*" for dataset in plan.trained_datasets()),
             *(f"trust/runs/{run.path}.csv" for run in trust.runs),
-            *(
-                f"{folder}/{name}/*"
-                for folder in ("raw", "aligned", "data")
-                for name in plan.config["datasets"]
-            ),
+            *(f"data/{name}/*" for name in plan.config["datasets"]),
             *(
                 f"masks/{name}/{mask}.*"
                 for name, dataset in plan.config["datasets"].items()
                 for mask in dataset["masks"]
             ),
-            *(
-                "raw/donors/*",
-                "raw/fetched_*.json",
-                "metrics.parquet",
-                "index.html",
-                "cost.*",
-            ),
-            *("trust/probes.parquet", "trust/lesions.h5"),
+            *("metrics.parquet", "index.html", "cost.*", "trust/probes.parquet", "trust/lesions.h5"),
         }
     )
 

@@ -32,7 +32,7 @@ class Plan:
         self.config = config
         self.methods = methods
         self.root = f"results/{config['experiment']}"
-        self.subjects = Subjects(config, self.root)
+        self.subjects = Subjects(config)
 
     @property
     def metrics(self) -> list[str]:

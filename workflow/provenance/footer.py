@@ -40,7 +40,7 @@ def data_sha256(config: Mapping[str, Any], dataset: str) -> str:
 
 
 # Of a dataset's configuration, what is used when its slices are there, or before its scans are.
-_LATER = ("masks", "noise", "download", "archives")
+_LATER = ("masks", "mask_files", "noise", "phase", "download", "archives")
 
 
 def _without_places(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:

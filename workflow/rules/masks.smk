@@ -41,9 +41,9 @@ rule mask:
 # All that trainings read, for running them on another machine (python -m workflow.plan --commands).
 rule prepared_data:
     input:
-        expand(
-            f"{ROOT}/data/{{dataset}}/{{split}}.h5",
-            dataset=DATASETS,
-            split=("train", "val", "test"),
-        ),
+        lambda wildcards: [
+            path
+            for name in DATASETS
+            for path in shared("data", name, "train.h5", "val.h5", "test.h5")
+        ],
         sorted({f"{ROOT}/masks/{run.dataset}/{run.mask}.npz" for run in RUNS}),
