@@ -104,9 +104,10 @@ def verify(
         print_private(results)
         return
     differences, shown = compare(results), printable(str(results))
+    absent = differences.pop("absent")
     for word, names in differences.items():
         sys.stdout.writelines(f"{word:8} {printable(name)}\n" for name in names)
-    leftover, absent = differences.pop("leftover"), differences.pop("absent")
+    leftover = differences.pop("leftover")
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{shown} differs from its {FILE}: {counts}")

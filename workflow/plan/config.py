@@ -16,6 +16,7 @@ from data_prep.errors import BadInput, visible
 from data_prep.io.schemas import check_schema
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
+from data_prep.prepare.places import SHARED
 from methods.optimisers import check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
@@ -61,6 +62,10 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     config: Config = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
     check_schema(config, schema(), "config", "the top level", "config/README.md lists every key")
     _fill_defaults(config, schema())
+    if config["experiment"] == SHARED:
+        raise BadInput(
+            f"config: experiment: {SHARED!r} is the folder of what experiments share; choose another name"
+        )
     for name, dataset in config["datasets"].items():
         _check_dataset(name, dataset)
         epochs = config["training"]["epochs"]

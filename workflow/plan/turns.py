@@ -34,13 +34,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 class Turns:
     """The turns of one run."""
 
-    def __init__(self, folders: Iterable[str], say: Callable[[str], None]) -> None:
+    def __init__(self, own: str, folders: Iterable[str], say: Callable[[str], None]) -> None:
         """Plan for turns in these folders.
 
         Args:
+            own: folder of the experiment, which no other run may work on.
             folders: all that the run shares with others.
             say: tells a sentence to who looks on.
         """
+        self._own = Path(own)
         # In one order for all runs, of which none waits for another that waits for it.
         self._folders = sorted(map(Path, folders))
         self._say = say
@@ -68,8 +70,17 @@ class Turns:
         """Take what the plan needs; turns are given to others as soon as the jobs of a folder have ended.
 
         Raises:
-            BadInput: files are to be made again that another run reads.
+            BadInput: another run works on this experiment, or reads files that are to be made again.
         """
+        if (lock := _opened(self._own / ".making", self._say)) is not None:
+            try:
+                # Held, like those of reading, until this process ends.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BadInput(
+                    f"{self._own}: another run of this experiment is at work; wait for it, or give this one "
+                    "another name (the key experiment)"
+                ) from None
         jobs: dict[Path, list[Any]] = {folder: [] for folder in self._making}
         for job in dag.needrun_jobs():
             for folder in jobs.keys() & {self._folder(str(file)) for file in job.output}:

@@ -50,7 +50,7 @@ except (BadInput, OSError) as error:
 
 ROOT = PLAN.root
 SHARED = SUBJECTS.root
-TURNS = Turns(SUBJECTS.folders, logger.info)
+TURNS = Turns(ROOT, SUBJECTS.folders, logger.info)
 TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
 # Of chosen metrics: computed by evaluations, named and ranked by tables, which name datasets too.

@@ -23,7 +23,7 @@ folder, made = Path(sys.argv[1]), Path(sys.argv[2])
 done = []
 job = SimpleNamespace(output=[str(made)])
 dag = SimpleNamespace(needrun_jobs=lambda: [] if made.exists() else [job], finished=lambda job: bool(done))
-turns = Turns([str(folder)], lambda said: print(said, flush=True))
+turns = Turns(sys.argv[3], [str(folder)], lambda said: print(said, flush=True))
 turns.wait(SimpleNamespace(all_outputfiles=list))
 turns.begin(dag)
 print("begun", flush=True)
@@ -38,8 +38,8 @@ sys.stdin.readline()
 class Other:
     """Another run, in a process of its own."""
 
-    def __init__(self, folder, made):
-        command = [sys.executable, "-c", OTHER, str(folder), str(made)]
+    def __init__(self, folder, made, experiment):
+        command = [sys.executable, "-c", OTHER, str(folder), str(made), experiment]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(command, cwd=ROOT, **pipes)
         self.hears("begun")
@@ -63,8 +63,13 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def other(folder):
-    run = Other(folder, folder / "train.h5")
+def mine(tmp_path):
+    return str(tmp_path / "mine")
+
+
+@pytest.fixture
+def other(folder, tmp_path):
+    run = Other(folder, folder / "train.h5", str(tmp_path / "other"))
     yield run
     run.ends()
 
@@ -78,14 +83,14 @@ def dag(*outputs):
     return SimpleNamespace(needrun_jobs=lambda: jobs, finished=lambda job: False)
 
 
-def test_who_makes_a_shared_file_is_waited_for_and_only_until_it_is_made(other, folder):
+def test_who_makes_a_shared_file_is_waited_for_and_only_until_it_is_made(other, folder, mine):
     said = []
 
     def say(sentence):
         said.append(sentence)
         other.makes()
 
-    turns = Turns([str(folder)], say)
+    turns = Turns(mine, [str(folder)], say)
     turns.wait(persistence())
     assert (folder / "train.h5").read_text() == "made"
     assert len(said) == 1
@@ -95,64 +100,72 @@ def test_who_makes_a_shared_file_is_waited_for_and_only_until_it_is_made(other, 
     turns.begin(dag())
 
 
-def test_a_run_that_was_killed_is_not_waited_for(other, folder):
+def test_a_run_that_was_killed_is_not_waited_for(other, folder, mine):
     other.ends()
-    Turns([str(folder)], pytest.fail).wait(persistence())
+    Turns(mine, [str(folder)], pytest.fail).wait(persistence())
     assert not (folder / "train.h5").exists()
 
 
-def test_what_another_run_reads_is_not_made_again(other, folder):
+def test_what_another_run_reads_is_not_made_again(other, folder, mine):
     other.makes()
-    turns = Turns([str(folder)], lambda sentence: None)
+    turns = Turns(mine, [str(folder)], lambda sentence: None)
     turns.wait(persistence())
     with pytest.raises(
         BadInput, match=r"train\.h5: is to be made again, but another run of the workflow reads"
     ):
         turns.begin(dag(folder / "train.h5"))
     # A file that nobody can be reading yet is another matter.
-    after = Turns([str(folder.parent / "ixi-2")], pytest.fail)
+    after = Turns(f"{mine}-after", [str(folder.parent / "ixi-2")], pytest.fail)
     after.wait(persistence())
     after.begin(dag(folder.parent / "ixi-2" / "val.h5"))
 
 
-def test_a_new_file_disturbs_nobody_who_reads_the_others(other, folder):
+def test_a_new_file_disturbs_nobody_who_reads_the_others(other, folder, mine):
     other.makes()
-    turns = Turns([str(folder)], lambda sentence: None)
+    turns = Turns(mine, [str(folder)], lambda sentence: None)
     turns.wait(persistence())
     turns.begin(dag(folder / "val.h5"))
 
 
-def test_snakemakes_lock_leaves_shared_files_to_the_turns(folder):
+def test_snakemakes_lock_leaves_shared_files_to_the_turns(folder, mine):
     kept = SimpleNamespace(all_outputfiles=lambda: [f"{folder}/train.h5", "results/mine/metrics.parquet"])
-    Turns([str(folder)], pytest.fail).wait(kept)
+    Turns(mine, [str(folder)], pytest.fail).wait(kept)
     assert list(kept.all_outputfiles()) == ["results/mine/metrics.parquet"]
 
 
-def test_a_folder_that_cannot_be_written_is_read_without_a_turn(folder, monkeypatch):
+def test_a_folder_that_cannot_be_written_is_read_without_a_turn(folder, monkeypatch, mine):
     def refuse(*arguments):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("os.open", refuse)
-    turns = Turns([str(folder)], pytest.fail)
+    turns = Turns(mine, [str(folder)], pytest.fail)
     turns.wait(persistence())
     turns.begin(dag())
 
 
-def test_a_file_system_without_locks_is_told(folder, monkeypatch):
+def test_a_file_system_without_locks_is_told(folder, monkeypatch, mine):
     def refuse(*arguments):
         raise OSError(37, "No locks available")
 
     said = []
     monkeypatch.setattr("fcntl.flock", refuse)
-    Turns([str(folder)], said.append).wait(persistence())
+    Turns(mine, [str(folder)], said.append).wait(persistence())
     assert said == [f"{folder}: its file system has no locks; start no other run until this one has ended"]
 
 
-def test_waiting_ends_at_ctrl_c(other, folder):
+def test_waiting_ends_at_ctrl_c(other, folder, mine):
     def press(sentence):
         signal.raise_signal(signal.SIGINT)
 
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        Turns([str(folder)], press).wait(persistence())
+        Turns(mine, [str(folder)], press).wait(persistence())
     assert time.monotonic() - start < 30
+
+
+def test_an_experiment_is_worked_on_by_one_run(other, folder, tmp_path):
+    other.makes()
+    turns = Turns(str(tmp_path / "other"), [str(folder)], lambda sentence: None)
+    turns.wait(persistence())
+    with pytest.raises(BadInput, match=r"other: another run of this experiment is at work; wait for it, or"):
+        turns.begin(dag())
