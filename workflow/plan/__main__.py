@@ -69,12 +69,14 @@ def show(
     table: Annotated[int | None, "print a table's --definition, e.g. 1"] = None,
     figure: Annotated[int | None, "print a figure's --definition, e.g. 5"] = None,
     commands: Annotated[bool, "print a shell command for each run that is not finished"] = False,
+    places: Annotated[bool, "print the shared folders of each dataset, below results/shared"] = False,
     check: Annotated[bool, "check the file; print it with its defaults"] = False,
     document: Annotated[bool, "print config/README.md, without a file"] = False,
 ) -> None:
     """Print what a configuration asks for."""
     asked = {"--run": run, "--table": table, "--figure": figure}
-    exclusive({**asked, "--commands": commands, "--check": check, "--document": document})
+    alone = {"--commands": commands, "--places": places, "--check": check, "--document": document}
+    exclusive({**asked, **alone})
     if document:
         sys.stdout.write(config_readme())
         return
@@ -99,6 +101,9 @@ def show(
                 raise BadInput(f"{file}: asks for no {kind} {name}; {remedy}")
             sys.stdout.write(known[name] + "\n")
             return
+    if places:
+        sys.stdout.writelines(f"{folder}\n" for folder in plan.subjects.folders)
+        return
     if commands:
         sys.stdout.writelines(f"{line}\n" for line in unfinished(plan))
         return
