@@ -2,7 +2,7 @@
 
 Raw scans, aligned subjects and split files stand in ``results/shared/``, in folders that the plan names by
 all that their files depend on. An experiment keeps what tells of them: ``python -m data_prep.prepare.places
---data results/shared/data/ixi-0123456789 --places JSON --output results/mine/data/ixi`` copies manifest,
+--data results/shared/data/brats-0123456789 --places JSON --output results/mine/data/brats`` copies manifest,
 counts and fingerprints, and writes ``shared.json``, which names the folders.
 """
 
@@ -106,9 +106,9 @@ def _subject_of(name: str, own: set[str]) -> bool:
 
 @command
 def main(
-    data: Annotated[Path, "folder of the split files, such as results/shared/data/ixi-0123456789"],
+    data: Annotated[Path, "folder of the split files, such as results/shared/data/brats-0123456789"],
     places: Annotated[Places, "as the plan names them"],
-    output: Annotated[Path, "folder of the experiment, such as results/mine/data/ixi"],
+    output: Annotated[Path, "folder of the experiment, such as results/mine/data/brats"],
 ) -> None:
     """Copy what tells of a dataset's splits into an experiment, and say where they lie."""
     for name in KEPT:

@@ -19,6 +19,7 @@ import yaml
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.io.json_files import to_json
+from data_prep.masks.from_file import VARIABLE, registered
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
@@ -57,6 +58,8 @@ def _command(plan: Plan, run: Run) -> str:
         program = f"python -m workflow.lease {lease} -- python -m workflow.train"
     else:
         program = "python -m workflow.evaluate --device cpu"
+    if names := registered():
+        program = f"env {VARIABLE}={','.join(names)} {program}"
     # exec: what ends the command is to reach the training, which saves first.
     return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
 

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from data_prep.datasets.contract import dataset_of
 from data_prep.io.command import command
 from data_prep.io.json_files import to_json
-from data_prep.masks.registry import masks_of
+from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.definitions import PHASED, PageDefinition, Picture, Row, ViewerDefinition
@@ -73,7 +72,7 @@ def own_files(trust: TrustPlan) -> list[str]:
             *(
                 f"masks/{name}/{mask}.*"
                 for name, dataset in plan.config["datasets"].items()
-                for mask in dataset["masks"]
+                for mask in {*dataset["masks"], *dataset.get("mask_files", {})}
             ),
             *("metrics.parquet", "index.html", "cost.*", "trust/probes.parquet", "trust/lesions.h5"),
         }
@@ -96,7 +95,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
         number=0,
         dataset=dataset,
         source=plan.config["datasets"][dataset]["source"],
-        masks=tuple(mask for mask in masks_of(dataset_of(dataset).drawn_masks) if mask in masks),
+        masks=tuple(mask for mask in all_masks() if mask in masks),
         rows=tuple(Row(name, _full_label(plan, name, dataset)) for name in named),
         seeds=tuple(plan.config["seeds"]),
         experiment=plan.config["experiment"],
