@@ -39,7 +39,7 @@ def test_other_splits_reuse_the_alignment(copy: Workspace) -> None:
         content["datasets"]["ixi"]["splits"] = {"train": 1, "val": 1, "test": 2}
 
     planned = copy.dry("prepared_data", config=copy.configure(change))
-    assert planned.rules == {"prepare": 1, "places": 1, "mask": 2}
+    assert planned.rules == {"prepare": 1, "mask": 2}
     assert {job["dataset"] for job in planned.jobs if job.rule == "prepare"} == {"ixi"}
 
 
@@ -80,10 +80,12 @@ def test_two_runs_at_a_time_prepare_once(copy: Workspace) -> None:
         copy.running("prepared_data", config=configs[1], cores=1) as two,
     ):
         outcomes = [one.end(), two.end()]
-    assert [outcome.status for outcome in outcomes] == [0, 0], [outcome.output for outcome in outcomes]
+    assert [outcome.status for outcome in outcomes] == [0, 0], "\n".join(
+        outcome.output for outcome in outcomes
+    )
     together = sum((outcome.rules for outcome in outcomes), Counter[str]())
     # Each file was made by one of the two; masks are each experiment's own.
-    assert together == {"align": 8, "prepare": 2, "places": 2, "mask": 4}
+    assert together == {"align": 8, "prepare": 2, "mask": 4}
     assert "waiting for another run, which makes files in results/shared/" in "".join(
         outcome.output for outcome in outcomes
     )

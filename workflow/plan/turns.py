@@ -63,8 +63,26 @@ class Turns:
             if (lock := _opened(folder / ".making", self._say)) is not None:
                 _patiently(lock, folder, self._say)
                 self._making[folder] = lock
-        every = persistence.all_outputfiles
+        self._mend(persistence)
+
+    def _mend(self, persistence: Any) -> None:
+        """Have Snakemake's lock leave shared folders out, and the locks of other runs alone."""
+        every, read = persistence.all_outputfiles, persistence._read_locks
         persistence.all_outputfiles = lambda: (file for file in every() if self._folder(str(file)) is None)
+        # Of its own it removes the folder of all locks when it ends, even while another run writes its lock.
+        Path(persistence._lockdir).mkdir(parents=True, exist_ok=True)
+
+        def unlock() -> None:
+            for path in persistence._lockfile.values():
+                Path(path).unlink(missing_ok=True)
+
+        def locks() -> list[tuple[str, str]]:
+            while True:
+                # Another run may end between the look into the folder and that into its lock.
+                with suppress(FileNotFoundError):
+                    return list(read())
+
+        persistence.unlock, persistence._read_locks = unlock, locks
 
     def begin(self, dag: Any) -> None:
         """Take what the plan needs; turns are given to others as soon as the jobs of a folder have ended.

@@ -10,7 +10,7 @@ rule mask:
     input:
         # Drawn masks are seeded by the names of the files.
         manifest=lambda wildcards: (
-            f"{ROOT}/data/{wildcards.dataset}/manifest.csv"
+            shared("data", wildcards.dataset, "manifest.csv")
             if parse_mask(wildcards.mask)[0].drawn
             else []
         ),
