@@ -72,7 +72,8 @@ def test_two_runs_at_a_time_prepare_once(copy: Workspace) -> None:
     before = contents(copy)
     for kind in ("aligned", "data"):
         for path in (copy.shared / kind).rglob("[!.]*"):
-            if path.is_file():
+            # The target does not ask for lists.
+            if path.is_file() and not path.name.endswith("_pairs.csv"):
                 path.unlink()
     configs = [named(copy, name) for name in ("one", "two")]
     with (
