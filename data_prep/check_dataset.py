@@ -227,7 +227,7 @@ def main(
     ids: Annotated[tuple[str, ...], "dataset, e.g. brats; default: all"] = (),
     /,
     root: Annotated[Path | None, "folder of published scans, as datasets.<id>.root names it"] = None,
-    donors: Annotated[Path | None, "folder of donors' maps, e.g. results/demo/raw/donors"] = None,
+    donors: Annotated[Path | None, "folder of donors' maps, e.g. results/shared/donors"] = None,
 ) -> None:
     """Check datasets; the exit status is 1 unless all hold."""
     if root is not None and len(ids) != 1:

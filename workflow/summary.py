@@ -18,6 +18,7 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
 from data_prep.io.frames import read_csv
+from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
 from workflow.provenance.files import FILE, read_list
@@ -130,6 +131,7 @@ def summarise(
     Raises:
         BadInput: there are no results.
     """
+    register_found(results)
     # A pipe or a log has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     content = read_table(results, table)

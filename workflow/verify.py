@@ -2,8 +2,10 @@
 
 ``python -m workflow.verify results/demo`` exits with 0 if every file is as it was written, with 1 if one was
 changed, is missing or was added. Leftovers of another configuration, which the list names and does not count
-as results, are named here too. The folder may have been moved or copied from elsewhere, and may be hostile:
-only regular files that the list names are read, and names are printed so that they stay within their line.
+as results, are named here too. Shared files of the list (results/shared) are compared where their folder is
+there, and it is said where it is not. The folder may have been moved or copied from elsewhere, and may be
+hostile: only regular files that the list names are read, and names are printed so that they stay within their
+line.
 
 With ``--share`` it names instead what tells of places, users, hosts, logins or patients in any file of the
 folder, listed or not, and exits with 1 if anything does.
@@ -13,11 +15,12 @@ resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names
 """
 
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
+from data_prep.prepare.places import SHARED, shared_folder
 from workflow.provenance.files import FILE, hash_files, listed, read_list
 
 
@@ -29,17 +32,45 @@ def compare(results: Path) -> dict[str, list[str]]:
     """
     if not results.is_dir():
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
-    expected, disowned = read_list(results)
+    expected, disowned, shared = read_list(results)
     present = set(listed(results))
     left = {name for name in present for other in disowned if f"{name}/".startswith(f"{other}/")}
     both = sorted(present & set(expected))
     found = hash_files(results, [name for name in both if (results / name).is_file()])
-    return {
+    differences = {
         "changed": [name for name in both if found.get(name) != expected[name]],
         "missing": sorted(set(expected) - present),
         "extra": sorted(present - set(expected) - left),
         "leftover": [name for name in disowned if (results / name).exists()],
     }
+    return _with_shared(differences, shared_folder(results), shared)
+
+
+def _with_shared(
+    differences: dict[str, list[str]], folder: Path, expected: dict[str, str]
+) -> dict[str, list[str]]:
+    """Add what differs in the shared folder; "absent" are its folders that are not here at all."""
+    absent = sorted({place for place in map(_place, expected) if not (folder / place).is_dir()})
+    here = sorted(name for name in expected if _place(name) not in absent)
+    there = [name for name in here if (folder / name).is_file()]
+    found = hash_files(folder, there)
+    changed = [name for name in there if found[name] != expected[name]]
+    missing = sorted(set(here) - set(there))
+    for word, names in (("changed", changed), ("missing", missing)):
+        differences[word] += [f"../{folder.name}/{name}" for name in names]
+    return differences | {"absent": [f"../{folder.name}/{place}" for place in absent]}
+
+
+def _compared(results: Path, absent: list[str]) -> int:
+    """Count the files of the list that are here."""
+    expected = read_list(results)
+    gone = {place.split("/", 2)[2] for place in absent}
+    return len(expected.outputs) + sum(_place(name) not in gone for name in expected.shared)
+
+
+def _place(name: str) -> str:
+    """Return the folder of a shared file that experiments have as a whole or not."""
+    return "/".join(PurePosixPath(name).parts[: 1 if name.startswith("donors/") else 2])
 
 
 def print_private(results: Path) -> None:
@@ -73,14 +104,17 @@ def verify(
         print_private(results)
         return
     differences, shown = compare(results), printable(str(results))
+    absent = differences.pop("absent")
     for word, names in differences.items():
         sys.stdout.writelines(f"{word:8} {printable(name)}\n" for name in names)
     leftover = differences.pop("leftover")
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{shown} differs from its {FILE}: {counts}")
-    said = f"all {len(read_list(results)[0])} files are as listed"
+    said = f"all {_compared(results, absent)} files are as listed"
     if leftover:
         said += f"; {len(leftover)} leftovers of another configuration are no results of this one"
     sys.stdout.write(f"{shown}: {said}\n")
+    if absent:
+        sys.stdout.write(f"not covered: {len(absent)} folders of {SHARED}/, which are not here\n")
     sys.stdout.write("not covered: who made the list, and files that differ from run to run (see --help)\n")

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from data_prep.errors import BadInput
@@ -37,7 +37,7 @@ def entries_of(
 
     Args:
         package: whose files are looked at; those that begin with ``_`` or are hidden are not.
-        constant: name under which each file defines its entry.
+        constant: name under which each file defines its entry, or a function that returns a list of them.
         kind: class of the entries.
         key: their attribute that tells them apart.
         guide: page that says how to write such an entry.
@@ -56,12 +56,14 @@ def entries_of(
             entry = getattr(importlib.import_module(module), constant, None)
         except BadInput as error:
             raise BadInput(f"{path}: {error}") from error
-        if not isinstance(entry, kind):
-            raise BadInput(f"{path}: {constant} is no {kind.__name__}; define one ({guide})")
-        name = getattr(entry, key)
-        if name in found:
-            raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")
-        found[name] = module, entry
+        # A function returns what there is at the moment, any number.
+        for one in entry() if isinstance(entry, FunctionType) else (entry,):
+            if not isinstance(one, kind):
+                raise BadInput(f"{path}: {constant} is no {kind.__name__}; define one ({guide})")
+            name = getattr(one, key)
+            if name in found:
+                raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")
+            found[name] = module, one
     return dict(sorted(found.items()))
 
 

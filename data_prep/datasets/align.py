@@ -114,7 +114,7 @@ def main(
     subject: Annotated[str, "subject id"],
     source: Annotated[Literal["embedded", "published"], "of the scans"],
     matrix: Annotated[int, "height and width of the slices to write"],
-    output: Annotated[Path, "folder, e.g. results/mine/aligned/brats"],
+    output: Annotated[Path, "folder, e.g. results/shared/aligned/brats-0123456789"],
     split_hint: Annotated[str, "published split, if there are several"] = "",
     slices: Annotated[int | None, "central slices to write (default: all that both have)"] = None,
     options: Annotated[str, "the dataset's own options, as JSON"] = "{}",

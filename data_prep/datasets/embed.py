@@ -18,7 +18,7 @@ from data_prep.io.command import WrongUse, command
 @command
 def main(
     dataset: Annotated[DatasetId, "whose form they have"],
-    output: Annotated[Path, "folder, e.g. results/mine/raw/brats"],
+    output: Annotated[Path, "folder, e.g. results/shared/raw/brats-0123456789"],
     donors: Annotated[Path | None, "folder of the donors' maps"] = None,
     index: Annotated[int | None, "number of the subject, from 0"] = None,
     seed: Annotated[int | None, "seed of the whole data set"] = None,

@@ -10,6 +10,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import read_rows, replacing
 from data_prep.io.json_files import write_json
+from data_prep.masks.from_file import full_name, read_mask, register
 from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
 
@@ -31,7 +32,7 @@ def files_of(manifest: Path) -> list[str]:
     return files
 
 
-def save(masks: MaskSet, height: int, width: int, seed: int, dataset: str, folder: Path) -> None:
+def save(masks: MaskSet, height: int, width: int, seed: int | None, dataset: str, folder: Path) -> None:
     """Write <name>.npz, .json and .png into ``folder``; the same masks give the same bytes."""
     record = {
         "name": masks.name,
@@ -91,8 +92,15 @@ def main(
     seed: Annotated[int, "base seed; drawn masks do not use it"],
     output: Annotated[Path, "folder for <mask>.npz, .json and .png"],
     manifest: Annotated[Path | None, "manifest.csv of the prepared slices; drawn masks only"] = None,
+    file: Annotated[Path | None, "array (.npy) of a mask of one's own"] = None,
 ) -> None:
     """Make, freeze and draw the masks of one setting."""
+    if file is not None:
+        own = read_mask(file, height, width)
+        full = full_name(mask, own, "--mask")
+        register([full])
+        save(MaskSet(full, own), height, width, None, dataset, output)
+        return
     files: list[str] = []
     if parse_mask(mask)[0].drawn:
         if manifest is None:

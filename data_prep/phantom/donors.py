@@ -284,7 +284,7 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
 @command
 def main(
     maps: Annotated[str, Choices(lambda: MAPS), "which file of maps to write"],
-    output: Annotated[Path, "folder, e.g. results/demo/raw/donors"],
+    output: Annotated[Path, "folder, e.g. results/shared/donors"],
 ) -> None:
     """Fetch one donor and write its maps."""
     write_donor(maps, output, cache_folder())

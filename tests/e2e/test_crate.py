@@ -26,22 +26,28 @@ def written(workspace: Workspace) -> list[dict[str, Any]]:
 
 def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(copy: Workspace) -> None:
     entities = {entity["@id"]: entity for entity in written(copy)}
-    files = {entity["contentUrl"]: entity for entity in entities.values() if "contentUrl" in entity}
+
+    def place(entity: dict[str, Any]) -> str:
+        # What experiments share lies beside the results, like scans and sources.
+        return str(entity.get("contentUrl", entity.get("localPath", "")))
+
+    files = {place(entity): entity for entity in entities.values() if place(entity)}
 
     def sources(path: str) -> set[str]:
-        """Files that the job read which wrote ``path``, by their place in the results."""
+        """Files that the job read which wrote ``path``, by their places."""
         (job,) = files[path]["generatedBy"]
-        read = [entities[link["@id"]] for link in entities[job["@id"]]["usedDataset"]]
-        return {entity["contentUrl"] for entity in read if "contentUrl" in entity}
+        return {place(entities[link["@id"]]) for link in entities[job["@id"]]["usedDataset"]}
 
     run = "runs/ixi/1d_uniform_6x/unet/seed0"
     assert f"{run}/metrics.csv" in sources("metrics.parquet")
-    assert {"data/ixi/train.h5", "masks/ixi/1d_uniform_6x.npz"} <= sources(f"{run}/metrics.csv")
-    aligned = {path for path in sources("data/ixi/train.h5") if path.startswith("aligned/ixi/")}
+    split = (copy.place("data", "ixi") / "train.h5").relative_to(copy.folder).as_posix()
+    assert {split, "masks/ixi/1d_uniform_6x.npz"} <= sources(f"{run}/metrics.csv")
+    aligned = {path for path in sources(split) if "/aligned/ixi-" in path}
     assert aligned
-    assert all(any("raw/ixi" in source for source in sources(path)) for path in aligned)
+    assert all(any("raw/ixi-" in source for source in sources(path)) for path in aligned)
 
-    inside = {path for path in files if not path.startswith(("/", "http"))}
+    urls = {entity["contentUrl"] for entity in files.values() if "contentUrl" in entity}
+    inside = {path for path in urls if not path.startswith(("/", "http"))}
     assert {path for path in inside if not (copy.results / path).exists()} == set()
     assert {files[path]["author"] for path in inside} == {"A. Reader"}
 

@@ -30,7 +30,7 @@ def packed(folder: Path) -> bytes:
 
 @pytest.fixture
 def server(finished: Workspace) -> Iterator[Server]:
-    raw = finished.results / "raw" / "ixi"
+    raw = finished.place("raw", "ixi")
     files = {f"/IXI-{modality}.tar": packed(raw / f"IXI-{modality}") for modality in MODALITIES}
     with serving(Server(files)) as server:
         yield server
@@ -86,19 +86,19 @@ def test_scans_come_through_all_faults_of_the_network_and_are_prepared(
     server.asked.clear()
     assert fresh.complete("fetch", config=config).rules == {"fetch_scans": 1}
     assert server.asked == [None]
-    record = json.loads(fresh.path(f"{RESULTS}/raw/fetched_ixi.json").read_text())
+    record = json.loads((fresh.place("raw", "ixi") / "fetched.json").read_text())
     assert record["T2"]["from"] == f"{server.address}/IXI-T2.tar"
     assert record["T1"]["scans"] == record["T2"]["scans"] == 4
 
     outcome = fresh.complete(MANIFEST, config=config)
-    assert outcome.rules == {"align": 4, "prepare": 1}
+    assert outcome.rules == {"align": 4, "prepare": 1, "places": 1}
     manifest = pd.read_csv(fresh.path(MANIFEST))
     assert set(manifest["source"]) == {"published"}
     assert set(manifest["status"]) == {"ok"}
     # The same scans, so the same splits and the same bits as those that were never on the way.
     for split in ("train", "val", "test"):
         with (
-            h5py.File(fresh.path(f"{RESULTS}/data/ixi/{split}.h5")) as ours,
-            h5py.File(finished.results / f"data/ixi/{split}.h5") as theirs,
+            h5py.File(fresh.place("data", "ixi") / f"{split}.h5") as ours,
+            h5py.File(finished.place("data", "ixi") / f"{split}.h5") as theirs,
         ):
             assert ours.attrs["fingerprint"] == theirs.attrs["fingerprint"]

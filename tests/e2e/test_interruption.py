@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from workspace import Job, Outcome, Workspace
 
+FINISHED = ("tiny/runs/*/*/*/*/run.json", "tiny/data/*/*", "shared/aligned/*/*.json", "shared/data/*/[!.]*")
+
 
 @dataclass(frozen=True)
 class Story:
@@ -46,15 +48,15 @@ def story(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iter
     workspace = finished.copy(tmp_path_factory.mktemp("story") / "repository")
     results = workspace.results
     # All but the donors' maps is made anew.
-    for path in [*results.iterdir(), *(results / "raw").iterdir()]:
-        if path.name not in {"raw", "donors"}:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (results, *workspace.shared.iterdir()):
+        if path.name != "donors":
+            shutil.rmtree(path)
 
     # With one core, the third record shows that the jobs of the first two have ended.
     interrupted = workspace.broken_off(
-        signal.SIGINT, lambda: len(list((results / "aligned").glob("*/*.json"))) >= 3, cores=1
+        signal.SIGINT, lambda: len(list(workspace.shared.glob("aligned/*/*.json"))) >= 3, cores=1
     )
-    after_interrupt = times(results, "aligned/*/*.json")
+    after_interrupt = times(workspace.shared, "aligned/*/*.json")
 
     def in_a_training() -> bool:
         logs = (results / "logs" / "train").glob("*/*/*/*.log")
@@ -63,7 +65,7 @@ def story(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iter
         return any(ended) and not all(ended)
 
     killed = workspace.broken_off(signal.SIGKILL, in_a_training, cores=1)
-    after_kill = times(results, "runs/*/*/*/*/run.json", "aligned/*/*.json", "data/*/*")
+    after_kill = times(results.parent, *FINISHED)
     locked = workspace.run(cores=1)
     workspace.complete("--unlock")
     last = workspace.complete(cores=1)
@@ -80,7 +82,7 @@ def test_after_ctrl_c_the_next_run_goes_on(story: Story) -> None:
     # The one job that was cut off, just after it wrote its record, is repeated.
     cut_off = aligned & again
     assert len(cut_off) <= 1
-    now = times(story.workspace.results, "aligned/*/*.json")
+    now = times(story.workspace.shared, "aligned/*/*.json")
     kept = {path: time for path, time in story.after_interrupt.items() if path.stem not in cut_off}
     assert kept
     assert now.items() >= kept.items()
@@ -95,7 +97,7 @@ def test_after_a_kill_snakemake_says_how_to_go_on(story: Story) -> None:
 
 def test_after_a_kill_finished_steps_stay(story: Story) -> None:
     results = story.workspace.results
-    kept = times(results, "runs/*/*/*/*/run.json", "aligned/*/*.json", "data/*/*")
+    kept = times(results.parent, *FINISHED)
     assert kept.items() >= story.after_kill.items()
     done = {path.parent.relative_to(results / "runs") for path in story.after_kill if path.name == "run.json"}
     assert done
@@ -116,29 +118,27 @@ def test_the_metrics_are_the_same_to_the_bit(story: Story, finished: Workspace) 
 
 def test_prepared_data_masks_and_tables_are_the_same(story: Story, finished: Workspace) -> None:
     def digests(workspace: Workspace, *patterns: str) -> dict[str, str]:
-        found = [path for pattern in patterns for path in workspace.results.glob(pattern)]
+        found = [path for pattern in patterns for path in workspace.path("results").glob(pattern)]
         paths = [path for path in found if path.is_file()]
         return {
-            str(path.relative_to(workspace.results)): hashlib.sha256(path.read_bytes()).hexdigest()
+            str(path.relative_to(workspace.folder)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in paths
         }
 
     patterns = (
-        "raw/**/*",
-        "aligned/*/*.h5",
-        "data/*/*.h5",
-        "data/*/*.csv",
-        "tables/*",
-        "runs/**/model.ckpt",
+        "shared/raw/**/*",
+        "shared/aligned/*/*.h5",
+        "shared/data/*/*.h5",
+        "tiny/data/*/*.csv",
+        "tiny/tables/*",
+        "tiny/runs/**/model.ckpt",
     )
     one, two = digests(story.workspace, *patterns), digests(finished, *patterns)
     assert len(one) > 40
     assert one == two
-    for path in finished.results.glob("data/*/*.h5"):
-        with (
-            h5py.File(path) as mine,
-            h5py.File(story.workspace.results / path.relative_to(finished.results)) as its,
-        ):
+    for path in finished.shared.glob("data/*/*.h5"):
+        other = story.workspace.folder / path.relative_to(finished.folder)
+        with h5py.File(path) as mine, h5py.File(other) as its:
             assert mine.attrs["fingerprint"] == its.attrs["fingerprint"]
     for path in finished.results.glob("masks/*/*.json"):
         its = story.workspace.results / path.relative_to(finished.results)
@@ -146,7 +146,7 @@ def test_prepared_data_masks_and_tables_are_the_same(story: Story, finished: Wor
 
 
 def test_nothing_half_written_is_left(story: Story) -> None:
-    left = [path for path in story.workspace.results.rglob("*") if ".partial" in path.name]
+    left = [path for path in story.workspace.path("results").rglob("*") if ".partial" in path.name]
     # A killed writer cannot clean up; what it left is not taken for a result, and a training removes its own.
     assert [path for path in left if "runs" in path.parts] == []
     assert story.workspace.dry().jobs == set()

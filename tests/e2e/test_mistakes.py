@@ -91,7 +91,7 @@ def spoilt(finished: Workspace, tmp_path: Path) -> Path:
     return path
 
 
-MAPS = "results/tiny/raw/donors/brain_sym.json"
+MAPS = "results/shared/donors/brain_sym.json"
 
 
 def test_a_donor_with_a_wrong_checksum_is_not_used(copy: Workspace, spoilt: Path) -> None:
@@ -117,26 +117,30 @@ def test_after_a_wrong_checksum_the_next_run_completes(copy: Workspace, spoilt: 
 
 # ---- full disk ------------------------------------------------------------------------------------
 
-SPLITS = "results/tiny/data/ixi"
+
+def emptied(workspace: Workspace) -> str:
+    """Remove IXI's splits, and return their folder below the repository's."""
+    folder = workspace.place("data", "ixi")
+    shutil.rmtree(folder)
+    return folder.relative_to(workspace.folder).as_posix()
 
 
 def test_a_file_size_limit_is_told_and_the_next_run_goes_on(copy: Workspace) -> None:
-    largest = copy.path(f"{SPLITS}/train.h5").stat().st_size
-    shutil.rmtree(copy.path(SPLITS))
-    outcome = copy.run(f"{SPLITS}/manifest.csv", largest_file=largest // 2)
+    largest = (copy.place("data", "ixi") / "train.h5").stat().st_size
+    splits = emptied(copy)
+    outcome = copy.run(f"{splits}/manifest.csv", largest_file=largest // 2)
     assert outcome.status != 0
-    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: File too large (EFBIG): it cannot")
+    assert outcome.sentence.startswith(f"{splits}/train.h5: File too large (EFBIG): it cannot")
     assert "free disk space, then run again" in outcome.sentence
-    assert not list(copy.path(SPLITS).glob("*.h5"))
-    outcome = copy.complete(f"{SPLITS}/manifest.csv")
+    assert not list(copy.path(splits).glob("*.h5"))
+    outcome = copy.complete(f"{splits}/manifest.csv")
     assert dict(outcome.rules) == {"prepare": 1}
 
 
 @pytest.fixture
 def small_disk(copy: Workspace) -> Iterator[Path]:
     """A disk of 64 kB in the place of IXI's splits; only root can have one."""
-    folder = copy.path(SPLITS)
-    shutil.rmtree(folder)
+    folder = copy.path(emptied(copy))
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
@@ -146,12 +150,13 @@ def small_disk(copy: Workspace) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_told_and_the_next_run_goes_on(copy: Workspace, small_disk: Path) -> None:
-    outcome = copy.run(f"{SPLITS}/manifest.csv")
+    splits = small_disk.relative_to(copy.folder).as_posix()
+    outcome = copy.run(f"{splits}/manifest.csv")
     assert outcome.status != 0
-    assert outcome.sentence.startswith(f"{SPLITS}/train.h5: No space left on device (ENOSPC): it cannot")
+    assert outcome.sentence.startswith(f"{splits}/train.h5: No space left on device (ENOSPC): it cannot")
     assert "free disk space, then run again" in outcome.sentence
     subprocess.run(["mount", "-o", "remount,size=8m", str(small_disk)], check=True)
-    outcome = copy.complete(f"{SPLITS}/manifest.csv")
+    outcome = copy.complete(f"{splits}/manifest.csv")
     assert dict(outcome.rules) == {"prepare": 1}
 
 

@@ -18,6 +18,7 @@ RULES = {
     "embed_brats": 3,
     "align": 3,
     "prepare": 1,
+    "places": 1,
     "mask": 1,
     "train": 1,
     "evaluate": 1,
@@ -50,8 +51,6 @@ def only_brats(content: Any) -> None:
 def ran(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     """The workflow's folder with another experiment in it, its configuration, and what its run said."""
     workspace = finished.copy(tmp_path_factory.mktemp("beyond") / "repository")
-    # What the tiny experiment has downloaded.
-    shutil.copytree(workspace.results / "raw/donors", workspace.path(f"{RESULTS}/raw/donors"))
     config = workspace.configure(only_brats, "tests/e2e/beyond.yaml")
     yield workspace, config, workspace.complete(config=config)
     shutil.rmtree(workspace.folder)
@@ -70,11 +69,11 @@ def test_its_scans_have_the_published_form_and_reach_the_splits(ran: Ran) -> Non
     manifest = pd.read_csv(results / "data/brats/manifest.csv")
     assert sorted(manifest["split"]) == ["test", "train", "val"]
     for subject in manifest["subject"]:
-        folder = results / "raw/brats" / subject
+        folder = ran[0].place("raw", "brats") / subject
         images = [nibabel.load(folder / f"{subject}_{contrast}.nii.gz") for contrast in ("t1", "t2")]
         assert images[0].shape == images[1].shape == (64, 64, 4)
         assert (images[0].affine == images[1].affine).all()
-        assert (results / f"aligned/brats/{subject}.png").read_bytes().startswith(b"\x89PNG")
+        assert (ran[0].place("aligned", "brats") / f"{subject}.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.long

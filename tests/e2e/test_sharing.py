@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import RESULTS, Job, Workspace, environment
+from workspace import RESULTS, SHARED, Job, Workspace, environment
 
 RECORDS = Path(".snakemake/metadata")
 
@@ -14,7 +14,7 @@ RECORDS = Path(".snakemake/metadata")
 @pytest.fixture
 def clone(fresh: Workspace, finished: Workspace) -> Workspace:
     """Another clone, with the results and Snakemake's records of them copied without their times."""
-    for folder in (RESULTS, RECORDS):
+    for folder in (RESULTS, SHARED, RECORDS):
         shutil.copytree(finished.path(str(folder)), fresh.path(str(folder)), copy_function=shutil.copyfile)
     return fresh
 
@@ -59,7 +59,7 @@ def test_a_copy_without_times_is_valid_again_and_can_be_added_to(clone: Workspac
 
 
 def test_a_copy_with_times_needs_no_command(fresh: Workspace, finished: Workspace) -> None:
-    for folder in (RESULTS, RECORDS):
+    for folder in (RESULTS, SHARED, RECORDS):
         shutil.copytree(finished.path(str(folder)), fresh.path(str(folder)), copy_function=shutil.copy2)
     assert fresh.dry().jobs == set()
 
@@ -67,7 +67,8 @@ def test_a_copy_with_times_needs_no_command(fresh: Workspace, finished: Workspac
 def test_a_copy_without_records_gets_them_by_touching_everything(
     fresh: Workspace, finished: Workspace
 ) -> None:
-    shutil.copytree(finished.results, fresh.results, copy_function=shutil.copy2)
+    for folder in (RESULTS, SHARED):
+        shutil.copytree(finished.path(str(folder)), fresh.path(str(folder)), copy_function=shutil.copy2)
     changed = fresh.configure(lambda content: content["training"].update(epochs=7))
     # Without a record nobody knows what they were made with.
     assert fresh.dry(config=changed).jobs == set()

@@ -55,7 +55,7 @@ def read_rules() -> dict[str, Rule]:
             if modules and outputs:
                 # The last one, where a lease runs another.
                 folder = "/".join(modules[-1].split(".")[:2])
-                found[name] = Rule(folder, tuple(re.findall(r"\{ROOT\}/([\w.]+)", outputs[1])))
+                found[name] = Rule(folder, tuple(re.findall(r"\{(?:ROOT|SHARED)\}/([\w.]+)", outputs[1])))
     return found
 
 

@@ -21,8 +21,9 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CONFIG = Path("tests/e2e/tiny.yaml")
 RESULTS = Path("results/tiny")
+SHARED = Path("results/shared")
 NOTHING = "Nothing to be done (all requested files are present and up to date)."
-TARGETS = {"all", "fetch", "everything", "quality", "paper_tables", "paper_figures", "tuned"}
+TARGETS = {"all", "fetch", "everything", "quality", "paper_tables", "paper_figures", "prepared_data", "tuned"}
 # Generous: other work may share the machine.
 LIMIT = 1200
 
@@ -126,6 +127,16 @@ class Workspace:
     def results(self) -> Path:
         """Folder of the tiny experiment's results."""
         return self.folder / RESULTS
+
+    @property
+    def shared(self) -> Path:
+        """Folder of what experiments share."""
+        return self.folder / SHARED
+
+    def place(self, kind: str, dataset: str) -> Path:
+        """Folder of the only raw scans, aligned subjects or split data of a dataset that are there."""
+        (found,) = (self.shared / kind).glob(f"{dataset}-*")
+        return found
 
     def path(self, name: str) -> Path:
         """A file of the repository."""

@@ -19,6 +19,7 @@ import yaml
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.io.json_files import to_json
+from data_prep.masks.from_file import VARIABLE, registered
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.config import read_config
@@ -49,7 +50,7 @@ def _command(plan: Plan, run: Run) -> str:
     lease = f"--gpus {training['devices']} --per-gpu {training['trainings_per_gpu']}"
     words = [
         *("--spec", plan.spec(run).canonical()),
-        *("--data", f"{plan.root}/data/{run.dataset}"),
+        *("--data", plan.subjects.folder("data", run.dataset)),
         *("--mask", f"{plan.root}/masks/{run.dataset}/{run.mask}.npz"),
         *("--output", f"{plan.root}/runs/{run.path}"),
     ]
@@ -57,6 +58,8 @@ def _command(plan: Plan, run: Run) -> str:
         program = f"python -m workflow.lease {lease} -- python -m workflow.train"
     else:
         program = "python -m workflow.evaluate --device cpu"
+    if names := registered():
+        program = f"env {VARIABLE}={','.join(names)} {program}"
     # exec: what ends the command is to reach the training, which saves first.
     return f"mkdir -p {shlex.quote(str(log.parent))} && exec {program} {shlex.join(words)} >> {log} 2>&1"
 
@@ -69,12 +72,14 @@ def show(
     table: Annotated[int | None, "print a table's --definition, e.g. 1"] = None,
     figure: Annotated[int | None, "print a figure's --definition, e.g. 5"] = None,
     commands: Annotated[bool, "print a shell command for each run that is not finished"] = False,
+    places: Annotated[bool, "print the shared folders of each dataset, below results/shared"] = False,
     check: Annotated[bool, "check the file; print it with its defaults"] = False,
     document: Annotated[bool, "print config/README.md, without a file"] = False,
 ) -> None:
     """Print what a configuration asks for."""
     asked = {"--run": run, "--table": table, "--figure": figure}
-    exclusive({**asked, "--commands": commands, "--check": check, "--document": document})
+    alone = {"--commands": commands, "--places": places, "--check": check, "--document": document}
+    exclusive({**asked, **alone})
     if document:
         sys.stdout.write(config_readme())
         return
@@ -99,6 +104,9 @@ def show(
                 raise BadInput(f"{file}: asks for no {kind} {name}; {remedy}")
             sys.stdout.write(known[name] + "\n")
             return
+    if places:
+        sys.stdout.writelines(f"{folder}\n" for folder in plan.subjects.folders)
+        return
     if commands:
         sys.stdout.writelines(f"{line}\n" for line in unfinished(plan))
         return

@@ -15,7 +15,9 @@ from data_prep.datasets.contract import discover as datasets
 from data_prep.errors import BadInput, visible
 from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
+from data_prep.masks.from_file import full_name, read_mask, register
 from data_prep.masks.registry import masks_of
+from data_prep.prepare.places import SHARED
 from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
@@ -67,7 +69,12 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     config: Config = yaml.safe_load(yaml.safe_dump(plain, sort_keys=False))
     check_schema(config, schema(), "config", "the top level", "config/README.md lists every key")
     _fill_defaults(config, schema())
+    if config["experiment"] == SHARED:
+        raise BadInput(
+            f"config: experiment: {SHARED!r} is the folder of what experiments share; choose another name"
+        )
     for name, dataset in config["datasets"].items():
+        _take_mask_files(name, dataset, config["trust"])
         _check_dataset(name, dataset)
         epochs = config["training"]["epochs"]
         if isinstance(epochs, dict) and name not in epochs:
@@ -193,9 +200,34 @@ def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
             _fill_defaults(value[key], entry)
 
 
+def _take_mask_files(name: str, dataset: Config, trust: Config) -> None:
+    """Read the masks of a dataset that are files, and put their full names where theirs stand."""
+    full: dict[str, str] = {}
+    for mask, file in dataset.get("mask_files", {}).items():
+        place = f"config: datasets.{name}.mask_files.{mask}"
+        try:
+            full[mask] = full_name(mask, read_mask(Path(file), dataset["matrix"], dataset["matrix"]), place)
+        except BadInput as error:
+            raise BadInput(f"{place}: {str(error).removeprefix(f'{place}: ')}") from error
+        if mask not in dataset["masks"] and not trust["transfer"]:
+            raise BadInput(
+                f"{place}: neither datasets.{name}.masks nor trust.transfer uses it; add it to masks, set "
+                "trust.transfer to true, or remove it"
+            )
+    if not full:
+        return
+    if len({*full.values()}) < len(full):
+        raise BadInput(f"config: datasets.{name}.mask_files: two names mean one mask; rename one")
+    register(full.values())
+    dataset["mask_files"] = {full[mask]: file for mask, file in dataset["mask_files"].items()}
+    lists = [dataset["masks"], *(trust.get(key, {}).get(name, []) for key in ("masks", "phase"))]
+    for masks in lists:
+        masks[:] = [full.get(mask, mask) for mask in masks]
+
+
 def _check_dataset(name: str, dataset: Config) -> None:
     entry = dataset_of(name)
-    known = masks_of(entry.drawn_masks)
+    known = [*masks_of(entry.drawn_masks), *dataset.get("mask_files", {})]
     for mask in dataset["masks"]:
         if mask not in known:
             raise BadInput(

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from data_prep.datasets.contract import dataset_of
 from data_prep.io.command import command
 from data_prep.io.json_files import to_json
-from data_prep.masks.registry import masks_of
+from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.definitions import PHASED, PageDefinition, Picture, Row, ViewerDefinition
@@ -69,24 +68,13 @@ def own_files(trust: TrustPlan) -> list[str]:
             *(f"statistics/{kind}_{n}.csv" for kind in ("pairs", "masks") for n in index.statistics),
             *(f"figures/training_curves_{dataset}/*" for dataset in plan.trained_datasets()),
             *(f"trust/runs/{run.path}.csv" for run in trust.runs),
-            *(
-                f"{folder}/{name}/*"
-                for folder in ("raw", "aligned", "data")
-                for name in plan.config["datasets"]
-            ),
+            *(f"data/{name}/*" for name in plan.config["datasets"]),
             *(
                 f"masks/{name}/{mask}.*"
                 for name, dataset in plan.config["datasets"].items()
-                for mask in dataset["masks"]
+                for mask in {*dataset["masks"], *dataset.get("mask_files", {})}
             ),
-            *(
-                "raw/donors/*",
-                "raw/fetched_*.json",
-                "metrics.parquet",
-                "index.html",
-                "cost.*",
-            ),
-            *("trust/probes.parquet", "trust/lesions.h5"),
+            *("metrics.parquet", "index.html", "cost.*", "trust/probes.parquet", "trust/lesions.h5"),
             *(("tuning/*",) if "tuning" in plan.config else ()),
         }
     )
@@ -108,7 +96,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
         number=0,
         dataset=dataset,
         source=plan.config["datasets"][dataset]["source"],
-        masks=tuple(mask for mask in masks_of(dataset_of(dataset).drawn_masks) if mask in masks),
+        masks=tuple(mask for mask in all_masks() if mask in masks),
         rows=tuple(Row(name, _full_label(plan, name, dataset)) for name in named),
         seeds=tuple(plan.config["seeds"]),
         experiment=plan.config["experiment"],

@@ -7,10 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.json_files import converted
-from data_prep.masks.registry import all_masks, masks_of
+from data_prep.masks.registry import all_masks
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
 from workflow.plan.config import Config, configured_optimiser, of_dataset, optimiser_on
@@ -31,7 +30,7 @@ class Plan:
         self.config = config
         self.methods = methods
         self.root = f"results/{config['experiment']}"
-        self.subjects = Subjects(config, self.root)
+        self.subjects = Subjects(config)
 
     @property
     def metrics(self) -> list[str]:
@@ -209,7 +208,7 @@ class Plan:
     def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
         dataset, rows = shown.dataset, shown.rows
         configured = self.config["datasets"][dataset]
-        masks = masks_of(dataset_of(dataset).drawn_masks) if shown.masks is None else shown.masks
+        masks = all_masks() if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
         name = f"table {numeral}" if numeral else f"figure {number}"
         if not chosen:

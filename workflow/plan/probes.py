@@ -74,8 +74,14 @@ class TrustPlan:
         if not self.config["transfer"] or not self.plan.trained(run.method):
             return []
         declined = self.plan.method(run.method).declines
-        masks = [mask for mask in self.plan.config["datasets"][run.dataset]["masks"] if mask not in declined]
+        masks = [mask for mask in self.tested(run.dataset) if mask not in declined]
         return [f"{self.plan.root}/masks/{run.dataset}/{mask}.npz" for mask in masks]
+
+    def tested(self, dataset: str) -> tuple[str, ...]:
+        """Return the masks that runs are tested under: a dataset's, and files that none is trained for."""
+        configured = self.plan.config["datasets"][dataset]
+        own = configured.get("mask_files", {}) if self.config["transfer"] else ()
+        return tuple(dict.fromkeys([*configured["masks"], *own]))
 
     def lesion_file(self, run: Run) -> list[str]:
         """Return the file of known lesions where the run is scored on them."""
@@ -157,7 +163,7 @@ class TrustPlan:
             "tuned": plan.config.get("tuned", ""),
             "seeds": tuple(plan.config["seeds"]),
             "masks": tuple(mask for mask in configured["masks"] if mask in chosen),
-            "all_masks": tuple(configured["masks"]),
+            "all_masks": self.tested(dataset),
             "noise": float(configured.get("noise", 0)),
             "rows": tuple(rows),
             "planned": plan.planned(runs),

@@ -1,5 +1,6 @@
 """Subjects of an experiment and where their scans lie; no scan is read."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -11,19 +12,64 @@ from data_prep.datasets.forms import advice, fault, nothing_in, unfilled
 from data_prep.datasets.record import AGAIN, Record
 from data_prep.errors import BadInput, visible
 from data_prep.io.json_files import canonical, read_as
+from data_prep.prepare.places import SHARED, Places
 from workflow.plan.config import split_numbers
+from workflow.provenance.footer import data_sha256
 
 Config = Mapping[str, Any]
+_DIGITS = 10  # of a hash in a folder's name
 
 
 class Subjects(Mapping[str, dict[str, Scans]]):
-    """Per dataset: subject id -> scans; placeholders where published scans are not there yet."""
+    """Per dataset: subject id -> scans; placeholders where published scans are not there yet.
 
-    def __init__(self, config: Config, root: str) -> None:
+    What is made of scans lies below ``root``, in folders that are named by all that their files depend on,
+    so that every experiment that asks for the same finds it there.
+    """
+
+    def __init__(self, config: Config, root: str = f"results/{SHARED}") -> None:
+        self._config = config
         self._datasets: dict[str, Config] = config["datasets"]
         self._seed = config["seed"]
         self._strict = config["bad_scans"] == "stop"
         self.root = root
+
+    @cached_property
+    def places(self) -> dict[str, Places]:
+        """Per dataset: its folders below ``root``."""
+        return {name: self._places(dataset_of(name)) for name in self._datasets}
+
+    def _places(self, dataset: Dataset) -> Places:
+        """Name each step's folder by what its files depend on, the folders before it included."""
+        source: dict[str, Any] = {"source": self._datasets[dataset.id]["source"]}
+        if self.embedded(dataset.id):
+            scans = source | self._size(dataset.id)
+            if dataset.embedded is not None or len(dataset.pools) > 1:
+                # Which pool a made-up subject is of, and so what it is, depends on how many each has.
+                numbers = split_numbers(self._datasets[dataset.id]["splits"])
+                scans["pools"] = [sum(numbers[split] for split in of) for of in dataset.pools.values()]
+        else:
+            scans = source | {"root": str(self._root(dataset))}
+            scans |= {key: str(path) for key, path in self._lists(dataset).items()}
+        raw = _named(dataset.id, scans)
+        aligned = _named(dataset.id, [raw, self._wanted(dataset.id)])
+        data = _named(dataset.id, [aligned, data_sha256(self._config, dataset.id)])
+        donors = dataset.maps if self.embedded(dataset.id) else ()
+        return Places(f"raw/{raw}", f"aligned/{aligned}", f"data/{data}", donors)
+
+    def folder(self, kind: str, dataset: str) -> str:
+        """Return where files of a dataset lie, by the names of ``Places``: raw, aligned or data."""
+        return f"{self.root}/{getattr(self.places[dataset], kind)}"
+
+    @property
+    def folders(self) -> list[str]:
+        """Every folder that other experiments may use too."""
+        found = {f"{self.root}/donors" for places in self.places.values() if places.donors}
+        for name, places in self.places.items():
+            found |= {f"{self.root}/{folder}" for folder in (places.aligned, places.data)}
+            if self.embedded(name) or self._datasets[name].get("download"):
+                found.add(f"{self.root}/{places.raw}")
+        return sorted(found)
 
     @cached_property
     def _found(self) -> dict[str, dict[str, Scans]]:
@@ -45,7 +91,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         configured = self._datasets[dataset.id]
         if configured["source"] == "embedded":
             numbers = split_numbers(configured["splits"])
-            return dataset.made_up(Path(f"{self.root}/raw/{dataset.id}"), numbers, self._seed)
+            return dataset.made_up(Path(self.folder("raw", dataset.id)), numbers, self._seed)
         root, lists = self._root(dataset), self._lists(dataset)
         there = all(path.is_file() for path in lists.values()) and (configured["root"] or lists)
         if not there or not (lists or root.is_dir()) or self._not_fetched(dataset):
@@ -81,22 +127,24 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         """Tell whether a dataset is configured, and its scans are made here."""
         return dataset in self._datasets and self._datasets[dataset]["source"] == "embedded"
 
-    def scan_inputs(self, dataset: str, subject: str) -> dict[str, str]:
-        """Return the scans that a subject's alignment waits for, ``target`` and ``auxiliary``.
+    def scan_inputs(self, dataset: str, subject: str) -> list[str]:
+        """Return the scans that a subject's alignment waits for, target and auxiliary.
 
         Published scans that are not there are left out: nothing can make them, and the alignment says so
         or excludes the subject.
         """
         scans = self[dataset][subject]
-        named = {"target": scans.target, "auxiliary": scans.auxiliary}
-        return {name: path for name, path in named.items() if self.embedded(dataset) or Path(path).is_file()}
+        both = (scans.target, scans.auxiliary)
+        return [path for path in both if self.embedded(dataset) or Path(path).is_file()]
 
     def truth(self, dataset: str) -> list[str]:
         """Return the side files of embedded subjects; none for published scans."""
         pattern = dataset_of(dataset).truth
         if not self.embedded(dataset) or not pattern:
             return []
-        return [f"{self.root}/raw/{dataset}/{pattern.format(subject=subject)}" for subject in self[dataset]]
+        return [
+            f"{self.folder('raw', dataset)}/{pattern.format(subject=subject)}" for subject in self[dataset]
+        ]
 
     @property
     def with_lesions(self) -> str | None:
@@ -116,48 +164,57 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return [name for name in self._datasets if self.embedded(name) and dataset_of(name).list_embedded]
 
     def lists(self, dataset: str) -> list[str]:
-        """Return those lists of a dataset."""
-        return [f"{self.root}/raw/{dataset}/{file}" for file in dataset_of(dataset).embedded_lists]
+        """Return those lists of a dataset: beside the splits that they tell of, as others share the scans."""
+        return [f"{self.folder('data', dataset)}/{file}" for file in dataset_of(dataset).embedded_lists]
 
     def align_arguments(self, dataset: str, subject: str) -> list[str]:
         """Return what the step ``align`` is told of a subject, as words of its command."""
-        configured, scans = self._datasets[dataset], self[dataset][subject]
-        own = fields(dataset_of(dataset).align_options)
+        scans = self[dataset][subject]
         options = {
             # By path and not by input: a scan that is missing is the step's to report.
             "target": scans.target,
             "auxiliary": scans.auxiliary,
-            "source": configured["source"],
+            "source": self._datasets[dataset]["source"],
+            "split-hint": scans.split_hint,
+        }
+        return _words(options | self._wanted(dataset))
+
+    def _wanted(self, dataset: str) -> dict[str, Any]:
+        """Return what the configuration asks of every aligned subject of a dataset."""
+        configured, own = self._datasets[dataset], fields(dataset_of(dataset).align_options)
+        return {
             "matrix": configured["matrix"],
             "slices": configured["slices"],
-            "split-hint": scans.split_hint,
             "options": canonical({key.name: configured[key.name] for key in own if key.name in configured}),
         }
-        return _words(options)
 
     def embed_arguments(self, dataset: str, target: str) -> list[str]:
         """Return what the step ``embed`` is told of the subject of a target scan, as words of its command."""
-        configured, scans = self._datasets[dataset], list(self[dataset].values())
+        scans = list(self[dataset].values())
         index = [one.target for one in scans].index(target)
         hint = scans[index].split_hint
-        options = {
-            "index": index,
+        return _words(
+            {"index": index, **self._size(dataset), "options": canonical({"split": hint} if hint else {})}
+        )
+
+    def _size(self, dataset: str) -> dict[str, Any]:
+        """Return what the configuration asks of every embedded subject of a dataset."""
+        configured = self._datasets[dataset]
+        return {
             "seed": self._seed,
             "matrix": configured["matrix"],
             "slices": configured["acquired_slices"],
             "slice-spacing": configured.get("slice_spacing"),
-            "options": canonical({"split": hint} if hint else {}),
         }
-        return _words(options)
 
     def fetched(self) -> list[str]:
         """Return what downloading leaves: donors of the embedded datasets, records of downloaded ones."""
         donors = {donor for name in self._datasets if self.embedded(name) for donor in dataset_of(name).maps}
         records = [self._record(name) for name, dataset in self._datasets.items() if dataset.get("download")]
-        return [*(f"{self.root}/raw/donors/{name}.json" for name in sorted(donors)), *records]
+        return [*(f"{self.root}/donors/{name}.json" for name in sorted(donors)), *records]
 
     def _record(self, dataset: str) -> str:
-        return f"{self.root}/raw/fetched_{dataset}.json"
+        return f"{self.folder('raw', dataset)}/fetched.json"
 
     def missing_scans(self) -> str | None:
         """Return what to mend where published scans are asked for but cannot be found."""
@@ -232,7 +289,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         for subject, scans in self[dataset.id].items():
             if said := fault(dataset, subject, scans):
                 return f"{said}, or set bad_scans to exclude to go on without the subject"
-            record = Path(f"{self.root}/aligned/{dataset.id}/{subject}.json")
+            record = Path(f"{self.folder('aligned', dataset.id)}/{subject}.json")
             if record.is_file():
                 aligned = read_as(Record, record, damaged=AGAIN)
                 if not aligned.usable:
@@ -241,6 +298,11 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                         "mend the scan and delete this file, or set bad_scans to exclude again"
                     )
         return None
+
+
+def _named(dataset: str, settings: Any) -> str:
+    """Return a folder's name: readable, and another for other settings."""
+    return f"{dataset}-{hashlib.sha256(canonical(settings).encode()).hexdigest()[:_DIGITS]}"
 
 
 def _words(options: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 ``python -m workflow.provenance --results results/X --config JSON --planned JSON --own PATTERN...`` lists
 everything in the folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that
 list.
-Light: no torch here, and no path in the list but relative ones; the configuration is written without the
+Shared files (``data_prep.prepare.places``) stand there too. Light: no torch here, and no path in the list but
+relative ones; the configuration is written without the
 places of scans and without passwords (``shareable``).
 """
 
@@ -17,6 +18,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, from_json, read_as, write_json
+from data_prep.prepare.places import read_places, shared_files, shared_folder
 from workflow.provenance.code import code_version, package_versions, source_files
 from workflow.provenance.files import FILE, hash_files, leftovers, listed
 from workflow.provenance.footer import config_sha256, shareable
@@ -47,14 +49,16 @@ def inputs(results: Path, datasets: Iterable[str]) -> list[dict[str, str]]:
                     {"dataset": row["dataset"], "file": row[f"{kind}_file"], "sha256": row[f"{kind}_sha256"]}
                     for kind in ("target", "auxiliary")
                 ]
-    return found + _donors(results / "raw" / "donors")
+    return found + _donors(results, datasets)
 
 
-def _donors(folder: Path) -> list[dict[str, str]]:
+def _donors(results: Path, datasets: Iterable[str]) -> list[dict[str, str]]:
     """Return the packages that maps were made from, each once: two files of maps may share one."""
     kept = dict.fromkeys(("package", "archive", "sha256"), str)
     by_package = {}
-    for path in sorted(folder.glob("[!.]*.json")):
+    places = (read_places(results, dataset) for dataset in datasets)
+    for name in sorted({name for of in places if of for name in of.donors}):
+        path = shared_folder(results) / "donors" / f"{name}.json"
         for donor in read_as(list[dict[str, Any]], path, damaged=AGAIN):
             check_fields(donor, kept, path, AGAIN)
             by_package[donor["package"]] = {name: donor[name] for name in kept}
@@ -90,6 +94,8 @@ def record(
     """
     sources = source_files()
     names = listed(results)
+    datasets = sorted(config["datasets"])
+    shared = sorted({name for dataset in datasets for name in shared_files(results, dataset)})
     planned = list(planned)
     left = leftovers(names, [*own, *(f"runs/{name}/*" for group in planned for name in group.runs)])
     kept = [name for name in names if name not in left and str(PurePosixPath(name).parent) not in left]
@@ -99,9 +105,10 @@ def record(
         "configuration_sha256": config_sha256(config),
         "code": asdict(code_version(sources)) | {"sources": hash_files(ROOT, sources)},
         "packages": package_versions(),
-        "inputs": inputs(results, config["datasets"]),
+        "inputs": inputs(results, datasets),
         "runs": runs(results, planned),
         "outputs": hash_files(results, kept),
+        "shared": hash_files(shared_folder(results), shared),
         "leftovers": left,
     }
 
@@ -120,6 +127,6 @@ def write_provenance(
         raise BadInput(f"--config: field experiment is missing; {remedy}")
     content = record(results, configuration["experiment"], configuration, planned, own)
     write_json(results / FILE, content)
-    sys.stdout.write(f"{len(content['outputs'])} files\n")
+    sys.stdout.write(f"{len(content['outputs'])} files, {len(content['shared'])} shared ones\n")
     for name in content["leftovers"]:
         sys.stdout.write(f"leftover of another configuration: {name}\n")

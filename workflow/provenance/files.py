@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.progress import track
@@ -22,21 +23,36 @@ _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
 _LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
 
 
-def read_list(results: Path) -> tuple[dict[str, str], list[str]]:
-    """Return relative path -> sha256, as ``provenance.json`` lists it, and what it names as left over.
+class Listed(NamedTuple):
+    """What ``provenance.json`` lists.
+
+    Attributes:
+        outputs: relative path -> sha256.
+        leftovers: of another configuration.
+        shared: path below the folder that experiments share -> sha256.
+    """
+
+    outputs: dict[str, str]
+    leftovers: list[str]
+    shared: dict[str, str]
+
+
+def read_list(results: Path) -> Listed:
+    """Return what ``provenance.json`` lists.
 
     Raises:
         BadInput: there is no such file, or it lists no files of this folder.
     """
     path, again = results / FILE, "make it again with workflow.provenance"
-    content = {"leftovers": [], **read_json(path, damaged=again, fields={"outputs": dict[str, str]})}
-    check_fields(content, {"leftovers": list[str]}, path, again)
-    outputs, left = content["outputs"], content["leftovers"]
-    for name in (*outputs, *left):
+    optional: dict[str, Any] = {"leftovers": [], "shared": {}}
+    content = optional | read_json(path, damaged=again, fields={"outputs": dict[str, str]})
+    check_fields(content, {"leftovers": list[str], "shared": dict[str, str]}, path, again)
+    outputs, left, shared = content["outputs"], content["leftovers"], content["shared"]
+    for name in (*outputs, *left, *shared):
         place = PurePosixPath(name)
         if place.is_absolute() or ".." in place.parts:
             raise BadInput(f"{path}: it lists {name!r}, which is outside the folder; make the file again")
-    return outputs, left
+    return Listed(outputs, left, shared)
 
 
 def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:

@@ -40,11 +40,15 @@ def data_sha256(config: Mapping[str, Any], dataset: str) -> str:
 
 
 # Of a dataset's configuration, what is used when its slices are there, or before its scans are.
-_LATER = ("masks", "noise", "download", "archives")
+_LATER = ("masks", "mask_files", "noise", "phase", "download", "archives")
 
 
 def _without_places(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in dataset.items() if key not in ("root", *dataset_of(name).lists)}
+    kept = {key: value for key, value in dataset.items() if key not in ("root", *dataset_of(name).lists)}
+    if "mask_files" in kept:
+        # What they hold stands in the masks' records.
+        kept["mask_files"] = sorted(kept["mask_files"])
+    return kept
 
 
 def _json_sha256(value: Any) -> str:

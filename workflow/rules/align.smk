@@ -3,25 +3,25 @@
 
 rule align:
     input:
-        scans=lambda wildcards: list(
-            SUBJECTS.scan_inputs(wildcards.dataset, wildcards.subject).values()
+        scans=lambda wildcards: in_turn(
+            SUBJECTS.scan_inputs(wildcards.dataset, wildcards.subject)
         ),
         dataset=lambda wildcards: dataset_sources([wildcards.dataset], "align"),
         source=module_sources("data_prep.datasets.align"),
     output:
-        slices=f"{ROOT}/aligned/{{dataset}}/{{subject}}.h5",
-        record=f"{ROOT}/aligned/{{dataset}}/{{subject}}.json",
+        slices=f"{SHARED}/aligned/{{dataset}}-{{key}}/{{subject}}.h5",
+        record=f"{SHARED}/aligned/{{dataset}}-{{key}}/{{subject}}.json",
         picture=report(
-            f"{ROOT}/aligned/{{dataset}}/{{subject}}.png",
+            f"{SHARED}/aligned/{{dataset}}-{{key}}/{{subject}}.png",
             caption="../report/overlay.rst",
             category="Data quality",
             subcategory="Alignment, {dataset}",
             labels={"subject": "{subject}"},
         ),
     log:
-        f"{ROOT}/logs/align/{{dataset}}/{{subject}}.log",
+        f"{ROOT}/logs/align/{{dataset}}-{{key}}/{{subject}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/align/{{dataset}}/{{subject}}.tsv"
+        f"{ROOT}/benchmarks/align/{{dataset}}-{{key}}/{{subject}}.tsv"
     conda:
         "../../environment.yml"
     resources:

@@ -10,12 +10,16 @@ from data_prep.errors import BadInput, sentence_of
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake_interface_executor_plugins.settings import ExecMode
 from workflow.plan.config import check_config, split_numbers
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.plan.tuning import TuningPlan
+from data_prep.prepare.places import KEPT
+from workflow.plan.turns import Turns
 from workflow.provenance.footer import config_sha256, data_sha256, shareable
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import (
@@ -47,6 +51,8 @@ except (BadInput, OSError) as error:
     raise WorkflowError(sentence_of(error)) from None
 
 ROOT = PLAN.root
+SHARED = SUBJECTS.root
+TURNS = Turns(ROOT, SUBJECTS.folders, logger.info)
 TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
 # Of chosen metrics: computed by evaluations, named and ranked by tables, which name datasets too.
@@ -64,6 +70,35 @@ def any_of(names):
     return "|".join(re.escape(name) for name in names) or "(?!)"
 
 
+def shared(kind, dataset, *names):
+    """Return files of a dataset that experiments share, below its folder of a kind (see ``Places``)."""
+    return in_turn(f"{SUBJECTS.folder(kind, dataset)}/{name}" for name in names)
+
+
+def aligned(dataset, *kinds):
+    """Return the files of a dataset's aligned subjects."""
+    return shared(
+        "aligned",
+        dataset,
+        *(f"{name}.{kind}" for name in SUBJECTS[dataset] for kind in kinds),
+    )
+
+
+def in_turn(files):
+    """Return shared files when no other run makes files in the shared folders: it is waited for.
+
+    Dry runs look on, and a job has the turn of the run that it belongs to.
+    """
+    files = list(files)
+    if (
+        workflow.executor_plugin
+        and not workflow.dryrun
+        and workflow.exec_mode == ExecMode.DEFAULT
+    ):
+        TURNS.wait(workflow.persistence)
+    return files
+
+
 def stop_without_scans():
     """A dry run may count the jobs of published data that is not here; a real run may not start."""
     try:
@@ -75,9 +110,18 @@ def stop_without_scans():
         raise WorkflowError(missing)
 
 
+def begin_turns():
+    """Take what the run needs of the shared folders."""
+    try:
+        TURNS.begin(workflow.dag)
+    except (BadInput, OSError) as error:
+        raise WorkflowError(sentence_of(error)) from None
+
+
 # Parameters that hold words of users are functions: in other ones Snakemake takes "{name}" for a wildcard.
 wildcard_constraints:
     dataset=any_of(DATASETS),
+    key="[0-9a-f]+",
     mask="[a-z0-9_]+",
     method="[a-z0-9_.-]+",
     seed="[0-9]+",

@@ -7,7 +7,7 @@ rule cost:
         # Named in the footer.
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{wildcards.dataset}/{{mask}}.json",
-            mask=DATASETS[wildcards.dataset]["masks"],
+            mask=TRUST.tested(wildcards.dataset),
         ),
         manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
         records=lambda wildcards: [

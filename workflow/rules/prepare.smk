@@ -1,36 +1,31 @@
-"""Splits by subject, written as one file per split, and the registration's quality."""
+"""Splits by subject, written as one file per split, the registration's quality, and what tells of them."""
 
 
 rule prepare:
     input:
-        slices=lambda wildcards: expand(
-            f"{ROOT}/aligned/{wildcards.dataset}/{{subject}}.{{kind}}",
-            subject=SUBJECTS[wildcards.dataset],
-            kind=("h5", "json"),
-        ),
+        slices=lambda wildcards: aligned(wildcards.dataset, "h5", "json"),
         dataset=lambda wildcards: dataset_sources([wildcards.dataset]),
         source=module_sources("data_prep.prepare"),
     output:
-        manifest=f"{ROOT}/data/{{dataset}}/manifest.csv",
-        counts=report(
-            f"{ROOT}/data/{{dataset}}/counts.csv",
-            caption="../report/counts.rst",
-            category="Data quality",
-            subcategory="Subjects",
-            labels={"dataset": "{dataset}"},
+        multiext(
+            f"{SHARED}/data/{{dataset}}-{{key}}/",
+            "manifest.csv",
+            "counts.csv",
+            "prepared.json",
+            "train.h5",
+            "val.h5",
+            "test.h5",
         ),
-        record=f"{ROOT}/data/{{dataset}}/prepared.json",
-        splits=multiext(f"{ROOT}/data/{{dataset}}/", "train.h5", "val.h5", "test.h5"),
     log:
-        f"{ROOT}/logs/prepare/{{dataset}}.log",
+        f"{ROOT}/logs/prepare/{{dataset}}-{{key}}.log",
     benchmark:
-        f"{ROOT}/benchmarks/prepare/{{dataset}}.tsv"
+        f"{ROOT}/benchmarks/prepare/{{dataset}}-{{key}}.tsv"
     conda:
         "../../environment.yml"
     resources:
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        folder=subpath(output.manifest, parent=True),
+        folder=subpath(output[0], parent=True),
         aligned=lambda wildcards, input: Path(input.slices[0]).parent,
         subjects=lambda wildcards: canonical(list(SUBJECTS[wildcards.dataset])),
         splits=lambda wildcards: canonical(
@@ -50,14 +45,8 @@ rule prepare:
 
 rule registration_report:
     input:
-        records=lambda wildcards: expand(
-            f"{ROOT}/aligned/{wildcards.dataset}/{{subject}}.json",
-            subject=SUBJECTS[wildcards.dataset],
-        ),
-        pictures=lambda wildcards: expand(
-            f"{ROOT}/aligned/{wildcards.dataset}/{{subject}}.png",
-            subject=SUBJECTS[wildcards.dataset],
-        ),
+        records=lambda wildcards: aligned(wildcards.dataset, "json"),
+        pictures=lambda wildcards: aligned(wildcards.dataset, "png"),
         truth=lambda wildcards: SUBJECTS.truth(wildcards.dataset),
         source=lambda wildcards: module_sources(dataset_of(wildcards.dataset).report),
     output:
@@ -91,6 +80,36 @@ rule registration_report:
     shell:
         "python -m {params.module:q} --aligned {params.aligned:q} --subjects {params.subjects:q} "
         "{params.truth:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+# What an experiment keeps of data that others may share: it stands beside the runs, and goes with them.
+rule places:
+    input:
+        lambda wildcards: shared("data", wildcards.dataset, *KEPT),
+        source=module_sources("data_prep.prepare.places"),
+    output:
+        multiext(
+            f"{ROOT}/data/{{dataset}}/", "manifest.csv", "prepared.json", "shared.json"
+        ),
+        counts=report(
+            f"{ROOT}/data/{{dataset}}/counts.csv",
+            caption="../report/counts.rst",
+            category="Data quality",
+            subcategory="Subjects",
+            labels={"dataset": "{dataset}"},
+        ),
+    log:
+        f"{ROOT}/logs/places/{{dataset}}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        places=lambda wildcards: [
+            *("--data", SUBJECTS.folder("data", wildcards.dataset)),
+            *("--places", to_json(SUBJECTS.places[wildcards.dataset])),
+        ],
+        folder=subpath(output.counts, parent=True),
+    shell:
+        "python -m data_prep.prepare.places {params.places:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
 # What a reader looks at before believing a number: registration, masks, training curves.

@@ -15,9 +15,9 @@ rule fetch_scans:
             dataset_of(wildcards.dataset).download.module
         ),
     output:
-        record=f"{ROOT}/raw/fetched_{{dataset}}.json",
+        record=f"{SHARED}/raw/{{dataset}}-{{key}}/fetched.json",
     log:
-        f"{ROOT}/logs/fetch_scans/{{dataset}}.log",
+        f"{ROOT}/logs/fetch_scans/{{dataset}}-{{key}}.log",
     conda:
         "../../environment.yml"
     params:
@@ -37,8 +37,8 @@ rule fetch_donor:
     input:
         source=module_sources("data_prep.phantom.donors"),
     output:
-        maps=f"{ROOT}/raw/donors/{{maps}}.npz",
-        record=f"{ROOT}/raw/donors/{{maps}}.json",
+        maps=f"{SHARED}/donors/{{maps}}.npz",
+        record=f"{SHARED}/donors/{{maps}}.json",
     log:
         f"{ROOT}/logs/fetch_donor/{{maps}}.log",
     benchmark:
@@ -60,25 +60,28 @@ for name in filter(SUBJECTS.embedded, DATASETS):
         name:
             f"embed_{name}"
         input:
-            donors=expand(f"{ROOT}/raw/donors/{{maps}}.npz", maps=dataset_of(name).maps),
+            donors=lambda wildcards: in_turn(
+                f"{SHARED}/donors/{maps}.npz"
+                for maps in dataset_of(wildcards.dataset).maps
+            ),
             dataset=dataset_sources([name], "embed"),
             source=module_sources("data_prep.datasets.embed"),
         output:
             [
-                f"{ROOT}/raw/{{dataset}}/{file}"
+                f"{SHARED}/raw/{{dataset}}-{{key}}/{file}"
                 for file in dataset_of(name).embedded_patterns
             ],
         log:
-            f"{ROOT}/logs/embed/{{dataset}}/{dataset_of(name).embedded_patterns[0]}.log",
+            f"{ROOT}/logs/embed/{{dataset}}-{{key}}/{dataset_of(name).embedded_patterns[0]}.log",
         benchmark:
-            f"{ROOT}/benchmarks/embed/{{dataset}}/{dataset_of(name).embedded_patterns[0]}.tsv"
+            f"{ROOT}/benchmarks/embed/{{dataset}}-{{key}}/{dataset_of(name).embedded_patterns[0]}.tsv"
         wildcard_constraints:
             dataset=name,
         conda:
             "../../environment.yml"
         params:
-            folder=f"{ROOT}/raw/{name}",
-            donors=lambda wildcards: f"{ROOT}/raw/donors",
+            folder=SUBJECTS.folder("raw", name),
+            donors=lambda wildcards: f"{SHARED}/donors",
             arguments=lambda wildcards, output: SUBJECTS.embed_arguments(
                 wildcards.dataset, output[0]
             ),
@@ -87,7 +90,7 @@ for name in filter(SUBJECTS.embedded, DATASETS):
             "{params.arguments:q} --output {params.folder:q} > {log:q} 2>&1"
 
 
-# So that an embedded folder is a complete example of the published form.
+# So that embedded data is a complete example of the published form.
 for name in SUBJECTS.listed:
 
     rule:
@@ -114,4 +117,4 @@ for name in SUBJECTS.listed:
 # Everything that comes from the network, so that all the rest runs without one.
 rule fetch:
     input:
-        SUBJECTS.fetched(),
+        lambda wildcards: in_turn(SUBJECTS.fetched()),

@@ -7,9 +7,9 @@ RUN_FOLDER = f"{ROOT}/runs/{{dataset}}/{{mask}}/{{method}}/seed{{seed}}"
 
 rule train:
     input:
-        train=f"{ROOT}/data/{{dataset}}/train.h5",
-        val=f"{ROOT}/data/{{dataset}}/val.h5",
-        test=f"{ROOT}/data/{{dataset}}/test.h5",
+        data=lambda wildcards: shared(
+            "data", wildcards.dataset, "test.h5", "train.h5", "val.h5"
+        ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
         family=lambda wildcards: drawn_mask_sources(wildcards.mask),
@@ -42,7 +42,7 @@ rule train:
         ),
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
-        data=subpath(input.test, parent=True),
+        data=lambda wildcards: SUBJECTS.folder("data", wildcards.dataset),
         folder=subpath(output[0], parent=True),
     shell:
         "python -m workflow.lease --gpus {resources.gpu:q} --per-gpu {resources.per_gpu:q} -- "
@@ -50,14 +50,16 @@ rule train:
         "--output {params.folder:q} > {log:q} 2>&1"
 
 
+def read_by(method):
+    """Return the split files that evaluating a method reads."""
+    return ("test.h5", "val.h5") if PLAN.tuned(method) else ("test.h5",)
+
+
 rule evaluate:
     input:
-        data=f"{ROOT}/data/{{dataset}}/test.h5",
-        # Parameters that are not learnt are chosen here.
-        val=lambda wildcards: (
-            f"{ROOT}/data/{wildcards.dataset}/val.h5"
-            if PLAN.tuned(wildcards.method)
-            else []
+        # Parameters that are not learnt are chosen on validation data.
+        data=lambda wildcards: shared(
+            "data", wildcards.dataset, *read_by(wildcards.method)
         ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
@@ -80,7 +82,7 @@ rule evaluate:
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
         device=lambda wildcards: "auto" if PLAN.tuned(wildcards.method) else "cpu",
-        data=subpath(input.data, parent=True),
+        data=lambda wildcards: SUBJECTS.folder("data", wildcards.dataset),
         folder=subpath(output[0], parent=True),
     shell:
         "python -m workflow.lease --gpus {resources.gpu:q} --per-gpu {resources.per_gpu:q} -- "

@@ -10,12 +10,8 @@ if LESIONED:
 
     rule lesion_labels:
         input:
-            aligned=expand(
-                f"{ROOT}/aligned/{LESIONED}/{{subject}}.{{kind}}",
-                subject=SUBJECTS[LESIONED],
-                kind=("h5", "json"),
-            ),
-            truth=SUBJECTS.truth(LESIONED),
+            aligned=lambda wildcards: aligned(LESIONED, "h5", "json"),
+            truth=lambda wildcards: in_turn(SUBJECTS.truth(LESIONED)),
             source=module_sources(dataset_of(LESIONED).lesions),
         output:
             TRUST.lesions,
@@ -25,8 +21,8 @@ if LESIONED:
             "../../environment.yml"
         params:
             module=dataset_of(LESIONED).lesions,
-            scans=lambda wildcards, input: Path(input.truth[0]).parent.parent,
-            aligned=lambda wildcards, input: Path(input.aligned[0]).parent,
+            scans=lambda wildcards: SUBJECTS.folder("raw", LESIONED),
+            aligned=lambda wildcards: SUBJECTS.folder("aligned", LESIONED),
             subjects=lambda wildcards: canonical(list(SUBJECTS[LESIONED])),
         shell:
             "python -m {params.module:q} --scans {params.scans:q} --aligned {params.aligned:q} "
@@ -36,12 +32,9 @@ if LESIONED:
 rule probe:
     input:
         checkpoint=lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards)),
-        data=f"{ROOT}/data/{{dataset}}/test.h5",
         # As in the rule evaluate: parameters that are not learnt are chosen again.
-        val=lambda wildcards: (
-            f"{ROOT}/data/{wildcards.dataset}/val.h5"
-            if PLAN.tuned(wildcards.method)
-            else []
+        data=lambda wildcards: shared(
+            "data", wildcards.dataset, *read_by(wildcards.method)
         ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         others=lambda wildcards: TRUST.other_masks(TRUST.run_of(wildcards)),
@@ -63,7 +56,7 @@ rule probe:
         mem_mb=lambda wildcards, attempt: 8000 * attempt,
     params:
         spec=lambda wildcards: PLAN.spec_of(wildcards),
-        data=subpath(input.data, parent=True),
+        data=lambda wildcards: SUBJECTS.folder("data", wildcards.dataset),
         options=lambda wildcards: TRUST.options(TRUST.run_of(wildcards)),
         checkpoint=lambda wildcards, input: (
             ["--checkpoint", input.checkpoint] if input.checkpoint else []

@@ -8,8 +8,7 @@ TRIAL_FOLDER = (
 # A training like any other, but for its setting, its budget, and the split that it is scored on.
 use rule train as trial with:
     input:
-        train=f"{ROOT}/data/{{dataset}}/train.h5",
-        val=f"{ROOT}/data/{{dataset}}/val.h5",
+        data=lambda wildcards: shared("data", wildcards.dataset, "train.h5", "val.h5"),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         method=lambda wildcards: folder_sources(PLAN.method(wildcards.method).folder),
         family=lambda wildcards: drawn_mask_sources(wildcards.mask),
@@ -28,7 +27,7 @@ use rule train as trial with:
         setting="[A-Za-z0-9_.+-]+",
     params:
         spec=lambda wildcards: TUNING.spec_of(wildcards),
-        data=subpath(input.val, parent=True),
+        data=lambda wildcards: SUBJECTS.folder("data", wildcards.dataset),
         folder=subpath(output[0], parent=True),
 
 

@@ -1,6 +1,6 @@
 """The lesions of embedded brains, brought onto the slices of their aligned T2 scans.
 
-``python -m data_prep.datasets.ixi.lesions --scans results/X/raw/ixi --aligned results/X/aligned/ixi
+``python -m data_prep.datasets.ixi.lesions --scans results/shared/raw/ixi-X --aligned DIR
 --subjects '["IXI900-Guys-1720"]' --output FILE.h5`` writes, for each subject that was aligned, a dataset of
 lesion numbers uint8 (slice, height, width) whose attribute ``radius_mm`` holds the radius of each number,
 from 1. Methods never see it: only the probing of finished runs reads it.

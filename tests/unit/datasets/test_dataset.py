@@ -289,15 +289,16 @@ def test_a_configuration_of_it_alone_has_one_table_of_all_methods():
     assert page.tables["tables"] == ("tables/table_5",)
     assert not [file for file in page.files if file.startswith("claims/")]
     assert plan.subjects.fetched() == [
-        f"results/mine/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym")
+        f"results/shared/donors/{name}.json" for name in ("brain_asym", "brain_sym")
     ]
 
 
 def test_its_subjects_are_the_embedded_or_the_published_ones(scans):
-    embedded = Plan(config(), discover()).subjects["brats"]
+    subjects = Plan(config(), discover()).subjects
+    embedded = subjects["brats"]
     assert len(embedded) == 5
     first = f"BraTS2021_{FIRST_EMBEDDED_NUMBER}"
-    assert embedded[first].target == f"results/mine/raw/brats/{first}/{first}_t2.nii.gz"
+    assert embedded[first].target == f"{subjects.folder('raw', 'brats')}/{first}/{first}_t2.nii.gz"
     splits = {"train": 1, "val": 1, "test": 1}
     plan = Plan(config(source="published", root=str(scans), splits=splits), discover())
     assert list(plan.subjects["brats"]) == DATASET.find(scans)

@@ -254,15 +254,15 @@ def test_every_file_of_an_experiment_is_its_own_and_no_other():
     own = [*own_files(TrustPlan(made)), *(f"runs/{run.path}/*" for run in made.runs)]
     theirs = [
         *(f"runs/{made.runs[0].path}/run.json", "tables/table_1.html", "statistics/pairs_1.csv"),
-        *("figures/figure_5.pdf", "figures/training_curves_ixi/m/unet/seed0.png", "data/ixi/train.h5"),
-        *("masks/ixi/1d_uniform_6x.png", "raw/donors/brain.npz", "claims/cells.csv", "index.html", "cost.md"),
+        *("figures/figure_5.pdf", "figures/training_curves_ixi/m/unet/seed0.png", "data/ixi/counts.csv"),
+        *("masks/ixi/1d_uniform_6x.png", "claims/cells.csv", "index.html", "cost.md"),
     ]
     assert leftovers(theirs, own) == []
     others = [
         *(
             "tables/table_2.html",
             "figures/figure_7.png",
-            "data/fastmri/train.h5",
+            "data/fastmri/counts.csv",
             "masks/ixi/2d_radial_5x.npz",
         ),
         *("runs/ixi/1d_uniform_6x/gone/seed0", "tables/cost_ixi.csv", "trust/probes.csv"),
@@ -402,15 +402,17 @@ def test_embedded_subjects_are_as_many_as_the_splits_and_keep_their_scans_when_m
 def test_embedded_knees_fill_the_published_folders():
     hints = [scans.split_hint for scans in plan().subjects["fastmri"].values()]
     assert hints == ["train"] * 5 + ["val"] * 2
-    for subject, scans in plan().subjects["fastmri"].items():
-        assert scans.target == f"results/test/raw/fastmri/singlecoil_{scans.split_hint}/{subject}.h5"
+    subjects = plan().subjects
+    for subject, scans in subjects["fastmri"].items():
+        folder = subjects.folder("raw", "fastmri")
+        assert scans.target == f"{folder}/singlecoil_{scans.split_hint}/{subject}.h5"
         assert scans.auxiliary != scans.target
 
 
 def test_the_papers_jobs_can_be_counted_without_its_scans():
     paper = Plan(read_config(ROOT / "config" / "paper.yaml"), METHODS)
     assert {name: len(subjects) for name, subjects in paper.subjects.items()} == {"ixi": 582, "fastmri": 272}
-    assert paper.subjects.scan_inputs("ixi", next(iter(paper.subjects["ixi"]))) == {}
+    assert paper.subjects.scan_inputs("ixi", next(iter(paper.subjects["ixi"]))) == []
     message = paper.subjects.missing_scans()
     assert message is not None
     assert "datasets.ixi.root is not set" in message
@@ -432,7 +434,7 @@ def test_published_brains_are_those_that_are_there(tmp_path):
     found = published("ixi", ixi_folder(tmp_path, *COMPLETE))
     assert list(found.subjects["ixi"]) == IDS
     assert found.subjects["ixi"]["IXI012-HH-1211"].target == str(tmp_path / "IXI-T2/IXI012-HH-1211-T2.nii.gz")
-    assert set(found.subjects.scan_inputs("ixi", "IXI012-HH-1211")) == {"target", "auxiliary"}
+    assert len(found.subjects.scan_inputs("ixi", "IXI012-HH-1211")) == 2
     assert found.subjects.missing_scans() is None
     assert found.subjects.truth("ixi") == []
 
@@ -651,7 +653,7 @@ def test_brains_that_are_still_to_be_downloaded_are_counted_and_not_started(tmp_
     message = found.subjects.missing_scans()
     assert message is not None
     assert "IXI-T2 is not there yet; run the target `fetch` first" in message
-    assert found.subjects.fetched() == ["results/test/raw/fetched_ixi.json"]
+    assert found.subjects.fetched() == [f"{found.subjects.folder('raw', 'ixi')}/fetched.json"]
     ixi_folder(tmp_path / "IXI", *COMPLETE)
     found = published("ixi", tmp_path / "IXI")
     found.config["datasets"]["ixi"]["download"] = True
@@ -668,7 +670,7 @@ def test_what_is_there_in_another_form_is_not_to_be_downloaded(tmp_path):
 
 
 def test_the_target_fetch_brings_what_comes_from_the_network():
-    donors = [f"results/test/raw/donors/{name}.json" for name in ("brain_asym", "brain_sym", "knee")]
+    donors = [f"results/shared/donors/{name}.json" for name in ("brain_asym", "brain_sym", "knee")]
     assert plan().subjects.fetched() == donors
     assert published("ixi", Path("IXI")).subjects.fetched() == []
 
@@ -708,7 +710,7 @@ def test_commands_do_what_the_rules_do_for_every_run_that_is_not_finished(tmp_pa
     for run, command in zip(asked.runs, wanted, strict=True):
         assert options(command)["--spec"] == asked.spec(run).canonical()
         assert options(command)["--output"] == f"results/test/runs/{run.path}"
-        assert options(command)["--data"] == f"results/test/data/{run.dataset}"
+        assert options(command)["--data"] == asked.subjects.folder("data", run.dataset)
         assert options(command)["--mask"] == f"results/test/masks/{run.dataset}/{run.mask}.npz"
         trained = "exec python -m workflow.lease --gpus 2 --per-gpu 3 -- python -m workflow.train" in command
         assert trained == asked.trained(run.method)

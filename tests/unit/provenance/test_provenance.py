@@ -17,6 +17,7 @@ from made_up_results import planned, write_record
 from data_prep.errors import BadInput
 from data_prep.io.json_files import converted, write_json
 from data_prep.phantom.donors import MAPS
+from data_prep.prepare.places import Places
 from workflow.provenance.__main__ import inputs, record
 from workflow.provenance.code import source_files
 from workflow.provenance.files import listed
@@ -98,6 +99,7 @@ def test_what_differs_is_named(results):
         "missing": ["tables/table_1.csv"],
         "extra": ["tables/table_2.csv"],
         "leftover": [],
+        "absent": [],
     }
 
 
@@ -212,14 +214,16 @@ def test_published_scans_and_donors_are_inputs(results):
         "dataset,source,target_file,auxiliary_file,target_sha256,auxiliary_sha256\n"
         "fastmri,published,file1.h5,file0.h5,aa,bb\n"
     )
-    (results / "raw" / "donors").mkdir(parents=True)
+    (results.parent / "shared" / "donors").mkdir(parents=True)
+    for dataset, maps in (("ixi", tuple(MAPS)[:2]), ("fastmri", tuple(MAPS)[2:])):
+        write_json(results / "data" / dataset / "shared.json", Places("raw/a", "aligned/a", "data/a", maps))
     packages = [
         {"package": name, "archive": f"{name}.whl", "sha256": sha256, "licence": "MIT"}
         for name, sha256 in (("p", "cc"), ("q", "dd"))
     ]
     # As data_prep.phantom.donors writes them: a record beside each file of maps, one package in two of them.
     for maps, made_from in zip(MAPS, (packages, packages[1:], []), strict=True):
-        (results / "raw" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
+        (results.parent / "shared" / "donors" / f"{maps}.json").write_text(json.dumps(made_from))
     assert inputs(results, ["ixi", "fastmri"]) == [
         {"dataset": "fastmri", "file": "file1.h5", "sha256": "aa"},
         {"dataset": "fastmri", "file": "file0.h5", "sha256": "bb"},
@@ -238,9 +242,10 @@ def test_published_scans_and_donors_are_inputs(results):
     ],
 )
 def test_a_damaged_record_of_donors_is_named(results, text, message):
-    path = results / "raw" / "donors" / "knee.json"
+    path = results.parent / "shared" / "donors" / "knee.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
+    write_json(results / "data" / "ixi" / "shared.json", Places("raw/a", "aligned/a", "data/a", ("knee",)))
     with pytest.raises(BadInput, match=rf"knee\.json: {message}.*; delete it and run the workflow again"):
         inputs(results, ["ixi", "fastmri"])
 
@@ -292,7 +297,7 @@ def test_what_another_configuration_left_is_named_and_not_listed(results):
     (results / "runs" / other / "metrics.csv").touch()
     (results / "tables" / "table_3.csv").touch()
     left = [f"runs/{other}", "tables/table_2.csv"]
-    differs = {"changed": [], "missing": [], "extra": ["tables/table_3.csv"], "leftover": left}
+    differs = {"changed": [], "missing": [], "extra": ["tables/table_3.csv"], "leftover": left, "absent": []}
     assert compare(results) == differs
     (results / "tables" / "table_3.csv").unlink()
     command = [sys.executable, "-m", "workflow.verify", str(results)]
@@ -301,6 +306,70 @@ def test_what_another_configuration_left_is_named_and_not_listed(results):
     *lines, said, _ = done.stdout.splitlines()
     assert lines == [f"leftover {name}" for name in left]
     assert "files are as listed; 2 leftovers of another configuration are no" in said
+
+
+@pytest.fixture
+def sharing(results):
+    """The small folder beside shared files: its own, and those of a subject that another experiment uses."""
+    places = Places("raw/ixi-1", "aligned/ixi-2", "data/ixi-3", ("knee",))
+    write_json(results / "data" / "ixi" / "shared.json", places)
+    columns = "dataset,source,subject,target_file,auxiliary_file"
+    rows = "ixi,embedded,IXI1,IXI-T2/IXI1-T2.nii.gz,IXI-T1/IXI1-T1.nii.gz"
+    (results / "data" / "ixi" / "manifest.csv").write_text(f"{columns}\n{rows}\n")
+    own = [
+        *("donors/knee.npz", "raw/ixi-1/IXI-T2/IXI1-T2.nii.gz", "raw/ixi-1/truth/IXI1.truth.json"),
+        *("aligned/ixi-2/IXI1.h5", "data/ixi-3/train.h5"),
+    ]
+    others = [
+        *("donors/brain.npz", "raw/ixi-1/IXI-T2/IXI10-T2.nii.gz", "aligned/ixi-2/IXI10.h5"),
+        *("aligned/ixi-2/.making", "aligned/ixi-4/IXI1.h5", "data/ixi-5/train.h5"),
+    ]
+    (results.parent / "shared" / "donors").mkdir(parents=True)
+    (results.parent / "shared" / "donors" / "knee.json").write_text("[]")
+    for name in (*own, *others):
+        (results.parent / "shared" / name).parent.mkdir(parents=True, exist_ok=True)
+        (results.parent / "shared" / name).write_text(name)
+    write_json(results / "provenance.json", record(results, "tiny", CONFIG, PLANNED))
+    return results, sorted([*own, "donors/knee.json"])
+
+
+def test_an_experiments_shared_files_are_listed_and_no_others(sharing):
+    results, own = sharing
+    found = json.loads((results / "provenance.json").read_text())["shared"]
+    assert list(found) == own
+    assert found["data/ixi-3/train.h5"] == hashlib.sha256(b"data/ixi-3/train.h5").hexdigest()
+    done = verified(results)
+    assert done.returncode == 0, done.stderr
+    count = len(own) + len(FILES) + len(RECORDS) + 1
+    assert f"all {count} files are as listed" in done.stdout
+
+
+def test_a_shared_file_that_was_changed_or_is_gone_is_named(sharing):
+    results, _ = sharing
+    (results.parent / "shared" / "data" / "ixi-3" / "train.h5").write_text("other")
+    (results.parent / "shared" / "aligned" / "ixi-2" / "IXI1.h5").unlink()
+    done = verified(results)
+    assert done.returncode == 1
+    changed, missing = done.stdout.splitlines()
+    assert changed.split() == ["changed", "../shared/data/ixi-3/train.h5"]
+    assert missing.split() == ["missing", "../shared/aligned/ixi-2/IXI1.h5"]
+
+
+def test_a_copy_without_the_shared_folders_is_whole_and_says_what_was_not_compared(sharing, tmp_path):
+    results, _ = sharing
+    shutil.copytree(results, tmp_path / "elsewhere" / "tiny")
+    done = verified(tmp_path / "elsewhere" / "tiny")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not covered: 4 folders of shared/, which are not here" in done.stdout
+    assert f"all {len(FILES) + len(RECORDS) + 1} files are as listed" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["../x", "/etc", "a/b/c", ".x"])
+def test_a_place_outside_the_shared_folder_is_refused(sharing, place):
+    results, _ = sharing
+    write_json(results / "data" / "ixi" / "shared.json", Places("raw/a", place, "data/a"))
+    with pytest.raises(BadInput, match=r"shared\.json: .* is no folder of results/shared; delete it and run"):
+        record(results, "tiny", CONFIG, PLANNED)
 
 
 def test_a_run_behind_a_link_is_listed_like_others(results, tmp_path):

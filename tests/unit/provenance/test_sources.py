@@ -23,6 +23,7 @@ STEPS = (
     "data_prep.datasets.embed",
     "data_prep.datasets.align",
     "data_prep.prepare",
+    "data_prep.prepare.places",
     "data_prep.datasets.ixi.report",
     "data_prep.datasets.ixi.lesions",
     "data_prep.masks",
