@@ -4,7 +4,7 @@ r"""Measure what a slice of a run takes here: seconds of training and of reconst
 
 prints a line of JSON (``Measured``). The slices are made up, so no scan is needed; batch size (of several
 devices one's share), threads, precision and device are those of the run. A batch that does not fit a GPU is
-halved, as in training. ``python -m workflow.estimate --measure`` does this for each method of a configuration.
+halved, as in training. ``python -m workflow.estimate --measure`` does this for each method.
 """
 
 import math
