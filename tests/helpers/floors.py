@@ -32,7 +32,7 @@ FLOORS = {
         ("tables", "figures"),
         ("claims", "trust", "cost", "tune"),
         ("page",),
-        ("lease", "verify", "summary", "check_metric", "plugins", "subset"),
+        ("lease", "verify", "summary", "compare", "estimate", "check_metric", "plugins", "subset"),
     ),
 }
 GROUND = FLOORS["data_prep"][0]

@@ -1,6 +1,7 @@
 """Subjects of an experiment and where their scans lie; no scan is read."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -216,6 +217,15 @@ class Subjects(Mapping[str, dict[str, Scans]]):
     def _record(self, dataset: str) -> str:
         return f"{self.folder('raw', dataset)}/fetched.json"
 
+    def too_few(self) -> str | None:
+        """Return which published dataset has fewer subjects in its folder than its splits ask for.
+
+        Names are counted and no scan is opened, so that a dry run can tell.
+        """
+        there = (dataset_of(name) for name in self._datasets if not self.embedded(name))
+        said = (self._too_few(dataset) for dataset in there if self._not_there(dataset) is None)
+        return next(filter(None, said), None)
+
     def missing_scans(self) -> str | None:
         """Return what to mend where published scans are asked for but cannot be found."""
         for name in self._datasets:
@@ -223,6 +233,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                 dataset = dataset_of(name)
                 problem = (
                     self._not_there(dataset)
+                    or self._unfilled(dataset)
                     or self._too_few(dataset)
                     or (self._bad_scan(dataset) if self._strict else None)
                 )
@@ -265,22 +276,31 @@ class Subjects(Mapping[str, dict[str, Scans]]):
             return None
         return absent
 
+    def _unfilled(self, dataset: Dataset) -> str | None:
+        """Return which split would have no subject with both scans."""
+        root = self._root(dataset)
+        if not (said := unfilled(dataset, self[dataset.id])):
+            return None
+        found = advice(root, [dataset], self._lists(dataset))
+        return f"config: datasets.{dataset.id}.root: in {root}, {said}; expected are {dataset.form}; {found}"
+
     def _too_few(self, dataset: Dataset) -> str | None:
         """Return why the splits cannot be filled, whatever the alignments bring."""
-        place, found = f"config: datasets.{dataset.id}", self[dataset.id]
-        root = self._root(dataset)
-        if said := unfilled(dataset, found):
-            found_there = advice(root, [dataset], self._lists(dataset))
-            return f"{place}.root: in {root}, {said}; expected are {dataset.form}; {found_there}"
+        place, found, root = f"config: datasets.{dataset.id}", self[dataset.id], self._root(dataset)
         numbers = split_numbers(self._datasets[dataset.id]["splits"])
         for pool, splits in dataset.pools.items():
-            asked = sum(numbers[split] for split in splits)
-            there = sum(scans.split_hint == pool for scans in found.values())
-            if asked > there and not ("train" in splits and self.at_most(dataset.id)):
+            members = [subject for subject, scans in found.items() if scans.split_hint == pool]
+            asked, at_least = sum(numbers[split] for split in splits), ""
+            if "train" in splits and self.at_most(dataset.id):
+                # One for training will do; the others lack some where persons of several scans do not fit.
+                persons = Counter(map(dataset.group, members)).values()
+                asked += 1 - numbers["train"] - (len(splits) - 1) * (max(persons, default=1) - 1)
+                at_least = "at least "
+            if asked > len(members):
                 of = f"of {pool} " if pool else ""
                 return (
-                    f"{place}.splits: {' + '.join(splits)} add up to {asked}, but there are {there} subjects "
-                    f"{of}in {root}; lower the numbers or add scans"
+                    f"{place}.splits: {' + '.join(splits)} add up to {at_least}{asked}, but there are "
+                    f"{len(members)} subjects {of}in {root}; lower the numbers or add scans"
                 )
         return None
 

@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake_interface_executor_plugins.settings import ExecMode
 from workflow.plan.config import check_config, split_numbers
+from workflow.plan.room import short_of_room, too_few_gpus
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.plan import Plan
@@ -47,6 +48,11 @@ try:
     SUBJECTS = PLAN.subjects
     # Looked for here, where a refusal becomes a sentence.
     len(SUBJECTS)
+    if said := SUBJECTS.too_few():
+        raise BadInput(said)
+    # Once for a whole run, not by each job that a cluster starts.
+    if workflow.is_main_process and (said := short_of_room(PLAN) or too_few_gpus(PLAN)):
+        logger.warning(said)
 except (BadInput, OSError) as error:
     raise WorkflowError(sentence_of(error)) from None
 
