@@ -83,7 +83,7 @@ def sheet(
 def sheet_of(
     definition: TrustDefinition,
     styles: Mapping[str, Look],
-    note: str,
+    notes: Sequence[str],
     widths: Sequence[float],
     heights: Sequence[float],
     around: float,
@@ -92,7 +92,8 @@ def sheet_of(
     """Lay out a ``sheet`` whose legend names the methods of a definition, in the looks of ``styles``."""
     legend = [Line2D([], [], label=row.label, **styles[row.method]) for row in definition.rows if styles]
     seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
-    return sheet(legend, [f"{note}{seeds}"], definition.embedded_note, widths, heights, around, **sharing)
+    lines = [*notes[:-1], f"{notes[-1]}{seeds}"]
+    return sheet(legend, lines, definition.embedded_note, widths, heights, around, **sharing)
 
 
 def looks(rows: Sequence[TrustRow], marker: str = "") -> dict[str, Look]:

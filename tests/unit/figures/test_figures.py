@@ -391,10 +391,48 @@ def test_colour_scales_rise_in_luminance_and_so_survive_grey_print(name):
 
 
 def test_lines_can_be_told_apart():
-    looks = [style.line_style(index) for index in range(28)]
-    assert len({(str(look["color"]), str(look["linestyle"])) for look in looks}) == 28
+    looks = [style.line_style(index) for index in range(45)]
+    assert len({(str(look["color"]), str(look["linestyle"])) for look in looks}) == 45
     # Without colour: pattern and marker.
     assert len({(str(look["linestyle"]), look["marker"]) for look in looks[:12]}) == 12
+    # Nine methods have nine colours and nine markers.
+    assert all(len({str(look[name]) for look in looks[:9]}) == 9 for name in ("color", "marker"))
+
+
+# Of dichromats, on linear RGB: Machado, Oliveira, Fernandes 2009, severity 1.
+SIGHT = {
+    "normal": np.eye(3),
+    "without red": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "without green": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "without blue": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def lab(colours, sight):
+    """CIELAB of hexadecimal colours as they are seen with ``sight`` (D65)."""
+    rgb = np.array([matplotlib.colors.to_rgb(colour) for colour in colours])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4) @ np.array(sight).T
+    xyz = (
+        linear.clip(0, 1)
+        @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    )
+    t = xyz / [0.9505, 1, 1.089]
+    x, y, z = np.where(t > 0.008856, np.cbrt(t), 7.787 * t + 16 / 116).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_nine_methods_have_colours_that_every_reader_tells_apart(sight):
+    seen = lab(style.LINE_COLOURS, SIGHT[sight])
+    assert len(seen) == 9
+    distances = [np.linalg.norm(one - other) for one, other in combinations(seen, 2)]
+    assert min(distances) > 14  # a just noticeable difference is about 2.3
+
+
+def test_nine_methods_have_nine_lightnesses_and_stand_out_from_paper():
+    lightness = np.sort(lab(style.LINE_COLOURS, SIGHT["normal"])[:, 0])
+    assert np.diff(lightness).min() > 5.5
+    assert lightness[-1] < 80
 
 
 @pytest.mark.parametrize("width", [0.4, 0.7, 1.4])
