@@ -380,6 +380,19 @@ def test_loss_weights_show_the_means_and_frame_the_best(results):
         assert dashed.get_center() == pytest.approx((2.5, 1.5))  # beta 0.6, alpha 0.4
 
 
+def test_numbers_on_loss_weights_stand_out_from_their_cell(results):
+    for axes in drawn(CASES["9"], results).axes:
+        (mesh,) = axes.collections
+        mesh.update_scalarmappable()
+        cells = mesh.get_facecolors().reshape(len(WEIGHTS), len(WEIGHTS), 4)
+        for text in axes.texts:
+            x, y = (int(value) for value in text.get_position())
+            rgb = np.array([cells[y, x][:3], matplotlib.colors.to_rgb(text.get_color())])
+            linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+            dark, light = sorted(linear @ [0.2126, 0.7152, 0.0722])
+            assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
+
+
 def test_loss_weights_show_holes_as_holes(tmp_path):
     methods = [point["method"] for point in points((0.2, 0.4), (0.4, 0.6))]
     metrics = metric_rows("fastmri", ["equispaced_4x"], methods[1:])
