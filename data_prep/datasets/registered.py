@@ -14,6 +14,9 @@ from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
 
+BEFORE, AFTER = "#ff8c1a", "#1fd0c0"  # colours of outlines in quality pictures
+ENLARGED = "bicubic"  # how quality pictures show slices of few pixels: smoothly, as viewers of scans do
+
 
 def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
     """Read two scans that lie on one grid already, as axial volumes.
@@ -84,25 +87,34 @@ def align(wanted: Wanted, record: Record) -> Aligned:
 
 def draw(record: Record, dataset: Dataset, target: NDArray[Any], auxiliary: NDArray[np.float32]) -> Any:
     """Draw the central slice: target, auxiliary, and both as a chequerboard, where edges should meet."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.6, 3.7), dpi=110)
     middle = len(target) // 2
     first, second = shown(target[middle]), shown(auxiliary[middle])
     fields = np.indices(first.shape) // max(1, first.shape[0] // 6)
-    panels = {
+    pictures = {
         dataset.target: first,
         dataset.auxiliary: second,
         "chequerboard of both": np.where(fields.sum(0) % 2 == 0, first, second),
     }
     title = f"{record.subject} ({record.source}): slice {middle} of {record.slices}"
+    return side_by_side(title, pictures)[0]
+
+
+def side_by_side(title: str, pictures: Mapping[str, NDArray[Any]]) -> tuple[Any, list[Any]]:
+    """Draw a quality picture of three slices (height, width) from 0 to 1, by the captions above them.
+
+    Returns:
+        matplotlib's figure, and the axes of each slice.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.7), dpi=110)
     figure.text(0.5, 0.94, title, ha="center", size=11, weight="bold")
-    for column, (name, image) in enumerate(panels.items()):
-        axes = figure.add_axes((0.01 + column * 0.33, 0.02, 0.32, 0.82))
-        axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    panels = [figure.add_axes((0.01 + column * 0.33, 0.02, 0.32, 0.82)) for column in range(3)]
+    for axes, (name, image) in zip(panels, pictures.items(), strict=True):
+        axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation=ENLARGED)
         axes.set_title(name, fontsize=9)
         axes.set_axis_off()
-    return figure
+    return figure, panels
 
 
 def shown(image: NDArray[np.float32]) -> NDArray[np.float32]:

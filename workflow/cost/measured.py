@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_SPREAD = 2.5  # from the least to the most, from which on a scale of costs is logarithmic
+
+
 def read_records(results: Path, definition: CostDefinition, row: TrustRow) -> dict[str, RunRecord]:
     """Return the records of a method's runs by folder, see ``read_runs``; trained ones tell their time.
 
@@ -92,26 +95,27 @@ def _median(values: Sequence[float]) -> float:
 
 def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
     """Arrange the cost table."""
+    seconds, unit = _unit_of_time(costs["training_hours"])
     rows = []
     for row in costs.to_dict("records"):
-        hours = row["training_hours"]
+        training = row["training_hours"] * 3600 / seconds
         cells = (
             f"{row['parameters']:,}".replace(",", " "),
             f"{row['gflops']:.3g}",
             number(row["latency_ms"], 1),
             number(row["memory_gb"], 2),
-            "—" if math.isnan(hours) else f"{hours:.3g}",
+            "—" if math.isnan(training) else f"{training:.3g}",
             number(row["psnr"], 2),
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
-    headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", "hours", "PSNR ↑")
+    headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", f"training ({unit})", "PSNR ↑")
     heading = f"{dataset_of(definition.dataset).label}, {definition.matrix} × {definition.matrix}"
     devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
     caption = (
         f"Data: {definition.data_note}.",
         "GFLOPs: operations of one slice, counted: two for each multiplication with its addition in "
         "convolutions and matrix products, 5 N log2 N for a Fourier transform of N points.",
-        "Time per slice, largest memory and hours of one training: medians over the runs, which may have "
+        "Time per slice, largest memory and time of one training: medians over the runs, which may have "
         f"shared the machine with others ({devices}).",
         "PSNR (dB, volume convention): mean over test volumes, then over masks and seeds.",
     )
@@ -124,8 +128,15 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
     )
 
 
+def _unit_of_time(hours: pd.Series) -> tuple[float, str]:
+    """Return the largest unit of time, in seconds and by name, that no training is shorter than."""
+    shortest = 3600 * hours.min()
+    units = ((3600.0, "h"), (60.0, "min"))
+    return next((unit for unit in units if shortest >= unit[0]), (1.0, "s"))
+
+
 def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
-    """PSNR against operations, time per slice and parameters; the dotted line is zero filling."""
+    """PSNR against operations, parameters, time, and memory; the dotted line is zero filling."""
     from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
 
     from workflow.figures.sheet import AXIS, looks, plain, sheet_of
@@ -134,28 +145,39 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
     styles = {
         method: look if method == FLOOR else look | dot for method, look in looks(definition.rows).items()
     }
+    seconds, unit = _unit_of_time(costs["training_hours"])
     panels = {
         "gflops": "GFLOPs per slice",
-        "latency_ms": "milliseconds per slice",
         "parameters": "trainable parameters",
+        "latency_ms": "milliseconds per slice",
+        "training": f"one training ({unit})",
+        "memory_gb": "largest memory (GB)",
     }
-    note = "Mean over test volumes, masks and seeds; medians of time over runs"
-    figure, (line,) = sheet_of(definition, styles, note, [1.0] * 3, [1.35], AXIS, sharey="row")
-    for axes, (name, xlabel) in zip(line, panels.items(), strict=True):
-        axes.set_xscale("log")
-        for method, cost, psnr in zip(costs["method"], costs[name], costs["psnr"], strict=True):
+    shown = costs.assign(training=costs["training_hours"] * 3600 / seconds)
+    note = "Mean over test volumes, masks and seeds; medians of time and memory over runs"
+    figure, axes_of = sheet_of(definition, styles, [note], [1.0] * 3, [1.35] * 2, 2 * AXIS, sharey=True)
+    *used, spare = axes_of.flat
+    spare.set_axis_off()
+    for axes, (name, xlabel) in zip(used, panels.items(), strict=True):
+        own = shown.loc[shown[name] > 0, name]
+        logarithmic = len(own) > 0 and own.max() >= _SPREAD * own.min()
+        axes.set_xscale("log" if logarithmic else "linear")
+        for method, cost, psnr in zip(shown["method"], shown[name], shown["psnr"], strict=True):
             if method == FLOOR:
                 axes.axhline(psnr, linewidth=0.8, **styles[method])
             elif cost > 0:
                 axes.plot([cost], [psnr], **styles[method])
         axes.margins(x=0.15, y=0.12)
+        plain(axes, "", xlabel, "PSNR (dB)")
+        if not logarithmic:
+            axes.locator_params(axis="x", nbins=5)
+            continue
         least, most = axes.get_xlim()
         few = LogLocator(subs=(1,), numticks=5)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if most < 50 * least else few)
         plain_number = FuncFormatter(lambda value, _: f"{value:g}")
         axes.xaxis.set_major_formatter(EngFormatter(sep="") if name == "parameters" else plain_number)
         axes.xaxis.set_minor_formatter(NullFormatter())
-        plain(axes, "", xlabel, "PSNR (dB)")
     return figure
 
 

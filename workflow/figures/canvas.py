@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
@@ -16,7 +17,7 @@ from workflow.figures import style
 GAP = 0.035  # inches between panels
 TITLE = 0.15  # height of a line above a panel
 LINE = 0.1  # distance of two lines of small print
-FOOTER = 0.17
+FOOTER = 0.27  # two lines of small print
 
 
 class Canvas:
@@ -48,8 +49,12 @@ class Canvas:
 
 
 def show_image(axes: Axes, image: Image, limits: tuple[float, float], colours: str = "gray") -> None:
-    """Show an image (height, width), ``limits`` being the ends of its scale."""
-    axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto")
+    """Show an image (height, width), ``limits`` being the ends of its scale.
+
+    It is enlarged smoothly, as viewers of scans do; samples of k-space, there or not, remain squares.
+    """
+    how = "nearest" if image.dtype == np.bool_ else "bicubic"
+    axes.imshow(image, cmap=colours, vmin=limits[0], vmax=limits[1], aspect="auto", interpolation=how)
 
 
 def write_on_image(axes: Axes, text: str, size: float, top: bool = False) -> None:

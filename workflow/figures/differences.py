@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.scale import SymmetricalLogTransform
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, SymmetricalLogLocator
 from numpy.typing import NDArray
 
 from data_prep.io.command import command
@@ -32,11 +33,20 @@ from workflow.statistics.tests import Array, coverage_note
 # Of the metrics drawn: linear up to here, logarithmic beyond. Zero filling is far behind, the best are close
 # together.
 LINEAR = {"ssim": 0.01, "psnr": 0.5, "nmse": 0.002}
-CLOSEST = 0.14  # distance of two labelled ticks, as a share of a panel's width
-LINE = 0.125  # inches per method
-HEADING = 0.2  # inches above all panels
+LINEAR_SHARE = 0.4  # width of the linear part on one side of 0, in decades of the logarithmic one
+LETTER = 0.031  # width of one on the axis, as a share of a panel's width
+LINE = 0.135  # inches per method
+HEADING = 0.22  # inches above all panels
+# Larger than elsewhere: the page shows many lines small.
+PRINT: dict[Any, Any] = {
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 8.5,
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 8.5,
+    "legend.fontsize": 8,
+}
 GREY = "#9a9a9a"
-BEST: dict[str, Any] = {"marker": "|", "color": "black", "markersize": 7, "markeredgewidth": 1.6}
+BEST: dict[str, Any] = {"marker": "|", "color": "black", "markersize": 8, "markeredgewidth": 2.2}
 # Colour, what fills the marker (where the test is sure, the colour), and words.
 VERDICTS = {
     "distinguishable": (style.LINE_COLOURS[1], style.LINE_COLOURS[1], "distinguishable from the best"),
@@ -75,7 +85,7 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
         _legend(table), notes, "", [1] * len(LINEAR), heights, around, tallest=inf, sharex="col", sharey=True
     )
     title = f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=7, fontweight="bold")
+    figure.suptitle(title, x=0.012, ha="left", fontsize=8.5, fontweight="bold")
     limits = {metric: _limits(metric, table, points) for metric in LINEAR}
     for mask, line in zip(definition.masks, panels, strict=True):
         for axes, metric in zip(line, LINEAR, strict=True):
@@ -95,39 +105,49 @@ def _limits(metric: str, table: pd.DataFrame, points: Points) -> tuple[float, fl
     together = np.concatenate([*values, behind(metric, bounds).ravel()])
     together = together[np.isfinite(together)]
     low, high = (together.min(), together.max()) if len(together) else (0.0, 0.0)
-    return min(1.3 * low, -0.2 * LINEAR[metric]), max(1.3 * high, 1.3 * LINEAR[metric])
+    # As far as the next 1, 2 or 5 of a decade, which is then labelled.
+    steps = (first * 10.0**decade for decade in range(-6, 7) for first in (1, 2, 5))
+    end = next((step for step in steps if step > high), 1.3 * high)
+    return min(1.3 * low, -0.2 * LINEAR[metric]), max(1.02 * end, 1.3 * LINEAR[metric])
 
 
 def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
-    """Return 0, the ends of the linear part, 1, 2 and 5 of each decade beyond: where there is room."""
+    """Return 0, and 1, 2 and 5 of each decade beyond the linear part where there is room.
+
+    They are chosen from the far end inward, so that what is far behind lies between two of them.
+    """
     linear = LINEAR[metric]
-    scale = SymmetricalLogTransform(10, linear, 1)
+    scale = SymmetricalLogTransform(10, linear, LINEAR_SHARE)
     low, high = scale.transform(np.array(limits))
     found = [0.0]
-    for sign, bound in ((-1, -limits[0]), (1, limits[1])):
-        steps = [linear]
-        if bound > linear:
-            decades = range(floor(log10(linear)), floor(log10(bound)) + 1)
-            steps += [first * 10.0**decade for decade in decades for first in (1, 2, 5)]
-        for step in sorted({round(step, 12) for step in steps if linear <= step <= bound}):
+    for sign, bound in ((1, limits[1]), (-1, -limits[0])):
+        decades = range(floor(log10(linear)), floor(log10(max(bound, linear))) + 1)
+        steps = [linear, *(first * 10.0**decade for decade in decades for first in (1, 2, 5))]
+        for step in sorted({round(step, 12) for step in steps if linear <= step <= bound}, reverse=True):
             places = (scale.transform(np.array([sign * step, *found])) - low) / (high - low)
-            if np.abs(places[0] - places[1:]).min() > CLOSEST:
+            if (np.abs(places[0] - places[1:]) > [room(sign * step, other) for other in found]).all():
                 found.append(sign * step)
     return sorted(found)
+
+
+def room(one: float, other: float) -> float:
+    """Return how far apart two labelled ticks must be, as a share of a panel's width."""
+    return LETTER * (0.3 + (len(f"{one:g}") + len(f"{other:g}")) / 2)
 
 
 def _panel(
     axes: Axes, metric: str, rows: list[dict[Any, Any]], points: Points, limits: tuple[float, float]
 ) -> None:
     linear = LINEAR[metric]
-    axes.set_xscale("symlog", linthresh=linear, linscale=1.0)
+    axes.set_xscale("symlog", linthresh=linear, linscale=LINEAR_SHARE)
     axes.set_xlim(*limits)
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(metric, limits)))
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_locator(SymmetricalLogLocator(base=10, linthresh=linear, subs=range(2, 10)))
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}"))
     )
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.4)
     axes.set_axisbelow(True)
@@ -163,7 +183,7 @@ def _legend(table: pd.DataFrame) -> list[Line2D]:
 
 def _marker(verdict: str) -> dict[str, Any]:
     colour, face, _ = VERDICTS[verdict]
-    return {"marker": "o", "markersize": 3.4, "color": colour, "markerfacecolor": face}
+    return {"marker": "o", "markersize": 4.4, "color": colour, "markerfacecolor": face}
 
 
 def differences_to_best(
@@ -186,6 +206,6 @@ def write_differences(definitions: list[Definition], results: Results, output: F
     for number, definition in enumerate(definitions, 1):
         name, samples = f"table_{definition.number}", samples_of(cells_of(metrics, definition))
         table = read_statistics(results / "statistics" / f"{name}.csv")
-        with style.printed():
+        with style.printed(), rc_context(PRINT):
             style.save(draw(definition, table, differences_to_best(table, samples)), output / name)
         print(f"table {definition.numeral} ({number} of {len(definitions)})", flush=True)

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -20,6 +21,7 @@ from workflow.plan.definitions import FLOOR, TrustDefinition, TrustRow
 TITLE, AXIS = 0.2, 0.36  # inches above a row of panels, and for the horizontal scale below it
 _LEGEND_ROW, _ABOVE_PRINT = 0.14, 0.16
 _ENTRY = 1.19  # width of a legend's entry, at least
+EVEN_CONTRAST = 0.18  # luminance on which black and white stand out alike (WCAG 2)
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
 
 Look = dict[str, Any]
@@ -83,7 +85,7 @@ def sheet(
 def sheet_of(
     definition: TrustDefinition,
     styles: Mapping[str, Look],
-    note: str,
+    notes: Sequence[str],
     widths: Sequence[float],
     heights: Sequence[float],
     around: float,
@@ -92,7 +94,8 @@ def sheet_of(
     """Lay out a ``sheet`` whose legend names the methods of a definition, in the looks of ``styles``."""
     legend = [Line2D([], [], label=row.label, **styles[row.method]) for row in definition.rows if styles]
     seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
-    return sheet(legend, [f"{note}{seeds}"], definition.embedded_note, widths, heights, around, **sharing)
+    lines = [*notes[:-1], f"{notes[-1]}{seeds}"]
+    return sheet(legend, lines, definition.embedded_note, widths, heights, around, **sharing)
 
 
 def looks(rows: Sequence[TrustRow], marker: str = "") -> dict[str, Look]:
@@ -142,7 +145,16 @@ def heat_map(
         xticklabels=names[1],
     )
     axes.tick_params(length=0)
-    return {(int(y), int(x)): text for text in axes.texts for x, y in [text.get_position()]}
+    axes.tick_params(axis="y", rotation=0)
+    printed = {(int(y), int(x)): text for text in axes.texts for x, y in [text.get_position()]}
+    low, high = limits
+    for place, text in printed.items():
+        # Seaborn writes white on middle tones, where black has twice the contrast.
+        share = (values[place] - low) / (high - low) if high > low else 0.0
+        red, green, blue, _ = colormaps[style.SCORE_COLOURS](share)
+        dark = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2 < EVEN_CONTRAST
+        text.set_color("white" if dark else "black")
+    return printed
 
 
 def filled(panels: Iterable[Any], shown: Sequence[Item]) -> Iterator[tuple[Any, Item]]:

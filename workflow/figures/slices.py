@@ -63,14 +63,21 @@ def draw_modalities(definition: Definition, results: Path) -> Figure:
 def _finished(canvas: Canvas, definition: Definition, shown: Sequence[Example]) -> Figure:
     """Say whose slices are shown."""
     slices = sorted({f"{example.subject}, slice {example.slice + 1}" for example in shown})
-    note = f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice"
-    style.small_print(canvas.figure, [note], definition.embedded_note)
+    height, width = shown[0].target.shape
+    notes = [
+        f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice",
+        f"{height} × {width} pixels, drawn by bicubic interpolation",
+    ]
+    style.small_print(canvas.figure, notes, definition.embedded_note)
     return canvas.figure
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Sizes in inches of one mask's block: two leading columns, then methods in one or more bands.
+    """Sizes in inches of one mask's block: the mask, then methods in one or more bands.
+
+    Left of it stands what is the same for all masks, ground truth and auxiliary: before the first block, or
+    before each where they show different slices.
 
     Attributes:
         columns: methods per band.
@@ -90,12 +97,20 @@ class Grid:
         return TITLE + before + sum(self.titles[: band + 1])
 
 
-def _grid(labels: Sequence[str], across: int, down: int, aspect: float) -> Grid:
-    """Make panels as large as the page allows; ``aspect`` is height over width of an image."""
+def _grid(labels: Sequence[str], across: int, down: int, leads: int, aspect: float) -> Grid:
+    """Make panels as large as the page allows.
+
+    Args:
+        labels: of the methods.
+        across: blocks beside each other.
+        down: blocks below each other.
+        leads: columns of ground truths beside each other.
+        aspect: height over width of an image.
+    """
     bands = ceil(len(labels) / METHODS_PER_BAND)
     columns = ceil(len(labels) / bands)
-    width = (style.PAGE_WIDTH - (across - 1) * BLOCK_SPACING) / across
-    panel = min((width - (columns + 1) * GAP) / (columns + 2), LARGEST_PANEL)
+    width = style.PAGE_WIDTH - (across - 1) * BLOCK_SPACING + across * GAP
+    panel = min(width / (across * (columns + 1) + leads) - GAP, LARGEST_PANEL)
     # Two lines of titles are allowed for: a tall figure is made smaller rather than cut by the page.
     room = (style.PAGE_HEIGHT - FOOTER - (down - 1) * BLOCK_GAP) / down - TITLE
     room -= bands * (TITLE + LINE + GAP) + (bands - 1) * BAND_GAP
@@ -115,24 +130,36 @@ def draw_comparison(definition: Definition, results: Path) -> Figure:
     across = 2 if len(labels) <= 3 and len(blocks) > 2 else 1
     down = ceil(len(blocks) / across)
     height, width = blocks[0].reference.target.shape
-    grid = _grid(labels, across, down, height / width)
-    # Of a block, with its heading.
-    wide = (grid.columns + 2) * (grid.panel + GAP) - GAP
+    references = [block.reference for block in blocks]
+    alone = len({(example.subject, example.slice) for example in references}) == 1
+    grid = _grid(labels, across, down, 1 if alone else across, height / width)
+    # Of a block, with its heading, and of the ground truth left of it.
+    lead = grid.panel + GAP
+    wide = (grid.columns + 1) * lead - GAP
     high = grid.top(len(grid.titles) - 1) + 2 * grid.tall + GAP
     canvas = Canvas(
-        across * wide + (across - 1) * BLOCK_SPACING, down * high + (down - 1) * BLOCK_GAP + FOOTER
+        across * wide + (1 if alone else across) * lead + (across - 1) * BLOCK_SPACING,
+        down * high + (down - 1) * BLOCK_GAP + FOOTER,
     )
     limit = error_limit(blocks)
     for index, block in enumerate(blocks):
-        x = (index % across) * (wide + BLOCK_SPACING)
-        y = (index // across) * (high + BLOCK_GAP)
-        _draw_block(canvas, definition, block, grid, x, y, limit)
-    return _finished(canvas, definition, [block.reference for block in blocks])
+        column, y = index % across, (index // across) * (high + BLOCK_GAP)
+        x = column * (wide + BLOCK_SPACING) + lead * (1 if alone else column + 1)
+        _draw_block(canvas, definition, block, grid, x, y, limit, led=index == 0 or not alone)
+    return _finished(canvas, definition, references)
 
 
 def _draw_block(
-    canvas: Canvas, definition: Definition, block: Block, grid: Grid, x: float, y: float, limit: float
+    canvas: Canvas,
+    definition: Definition,
+    block: Block,
+    grid: Grid,
+    x: float,
+    y: float,
+    limit: float,
+    led: bool,
 ) -> None:
+    """Draw a block at (x, y); ``led``: with ground truth, auxiliary and the scale of the errors before it."""
     dataset = dataset_of(definition.dataset)
     reference = block.reference
     size = 6 if grid.panel > 0.75 else 5.5
@@ -146,17 +173,18 @@ def _draw_block(
 
     canvas.text(x + 0.01, y + TITLE - 0.045, label(block.mask), fontsize=7.5, fontweight="bold")
     limits = window(reference.target)
+    if led:
+        axes = panel(-1, 0, "Ground truth")
+        show_image(axes, reference.target, limits)
+        write_on_image(axes, dataset.target, size, top=True)
+        axes = panel(-1, 0)
+        show_image(axes, reference.auxiliary, window(reference.auxiliary))
+        write_on_image(axes, dataset.auxiliary, size, top=True)
+        _error_scale(canvas, x, y + grid.top(0) + (grid.tall + GAP), grid, limit)
     show_image(panel(0, 0, "Mask"), np.broadcast_to(reference.mask, reference.target.shape), (0, 1))
-    axes = panel(0, 0)
-    show_image(axes, reference.auxiliary, window(reference.auxiliary))
-    write_on_image(axes, dataset.auxiliary, size, top=True)
-    axes = panel(1, 0, "Ground truth")
-    show_image(axes, reference.target, limits)
-    write_on_image(axes, dataset.target, size, top=True)
-    _error_scale(canvas, x + (grid.panel + GAP), y + grid.top(0) + (grid.tall + GAP), grid, limit)
     for index, (row, example) in enumerate(block.columns):
         band, column = divmod(index, grid.columns)
-        image, error = panel(2 + column, band, row.label), panel(2 + column, band)
+        image, error = panel(1 + column, band, row.label), panel(1 + column, band)
         if example is None or example.diverged:
             empty_panel(image, "no run" if example is None else "diverged")
             empty_panel(error, "—")
@@ -167,7 +195,7 @@ def _draw_block(
 
 
 def _error_scale(canvas: Canvas, x: float, y: float, grid: Grid, limit: float) -> None:
-    """Put the colour bar of the error maps under the ground truth, whose own error would be zero."""
+    """Put the colour bar of the error maps under the first mask."""
     inset = 0.06 * grid.tall
     axes = canvas.axes(x + 0.12 * grid.panel, y + inset, 0.1 * grid.panel, grid.tall - 2 * inset)
     scale = ScalarMappable(Normalize(0, limit), cmap=style.ERROR_COLOURS)

@@ -22,10 +22,14 @@ DPI = 300
 STYLE = Path(__file__).parents[1] / "resources" / "print.mplstyle"
 SMALL_LINE = 0.1  # inches between two lines of small print
 
-# Okabe and Ito's colours, which colour-blind readers tell apart, darkest where lines cross most. Line
-# patterns and markers tell them apart in print without colour.
-LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
-LINE_PATTERNS: tuple[Any, ...] = ("-", (0, (4, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+# Nine colours of nine lightnesses, found by a search: they differ to readers who lack one kind of cone and in
+# grey, as the tests compute. Line patterns and markers tell lines apart where colours are few or thin.
+LINE_COLOURS = (
+    *("#1B4989", "#D15F0C", "#01A4AC", "#000000", "#D0AEE8", "#6E562E", "#D1A163", "#237887", "#4F0429"),
+)
+LINE_PATTERNS: tuple[Any, ...] = (
+    *("-", (0, (4, 1.4)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (7, 1.2, 1.2, 1.2, 1.2, 1.2))),
+)
 MARKERS = "osD^vPX*<>p"
 
 # Rising luminance only, so that they also read in grey.
@@ -84,6 +88,6 @@ def save_as(figure: Figure, stem: Path, suffix: str, dpi: int = DPI) -> None:
 
 
 def line_style(index: int) -> dict[str, Any]:
-    """Return colour, pattern and marker of the ``index``-th line; no two of the first 28 look alike."""
+    """Return colour, pattern and marker of the ``index``-th line; no two of the first 45 look alike."""
     looks = {"color": LINE_COLOURS, "linestyle": LINE_PATTERNS, "marker": MARKERS}
     return {name: of[index % len(of)] for name, of in looks.items()}

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from numpy.typing import NDArray
 
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command, exclusive
@@ -31,7 +32,7 @@ from workflow.train.convergence import RULE
 MOST_LINES = 8  # in one panel, before variants get a panel of their own
 PANELS_ACROSS = 4
 SCREEN_DPI = 150
-HEIGHTS = [1.15, 0.85]  # inches of a mask's two panels
+HEIGHTS = [1.15, 1.15]  # inches of a mask's two panels
 BETWEEN = 0.1  # them
 LETTERS = 23  # of small print in an inch
 
@@ -107,7 +108,7 @@ def _notes(curves: Sequence[Curve]) -> list[str]:
     """Explain the lines and, where some had not converged, how many and what that means."""
     notes = [
         "Thick: validation; thin: training.",
-        "Marker: best epoch (lowest validation loss); ×: diverged.",
+        "Marker: best epoch (lowest validation loss); ×: diverged; small triangle: leaves the panel there.",
         "Losses relative to the first validation loss of the same training.",
     ]
     if any(curve.one_of_several for curve in curves):
@@ -155,7 +156,7 @@ def _psnr_limits(curves: Sequence[Curve]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
-    low, high = float(np.percentile(values, 4)), float(values.max())
+    low, high = float(np.percentile(values, 4 if len(curves) > 1 else 0)), float(values.max())
     margin = max(0.06 * (high - low), 0.1)
     return low - margin, high + margin
 
@@ -169,13 +170,15 @@ def _relative(curve: Curve) -> tuple[Any, Any]:
 
 
 def _loss_limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    values = np.concatenate([part for curve in curves for part in _relative(curve)])
-    values = values[np.isfinite(values) & (values > 0)]
-    if not len(values):
+    """Return a range for all panels, that of validation: a first epoch's training loss may leave it."""
+    train, val = (np.concatenate(parts) for parts in zip(*map(_relative, curves), strict=True))
+    train, val = (values[np.isfinite(values) & (values > 0)] for values in (train, val))
+    if not len(val):
         return 0.1, 1.0
-    low, high = float(values.min()), float(np.percentile(values, 99))
+    low = float(min(val.min(), train.min(initial=1.0)))
+    high = float(np.percentile(val, 97)) if len(curves) > 1 else float(max(val.max(), train.max(initial=1.0)))
     # At least from 0.5 to 1, so that the scale has two labels.
-    return min(low, 0.5) / 1.15, max(high, 1.0) * 1.15
+    return min(low, 0.5) / 1.08, max(high, 1.0) * 1.15
 
 
 def _draw_losses(
@@ -183,7 +186,8 @@ def _draw_losses(
 ) -> None:
     axes.set_yscale("log")
     axes.set_ylim(*limits)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    few = limits[1] > 20 * limits[0]
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1, 1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for curve in curves:
@@ -191,6 +195,7 @@ def _draw_losses(
         look = styles[curve.name]
         thin = {"color": look["color"], "linestyle": look["linestyle"], "linewidth": 0.5}
         axes.plot(curve.history["epoch"], train, **thin)
+        _mark_leaving(axes, curve.history["epoch"].to_numpy(dtype=float), train, look["color"])
         _line(axes, curve, val, look)
 
 
@@ -199,6 +204,7 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
     # Lines that stand out lie above a grey crowd.
     order = 2.2 if look["marker"] else 2.0
     axes.plot(epochs, values, color=look["color"], linestyle=look["linestyle"], linewidth=1.0, zorder=order)
+    _mark_leaving(axes, epochs.astype(float), values, look["color"])
     finite = np.flatnonzero(np.isfinite(values))
     options: Look = {"color": look["color"], "linestyle": "none", "zorder": 3, "clip_on": False}
     if curve.diverged:
@@ -211,6 +217,40 @@ def _line(axes: Axes, curve: Curve, values: Any, look: Look) -> None:
         face = look["color"] if curve.converged else "white"
         options |= {"marker": look["marker"] or None, "markerfacecolor": face, "markeredgewidth": 0.7}
         axes.plot(epochs[best], values[best], markersize=3.5, **options)
+
+
+def leaving(
+    epochs: NDArray[np.float64], values: NDArray[np.float64], limits: tuple[float, float]
+) -> list[tuple[float, bool]]:
+    """Return where a curve crosses an end of a scale, and whether it is the upper one.
+
+    One that is never within is told of at its last epoch.
+
+    Args:
+        epochs: rising, of each value.
+        values: as drawn: on a logarithmic scale their logarithms, and the limits' too.
+        limits: lower and upper end.
+    """
+    found = []
+    for upper, limit in enumerate(limits):
+        beyond = values > limit if upper else values < limit
+        for one in np.flatnonzero(beyond[1:] != beyond[:-1]):
+            (start, end), (low, high) = epochs[one : one + 2], values[one : one + 2]
+            if np.isfinite((low, high)).all():
+                found.append((float(start + (limit - low) / (high - low) * (end - start)), bool(upper)))
+        if beyond.all():
+            found.append((float(epochs[-1]), bool(upper)))
+    return found
+
+
+def _mark_leaving(axes: Axes, epochs: NDArray[np.float64], values: NDArray[np.float64], colour: str) -> None:
+    """Mark where a line goes beyond the panel, in which it would end unseen."""
+    ends, drawn = np.array(axes.get_ylim()), values
+    if axes.get_yscale() == "log":
+        ends, drawn = np.log(ends), np.log(np.where(values > 0, values, np.nan))
+    for epoch, upper in leaving(epochs, drawn, (float(ends[0]), float(ends[1]))):
+        place = axes.get_ylim()[upper]
+        axes.plot(epoch, place, marker=("v", "^")[upper], markersize=3, color=colour, clip_on=False, zorder=4)
 
 
 @command

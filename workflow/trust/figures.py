@@ -6,7 +6,7 @@ and ``.png``.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -17,15 +17,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator
 
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices, command
 from data_prep.masks.registry import label
 from workflow.figures import style
-from workflow.figures.sheet import AXIS, TITLE, filled, heat_map, looks, plain, sheet_of
+from workflow.figures.sheet import AXIS, TITLE, Look, filled, heat_map, looks, plain, sheet_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, Folder, TrustDefinition, TrustRow
 from workflow.trust.scores import (
+    DETECTED,
     LesionScores,
     audit_scores,
     auxiliary_scores,
@@ -53,12 +55,15 @@ def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figu
     probed = set(scores["condition"])
     kinds = [kind for kind in ("shift", "rotation") if kind in probed]
     swaps = [swap for swap in ("zeroed", "other_subject") if swap in probed]
+    # What becomes of the auxiliary is all one to methods that read none: a line through all panels.
     styles = looks(definition.rows)
+    styles |= {
+        row.method: styles[row.method] | {"marker": ""} for row in definition.rows if not row.auxiliary
+    }
     figure, panels = sheet_of(
         definition,
         styles,
-        f"Mean over {scores['volumes'].max()} test volumes; lines without markers: methods that read no "
-        "auxiliary",
+        [f"Mean over {scores['volumes'].max()} test volumes; no marks: methods that read no auxiliary"],
         [1.0] * len(kinds) + ([0.9] if swaps else []),
         [1.35] * len(definition.masks),
         len(definition.masks) * TITLE + AXIS,
@@ -66,30 +71,52 @@ def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figu
         sharey="row",
     )
     xlabels = {"shift": "shift (pixels)", "rotation": "rotation (degrees)", "swap": "auxiliary"}
+    names = {"unchanged": "its own", "zeroed": "zeroed", "other_subject": "other\nsubject's"}
     for mask, line in zip(definition.masks, panels, strict=True):
         own = scores[scores["mask"] == mask]
+        rows = definition.rows_under(mask)
         for axes, kind in zip(line, [*kinds, *(["swap"] if swaps else [])], strict=True):
-            for row in definition.rows_under(mask):
+            for row in rows:
                 chosen = own[own["method"] == row.method]
                 if not row.auxiliary:
-                    # The same whatever becomes of the auxiliary.
-                    axes.axhline(
-                        float(chosen["psnr"].iloc[0]), linewidth=0.8, **styles[row.method] | {"marker": ""}
-                    )
-                elif kind == "swap":
-                    values = chosen.set_index("condition")["psnr"]
-                    axes.plot([float(values[name]) for name in ("unchanged", *swaps)], **styles[row.method])
-                else:
+                    axes.axhline(float(chosen["psnr"].iloc[0]), linewidth=0.8, **styles[row.method])
+                elif kind != "swap":
                     chosen = chosen[chosen["condition"].isin(["unchanged", kind])].sort_values("amount")
                     axes.plot(chosen["amount"], chosen["psnr"], **styles[row.method])
             if kind == "swap":
-                names = {"zeroed": "zeroed", "other_subject": "other\nsubject's"}
-                axes.set_xticks(range(len(swaps) + 1), ["its own", *(names[swap] for swap in swaps)])
-                axes.set_xlim(-0.25, len(swaps) + 0.25)
+                readers = {
+                    row.method: own[own["method"] == row.method].set_index("condition")["psnr"]
+                    for row in rows
+                    if row.auxiliary
+                }
+                _marks(axes, readers, {name: names[name] for name in ("unchanged", *swaps)}, styles)
             else:
                 axes.locator_params(axis="x", nbins=5)
             plain(axes, label(mask) if axes is line[0] else "", xlabels[kind], "PSNR (dB)")
     return figure
+
+
+def _marks(
+    axes: Axes, values: Mapping[str, pd.Series], names: Mapping[str, str], styles: Mapping[str, Look]
+) -> None:
+    """Draw columns that have no order: methods side by side in each, and no line from one to the next.
+
+    Args:
+        axes: to draw in.
+        values: of each method, by column.
+        names: column -> what is written below it.
+        styles: of the methods.
+    """
+    places = np.arange(len(names))
+    beside = np.linspace(-0.24, 0.24, len(values)) if len(values) > 1 else np.zeros(len(values))
+    for shift, (method, of_column) in zip(beside, values.items(), strict=True):
+        heights = [float(of_column[name]) for name in names]
+        axes.plot(places + shift, heights, **styles[method] | {"linestyle": "none"})
+    for place in places[1:]:
+        axes.axvline(place - 0.5, color="0.9", linewidth=0.5, zorder=0)
+    axes.set_xticks(places, list(names.values()))
+    axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.tick_params(axis="x", length=0)
 
 
 def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
@@ -101,7 +128,7 @@ def draw_noise(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     figure, panels = sheet_of(
         definition,
         styles,
-        "Mean over test volumes; grey line: the noise of training",
+        ["Mean over test volumes; grey line: the noise of training"],
         [1.0] * across,
         [1.35] * rows,
         rows * (TITLE + AXIS),
@@ -131,7 +158,7 @@ def draw_transfer(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     figure, panels = sheet_of(
         definition,
         {},
-        "PSNR (dB); rows: mask of training, columns: mask of the test; framed: the same mask",
+        ["PSNR (dB); rows: mask of training, columns: mask of the test; framed: the same mask"],
         [1.0] * across,
         [min(1.9, 0.28 * len(definition.masks) + 0.1)] * rows,
         rows * 0.95,  # names of masks stand upright
@@ -164,13 +191,13 @@ def transfer_matrix(definition: TrustDefinition, probes: pd.DataFrame, method: s
 
 
 def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
-    """SSIM and PSNR under each convention, and HFEN; lines that cross are rankings that change."""
+    """SSIM and PSNR under each convention, and HFEN; an order that changes is a ranking that does."""
     scores = audit_scores(probes, definition)
-    styles = looks(definition.rows, "x")
+    styles = {name: look | {"linestyle": "none"} for name, look in looks(definition.rows, "x").items()}
     figure, panels = sheet_of(
         definition,
         styles,
-        "Mean over test volumes; HFEN: high-frequency error norm, lower is better",
+        ["Mean over test volumes; HFEN: high-frequency error norm, lower is better"],
         [1.25, 1.1, 0.3],
         [1.35] * len(definition.masks),
         len(definition.masks) * TITLE + AXIS,
@@ -180,12 +207,13 @@ def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         for axes, (metric, name) in zip(line, _AUDITED.items(), strict=True):
             own = scores[(scores["mask"] == mask) & (scores["metric"] == metric)]
             order = [c for c in CONVENTIONS if (own["convention"] == c).any()]
-            for row in definition.rows_under(mask):
-                values = own[own["method"] == row.method].set_index("convention")["value"]
-                axes.plot([float(values[c]) for c in order], **styles[row.method])
+            names = {c: _CONVENTIONS[c] if metric != "hfen" else "" for c in order}
+            values = {
+                row.method: own[own["method"] == row.method].set_index("convention")["value"]
+                for row in definition.rows_under(mask)
+            }
+            _marks(axes, values, names, styles)
             plain(axes, label(mask) if axes is line[0] else "", "", name)
-            axes.set_xticks(range(len(order)), [_CONVENTIONS[c] for c in order] if metric != "hfen" else [""])
-            axes.set_xlim(-0.2, len(order) - 0.8)
     return figure
 
 
@@ -200,8 +228,11 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     figure, panels = sheet_of(
         definition,
         styles,
-        f"Lesions: {len(first.lesions)} in {first.heads} heads, larger marks for larger ones; right: at 25, "
-        f"50, 75 % of the contrast; {known}",
+        [
+            f"Lesions: {len(first.lesions)} in {first.heads} heads, larger marks for larger ones; bar: "
+            "median; 1 is right, 0 is gone; dashed: half, from where a lesion counts as detected.",
+            f"Right: at 25, 50, 75 % of the contrast, half marked by a ring; {known}",
+        ],
         [1.9, 1.0],
         [1.6] * len(definition.masks),
         len(definition.masks) * TITLE + AXIS,
@@ -213,8 +244,8 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         scores = [lesion_scores(probes, mask, row.method) for row in rows]
         for place, of_method in enumerate(scores):
             _lesion_strip(strip, place, of_method)
-        for share, pattern in ((1, "-"), (0.5, (0, (2, 2))), (0, "-")):
-            strip.axhline(share, color="0.6", linewidth=0.6, linestyle=pattern, zorder=0)
+        for share, pattern in ((1, "-"), (DETECTED, (0, (4, 2))), (0, "-")):
+            strip.axhline(share, color="0.45", linewidth=0.7, linestyle=pattern, zorder=0)
         plain(strip, label(mask), "", "contrast\nrecovered")
         crowded = len(rows) > 8
         names = [row.label if crowded else row.label.replace(" ", "\n", 1) for row in rows]
@@ -222,13 +253,30 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         strip.set_xticks(range(len(rows)), names, **turned)
         strip.set_xlim(-0.5, len(rows) - 0.5)
         strip.margins(y=0.1)  # so that no mark is cut
+        strip.yaxis.set_major_locator(_whole_and_half(*strip.get_ylim()))
+        strip.yaxis.set_major_formatter("{x:g}")
         for row, of_method in zip(rows[1:], scores[1:], strict=True):
             rates = [(spots, found) for _, (found, spots) in sorted(of_method.rates.items())]
             if rates:
                 curve.plot(*zip(*rates, strict=True), **styles[row.method])
+            if DETECTED in of_method.rates:
+                found, spots = of_method.rates[DETECTED]
+                curve.plot(
+                    spots, found, "o", markersize=7, fillstyle="none", color="0.45", markeredgewidth=0.6
+                )
+        curve.plot(0, 1, "*", markersize=7, color="black", clip_on=False)
+        curve.annotate("truth", (0, 1), (7, -2), textcoords="offset points", va="center", fontsize=6)
+        curve.set_xlim(left=0)
         curve.set_ylim(-0.03, 1.03)
         plain(curve, "", "false bright spots per slice", "lesions\ndetected")
     return figure
+
+
+def _whole_and_half(low: float, high: float) -> FixedLocator:
+    """Return ticks at 0, at the half that counts as detected, at 1, and at whole numbers some steps apart."""
+    step = max(1, math.ceil((high - low) / 6))
+    whole = [share for share in range(math.ceil(low), math.floor(high) + 1) if share % step in (0, 1 % step)]
+    return FixedLocator([*whole, DETECTED])
 
 
 def _lesion_strip(axes: Axes, place: int, scores: LesionScores) -> None:

@@ -20,8 +20,12 @@ Mask = NDArray[np.bool_]
 
 SHARES = (0.25, 0.5, 0.75)  # of the true contrast, at which detections and false spots are counted
 VISIBLE = 0.1  # least true contrast as a share of the surroundings
+FLOOR = 3.0  # standard deviations of the truth's noise, which a perfect reconstruction has not
 _GAP, _RING = 1, 3  # pixels from the lesion to the inner and outer edge of its surroundings
+_SPOT = 3  # pixels along a false spot: what is smaller is no finding
 _IN_PLANE = ndimage.generate_binary_structure(2, 2)[None]  # slices are thick: never across them
+_AROUND_SPOT = np.ones((1, _SPOT + 2 * _RING, _SPOT + 2 * _RING), dtype=np.bool_)
+_AROUND_SPOT[:, _RING - _GAP : _GAP - _RING, _RING - _GAP : _GAP - _RING] = False
 
 
 @dataclass(frozen=True)
@@ -104,28 +108,57 @@ def recovered(lesion: Lesion, reconstruction: Image) -> float:
     return contrast(reconstruction, lesion.inside, lesion.around) / lesion.contrast
 
 
-def false_spots(
-    target: Image, reconstruction: Image, labels: NDArray[np.uint8], body: Mask, height: float
-) -> float:
-    """Count bright spots that the truth does not have, per slice.
+def noise_level(target: Image, body: Mask) -> float:
+    """Standard deviation of the noise of a magnitude image, from its air: the median of Rayleigh's law.
 
-    A spot is a peak of the difference of reconstruction and truth: a pixel of the body (or equal ones that
-    touch) that no neighbour in its slice exceeds, of ``height`` or more, farther than 1 pixel from every
-    lesion. Peaks and not connected areas: areas merge where the height is low, and would then count less.
+    0 where there is no air, or where the air is empty.
+    """
+    air = target[~body]
+    return float(np.median(air) / np.sqrt(2 * np.log(2))) if air.size else 0.0
+
+
+def even_tissue(target: Image, labels: NDArray[np.uint8], body: Mask, lesions: Sequence[Lesion]) -> Mask:
+    """Find where a bright spot could be taken for a lesion: the centres, bool (slice, height, width).
+
+    All 3 x 3 pixels are of the body and farther than 1 pixel from any lesion, and the truth differs in none
+    of them by the median contrast of the lesions or more from the median of their surroundings. In fluid and
+    on edges of tissue every blur is a bright spot, and none would be read as a lesion.
+
+    Args:
+        target: ground-truth magnitude (slice, height, width).
+        labels: lesion numbers, 0 elsewhere.
+        body: the body's pixels.
+        lesions: the visible ones, at least one.
+    """
+    level = np.median([np.median(target[lesion.around]) for lesion in lesions])
+    near = ndimage.binary_dilation(labels > 0, _IN_PLANE, iterations=_GAP)
+    alike = body & ~near & (np.abs(target - level) < typical_contrast(lesions))
+    return np.asarray(ndimage.binary_erosion(alike, _IN_PLANE))
+
+
+def typical_contrast(lesions: Sequence[Lesion]) -> float:
+    """Median true contrast, scanner units."""
+    return float(np.median([lesion.contrast for lesion in lesions]))
+
+
+def false_spots(target: Image, reconstruction: Image, places: Mask) -> NDArray[np.float64]:
+    """Return the contrasts of spots that the truth does not have, in the images' unit.
+
+    A spot is scored as a lesion of 3 x 3 pixels would be, in reconstruction less truth: mean inside less
+    median of the surroundings. There is one at each place where this is the largest within 2 pixels, so that
+    spots do not share a centre; a smaller bright thing is averaged with what surrounds it.
 
     Args:
         target: ground-truth magnitude (slice, height, width).
         reconstruction: in the same unit and shape.
-        labels: lesion numbers, 0 elsewhere.
-        body: the body's pixels.
-        height: in the images' unit.
+        places: their possible centres, as ``even_tissue`` finds them.
     """
-    near = ndimage.binary_dilation(labels > 0, _IN_PLANE, iterations=_GAP)
-    difference = reconstruction - target
-    peaks = difference == ndimage.maximum_filter(difference, footprint=_IN_PLANE)
-    bright = peaks & (difference >= height) & body & ~near
-    spots = sum(ndimage.label(part, _IN_PLANE[0])[1] for part in bright)
-    return float(spots / len(target))
+    difference = reconstruction.astype(np.float64) - target
+    inside = ndimage.uniform_filter(difference, size=(1, _SPOT, _SPOT))
+    height = inside - ndimage.median_filter(difference, footprint=_AROUND_SPOT)
+    peaks = places & (height == ndimage.maximum_filter(height, size=(1, 2 * _SPOT - 1, 2 * _SPOT - 1)))
+    numbers, count = ndimage.label(peaks, np.pad(_IN_PLANE, ((1, 1), (0, 0), (0, 0))))
+    return np.asarray(ndimage.maximum(height, numbers, range(1, count + 1)), dtype=np.float64)
 
 
 def score_lesions(
@@ -136,14 +169,16 @@ def score_lesions(
     Returns:
         Each lesion with its recovered contrast (NaN if the reconstruction holds NaN or the truth has no
         contrast), and per share the false spots per slice that exceed this share of the median true contrast
-        of the volume's visible lesions; none where the volume has no visible lesion.
+        of the volume's visible lesions and three times the noise of the truth; none where the volume has no
+        visible lesion.
     """
     lesions = known_lesions(target, labels, radii)
-    heights = [lesion.contrast for lesion in lesions if lesion.visible]
     scored = [(lesion, recovered(lesion, reconstruction)) for lesion in lesions]
-    if not heights or not np.isfinite(reconstruction).all():
+    visible = [lesion for lesion in lesions if lesion.visible]
+    if not visible or not np.isfinite(reconstruction).all():
         return scored, {}
-    typical = float(np.median(heights))
+    floor, typical = FLOOR * noise_level(target, body), typical_contrast(visible)
+    spots = false_spots(target, reconstruction, even_tissue(target, labels, body, visible))
     return scored, {
-        share: false_spots(target, reconstruction, labels, body, share * typical) for share in SHARES
+        share: float(np.sum(spots >= max(share * typical, floor)) / len(target)) for share in SHARES
     }

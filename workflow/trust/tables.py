@@ -166,8 +166,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "comes closest, mean over the same lesions [95 % t interval over heads, not corrected for the number "
         "of methods].",
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate, each head one "
-        "trial. False spots: bright spots per slice that the truth does not have, at least half as strong as "
-        "a typical lesion.",
+        "trial. False spots: places per slice, 3 x 3 pixels of tissue as it is around the lesions, that have "
+        "at least half of a typical lesion's contrast and none in the truth.",
         f"Visible lesions in the test split: {total}, in {heads} heads; {large_total} with a radius of "
         f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
         "Lesions of one head are alike, so heads are what intervals count. t intervals: "

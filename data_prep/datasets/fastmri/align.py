@@ -26,6 +26,7 @@ from data_prep.datasets.fastmri.scans import (
     signal_in_padding,
 )
 from data_prep.datasets.record import Aligned, Record
+from data_prep.datasets.registered import AFTER, BEFORE, shown, side_by_side
 from data_prep.errors import BadInput
 from data_prep.registration.in_plane import Stack, register_in_plane, resample
 from data_prep.registration.score import chance, mutual_information
@@ -115,7 +116,7 @@ def align_pair(
 
 
 def draw_overlay(record: Record, target: Stack, before: Stack, after: Stack) -> Any:
-    """Draw the central slice's PDFS with PD's outlines before and after registration over it.
+    """Draw the central slice: PDFS with PD's outlines over it, before and after registration, and PD itself.
 
     Args:
         record: with the scores.
@@ -123,23 +124,18 @@ def draw_overlay(record: Record, target: Stack, before: Stack, after: Stack) -> 
         before: PD magnitude as scanned.
         after: PD magnitude as registered.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10.5, 3.9), dpi=100, layout="constrained")
-    axes = figure.subplots(1, 3)
     middle = len(target) // 2
-    pictures: list[tuple[str, Stack, Any]] = [
-        ("PD, registered", after[middle], None),
-        (f"outline of PD before, score {record.score_before:.3f}", target[middle], before[middle]),
-        (f"outline of PD after, score {record.score_after:.3f}", target[middle], after[middle]),
-    ]
-    for axis, (title, image, outlined) in zip(axes, pictures, strict=True):
-        axis.set_axis_off()
-        axis.imshow(image, cmap="gray", vmin=0, vmax=np.percentile(image, 99.5))
-        axis.set_title(title, fontsize=9)
-        if outlined is not None:
-            level = 0.2 * np.percentile(outlined, 99.5)
-            smooth = ndimage.gaussian_filter(outlined, len(image) / 160)
-            axis.contour(smooth, levels=[level], colors="orange", linewidths=0.8)
-    figure.suptitle(f"{record.subject} ({record.source})", fontsize=10)
+    pdfs = shown(target[middle])
+    how = "not registered" if record.transform is None else "registered"
+    pictures = {
+        f"as scanned: mutual information {record.score_before:.3f} bits": pdfs,
+        f"{how}: mutual information {record.score_after:.3f} bits": pdfs,
+        f"PD, {how}": shown(after[middle]),
+    }
+    title = f"{record.subject} ({record.source}): PDFS with outlines of PD"
+    figure, panels = side_by_side(title, pictures)
+    for axes, outlined, colour in zip(panels, (before[middle], after[middle]), (BEFORE, AFTER), strict=False):
+        level = 0.2 * np.percentile(outlined, 99.5)
+        smooth = ndimage.gaussian_filter(outlined, len(outlined) / 160)
+        axes.contour(smooth, levels=[level], colors=colour, linewidths=0.8)
     return figure

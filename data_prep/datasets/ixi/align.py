@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data_prep.datasets.contract import Wanted
 from data_prep.datasets.ixi.names import check_single
 from data_prep.datasets.record import Aligned, Record
-from data_prep.datasets.registered import require_slices, stored
+from data_prep.datasets.registered import AFTER, BEFORE, ENLARGED, require_slices, stored
 from data_prep.errors import BadInput
 from data_prep.registration.rigid import (
     Registration,
@@ -160,7 +160,6 @@ def check_transform(
     return turn, shift
 
 
-_BEFORE, _AFTER = "#ff8c1a", "#1fd0c0"
 _PAGE, _HEADING, _GAP = 9.6, 0.62, 4.0  # width and heading in inches, gaps in mm
 
 
@@ -192,8 +191,8 @@ def draw_overlay(
     figure = Figure(figsize=size, dpi=110)
     for column, (colour, how, score, image) in enumerate(
         (
-            (_BEFORE, "header alignment", record.score_before, before),
-            (_AFTER, "registered", record.score_after, after),
+            (BEFORE, "header alignment", record.score_before, before),
+            (AFTER, "registered", record.score_after, after),
         )
     ):
         for plane, left, bottom, width, height in places:
@@ -231,7 +230,8 @@ def _draw_plane(
     height, width = views[0].shape
     extent = (0.0, width * spacing[0], height * spacing[1], 0.0)
     bright = np.percentile(target.data, 99.7)
-    panel.imshow(views[0], cmap="gray", vmin=0, vmax=bright, extent=extent, aspect="auto")
+    grey: Any = {"cmap": "gray", "vmin": 0, "vmax": bright, "interpolation": ENLARGED}
+    panel.imshow(views[0], extent=extent, aspect="auto", **grey)
     # Outlines between fluid and grey matter and between air and skin, of a view that noise does not fray.
     smooth = ndimage.gaussian_filter(views[1], 1.0 / spacing[::-1])
     level = threshold_multiotsu(outlined[::2, ::2].ravel(), classes=3, nbins=128)[0]

@@ -18,7 +18,7 @@ from data_prep.errors import BadInput
 from data_prep.io.json_files import to_json
 from workflow.figures import style
 from workflow.figures.curves import curves_of_plan, curves_of_runs
-from workflow.figures.training_curves import draw, panels, save_each
+from workflow.figures.training_curves import draw, leaving, panels, save_each
 from workflow.plan.definitions import Curve
 
 METHODS = {"unet": "UNet-T2", "xiang": "Xiang et al.", "dudornet": "DuDoRNet", "manet": "MANet"}
@@ -81,7 +81,7 @@ def test_the_marker_of_a_training_that_has_not_converged_is_open_and_explained(t
         if line.get_marker() in ("o", "s")
     }
     assert faces == {"o": style.LINE_COLOURS[0], "s": "white"}
-    assert "not converged, 1 of 2 trainings" in " ".join(shown(figure))
+    assert "not converged, 1 of 2 trainings" in " ".join(text.get_text() for text in reversed(figure.texts))
     assert "converged" not in " ".join(shown(drawn(curves_of_runs([rests]))))
 
 
@@ -123,6 +123,45 @@ def test_a_training_without_one_finite_loss_is_drawn_without_a_mark(tmp_path):
     folder = write_history(tmp_path, MASK, "unet", epochs=2, diverges=True)
     figure = drawn(curves_of_runs([folder]))
     assert marked(figure.axes[0], "x") == []
+
+
+def test_a_curve_that_leaves_its_panel_is_marked_where_it_does(tmp_path):
+    folders = [write_history(tmp_path, MASK, method, epochs=30) for method in METHODS]
+    path = folders[0] / "history.csv"
+    history = pd.read_csv(path)
+    history.loc[9, "val_psnr"] = -10.0  # epoch 10 alone is far below all others
+    history.loc[0, "train_loss"] = 30.0  # and the first training loss far above
+    history.to_csv(path, index=False)
+    upper, lower = drawn(curves_of_runs(folders)).axes
+    low = upper.get_ylim()[0]
+    (down, up), said = sorted(marked(upper, "v")), "small triangle: leaves the panel"
+    assert 9 < down[0] < 10 < up[0] < 11
+    assert down[1] == up[1] == low > -10
+    ((epoch, place),) = [mark for mark in marked(lower, "^") if mark[1] == lower.get_ylim()[1]]
+    assert 1 < epoch < 2 < place + 1
+    assert said in " ".join(shown(drawn(curves_of_runs(folders))))
+
+
+def test_where_a_curve_crosses_the_ends_of_its_scale():
+    epochs = np.array([1.0, 2.0, 3.0])
+    assert leaving(epochs, np.array([0.0, 2.0, 0.0]), (-1.0, 1.0)) == [(1.5, True), (2.5, True)]
+    assert leaving(epochs, np.array([0.0, -2.0, 2.0]), (-1.0, 1.0)) == [
+        (1.5, False),
+        (2.25, False),
+        (2.75, True),
+    ]
+    assert leaving(epochs, np.array([0.0, 1.0, -1.0]), (-1.0, 1.0)) == []
+    assert leaving(epochs, np.array([5.0, 4.0, 5.0]), (-1.0, 1.0)) == [(3.0, True)]
+    assert leaving(epochs, np.array([0.0, np.nan, np.nan]), (-1.0, 1.0)) == []
+
+
+def test_one_training_alone_stays_within_its_panels(tmp_path):
+    folder = write_history(tmp_path, MASK, "unet", epochs=30)
+    history = pd.read_csv(folder / "history.csv")
+    history.loc[0, ["train_loss", "val_psnr"]] = [30.0, -10.0]
+    history.to_csv(folder / "history.csv", index=False)
+    upper, lower = drawn(curves_of_runs([folder])).axes
+    assert marked(upper, "v") == marked(lower, "^") == []
 
 
 def test_seeds_are_told_apart_where_there_are_several(tmp_path):

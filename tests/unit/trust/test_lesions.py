@@ -6,11 +6,12 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from data_prep.datasets.ixi.lesions import lesion_labels
 from data_prep.errors import BadInput
 from data_prep.volumes import central, load_volume, save_volume, to_axial
-from workflow.trust.lesions import false_spots, known_lesions, read_labels, recovered, score_lesions
+from workflow.trust.lesions import known_lesions, noise_level, read_labels, recovered, score_lesions
 
 LABELS = np.zeros((3, 30, 30), np.uint8)
 LABELS[1, 10:12, 10:12] = 1
@@ -41,22 +42,81 @@ def test_an_overall_change_of_intensity_is_no_lesion():
     assert recovered(first, TRUTH + 40) == pytest.approx(1)
 
 
-def test_false_spots_are_counted_once_each_outside_lesions_and_within_the_body():
+def spots_per_slice(image, truth=TRUTH, labels=LABELS, body=BODY):
+    return score_lesions(truth, image, labels, RADII, body)[1]
+
+
+def planted(*places, height=30.0, size=3):
     image = TRUTH.copy()
-    image[0, 5:7, 5:8] += 30  # one spot of six pixels
-    image[2, 3, 3] += 30
-    image[2, 4, 4] += 30  # touches it across the corner
-    image[1, 12, 12] += 30  # beside a lesion
-    image[0, 25, 25] += 30  # outside the body
+    for part, y, x in places:
+        image[part, y : y + size, x : x + size] += height
+    return image
+
+
+def test_planted_spots_are_counted_once_each_where_a_lesion_could_be():
     body = BODY.copy()
-    body[0, 24:, 24:] = False
-    assert false_spots(TRUTH, image, LABELS, body, 25.0) == pytest.approx(2 / 3)
-    assert false_spots(TRUTH, image, LABELS, body, 31.0) == 0
+    body[0, 22:, 22:] = False
+    image = planted((0, 5, 5), (2, 3, 3))  # 30 is 60 % of the lesions' contrast
+    image[1, 12:15, 12:15] += 30  # beside a lesion
+    image[0, 25:28, 25:28] += 30  # outside the body
+    found = spots_per_slice(np.where(body, image, image - TRUTH), np.where(body, TRUTH, 0), body=body)
+    assert found == {0.25: pytest.approx(2 / 3), 0.5: pytest.approx(2 / 3), 0.75: 0}
+
+
+def test_two_spots_with_a_pixel_between_them_are_two():
+    assert spots_per_slice(planted((0, 5, 5), (0, 5, 9)))[0.5] == pytest.approx(2 / 3)
+
+
+def test_what_is_smaller_than_a_spot_is_averaged_with_what_surrounds_it():
+    assert spots_per_slice(planted((0, 5, 5), size=1, height=49.0)) == dict.fromkeys((0.25, 0.5, 0.75), 0)
+    assert spots_per_slice(planted((0, 5, 5), size=1, height=9 * 26.0))[0.5] == pytest.approx(1 / 3)
+
+
+def test_an_overall_change_of_intensity_is_no_false_spot():
+    assert set(spots_per_slice(TRUTH + 60).values()) == {0.0}
+
+
+def test_in_fluid_and_on_its_edge_is_no_false_spot():
+    truth = TRUTH.copy()
+    truth[0, 15:25, 5:15] = 600.0
+    image = truth.copy()
+    image[0, 14:17, 5:15] += 200  # its edge, moved
+    image[0, 18:21, 8:11] += 200  # inside it
+    assert set(spots_per_slice(image, truth).values()) == {0.0}
+
+
+@pytest.mark.parametrize("noise", [2.0, 8.0, 25.0])
+def test_a_perfect_reconstruction_without_the_truths_noise_has_no_false_spot(noise):
+    generator = np.random.default_rng(8)
+    labels = np.zeros((16, 96, 96), np.uint8)
+    labels[3, 40:46, 40:46], labels[9, 50:55, 30:35] = 1, 2
+    body = np.zeros(labels.shape, bool)
+    body[:, 20:76, 20:76] = True
+    clean = np.where(labels > 0, 150.0, 100.0) * body
+    # Magnitudes of what a scanner measures; neighbours share noise where k-space was filled up with zeros.
+    real, imaginary = (
+        ndimage.gaussian_filter(generator.normal(size=clean.shape), (0, 0.5, 0.5)) for _ in "ri"
+    )
+    truth = np.abs(clean + noise * (real + 1j * imaginary) / real.std())
+    assert noise_level(truth, body) == pytest.approx(noise, rel=0.1)
+    assert set(spots_per_slice(clean, truth, labels, body).values()) == {0.0}
+
+
+def test_spots_as_faint_as_the_truths_noise_do_not_count():
+    body = BODY.copy()
+    body[:, :4] = False
+    truth = np.where(body, TRUTH, 12.0)  # air as of noise of 10
+    image = truth.copy()
+    image[0, 15:18, 5:8] += 26
+    assert noise_level(truth, body) == pytest.approx(10.2, abs=0.1)
+    assert set(spots_per_slice(image, truth, body=body).values()) == {0.0}
+    image[0, 15:18, 5:8] += 6
+    assert spots_per_slice(image, truth, body=body)[0.25] == pytest.approx(1 / 3)
 
 
 def test_a_lower_bar_never_finds_fewer_spots():
-    image = TRUTH + np.random.default_rng(5).normal(0, 20, TRUTH.shape)
-    counts = [false_spots(TRUTH, image, LABELS, BODY, height) for height in (5, 10, 20, 40)]
+    image = TRUTH + np.random.default_rng(5).normal(0, 40, TRUTH.shape)
+    counts = [*spots_per_slice(image).values()]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > counts[-1] > 0
 

@@ -1,6 +1,7 @@
 """What trust's tables and figures show, from scores whose answers are known; the plan; the cost."""
 
 import itertools
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,7 +196,8 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     with style.printed():
         strip, rates = draw_lesions(definition(seeds=[0, 1]), both).axes
     assert [text.get_text() for text in strip.texts] == ["diverged"]
-    assert len(rates.lines) == 3
+    # Of the others a curve and a ring each, and the truth's corner.
+    assert len(rates.lines) == 2 * 3 + 1
 
 
 def test_a_volume_without_signal_is_left_out_and_one_that_a_method_fails_on_is_not(probes, tmp_path):
@@ -454,6 +456,39 @@ def test_a_column_of_panels_has_one_horizontal_scale_named_once(probes, draw):
         assert all(tick.label1.get_visible() for tick in lower.xaxis.get_major_ticks())
 
 
+def test_no_line_joins_what_has_no_order(probes):
+    with style.printed():
+        misaligned, audited = draw_misalignment(definition(), probes), draw_audit(definition(), probes)
+    swaps = misaligned.axes[2]
+    marks = [line for line in swaps.lines if line.get_marker() not in ("", "None")]
+    assert len(marks) == len(READS)
+    for line in [*marks, *(line for axes in audited.axes for line in axes.lines)]:
+        assert line.get_linestyle() == "None" or line.get_marker() in ("", "None")
+    # Side by side, so that none hides another.
+    assert len({line.get_xdata()[0] for line in marks}) == len(READS)
+    # The legend shows what the panels do: no mark for those that read no auxiliary.
+    (legend,) = misaligned.legends
+    entries = {
+        text.get_text(): line.get_marker()
+        for text, line in zip(legend.texts, legend.get_lines(), strict=True)
+    }
+    for name, label in LABELS.items():
+        assert (entries[label] in ("", "None")) == (name not in READS)
+
+
+def test_lesions_are_drawn_against_false_spots_with_the_truth_in_the_corner(probes):
+    with style.printed():
+        strip, curve = draw_lesions(definition(), probes).axes
+    low, high = strip.get_ylim()
+    ticks = [tick for tick in strip.get_yticks() if low <= tick <= high]
+    assert {0.0, 0.5, 1.0} <= set(ticks)
+    assert curve.get_xlim()[0] == 0
+    assert any(tuple(line.get_xydata()[0]) == (0, 1) for line in curve.lines if len(line.get_xdata()) == 1)
+    assert "false bright spots" in curve.get_xlabel()
+    notes = " ".join(text.get_text() for text in reversed(strip.figure.texts))
+    assert "dashed: half, from where a lesion counts as detected" in notes
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_audit])
 def test_the_names_of_vertical_scales_stand_below_each_other(probes, draw):
     large = probes.assign(mask=OTHER, value=1000 * probes["value"])
@@ -667,7 +702,7 @@ def test_the_ticks_of_costs_do_not_overlap(orders):
         {"method": name, "label": name, "auxiliary": False, "trained": name != "zf"}
         for name in ("zf", "unet", "manet")
     ]
-    least = {"gflops": 0.03, "latency_ms": 2.0, "parameters": 3000}
+    least = {"gflops": 0.03, "latency_ms": 2.0, "parameters": 3000, "training_hours": 0.02, "memory_gb": 0.4}
     costs = pd.DataFrame(
         [
             {"method": row["method"], "psnr": 20.0 + i}
@@ -678,13 +713,51 @@ def test_the_ticks_of_costs_do_not_overlap(orders):
     with style.printed():
         figure = draw_costs(definition(matrix=64, rows=rows), costs)
         figure.canvas.draw()
-        for axes in figure.axes[:3]:
+        *used, spare = figure.axes
+        assert not spare.axison
+        for axes in used:
             labels = [
                 label for label in axes.get_xticklabels() if axes.bbox.x0 <= _left(label) <= axes.bbox.x1
             ]
             boxes = [label.get_window_extent() for label in labels if label.get_text()]
             assert len(boxes) >= 2 or orders < 1
             assert all(one.x1 + 1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(
+    ("hours", "header", "cells"),
+    [
+        ((0.00491, 0.0273), "training (s)", ("17.7", "98.3")),
+        ((0.05, 0.5), "training (min)", ("3", "30")),
+        ((1.5, 20.0), "training (h)", ("1.5", "20")),
+    ],
+)
+def test_one_unit_tells_the_time_of_all_trainings(hours, header, cells):
+    names = ("zf", "unet", "manet")
+    rows = [{"method": n, "label": n, "auxiliary": False, "trained": n != "zf"} for n in names]
+    shared = {
+        "parameters": 1000,
+        "gflops": 0.1,
+        "latency_ms": 2.0,
+        "memory_gb": 0.4,
+        "psnr": 20.0,
+        "devices": "cpu",
+    }
+    costs = pd.DataFrame([{"method": n, "label": n, **shared} for n in names])
+    costs["training_hours"] = [math.nan, *hours]
+    asked = definition(matrix=64, rows=rows)
+    (block,) = cost_page(asked, costs).blocks
+    headers = block.groups[0][1]
+    assert header in headers
+    column = [row[1][headers.index(header)].text for row in block.rows]
+    assert column == ["—", *cells]
+    with style.printed():
+        figure = draw_costs(asked, costs)
+    names_of_scales = [axes.get_xlabel() for axes in figure.axes if axes.axison]
+    assert f"one {header}" in names_of_scales
+    assert "largest memory (GB)" in names_of_scales
+    drawn = figure.axes[names_of_scales.index(f"one {header}")].lines[1:]
+    assert [line.get_xdata()[0] for line in drawn] == pytest.approx([float(cell) for cell in cells], rel=0.01)
 
 
 def _left(label):
