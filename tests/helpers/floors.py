@@ -32,7 +32,7 @@ FLOORS = {
         ("tables", "figures"),
         ("claims", "trust", "cost"),
         ("page",),
-        ("lease", "verify", "summary", "check_metric", "plugins"),
+        ("lease", "verify", "summary", "check_metric", "plugins", "export", "predict", "score", "weights"),
     ),
 }
 GROUND = FLOORS["data_prep"][0]
