@@ -16,7 +16,7 @@ from typing import Annotated, Literal
 
 import h5py
 
-from data_prep.datasets.contract import Dataset, Wanted, dataset_of
+from data_prep.datasets.contract import SUBJECT, Dataset, Wanted, dataset_of
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command, exclusive
@@ -88,58 +88,6 @@ def masks_for(run: Finished, side: int, subject: str) -> MaskSet:
     return run.masks
 
 
-@command
-def predict(
-    run: Annotated[Path, "folder of a finished run, or a file of workflow.weights"],
-    to: Annotated[Path, "file to write"],
-    target: Annotated[Path | None, "fully sampled scan, which is undersampled and reconstructed"] = None,
-    kspace: Annotated[Path | None, "in its place: k-space with a mask, which is taken as it is"] = None,
-    auxiliary: Annotated[Path | None, "scan that guides"] = None,
-    matrix: Annotated[int | None, "crop or pad slices to this side (default: as they are, square)"] = None,
-    slices: Annotated[int | None, "central slices to reconstruct (default: all)"] = None,
-    subject: Annotated[
-        str | None, "id that noise and drawn masks are seeded by (default: file's name)"
-    ] = None,
-    device: Annotated[Literal["auto", "cpu", "cuda"], "default: CUDA where there is one"] = "auto",
-) -> None:
-    """Align, undersample, reconstruct and write.
-
-    Raises:
-        BadInput: a file cannot be used, or the method does not take images of this size.
-    """
-    exclusive({"--target": target, "--kspace": kspace}, needed=True)
-    if kspace is not None and (matrix is not None or slices is not None):
-        raise WrongUse("argument --kspace: not allowed with --matrix and --slices: k-space is taken as it is")
-    scan = target or kspace
-    assert scan is not None  # exclusive has seen to it
-    trained = open_run(run)
-    spec, entry = trained.spec, dataset_of(trained.spec.dataset)
-    if trained.status == "diverged":
-        raise BadInput(f"{run}: its training diverged, so that it reconstructs nothing; give another run")
-    if auxiliary is None and (target is not None or discover()[spec.folder].default.needs_auxiliary):
-        raise BadInput(f"--auxiliary: {spec.method} is guided by a {entry.auxiliary} scan; give one")
-    for path in filter(None, (scan, auxiliary)):
-        if not path.is_file():
-            raise BadInput(f"{path}: no such file; give a scan")
-        if to.exists() and to.samefile(path):
-            raise BadInput(f"--to: {to} is a scan that is read; choose another name")
-    ending = "".join(Path(entry.target_file).suffixes)
-    if not to.name.endswith((ending, ending.removesuffix(".gz"))):
-        raise BadInput(f"--to: {to} does not end in {ending}, the form of {entry.label}; name it so")
-    subject = subject or re.sub("[^A-Za-z0-9_-]", "_", scan.name.partition(".")[0])
-    record = blank_record(entry, subject, scan, auxiliary)
-    if kspace is not None:
-        aligned, masks = measured(entry, kspace, auxiliary, record)
-        masks = replace(masks, name=spec.mask)
-        if not masks.drawn:
-            masks = replace(masks, mask=masks.mask.repeat(aligned.target.shape[1], axis=0), files=())
-    else:
-        assert auxiliary is not None
-        aligned = aligned_pair(entry, Wanted(entry, scan, auxiliary, matrix, slices), record)
-        masks = masks_for(trained, aligned.target.shape[-1], subject)
-    _reconstruct(trained, entry, aligned, masks, kspace is None, device, to)
-
-
 def _reconstruct(
     trained: Finished,
     entry: Dataset,
@@ -154,10 +102,12 @@ def _reconstruct(
     from workflow.evaluate.volumes import reconstructed
     from workflow.metrics.volume import volume_metrics
     from workflow.run.device import set_up_torch
+    from workflow.train.progress import say
 
     spec, record = trained.spec, aligned.record
     chosen = set_up_torch(spec.training.threads, device)
     height, width = aligned.target.shape[1:]
+    say(f"reconstructing {record.slices} slices on {chosen.type}")
     with TemporaryDirectory() as place:
         folder = Path(place)
         with h5py.File(folder / f"{record.subject}.h5", "w") as file:
@@ -190,3 +140,63 @@ def _reconstruct(
             print(f"{name} against the scan: SSIM {scored['ssim']:.3f}, PSNR {scored['psnr']:.2f} dB")
     print(f"wrote {to}: float32 in the scan's units, 0 where nothing was reconstructed")
     print(WARNING)
+
+
+@command
+def predict(
+    run: Annotated[Path, "folder of a finished run, or a file of workflow.weights"],
+    to: Annotated[Path, "file to write"],
+    target: Annotated[Path | None, "fully sampled scan, which is undersampled and reconstructed"] = None,
+    kspace: Annotated[Path | None, "in its place: k-space with a mask, which is taken as it is"] = None,
+    auxiliary: Annotated[Path | None, "scan that guides"] = None,
+    matrix: Annotated[int | None, "crop or pad slices to this side (default: as they are, square)"] = None,
+    slices: Annotated[int | None, "central slices to reconstruct (default: all)"] = None,
+    subject: Annotated[
+        str | None, "id that noise and drawn masks are seeded by (default: file's name)"
+    ] = None,
+    device: Annotated[Literal["auto", "cpu", "cuda"], "default: CUDA where there is one"] = "auto",
+) -> None:
+    """Align, undersample, reconstruct and write.
+
+    Raises:
+        BadInput: a file cannot be used, or the method does not take images of this size.
+    """
+    exclusive({"--target": target, "--kspace": kspace}, needed=True)
+    if kspace is not None and (matrix is not None or slices is not None):
+        raise WrongUse("argument --kspace: not allowed with --matrix and --slices: k-space is taken as it is")
+    scan = target or kspace
+    assert scan is not None  # exclusive has seen to it
+    trained = open_run(run)
+    spec, entry = trained.spec, dataset_of(trained.spec.dataset)
+    if trained.status == "diverged":
+        raise BadInput(f"{run}: its training diverged, so that it reconstructs nothing; give another run")
+    if auxiliary is None and (target is not None or discover()[spec.folder].default.needs_auxiliary):
+        raise BadInput(f"--auxiliary: a {entry.auxiliary} scan goes with the {entry.target} scan; give one")
+    for option, number in (("--matrix", matrix), ("--slices", slices)):
+        if number is not None and number < 1:
+            raise BadInput(f"{option}: is {number}; give a whole number, at least 1")
+    for path in filter(None, (scan, auxiliary)):
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file; give a scan")
+        if to.exists() and to.samefile(path):
+            raise BadInput(f"--to: {to} is a scan that is read; choose another name")
+    ending = "".join(Path(entry.target_file).suffixes)
+    if not to.name.endswith((ending, ending.removesuffix(".gz"))):
+        raise BadInput(f"--to: {to} does not end in {ending}, the form of {entry.label}; name it so")
+    subject = subject or re.sub("[^A-Za-z0-9_-]", "_", scan.name.partition(".")[0])
+    if not re.fullmatch(SUBJECT, subject):
+        raise BadInput(f"--subject: is {subject!r}; use letters, digits, - and _")
+    from workflow.train.progress import say
+
+    say(f"reading and aligning {scan}")
+    record = blank_record(entry, subject, scan, auxiliary)
+    if kspace is not None:
+        aligned, masks = measured(entry, kspace, auxiliary, record)
+        masks = replace(masks, name=spec.mask)
+        if not masks.drawn:
+            masks = replace(masks, mask=masks.mask.repeat(aligned.target.shape[1], axis=0), files=())
+    else:
+        assert auxiliary is not None
+        aligned = aligned_pair(entry, Wanted(entry, scan, auxiliary, matrix, slices), record)
+        masks = masks_for(trained, aligned.target.shape[-1], subject)
+    _reconstruct(trained, entry, aligned, masks, kspace is None, device, to)

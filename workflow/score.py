@@ -152,6 +152,42 @@ def one_of(option: str, wanted: str | None, known: list[str], where: Path) -> st
     raise BadInput(f"--{option}: {where} has {', '.join(known) or 'none'}; {said}")
 
 
+def with_row(table: pd.DataFrame, cell: Cell, name: str, names: tuple[str, ...]) -> pd.DataFrame:
+    """Return status, means, spreads and ranks of a table's rows and of one more."""
+    parts = [f"{metric}_{part}" for metric in names for part in ("mean", "std")]
+    first = table.iloc[0]
+    row = {column: first[column] for column in ("dataset", "source", "convention", "mask")}
+    row |= {"method": _OWN, "label": name, "status": cell.status, "seeds": ""}
+    for metric in names:
+        row[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
+        row[f"{metric}_std"] = cell.std.get(metric, np.nan)
+    both = pd.concat([table[[*_TEXTS, *parts]], pd.DataFrame([row])], ignore_index=True)
+    for metric in names:
+        means = [float(value) for value in both[f"{metric}_mean"]]
+        placed = ranks(means, metric_of(metric).digits, metric_of(metric).rising)
+        both[f"{metric}_rank"] = pd.Series(placed, dtype="Int64")
+    return both
+
+
+def show(table: pd.DataFrame, names: tuple[str, ...], mask: str) -> None:
+    """Print the rows; the best of a column is bold, the second best underlined."""
+    grid = Table(title=label(mask), title_justify="left", box=box.SIMPLE_HEAD)
+    grid.add_column("Method", no_wrap=True)
+    for metric in names:
+        grid.add_column(metric_of(metric).header, justify="right", no_wrap=True)
+    for row in table.to_dict("records"):
+        cells = [printable(str(row["label"]))]
+        for metric in names:
+            text, rank = row["status"], row[f"{metric}_rank"]
+            if text == "ok":
+                digits = metric_of(metric).digits
+                text = f"{row[f'{metric}_mean']:.{digits}f} ± {row[f'{metric}_std']:.{digits}f}"
+            mark = {1: "bold", 2: "underline"}.get(rank) if not pd.isna(rank) else None
+            cells.append(f"[{mark}]{text}[/]" if mark else text)
+        grid.add_row(*cells)
+    Console(highlight=False).print(grid)
+
+
 @command
 def main(
     predictions: Annotated[Path, "folder of the volumes, named as the scans"],
@@ -208,39 +244,3 @@ def main(
             to,
             [{key: None if pd.isna(v) else v for key, v in row.items()} for row in beside.to_dict("records")],
         )
-
-
-def with_row(table: pd.DataFrame, cell: Cell, name: str, names: tuple[str, ...]) -> pd.DataFrame:
-    """Return status, means, spreads and ranks of a table's rows and of one more."""
-    parts = [f"{metric}_{part}" for metric in names for part in ("mean", "std")]
-    first = table.iloc[0]
-    row = {column: first[column] for column in ("dataset", "source", "convention", "mask")}
-    row |= {"method": _OWN, "label": name, "status": cell.status, "seeds": ""}
-    for metric in names:
-        row[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
-        row[f"{metric}_std"] = cell.std.get(metric, np.nan)
-    both = pd.concat([table[[*_TEXTS, *parts]], pd.DataFrame([row])], ignore_index=True)
-    for metric in names:
-        means = [float(value) for value in both[f"{metric}_mean"]]
-        placed = ranks(means, metric_of(metric).digits, metric_of(metric).rising)
-        both[f"{metric}_rank"] = pd.Series(placed, dtype="Int64")
-    return both
-
-
-def show(table: pd.DataFrame, names: tuple[str, ...], mask: str) -> None:
-    """Print the rows; the best of a column is bold, the second best underlined."""
-    grid = Table(title=label(mask), title_justify="left", box=box.SIMPLE_HEAD)
-    grid.add_column("Method", no_wrap=True)
-    for metric in names:
-        grid.add_column(metric_of(metric).header, justify="right", no_wrap=True)
-    for row in table.to_dict("records"):
-        cells = [printable(str(row["label"]))]
-        for metric in names:
-            text, rank = row["status"], row[f"{metric}_rank"]
-            if text == "ok":
-                digits = metric_of(metric).digits
-                text = f"{row[f'{metric}_mean']:.{digits}f} ± {row[f'{metric}_std']:.{digits}f}"
-            mark = {1: "bold", 2: "underline"}.get(rank) if not pd.isna(rank) else None
-            cells.append(f"[{mark}]{text}[/]" if mark else text)
-        grid.add_row(*cells)
-    Console(highlight=False).print(grid)

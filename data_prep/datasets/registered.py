@@ -15,6 +15,7 @@ from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
 
+_LEAST_STEP = 0.01  # of a voxel, by which whole ones may differ in single precision
 LARGEST_SHIFT = 0.1  # of a voxel, by which the headers of two scans on one grid may differ
 
 
@@ -70,10 +71,14 @@ def geometry_of(prepared: Volume, volume: Volume) -> Geometry:
         prepared: the cropped volume.
         volume: what it was cropped from; its own grid counts where no file is known to have it.
     """
-    scan = volume.scan or volume
-    # Slices are (z, y, x) of the volume.
-    steps = (np.linalg.inv(scan.affine) @ prepared.affine)[:3, [2, 1, 0, 3]]
-    return Geometry(list(scan.shape), np.rint(steps).astype(int).tolist(), scan.affine.tolist())
+    for scan in filter(None, (volume.scan, volume)):
+        # Slices are (z, y, x) of the volume.
+        steps = (np.linalg.inv(scan.affine) @ prepared.affine)[:3, [2, 1, 0, 3]]
+        whole = np.rint(steps)
+        # A ``read`` that interpolates leaves the file's grid.
+        if np.abs(steps - whole).max() < _LEAST_STEP:
+            break
+    return Geometry(list(scan.shape), whole.astype(int).tolist(), scan.affine.tolist())
 
 
 def align(wanted: Wanted, record: Record) -> Aligned:

@@ -8,12 +8,15 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from small_experiment import BRAINS, KNEES, MASKS, SHAPE, oblique_affine, subjects
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import read_json, write_json
+from workflow.evaluate.volumes import open_test, reconstructed
 from workflow.export import export
 from workflow.metrics.volume import volume_metrics
+from workflow.run.finished import read_finished
 
 ALSO = ("--also", "truth", "zero_filled", "error")
 
@@ -164,3 +167,16 @@ def test_what_is_not_there_and_a_place_within_the_results_are_refused(experiment
         said(export, experiment, "--to", tmp_path, "--method", "manet")
     with pytest.raises(BadInput, match=r"--to: .* lies within .*, whose files are listed"):
         said(export, experiment, "--to", experiment / "volumes")
+
+
+def test_one_volume_is_read_at_a_time(experiment, monkeypatch):
+    run = read_finished(experiment / "runs" / BRAINS)
+    store = open_test(experiment, "brats", torch.device("cpu"))
+    read, batch = [], store.batch
+    monkeypatch.setattr(store, "batch", lambda positions: read.extend(positions) or batch(positions))
+    volumes = store.volumes()
+    for number, volume in enumerate(reconstructed(run, store, torch.device("cpu")), 1):
+        assert {store.subjects[position] for position in read} == set(list(volumes)[:number])
+        assert volume.image.shape == volume.target.shape == (SHAPE[0], 32, 32)
+    assert not store.resident
+    assert number == 2
