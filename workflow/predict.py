@@ -1,6 +1,6 @@
 """Reconstruct a person's own scan with a trained network.
 
-``python -m workflow.predict --run results/demo/runs/ixi/1d_uniform_6x/unet/seed0 --target T2.nii.gz
+``python -m workflow.predict --run results/demo/runs/<dataset>/<mask>/unet/seed0 --target T2.nii.gz
 --auxiliary T1.nii.gz --to OUT.nii.gz`` takes a fully sampled pair through alignment, simulated undersampling
 and the network, back onto the grid of the target. ``--kspace FILE`` in place of ``--target`` takes k-space
 with a mask as it is. ``--run`` may be a file of ``workflow.weights``. What was done is said.

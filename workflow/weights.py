@@ -1,6 +1,6 @@
 """Trained weights as one file that can be handed on, with a card that says what they are.
 
-``python -m workflow.weights pack results/demo/runs/ixi/1d_uniform_6x/unet/seed0 --licence "CC BY 4.0" --to
+``python -m workflow.weights pack results/demo/runs/<dataset>/<mask>/unet/seed0 --licence "CC BY 4.0" --to
 unet.ckpt`` writes it, ``python -m workflow.weights show unet.ckpt`` prints its card. ``workflow.predict``,
 ``workflow.evaluate`` and ``workflow.run.weights.load_model`` take the file by its path. A file
 from elsewhere is safe to open: nothing in it is run, and its sizes are checked.

@@ -71,7 +71,8 @@ def geometry_of(prepared: Volume, volume: Volume) -> Geometry:
         prepared: the cropped volume.
         volume: what it was cropped from; its own grid counts where no file is known to have it.
     """
-    for scan in filter(None, (volume.scan, volume)):
+    grids: list[Header | Volume] = [volume.scan, volume] if volume.scan else [volume]
+    for scan in grids:
         # Slices are (z, y, x) of the volume.
         steps = (np.linalg.inv(scan.affine) @ prepared.affine)[:3, [2, 1, 0, 3]]
         whole = np.rint(steps)

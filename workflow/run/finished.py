@@ -108,7 +108,7 @@ def read_finished(place: Path) -> Finished:
     above = place.absolute().parents
     if len(above) < 5 or above[3].name != "runs":
         raise BadInput(
-            f"{place}: it is no run; give a folder such as results/demo/runs/ixi/1d_uniform_6x/unet/seed0, "
+            f"{place}: it is no run; give a folder such as results/demo/runs/<dataset>/<mask>/unet/seed0, "
             "or a file of workflow.weights"
         )
     record = read_run(place)
