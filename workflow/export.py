@@ -46,7 +46,7 @@ def export(
     from workflow.run.finished import read_finished
     from workflow.train.progress import say
 
-    written = 0
+    written: set[Path] = set()
     for number, folder in enumerate(folders, 1):
         run = read_finished(folder)
         name = folder.relative_to(results / "runs").as_posix()
@@ -60,19 +60,23 @@ def export(
         entry, under = dataset_of(run.spec.dataset), to / run.spec.dataset
         # All that can be refused is, before hours of reconstruction.
         records = {subject: scan_record(results, store.dataset, subject) for subject in store.volumes()}
-        for volume in reconstructed(run, store, chosen, zero_filled="zero_filled" in also):
+        floor = under / run.spec.mask / "zero_filled"
+        wanted = "zero_filled" in also and not any(path.is_relative_to(floor) for path in written)
+        for volume in reconstructed(run, store, chosen, zero_filled=wanted):
             record = records[volume.subject]
             assert record.geometry is not None  # scan_record refuses
             images = {to / name: volume.image}
             if "error" in also:
                 images[to / f"{name}-error"] = np.abs(volume.image - volume.target)
             if volume.zero_filled is not None:
-                images[under / run.spec.mask / "zero_filled"] = volume.zero_filled
+                images[floor] = volume.zero_filled
             if "truth" in also:
                 images[under / "truth"] = volume.target
             for place, slices in images.items():
-                entry.export(place / record.target_file, record.geometry.placed(slices), record.geometry)
-                written += 1
+                # Truth is the same for all runs, zero filling for those under one mask.
+                if (file := place / record.target_file) not in written:
+                    entry.export(file, record.geometry.placed(slices), record.geometry)
+                    written.add(file)
             say(f"{number} of {len(folders)} {name}: {volume.subject}")
         store.close()
-    print(f"{written} volumes in {to}")
+    print(f"{len(written)} volumes in {to}")

@@ -111,6 +111,23 @@ def test_error_and_zero_filling_are_of_the_same_volume(experiment, volumes):
     )
 
 
+def test_what_runs_share_is_written_once(experiment, tmp_path, said):
+    words = (
+        "--to",
+        tmp_path / "all",
+        "--dataset",
+        "brats",
+        "--also",
+        "truth",
+        "zero_filled",
+        "--device",
+        "cpu",
+    )
+    # Of two subjects two reconstructions, truth and zero filling.
+    assert said(export, experiment, *words) == f"8 volumes in {tmp_path / 'all'}\n"
+    assert len(list((tmp_path / "all").rglob("*.nii.gz"))) == 8
+
+
 def test_runs_are_chosen_and_counted(experiment, tmp_path, said):
     words = ("--to", tmp_path / "few", "--method", "zf", "--dataset", "brats", "--device", "cpu")
     assert said(export, experiment, *words) == f"2 volumes in {tmp_path / 'few'}\n"
