@@ -17,7 +17,7 @@ from data_prep.io.json_files import check_fields, converted
 from data_prep.masks.sets import MaskSet
 from methods.contract import ReconstructionModel
 from methods.registry import discover
-from workflow.run.checkpoint import load_checkpoint, load_whole, save_atomically
+from workflow.run.checkpoint import AGAIN, load_checkpoint, load_whole, save_atomically
 from workflow.run.finished import Finished, read_finished
 from workflow.run.model import build_model
 from workflow.run.spec import RunSpec
@@ -79,7 +79,13 @@ def read_card(path: Path) -> tuple[Card, dict[str, Any]]:
     Raises:
         BadInput: the file is damaged, or holds no card.
     """
-    content = load_whole(path)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file; give one that workflow.weights packed")
+    try:
+        content = load_whole(path)
+    except BadInput as error:
+        # Nobody has trained it here.
+        raise BadInput(str(error).replace(AGAIN, _AGAIN)) from error
     if "card" not in content:
         raise BadInput(f"{path}: it has no card; pack the run's folder with workflow.weights first")
     card = converted(Card, content["card"], f"{path}: card", _AGAIN)
