@@ -120,6 +120,5 @@ def weights(
         )
     from workflow.run.weights import pack
 
-    card = card_of(run, licence, use)
-    pack(run, card, to)
-    sys.stdout.write(shown(card))
+    pack(run, card_of(run, licence, use), to)
+    sys.stdout.write(f"wrote {to}\n")
