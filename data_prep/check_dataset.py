@@ -153,7 +153,9 @@ def road(candidate: Candidate) -> None:
     subjects = candidate.scans
     require(len(subjects) == SUBJECTS, f"{SUBJECTS} subjects are needed, one for each split")
     for subject, scans in subjects.items():
-        write_aligned(candidate.align(subject, scans), aligned)
+        done = candidate.align(subject, scans)
+        write_aligned(done, aligned)
+        back_again(candidate, done)
     got, _ = prepare(candidate.dataset.id, aligned, list(subjects), SPLITS, 0, prepared)
     require(got == SPLITS, f"three subjects make the splits {got}; is group one person?")
     seen = set()
@@ -163,6 +165,18 @@ def road(candidate: Candidate) -> None:
             require(shape == (SLICES, MATRIX, MATRIX), f"{split}.h5 holds slices of {shape}")
             seen |= {name.decode() for name in file["subject"][()]}
     require(seen == set(subjects), f"the splits hold {sorted(seen)}, not {sorted(subjects)}")
+
+
+def back_again(candidate: Candidate, aligned: Aligned) -> None:
+    """Refuse a dataset whose slices do not come back when they are written as a volume and read."""
+    subject, geometry = aligned.record.subject, aligned.record.geometry
+    if geometry is None:
+        require(False, f"align tells no geometry, so that no volume can be exported ({subject})")
+        return
+    file, slices = candidate.work / "volumes" / aligned.record.target_file, np.abs(aligned.target)
+    candidate.dataset.export(file, geometry.placed(slices), geometry)
+    found = geometry.taken(candidate.dataset.imported(file, geometry), slices.shape)
+    require(np.array_equal(found, slices), f"slices are others when {file.name} is exported and read again")
 
 
 def bad_scans(candidate: Candidate) -> None:

@@ -6,7 +6,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -59,10 +59,12 @@ class Volume:
     Attributes:
         data: float32 (x, y, z) in scanner units, in the order of the file or as reoriented.
         affine: (4, 4), voxel index to RAS+ millimetres.
+        scan: header of the file that the voxels come from, whatever became of their order since.
     """
 
     data: NDArray[np.float32]
     affine: NDArray[np.float64]
+    scan: Header | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -89,7 +91,7 @@ def central(volume: Volume, shape: tuple[int, int, int]) -> Volume:
             data = np.pad(data, width)
     affine = volume.affine.copy()
     affine[:3, 3] += volume.affine[:3, :3] @ origin
-    return Volume(data, affine)
+    return replace(volume, data=data, affine=affine)
 
 
 def load_volume(path: Path) -> Volume:
@@ -115,7 +117,7 @@ def load_volume(path: Path) -> Volume:
             f"{path}: voxels are negative, down to {data.min():g} (the largest is {data.max():g}); scans are "
             "magnitudes, so give the published file in place of a normalised copy"
         )
-    return Volume(data, header.affine)
+    return Volume(data, header.affine, header)
 
 
 def read_header(path: Path) -> Header:
@@ -152,10 +154,11 @@ def to_axial(volume: Volume) -> Volume:
 
     change = ornt_transform(io_orientation(volume.affine), axcodes2ornt(("L", "P", "S")))
     affine = volume.affine @ inv_ornt_aff(change, volume.data.shape)
-    return Volume(np.ascontiguousarray(apply_orientation(volume.data, change)), affine)
+    data = np.ascontiguousarray(apply_orientation(volume.data, change))
+    return replace(volume, data=data, affine=affine)
 
 
-def save_volume(path: Path, data: NDArray[np.integer], affine: NDArray[np.float64]) -> None:
+def save_volume(path: Path, data: NDArray[Any], affine: NDArray[np.float64]) -> None:
     """Write a volume as NIfTI, compressed if ``path`` ends in ``.gz``, its affine as qform and sform.
 
     The same input gives the same bytes.

@@ -69,7 +69,7 @@ def align(
             raise
         # The record goes into the manifest, which is published; where scans lie is nobody's business there.
         names = {wanted.target: record.target_file, wanted.auxiliary: record.auxiliary_file}
-        return excluded(record, without_folders(str(error), names), wanted.dataset, wanted.matrix)
+        return excluded(record, without_folders(str(error), names), wanted.dataset, wanted.matrix or 0)
 
 
 def excluded(record: Record, reason: str, dataset: Dataset, matrix: int) -> Aligned:

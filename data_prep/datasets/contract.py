@@ -12,7 +12,8 @@ import numpy as np
 
 from data_prep import datasets as package
 from data_prep.contracts.discovery import entries_of, entry_named
-from data_prep.datasets.record import Aligned, Record
+from data_prep.datasets.geometry import Geometry
+from data_prep.datasets.record import Aligned, Measured, Record
 from data_prep.errors import BadInput
 from data_prep.io.command import Choices
 from data_prep.io.files import matching
@@ -77,14 +78,14 @@ class Wanted:
     Attributes:
         dataset: whose scans these are.
         target, auxiliary: paths of a subject's scans.
-        matrix: height and width of the slices to write.
+        matrix: height and width of the slices to write; None: as the target scan is, a square.
         slices: number of central slices; None: all that both scans have.
     """
 
     dataset: "Dataset"
     target: Path
     auxiliary: Path
-    matrix: int
+    matrix: int | None
     slices: int | None
 
 
@@ -200,6 +201,12 @@ class Dataset:
         align: (wanted, record) -> the aligned subject; raises BadInput if it cannot be used. By ``read`` if
             not given.
         align_options: dataclass of what else it takes, by key of the dataset's configuration.
+        export: (path, volume, geometry) writes a reconstructed volume, float32 in the scan's own axes, in the
+            form of the target's file, or the one that users of the dataset exchange; NIfTI if not given.
+        imported: (path, geometry) -> what ``export`` wrote; raises BadInput where a file is broken or on
+            another grid.
+        kspace: (undersampled k-space, auxiliary or None) -> the slices of a scan that was undersampled when
+            it was taken; None if its files hold no k-space.
         check: (dataset, folder, slices, deep, lists) -> a finding for each subject, and counts by name.
         embed: (folder of donors' maps, index, seed, size, root) writes the scans of one made-up subject in
             the published form; None if the dataset has no embedded form.
@@ -241,6 +248,9 @@ class Dataset:
     describe: Callable[[str, Path, Path], Mapping[str, Any]] | None = None
     align: Callable[..., Aligned] = Later("data_prep.datasets.registered:align")
     align_options: type[Any] = NoOptions
+    export: Callable[[Path, Any, Geometry], None] = Later("data_prep.datasets.nifti:write_volume")
+    imported: Callable[[Path, Geometry], Any] = Later("data_prep.datasets.nifti:read_volume")
+    kspace: Callable[[Path, Path | None], Measured] | None = None
     check: Callable[..., tuple[list[Finding], dict[str, str]]] = Later("data_prep.datasets.registered:check")
     embed: Callable[..., None] | None = None
     embed_options: type[Any] = NoOptions

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.datasets.geometry import Geometry
 from data_prep.errors import BadInput
 from data_prep.io.json_files import converted, from_json, read_json
 
@@ -22,7 +23,8 @@ class Record:
 
     ``group`` is the person of the target, ``auxiliary_group`` that of the auxiliary, if it is another's scan.
     ``target_slices`` and ``auxiliary_slices`` are those of the scans, where they were counted, ``slices``
-    those that were kept. ``transform`` is the registration's 4x4 matrix, if there was one.
+    those that were kept. ``transform`` is the registration's 4x4 matrix, if there was one. ``geometry`` leads
+    from the kept slices back to the target's scan.
     """
 
     dataset: str
@@ -45,6 +47,7 @@ class Record:
     score_before: float | None
     score_after: float | None
     transform: list[list[float]] | None = None
+    geometry: Geometry | None = None
 
     @property
     def usable(self) -> bool:
@@ -79,6 +82,23 @@ class Aligned:
     target: NDArray[Any]
     auxiliary: NDArray[np.float32]
     picture: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A scan that was undersampled when it was taken.
+
+    Attributes:
+        target: complex64 (slice, height, width), whose transform is the k-space that was measured.
+        auxiliary: float32, of the same shape; zeros where there is none.
+        mask: bool (width,), the columns that were sampled.
+        geometry: from the slices to the images that users of the dataset exchange.
+    """
+
+    target: NDArray[np.complex64]
+    auxiliary: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    geometry: Geometry
 
 
 def read_record(

@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.datasets.contract import Dataset, Finding, Scans, Wanted
+from data_prep.datasets.geometry import Geometry
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
 
 BEFORE, AFTER = "#ff8c1a", "#1fd0c0"  # colours of outlines in quality pictures
 ENLARGED = "bicubic"  # how quality pictures show slices of few pixels: smoothly, as viewers of scans do
+_LEAST_STEP = 0.01  # of a voxel, by which whole ones may differ in single precision
+LARGEST_SHIFT = 0.1  # of a voxel, by which the headers of two scans on one grid may differ
 
 
 def read_registered(target: Path, auxiliary: Path) -> tuple[Volume, Volume]:
@@ -38,7 +41,7 @@ def _require_one_grid(first: Header | Volume, second: Header | Volume, target: P
             "scans one grid or leave the subject out"
         )
     apart = largest_gap(first.affine, second.affine, first.shape)
-    if apart > 0.1 * np.linalg.norm(first.affine[:3, :3], axis=0).min():
+    if apart > LARGEST_SHIFT * np.linalg.norm(first.affine[:3, :3], axis=0).min():
         raise BadInput(
             f"{auxiliary}: its header places it up to {apart:.1f} mm from {target.name}; register the two "
             "scans or leave the subject out"
@@ -63,6 +66,24 @@ def stored(volume: Volume) -> NDArray[np.float32]:
     return np.ascontiguousarray(volume.data.T)
 
 
+def geometry_of(prepared: Volume, volume: Volume) -> Geometry:
+    """Return where cropped axial voxels lie in the scan that they come from.
+
+    Args:
+        prepared: the cropped volume.
+        volume: what it was cropped from; its own grid counts where no file is known to have it.
+    """
+    grids: list[Header | Volume] = [volume.scan, volume] if volume.scan else [volume]
+    for scan in grids:
+        # Slices are (z, y, x) of the volume.
+        steps = (np.linalg.inv(scan.affine) @ prepared.affine)[:3, [2, 1, 0, 3]]
+        whole = np.rint(steps)
+        # A ``read`` that interpolates leaves the file's grid.
+        if np.abs(steps - whole).max() < _LEAST_STEP:
+            break
+    return Geometry(list(scan.shape), whole.astype(int).tolist(), scan.affine.tolist())
+
+
 def align(wanted: Wanted, record: Record) -> Aligned:
     """Read a subject's scans and take the central matrix and slices of both.
 
@@ -76,11 +97,18 @@ def align(wanted: Wanted, record: Record) -> Aligned:
     available = [int(volume.data.shape[2]) for volume in volumes]
     slices = min(available) if wanted.slices is None else wanted.slices
     require_slices(min(available), slices, wanted.target, wanted.dataset.id)
-    cropped = [central(volume, (wanted.matrix, wanted.matrix, slices)) for volume in volumes]
+    matrix = wanted.matrix or max(volumes[0].shape[:2])
+    cropped = [central(volume, (matrix, matrix, slices)) for volume in volumes]
     for path, volume in zip((wanted.target, wanted.auxiliary), cropped, strict=True):
         if not volume.data.any():
             raise BadInput(f"{path}: the central slices hold no signal; leave the scan out")
-    record = replace(record, slices=slices, target_slices=available[0], auxiliary_slices=available[1])
+    record = replace(
+        record,
+        slices=slices,
+        target_slices=available[0],
+        auxiliary_slices=available[1],
+        geometry=geometry_of(cropped[0], volumes[0]),
+    )
     target, auxiliary = map(stored, cropped)
     return Aligned(record, target, auxiliary, lambda: draw(record, wanted.dataset, target, auxiliary))
 

@@ -11,11 +11,12 @@ from data_prep.io.files import write_rows
 from data_prep.io.private import named_in
 
 _MOST_NAMES = 20
+_UNTABLED = ("transform", "geometry")  # matrices
 
 
 def write_manifest(path: Path, records: Sequence[Record], chosen: Mapping[str, str]) -> None:
     """Write one row for each subject, excluded ones too, sorted by subject; persons as ``shown_persons``."""
-    names = [entry.name for entry in fields(Record) if entry.name != "transform"]
+    names = [entry.name for entry in fields(Record) if entry.name not in _UNTABLED]
     columns = ["split" if name == "split_hint" else name for name in names]
     ordered = sorted(records, key=lambda record: record.subject)
     shown = shown_persons(ordered)

@@ -61,6 +61,21 @@ def read_places(results: Path, dataset: str) -> Places | None:
     return places
 
 
+def folder_of(results: Path, dataset: str, kind: str) -> Path:
+    """Return where files of an experiment's dataset lie: ``raw``, ``aligned`` or ``data``.
+
+    Raises:
+        BadInput: the experiment does not say, or not in a usable way.
+    """
+    places = read_places(results, dataset)
+    if places is None:
+        raise BadInput(
+            f"{results / 'data' / dataset / _FILE}: no such file; run the workflow, which writes it"
+        )
+    folder: str = getattr(places, kind)
+    return shared_folder(results) / folder
+
+
 def shared_files(results: Path, dataset: str) -> list[str]:
     """Return the shared files of an experiment's dataset, relative to the shared folder, in order.
 
@@ -104,6 +119,20 @@ def _subject_of(name: str, own: set[str]) -> bool:
     return name in own or any(name[:end] in own for end in ends)
 
 
+def keep(data: Path, places: Places, output: Path) -> None:
+    """Copy what tells of a dataset's splits into an experiment, and say where they lie.
+
+    Args:
+        data: folder of the split files.
+        places: as the plan names them.
+        output: folder of the experiment's dataset.
+    """
+    for name in KEPT:
+        with replacing(output / name) as temporary:
+            shutil.copyfile(data / name, temporary)
+    write_json(output / _FILE, places)
+
+
 @command
 def main(
     data: Annotated[Path, "folder of the split files, such as results/shared/data/brats-0123456789"],
@@ -111,7 +140,4 @@ def main(
     output: Annotated[Path, "folder of the experiment, such as results/mine/data/brats"],
 ) -> None:
     """Copy what tells of a dataset's splits into an experiment, and say where they lie."""
-    for name in KEPT:
-        with replacing(output / name) as temporary:
-            shutil.copyfile(data / name, temporary)
-    write_json(output / _FILE, places)
+    keep(data, places, output)

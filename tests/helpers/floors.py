@@ -32,7 +32,10 @@ FLOORS = {
         ("tables", "figures"),
         ("claims", "trust", "cost", "tune"),
         ("page",),
-        ("lease", "verify", "summary", "compare", "estimate", "check_metric", "plugins", "subset"),
+        (
+            *("lease", "verify", "summary", "compare", "estimate", "check_metric", "plugins", "subset"),
+            *("export", "predict", "score", "weights"),
+        ),
     ),
 }
 GROUND = FLOORS["data_prep"][0]

@@ -69,23 +69,37 @@ def evaluate(
         if images.is_cuda:  # the clock is read when the device is done, not when it has been told what to do
             torch.cuda.synchronize(images.device)
         reconstructed = time.perf_counter()
-        of_slices, of_volume = _score(target, images, result.metrics)
+        indices = [store.slice_indices[position] for position in positions]
+        rows = score_rows(target, images, indices, result.metrics)
         result.seconds["reconstruction"] += reconstructed - started
         result.seconds["metrics"] += time.perf_counter() - reconstructed
         result.slices += len(positions)
-        named["subject"] = subject
-        blank = (target.amax(dim=(1, 2)) <= 0).long()
-        for i, position in enumerate(positions):
-            where = {"slice": store.slice_indices[position], "level": "slice", "blank": int(blank[i])}
-            scores = {name: float(of_slices[name][i]) for name in result.metrics}
-            result.rows.append({**named, **where, **scores})
-        where = {"slice": -1, "level": "volume", "blank": int(blank.min())}
-        result.rows.append({**named, **where, **of_volume})
+        result.rows += [{**named, "subject": subject, **row} for row in rows]
         if number < spec.examples:
             central = len(positions) // 2
             image = images[central].cpu().numpy()
             result.examples.append(example_of(store, acquisition, positions[central], image))
     return result
+
+
+def score_rows(
+    target: "Tensor", images: "Tensor", indices: list[int], metrics: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    """Return a volume's rows of metrics.csv without the columns that name it: its slices, then the whole.
+
+    Args:
+        target: truth, float32 (slice, height, width), scanner units.
+        images: reconstruction, likewise.
+        indices: of the slices.
+        metrics: their names.
+    """
+    of_slices, of_volume = _score(target, images, metrics)
+    blank = (target.amax(dim=(1, 2)) <= 0).long()
+    rows: list[dict[str, Any]] = []
+    for i, index in enumerate(indices):
+        scores = {name: float(of_slices[name][i]) for name in metrics}
+        rows.append({"slice": index, "level": "slice", "blank": int(blank[i]), **scores})
+    return [*rows, {"slice": -1, "level": "volume", "blank": int(blank.min()), **of_volume}]
 
 
 def _score(target: "Tensor", images: "Tensor", metrics: tuple[str, ...]) -> "Scores":

@@ -20,6 +20,7 @@ from data_prep.datasets.fastmri.pairs import check_pair, paired_slices
 from data_prep.datasets.fastmri.scans import (
     Scan,
     centre_crop,
+    geometry_of,
     open_scan,
     read_images,
     remarks,
@@ -58,14 +59,14 @@ def align(wanted: Wanted, record: Record, register: bool) -> Aligned:
 
 
 def align_pair(
-    pd: Scan, pdfs: Scan, matrix: int, slices: int | None, register: bool, record: Record
+    pd: Scan, pdfs: Scan, matrix: int | None, slices: int | None, register: bool, record: Record
 ) -> Aligned:
     """Read, register and crop one pair.
 
     Args:
         pd: the auxiliary scan.
         pdfs: the target scan.
-        matrix: side of the wanted square crop, pixels.
+        matrix: side of the wanted square crop, pixels; None: the smaller side of the images.
         slices: number of central slices, or None for all that both scans have.
         register: whether to register; otherwise pixels are paired as they are.
         record: to be completed.
@@ -74,6 +75,7 @@ def align_pair(
         BadInput: the files cannot be paired, registration fails, or the two show nothing in common.
     """
     check_pair(pd, pdfs)
+    matrix = min(pdfs.header.recon_matrix) if matrix is None else matrix
     if matrix > min(pdfs.header.recon_matrix):
         raise BadInput(
             f"{pdfs.path}: --matrix {matrix} is larger than its reconstructed matrix "
@@ -109,6 +111,7 @@ def align_pair(
         score_before=round(before, 6),
         score_after=round(after, 6),
         transform=None if transform is None else np.round(transform, 9).tolist(),
+        geometry=geometry_of(pdfs, start, (matrix, matrix)),
     )
     return Aligned(
         record, target, auxiliary, lambda: draw_overlay(record, np.abs(target), unregistered, auxiliary)

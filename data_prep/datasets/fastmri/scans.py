@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.datasets.geometry import Geometry
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
 from data_prep.io import hdf5
@@ -175,15 +176,15 @@ def open_scan(path: Path) -> Scan:
     Raises:
         BadInput: the file is missing, truncated or not of the published form.
     """
-    with _opened(path) as file:
-        kspace = _dataset(file, path, "kspace", np.dtype(np.complex64))
+    with opened_scan(path) as file:
+        kspace = stack(file, path, "kspace", np.dtype(np.complex64))
         if "mask" in file:
             raise BadInput(
                 f"{path}: it holds a `mask`, as the files of the published test set do, so its k-space is "
                 "undersampled; use files of singlecoil_train and singlecoil_val"
             )
-        reconstruction = _dataset(file, path, "reconstruction_esc", np.dtype(np.float32))
-        xml = _header_text(file, path)
+        reconstruction = stack(file, path, "reconstruction_esc", np.dtype(np.float32))
+        xml = header_text(file, path)
         acquisition, patient = (_attribute(file, path, name) for name in ("acquisition", "patient_id"))
         slices, *matrix = kspace.shape
         stored = reconstruction.shape
@@ -249,8 +250,8 @@ def signal_in_padding(scan: Scan, start: int, stop: int) -> list[str]:
     # Columns cannot be placed by a header that does not describe these data.
     if scan.matrix[1] != scan.header.encoded_matrix[1] or not scan.header.acquired_within:
         return []
-    with _opened(scan.path) as file:
-        kspace = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
+    with opened_scan(scan.path) as file:
+        kspace = stack(file, scan.path, "kspace", np.dtype(np.complex64))
         outside = (kspace[start:stop, :, :left], kspace[start:stop, :, right:])
     if not any(columns.any() for columns in outside):
         return []
@@ -273,9 +274,9 @@ def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
             stored ``reconstruction_esc``.
     """
     images = np.empty((stop - start, *scan.header.recon_matrix), dtype=np.complex64)
-    with _opened(scan.path) as file:
-        data = _dataset(file, scan.path, "kspace", np.dtype(np.complex64))
-        reconstruction = _dataset(file, scan.path, "reconstruction_esc", np.dtype(np.float32))
+    with opened_scan(scan.path) as file:
+        data = stack(file, scan.path, "kspace", np.dtype(np.complex64))
+        reconstruction = stack(file, scan.path, "reconstruction_esc", np.dtype(np.float32))
         for index in range(start, stop):
             kspace = data[index]
             if not np.isfinite(kspace).all():
@@ -295,17 +296,31 @@ def read_images(scan: Scan, start: int, stop: int) -> NDArray[np.complex64]:
     return images
 
 
+def geometry_of(scan: Scan, start: int, matrix: tuple[int, int]) -> Geometry:
+    """Return where slices from ``start`` on, cropped about the centre, lie among a scan's images."""
+    shape = (scan.slices, *scan.header.recon_matrix)
+    origin = (start, *((have - want) // 2 for have, want in zip(shape[1:], matrix, strict=True)))
+    steps = [[int(axis == along) for along in range(3)] + [origin[axis]] for axis in range(3)]
+    return Geometry(list(shape), steps)
+
+
 def centre_crop(image: NDArray, size: tuple[int, int]) -> NDArray:
     """Crop the last two axes to ``size`` (rows, columns) about the centre."""
     top, left = ((have - want) // 2 for have, want in zip(image.shape[-2:], size, strict=True))
     return image[..., top : top + size[0], left : left + size[1]]
 
 
-def _opened(path: Path) -> AbstractContextManager[h5py.File]:
+def opened_scan(path: Path) -> AbstractContextManager[h5py.File]:
+    """Open a file for reading, see ``hdf5.opened``."""
     return hdf5.opened(path, "check the data folder and the pair list", "download it again")
 
 
-def _dataset(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
+def stack(file: h5py.File, path: Path, name: str, dtype: np.dtype) -> h5py.Dataset:
+    """Return a dataset (slices, rows, columns).
+
+    Raises:
+        BadInput: there is none, or it is of another type or shape, or larger than any scan's.
+    """
     data = hdf5.dataset(file, name)
     if data is None:
         raise _damaged(path, f"dataset {name} is missing")
@@ -323,7 +338,12 @@ def _too_long(path: Path, size: int) -> BadInput:
     return _damaged(path, f"ismrmrd_header has {size} bytes, more than any scanner writes")
 
 
-def _header_text(file: h5py.File, path: Path) -> bytes:
+def header_text(file: h5py.File, path: Path) -> bytes:
+    """Return the ISMRMRD header.
+
+    Raises:
+        BadInput: there is none, or none of reasonable length.
+    """
     data = hdf5.dataset(file, "ismrmrd_header")
     text = None
     if data is not None and data.shape == ():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data_prep.datasets.contract import Wanted
 from data_prep.datasets.ixi.names import check_single
 from data_prep.datasets.record import Aligned, Record
-from data_prep.datasets.registered import AFTER, BEFORE, ENLARGED, require_slices, stored
+from data_prep.datasets.registered import AFTER, BEFORE, ENLARGED, geometry_of, require_slices, stored
 from data_prep.errors import BadInput
 from data_prep.registration.rigid import (
     Registration,
@@ -47,14 +47,14 @@ def align(wanted: Wanted, record: Record) -> Aligned:
     return align_subject(t1, t2, wanted.matrix, wanted.slices, record)
 
 
-def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int | None, record: Record) -> Aligned:
+def align_subject(t1: Volume, t2: Volume, matrix: int | None, slices: int | None, record: Record) -> Aligned:
     """Register T1 onto T2 and crop both.
 
     Args:
         t1: auxiliary scan, as loaded.
         t2: target scan, as loaded.
         matrix: wanted height and width; larger scans are cropped about their centre, smaller ones padded
-            with zeros.
+            with zeros; None: the target's larger side.
         slices: wanted number of central axial slices; None: all.
         record: to be completed.
 
@@ -62,6 +62,7 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int | None, recor
         BadInput: too few slices, or the registration failed.
     """
     t2 = to_axial(t2)
+    matrix = max(t2.shape[:2]) if matrix is None else matrix
     slices = t2.data.shape[2] if slices is None else slices
     require_slices(t2.data.shape[2], slices, record.target_file, record.dataset)
     found = register_checked(t1, t2, record)
@@ -72,6 +73,7 @@ def align_subject(t1: Volume, t2: Volume, matrix: int, slices: int | None, recor
         score_before=round(found.score_before, 6),
         score_after=round(found.score_after, 6),
         transform=found.transform.round(9).tolist(),
+        geometry=geometry_of(target, t2),
     )
     auxiliary = resample(t1, target, found.transform)
     return Aligned(

@@ -23,6 +23,8 @@ from data_prep.datasets import align as align_step
 from data_prep.datasets.brats.dataset import DATASET, FIRST_EMBEDDED_NUMBER, check_size
 from data_prep.datasets.contract import Dataset, Later, Size, datasets
 from data_prep.datasets.contract import discover as discover_datasets
+from data_prep.datasets.nifti import read_volume
+from data_prep.datasets.registered import align as align_registered
 from data_prep.datasets.registered import check as findings
 from data_prep.datasets.registered import read_registered
 from data_prep.errors import BadInput
@@ -450,6 +452,15 @@ def mirrored(target, auxiliary):
     return tuple(replace(volume, affine=-volume.affine) for volume in read_registered(target, auxiliary))
 
 
+def placeless(wanted, record):
+    aligned = align_registered(wanted, record)
+    return replace(aligned, record=replace(aligned.record, geometry=None))
+
+
+def mirror_image(path, geometry):
+    return read_volume(path, geometry)[::-1]
+
+
 FAULTS = [
     ("finding", DATASET, "find sees no subject"),
     ("finding", replace(DATASET, auxiliary_file=DATASET.target_file, locate=None), "is both scans of"),
@@ -458,6 +469,8 @@ FAULTS = [
     ("reading", replace(DATASET, read=lambda *_: 1 / 0), "ZeroDivisionError"),
     ("reading", replace(DATASET, read=mirrored), "axes run to [1.0, 1.0, -1.0], not left"),
     ("road", replace(DATASET, group=lambda subject: "one"), "BadInput: config: datasets.brats.splits"),
+    ("road", replace(DATASET, align=placeless), "align tells no geometry, so that no volume can be exported"),
+    ("road", replace(DATASET, imported=mirror_image), "slices are others when BraTS2021_90000_t2.nii.gz is"),
     ("bad_scans", replace(DATASET, read=heedless), "is read without complaint"),
 ]
 

@@ -1,0 +1,153 @@
+"""Another program's reconstructions as one more row of an experiment's table."""
+
+import json
+import shutil
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from small_experiment import BRAINS, KNEES, copy_of, subjects
+
+from data_prep.errors import BadInput
+from data_prep.prepare.places import folder_of
+from workflow.export import export
+from workflow.score import main
+
+
+@pytest.fixture(scope="module")
+def exported(experiment, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("exported")
+    export(experiment, folder, also=("truth",), device="cpu")
+    return folder
+
+
+@pytest.fixture
+def theirs(exported, tmp_path) -> Path:
+    """Zero filling of the brains, to be changed at will."""
+    return Path(shutil.copytree(exported / BRAINS.replace("unet", "zf"), tmp_path / "theirs"))
+
+
+def words(experiment: Path, folder: Path, dataset: str = "brats") -> tuple[object, ...]:
+    return "--predictions", folder, "--experiment", experiment, "--dataset", dataset, "--name", "Theirs"
+
+
+@pytest.mark.parametrize("name", [BRAINS, BRAINS.replace("unet", "zf"), KNEES, KNEES.replace("unet", "zf")])
+def test_exported_volumes_have_the_scores_of_their_run(experiment, exported, tmp_path, said, name):
+    dataset, _, method, _ = name.split("/")
+    said(main, *words(experiment, exported / name, dataset), "--to", tmp_path / "table.csv")
+    table = pd.read_csv(tmp_path / "table.csv").set_index("label")
+    assert list(table.index) == ["ZF", "UNet", "Theirs"]
+    own = {"zf": "ZF", "unet": "UNet"}[method]
+    for metric in ("ssim", "psnr", "nmse"):
+        for part in ("mean", "std", "rank"):
+            assert table.loc["Theirs", f"{metric}_{part}"] == table.loc[own, f"{metric}_{part}"]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_the_truth_is_best_in_every_column(experiment, exported, tmp_path, said):
+    text = said(main, *words(experiment, exported / "brats/truth"), "--to", tmp_path / "table.json")
+    assert "Theirs" in text
+    rows = {row["label"]: row for row in json.loads((tmp_path / "table.json").read_text())}
+    assert rows["Theirs"]["ssim_mean"] == 1.0
+    assert rows["Theirs"]["nmse_mean"] == 0.0
+    assert [rows["Theirs"][f"{metric}_rank"] for metric in ("ssim", "nmse")] == [1, 1]
+
+
+def rescaled(path: Path, factor: float) -> None:
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32) * factor, image.affine), path)
+
+
+def resampled(path: Path) -> None:
+    image = nibabel.load(path)
+    affine = image.affine.copy()
+    affine[:3, :3] *= 2
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32)[::2, ::2, ::2], affine), path)
+
+
+def shifted(path: Path) -> None:
+    image = nibabel.load(path)
+    affine = image.affine.copy()
+    affine[:3, 3] += 1
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(dtype=np.float32), affine), path)
+
+
+def poisoned(path: Path) -> None:
+    image = nibabel.load(path)
+    values = image.get_fdata(dtype=np.float32)
+    values[3, 20, 20] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values, image.affine), path)
+
+
+def strange(path: Path) -> None:
+    shutil.copy(path, path.with_name("sub-01_t2.nii.gz"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (strange, r"sub-01_t2\.nii\.gz: no test volume has this name"),
+        (Path.unlink, r"_t2\.nii\.gz: no such file \(1 of 2 test volumes are missing\)"),
+        (resampled, r"_t2\.nii\.gz: 4 x 20 x 17 voxels, but the scan has 7 x 40 x 34; write it on"),
+        (shifted, r"_t2\.nii\.gz: its header places it up to 1\.7 mm from the scan"),
+        (
+            lambda path: rescaled(path, 1 / 400),
+            r"_t2\.nii\.gz: its intensities are 0\.00\d+ times",
+        ),
+        (lambda path: rescaled(path, 3), r"_t2\.nii\.gz: its intensities are [234]\.\d+ times the scan's"),
+        (poisoned, r"_t2\.nii\.gz: voxels are NaN or infinite"),
+    ],
+)
+def test_volumes_that_do_not_belong_are_refused_by_name(experiment, theirs, said, spoil, message):
+    spoil(next(theirs.rglob("*.nii.gz")))
+    with pytest.raises(BadInput, match=message) as told:
+        said(main, *words(experiment, theirs))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.4])
+def test_a_good_volume_is_refused_for_a_smaller_factor(experiment, exported, tmp_path, said, factor):
+    theirs = Path(shutil.copytree(exported / "brats/truth", tmp_path / "theirs"))
+    rescaled(next(theirs.rglob("*.nii.gz")), factor)
+    with pytest.raises(BadInput, match=f"its intensities are {factor} times the scan's"):
+        said(main, *words(experiment, theirs))
+
+
+def test_knees_of_another_size_or_without_their_images_are_refused(experiment, exported, tmp_path, said):
+    theirs = Path(shutil.copytree(exported / KNEES, tmp_path / "theirs"))
+    path = theirs / f"{subjects(experiment, 'fastmri')[0]}.h5"
+    with h5py.File(path, "a") as file:
+        images = file["reconstruction"][()]
+        del file["reconstruction"]
+        file["reconstruction"] = images[:, 4:36, 4:36]
+    with pytest.raises(BadInput, match="is float32 of 3 x 32 x 32, but the scan has images of 3 x 40 x 40"):
+        said(main, *words(experiment, theirs, "fastmri"))
+    with h5py.File(path, "a") as file:
+        del file["reconstruction"]
+    with pytest.raises(BadInput, match="dataset reconstruction is missing; write"):
+        said(main, *words(experiment, theirs, "fastmri"))
+
+
+def test_what_is_not_said_is_asked_for(experiment, theirs, said):
+    plain = ("--predictions", theirs, "--experiment", experiment)
+    with pytest.raises(BadInput, match=r"--dataset: .* has brats, fastmri; choose one"):
+        said(main, *plain)
+    with pytest.raises(BadInput, match=r"--mask: .* has 1d_uniform_6x; '2d_radial_6x' is none of them"):
+        said(main, *plain, "--dataset", "brats", "--mask", "2d_radial_6x")
+    with pytest.raises(BadInput, match=r"--to: table\.xlsx ends in neither \.csv nor \.json"):
+        said(main, *plain, "--to", "table.xlsx")
+    with pytest.raises(BadInput, match=r"--predictions: .* is no folder"):
+        said(main, *words(experiment, theirs / "none"))
+    with pytest.raises(BadInput, match="it holds no test data"):
+        said(main, *words(theirs, theirs))
+
+
+def test_other_data_than_the_rows_is_refused(experiment, theirs, tmp_path, said):
+    copy = copy_of(experiment, tmp_path / "copy")
+    with h5py.File(folder_of(copy, "brats", "data") / "test.h5", "a") as file:
+        file.attrs["fingerprint"] = "0" * 64
+    with pytest.raises(BadInput, match="seed0: it was scored on other data than"):
+        said(main, *words(copy, theirs))

@@ -1,0 +1,187 @@
+"""Weights that travel: one file with a card, used by its path, and safe to open."""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from small_experiment import BRAINS, KNEES, spec_of, write_brain
+
+from data_prep.errors import BadInput
+from data_prep.io.command import call
+from data_prep.measurement import measure
+from data_prep.prepare.places import folder_of
+from methods.registry import discover
+from workflow.evaluate.__main__ import main as evaluate
+from workflow.predict import predict
+from workflow.run.checkpoint import load_whole, save_atomically
+from workflow.run.weights import load_model, read_packed
+from workflow.weights import weights
+
+TRAINED = sorted(name for name, folder in discover().items() if folder.default.trainable)
+LICENCE = ("--licence", "CC BY 4.0")
+
+
+@pytest.fixture(scope="module")
+def packed(experiment, tmp_path_factory) -> Path:
+    to = tmp_path_factory.mktemp("packed") / "unet.ckpt"
+    weights("pack", experiment / "runs" / BRAINS, to, LICENCE[1])
+    return to
+
+
+def test_the_card_says_what_people_need_to_know(packed, said):
+    text = said(weights, "show", packed)
+    for part in (
+        "method: unet (UNet), ",
+        "data: 'embedded data, not BraTS: 7 slices of 1 subjects; T1 guides T2'",
+        "sampling: 1D-Uniform-6×, ",
+        "epochs: 1",
+        "psnr: ",
+        "volumes: 2",
+        "licence: CC BY 4.0",
+        "intended_use: 'Research on image reconstruction. No medical device",
+        f"torch: {torch.__version__}",
+    ):
+        assert part in " ".join(text.split()), part
+
+
+def test_predict_gives_the_same_from_the_file_alone(experiment, packed, tmp_path, said):
+    target, auxiliary = (write_brain(tmp_path / f"T{2 - i}.nii.gz", 5, i) for i in (0, 1))
+    pair = ("--target", target, "--auxiliary", auxiliary, "--matrix", 32, "--device", "cpu")
+    alone = shutil.copy(packed, tmp_path / "mine.ckpt")
+    found = []
+    for run in (experiment / "runs" / BRAINS, alone):
+        said(predict, "--run", run, "--to", tmp_path / "out.nii.gz", *pair)
+        found.append(nibabel.load(tmp_path / "out.nii.gz").get_fdata())
+    np.testing.assert_array_equal(*found)
+
+
+def test_evaluate_takes_the_file_and_gives_the_scores_of_the_run(experiment, packed, tmp_path, monkeypatch):
+    data, mask = folder_of(experiment, "brats", "data"), experiment / "masks/brats/1d_uniform_6x.npz"
+    words = ["--spec", spec_of("brats", "unet").canonical(), "--data", data, "--mask", mask]
+    words += ["--checkpoint", packed, "--output", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, words)])
+    call(evaluate)
+    assert (tmp_path / "metrics.csv").read_bytes() == (
+        experiment / "runs" / BRAINS / "metrics.csv"
+    ).read_bytes()
+
+
+def test_a_program_gets_the_network_of_the_methods_folder(packed):
+    model, card = load_model(packed)
+    assert type(model).__module__.startswith("methods.")
+    assert card.matrix == 32
+    assert not model.training
+    image = torch.rand(1, 32, 32)
+    measurement, _ = measure(image, image, torch.ones(1, 32, 32, dtype=torch.bool))
+    with torch.inference_mode():
+        assert model(measurement).image.shape == (1, 32, 32)
+
+
+def test_weights_of_drawn_masks_travel_without_the_subjects_names(experiment, tmp_path, said):
+    said(weights, "pack", experiment / "runs" / KNEES, "--to", tmp_path / "knees.ckpt", *LICENCE)
+    content = (tmp_path / "knees.ckpt").read_bytes()
+    assert b"file9000" not in content
+    assert b"patient" not in content.replace(b"patients", b"")
+    assert read_packed(tmp_path / "knees.ckpt").side == 32
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_method_can_be_measured_before_it_takes_memory(name):
+    """Its sizes are known from its description alone, which a file from elsewhere is held against."""
+    from methods.registry import load_builder
+
+    method = discover()[name].default
+    parameters = {**method.parameters, **method.small}
+    with torch.device("meta"):
+        wanted = load_builder(name)(parameters, (64, 64)).state_dict()
+    built = load_builder(name)(parameters, (64, 64)).state_dict()
+    assert {key: of.shape for key, of in wanted.items()} == {key: of.shape for key, of in built.items()}
+
+
+class Harm:
+    """What a hostile file would run."""
+
+    def __reduce__(self):
+        return os.system, ("touch harmed",)
+
+
+def changed(packed: Path, to: Path, **changes: object) -> Path:
+    save_atomically({**load_whole(packed), **changes}, to)
+    return to
+
+
+def spec(packed: Path, **changes: object) -> dict:
+    return {**load_whole(packed)["spec"], **changes}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda packed: {"card": {}}, "card: field method is missing"),
+        (
+            lambda packed: {"spec": spec(packed, folder="../../evil")},
+            r"methods/\.\./\.\./evil, which is not here",
+        ),
+        (
+            lambda packed: {"mask": torch.zeros(3, 5, dtype=torch.uint8)},
+            "field mask is not of the card's matrix, 32",
+        ),
+        (lambda packed: {"mask": "1d"}, "field mask is no mask"),
+        (
+            lambda packed: {"spec": spec(packed, parameters={"channels": 10**6, "pools": 2, "dropout": 0.1})},
+            "field state_dict does not fit methods/unet with the parameters that it names",
+        ),
+    ],
+)
+def test_a_file_that_others_changed_is_refused_in_one_sentence(packed, tmp_path, make, message):
+    file = changed(packed, tmp_path / "theirs.ckpt", **make(packed))
+    with pytest.raises(BadInput, match=message) as told:
+        load_model(file)
+    assert str(told.value).startswith(f"{file}: ")
+    assert "\n" not in str(told.value)
+
+
+def test_nothing_in_a_file_is_run(packed, tmp_path, monkeypatch, said):
+    monkeypatch.chdir(tmp_path)
+    torch.save({**load_whole(packed), "card": Harm()}, tmp_path / "theirs.ckpt")
+    with pytest.raises(
+        BadInput, match=r"theirs\.ckpt: it is not whole, or no checkpoint .*get the file again"
+    ):
+        said(weights, "show", tmp_path / "theirs.ckpt")
+    assert not Path("harmed").exists()
+
+
+def test_a_card_cannot_move_the_cursor(packed, tmp_path, said):
+    card = load_whole(packed)["card"] | {"licence": "free\x1b[2J\nvolumes: 9000"}
+    text = said(weights, "show", changed(packed, tmp_path / "theirs.ckpt", card=card))
+    assert "\x1b" not in text
+    assert "\nvolumes: 9000" not in text
+
+
+def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
+    run = experiment / "runs" / BRAINS
+    to = ("--to", tmp_path / "weights.ckpt", *LICENCE)
+    with pytest.raises(BadInput, match="zf has no weights, so that there is nothing to pack"):
+        said(weights, "pack", str(run).replace("unet", "zf"), *to)
+    with pytest.raises(BadInput, match=r"--to: .*weights\.pt does not end in \.ckpt"):
+        said(weights, "pack", run, "--to", tmp_path / "weights.pt", *LICENCE)
+    with pytest.raises(BadInput, match=r"--to: .* lies within .*, whose files are listed"):
+        said(weights, "pack", run, "--to", run / "packed.ckpt", *LICENCE)
+    with pytest.raises(BadInput, match=r"model\.ckpt: it has no card; pack the run's folder"):
+        said(weights, "show", run / "model.ckpt")
+    with pytest.raises(BadInput, match=r"none\.ckpt: no such file; give one that workflow\.weights packed"):
+        said(weights, "show", tmp_path / "none.ckpt")
+    with pytest.raises(SystemExit):
+        said(weights, "pack", run, "--to", tmp_path / "weights.ckpt")
+
+
+def test_what_is_packed_is_the_same_each_time(experiment, packed, tmp_path, said):
+    said(weights, "pack", experiment / "runs" / BRAINS, "--to", tmp_path / "again.ckpt", *LICENCE)
+    assert (tmp_path / "again.ckpt").read_bytes() == packed.read_bytes()
+    assert json.dumps(load_whole(packed)["card"], sort_keys=True)
