@@ -1,5 +1,6 @@
 """Subjects of an experiment and where their scans lie; no scan is read."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -159,6 +160,15 @@ class Subjects(Mapping[str, dict[str, Scans]]):
     def _record(self, dataset: str) -> str:
         return f"{self.root}/raw/fetched_{dataset}.json"
 
+    def too_few(self) -> str | None:
+        """Return which published dataset, whose scans are there, has fewer subjects than its splits ask for.
+
+        Names of files are counted, so that a dry run can tell.
+        """
+        there = (dataset_of(name) for name in self._datasets if not self.embedded(name))
+        said = (self._too_few(dataset) for dataset in there if self._not_there(dataset) is None)
+        return next(filter(None, said), None)
+
     def missing_scans(self) -> str | None:
         """Return what to mend where published scans are asked for but cannot be found."""
         for name in self._datasets:
@@ -217,13 +227,18 @@ class Subjects(Mapping[str, dict[str, Scans]]):
             return f"{place}.root: in {root}, {said}; expected are {dataset.form}; {found_there}"
         numbers = split_numbers(self._datasets[dataset.id]["splits"])
         for pool, splits in dataset.pools.items():
-            asked = sum(numbers[split] for split in splits)
-            there = sum(scans.split_hint == pool for scans in found.values())
-            if asked > there and not ("train" in splits and self.at_most(dataset.id)):
+            members = [subject for subject, scans in found.items() if scans.split_hint == pool]
+            asked, at_least = sum(numbers[split] for split in splits), ""
+            if "train" in splits and self.at_most(dataset.id):
+                # One for training will do, and the others lack a few where persons of several scans do not fit.
+                persons = Counter(map(dataset.group, members)).values()
+                asked += 1 - numbers["train"] - (len(splits) - 1) * (max(persons, default=1) - 1)
+                at_least = "at least "
+            if asked > len(members):
                 of = f"of {pool} " if pool else ""
                 return (
-                    f"{place}.splits: {' + '.join(splits)} add up to {asked}, but there are {there} subjects "
-                    f"{of}in {root}; lower the numbers or add scans"
+                    f"{place}.splits: {' + '.join(splits)} add up to {at_least}{asked}, but there are "
+                    f"{len(members)} subjects {of}in {root}; lower the numbers or add scans"
                 )
         return None
 

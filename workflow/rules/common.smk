@@ -41,6 +41,8 @@ try:
     SUBJECTS = PLAN.subjects
     # Looked for here, where a refusal becomes a sentence.
     len(SUBJECTS)
+    if said := SUBJECTS.too_few():
+        raise BadInput(said)
 except (BadInput, OSError) as error:
     raise WorkflowError(sentence_of(error)) from None
 

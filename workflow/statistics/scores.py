@@ -117,7 +117,7 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
         reference: set[Any] | None = None
         for method in definition.methods:
             runs = chosen[(chosen["mask"] == mask) & (chosen["method"] == method)]
-            found[mask, method] = _cell(runs, definition)
+            found[mask, method] = cell_of(runs, definition.seeds, definition.metrics)
             if found[mask, method].status != "ok":
                 continue
             for seed in definition.seeds:
@@ -131,8 +131,14 @@ def cells_of(metrics: pd.DataFrame, definition: Definition) -> dict[tuple[str, s
     return found
 
 
-def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
-    seeds = definition.seeds
+def cell_of(runs: pd.DataFrame, seeds: tuple[int, ...], metrics: Iterable[str]) -> Cell:
+    """Return the cell of one method under one mask.
+
+    Args:
+        runs: its rows of one level, those without signal left out, indexed by subject and slice.
+        seeds: that are averaged.
+        metrics: columns of scores.
+    """
     present = set(runs["seed"])
     missing = tuple(seed for seed in seeds if seed not in present)
     if missing:
@@ -145,7 +151,7 @@ def _cell(runs: pd.DataFrame, definition: Definition) -> Cell:
         status = "diverged" if failed == volumes else f"{failed} of {volumes} failed"
         return Cell(status, tuple(sorted(set(broken["seed"].tolist()))))
     # A metric may be undefined for a seed; the others alone would stand for it.
-    scores = runs.groupby(level=["subject", "slice"])[list(definition.metrics)].mean(skipna=False)
+    scores = runs.groupby(level=["subject", "slice"])[list(metrics)].mean(skipna=False)
     return Cell("ok", seeds, scores)
 
 

@@ -91,9 +91,9 @@ def compare_pairs(definition: Definition, samples: Mapping[tuple[str, str], Samp
                 "label_b": labels[second],
             }
             place = _place(definition, mask, metric) | names
-            records.append(place | _compared(samples[mask, first], samples[mask, second], metric))
+            records.append(place | compared(samples[mask, first], samples[mask, second], metric))
     methods = ("method_a", "label_a", "method_b", "label_b")
-    return _corrected(pd.DataFrame.from_records(records, columns=[*_PLACE, *methods, *_COMPARED]))
+    return corrected(pd.DataFrame.from_records(records, columns=[*_PLACE, *methods, *COMPARED]))
 
 
 def compare_masks(definition: Definition, samples: Mapping[tuple[str, str], Sample]) -> pd.DataFrame:
@@ -117,16 +117,16 @@ def compare_masks(definition: Definition, samples: Mapping[tuple[str, str], Samp
         if a and b and a.has(metric) and b.has(metric):
             names = {"mask_b": second, "method": row.method, "label": row.label}
             place = _place(definition, first, metric) | names
-            records.append(place | _compared(a, b, metric))
-    masks = pd.DataFrame.from_records(records, columns=[*_PLACE, "mask_b", "method", "label", *_COMPARED])
-    return _corrected(masks.rename(columns={"mask": "mask_a"}))
+            records.append(place | compared(a, b, metric))
+    masks = pd.DataFrame.from_records(records, columns=[*_PLACE, "mask_b", "method", "label", *COMPARED])
+    return corrected(masks.rename(columns={"mask": "mask_a"}))
 
 
 _PLACE = ("table", "dataset", "source", "mask", "metric")
-_COMPARED = ("volumes", "difference", "low", "high", "effect", "p", "least_p")
+COMPARED = ("volumes", "difference", "low", "high", "effect", "p", "least_p")
 
 
-def _compared(a: Sample, b: Sample, metric: str) -> dict[str, Any]:
+def compared(a: Sample, b: Sample, metric: str) -> dict[str, Any]:
     """Return what paired subjects say of two samples of the same units, first minus second."""
     sums = subtract(a.sums[metric], b.sums[metric])
     low, high = interval(sums, a.counts)
@@ -141,7 +141,7 @@ def _compared(a: Sample, b: Sample, metric: str) -> dict[str, Any]:
     }
 
 
-def _corrected(pairs: pd.DataFrame) -> pd.DataFrame:
+def corrected(pairs: pd.DataFrame) -> pd.DataFrame:
     """Add what holds for the rows together: their number, the corrected p, the verdicts."""
     pairs["tests"] = len(pairs)
     pairs["p_holm"] = holm(pairs["p"].to_numpy(dtype=np.float64))
