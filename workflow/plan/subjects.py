@@ -161,9 +161,9 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return f"{self.root}/raw/fetched_{dataset}.json"
 
     def too_few(self) -> str | None:
-        """Return which published dataset, whose scans are there, has fewer subjects than its splits ask for.
+        """Return which published dataset has fewer subjects in its folder than its splits ask for.
 
-        Names of files are counted, so that a dry run can tell.
+        Names are counted and no scan is opened, so that a dry run can tell.
         """
         there = (dataset_of(name) for name in self._datasets if not self.embedded(name))
         said = (self._too_few(dataset) for dataset in there if self._not_there(dataset) is None)
@@ -176,6 +176,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                 dataset = dataset_of(name)
                 problem = (
                     self._not_there(dataset)
+                    or self._unfilled(dataset)
                     or self._too_few(dataset)
                     or (self._bad_scan(dataset) if self._strict else None)
                 )
@@ -218,19 +219,23 @@ class Subjects(Mapping[str, dict[str, Scans]]):
             return None
         return absent
 
+    def _unfilled(self, dataset: Dataset) -> str | None:
+        """Return which split would have no subject with both scans."""
+        root = self._root(dataset)
+        if not (said := unfilled(dataset, self[dataset.id])):
+            return None
+        found = advice(root, [dataset], self._lists(dataset))
+        return f"config: datasets.{dataset.id}.root: in {root}, {said}; expected are {dataset.form}; {found}"
+
     def _too_few(self, dataset: Dataset) -> str | None:
         """Return why the splits cannot be filled, whatever the alignments bring."""
-        place, found = f"config: datasets.{dataset.id}", self[dataset.id]
-        root = self._root(dataset)
-        if said := unfilled(dataset, found):
-            found_there = advice(root, [dataset], self._lists(dataset))
-            return f"{place}.root: in {root}, {said}; expected are {dataset.form}; {found_there}"
+        place, found, root = f"config: datasets.{dataset.id}", self[dataset.id], self._root(dataset)
         numbers = split_numbers(self._datasets[dataset.id]["splits"])
         for pool, splits in dataset.pools.items():
             members = [subject for subject, scans in found.items() if scans.split_hint == pool]
             asked, at_least = sum(numbers[split] for split in splits), ""
             if "train" in splits and self.at_most(dataset.id):
-                # One for training will do, and the others lack a few where persons of several scans do not fit.
+                # One for training will do; the others lack some where persons of several scans do not fit.
                 persons = Counter(map(dataset.group, members)).values()
                 asked += 1 - numbers["train"] - (len(splits) - 1) * (max(persons, default=1) - 1)
                 at_least = "at least "

@@ -543,6 +543,8 @@ def test_more_subjects_than_are_there_are_refused_unless_training_takes_at_most(
     found.config["datasets"]["ixi"]["splits"]["train"] = train
     message = found.subjects.missing_scans()
     assert found.subjects.at_most("ixi") == isinstance(train, dict)
+    # A dry run tells it, too.
+    assert found.subjects.too_few() == message
     if refused:
         assert message == (
             "config: datasets.ixi.splits: test + val + train add up to 4, but there are 3 subjects in "
@@ -550,6 +552,22 @@ def test_more_subjects_than_are_there_are_refused_unless_training_takes_at_most(
         )
     else:
         assert message is None
+
+
+@pytest.mark.parametrize(("val", "refused"), [(1, False), (2, True)])
+def test_where_training_takes_at_most_something_must_be_left_for_it(tmp_path, val, refused):
+    found = published("ixi", ixi_folder(tmp_path, *COMPLETE), bad_scans="exclude")
+    found.config["datasets"]["ixi"]["splits"] |= {"train": {"at_most": 300}, "val": val, "test": 1}
+    message = found.subjects.too_few()
+    assert found.subjects.missing_scans() == message
+    said = f"test + val + train add up to at least 4, but there are 3 subjects in {tmp_path}; lower"
+    assert (message is not None and said in message) == refused
+
+
+def test_scans_that_are_not_there_yet_are_not_counted(tmp_path):
+    found = published("ixi", tmp_path / "nowhere")
+    assert found.subjects.too_few() is None
+    assert found.subjects.missing_scans() is not None
 
 
 def test_embedded_subjects_are_made_up_to_the_number_that_training_may_have():
