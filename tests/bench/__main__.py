@@ -48,7 +48,7 @@ def machine(device: torch.device, cores: int) -> str:
 
 
 def write_steps(file: Path, setting: Setting, spent: Mapping[str, Seconds]) -> None:
-    """Write what ``python -m workflow.cost.estimate --steps`` reads."""
+    """Write what ``python -m workflow.estimate --steps`` reads."""
     on_gpu = setting.device.type == "cuda"
     device = torch.cuda.get_device_name(setting.device) if on_gpu else f"one core of {processor_name()}"
     with file.open("w", newline="", encoding="utf-8") as stream:
@@ -67,7 +67,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
     parser.add_argument(
-        "--steps", type=Path, help="write the seconds per slice here, for workflow.cost.estimate"
+        "--steps", type=Path, help="write the seconds per slice here, for workflow.estimate"
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
     arguments = parser.parse_args()

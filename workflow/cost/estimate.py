@@ -1,40 +1,32 @@
-r"""Estimate what an experiment costs: device hours in all, per table and figure, and on several devices.
+"""What an experiment costs: device hours in all, per table and figure, and on several devices.
 
-    python -m workflow.cost.estimate config/paper.yaml --steps steps.csv --output results/paper
-
-``steps.csv`` holds measured seconds per slice, as ``python -m tests.bench --only networks --steps steps.csv``
-writes them on the machine in question; several such files may be given. Writes cost.csv and cost.md.
-
-A training costs epochs x (training slices x seconds of a training slice + validation slices x seconds of a
-reconstruction), then test slices x seconds of a reconstruction. Seconds grow with the number of pixels. A
-variant of a method without a measurement of its own is taken to cost what the method costs.
+``python -m workflow.estimate`` prints and writes it. A training costs epochs x (training slices x seconds of
+a training slice + validation slices x seconds of a reconstruction), then test slices x seconds of a
+reconstruction. Seconds grow with the number of pixels. A variant of a method without a measurement of its own
+is taken to cost what the method costs; of a method without any, the hours are not known, and sums say
+"at least".
 """
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from data_prep.errors import BadInput
-from data_prep.io.command import command, exclusive
-from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
-from data_prep.io.json_files import from_json
-from methods.registry import discover
-from workflow.plan.config import check_config, read_config, split_numbers
+from workflow.plan.config import split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
+from workflow.plan.room import slices_of
 from workflow.tables.formats import markdown as escaped
 
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)
 ON_DEVICES = [f"hours_on_{count}" for count in DEVICES]
-# Where the configuration takes all slices of a pair: the published files have about so many.
-FASTMRI_SLICES = 36
 
 
 @dataclass(frozen=True)
@@ -45,16 +37,18 @@ class Steps:
         side: of the square slices.
         training: seconds that a slice takes in a training step.
         reconstruction: seconds that its reconstruction takes.
+        memory: bytes that a training step took at most, of the device if that is a GPU; 0 if not known.
     """
 
     side: int
     training: float
     reconstruction: float
+    memory: float = 0.0
 
     def at(self, side: int) -> "Steps":
         """Return the seconds at another side: convolutions take time in proportion to the pixels."""
         growth = (side / self.side) ** 2
-        return Steps(side, growth * self.training, growth * self.reconstruction)
+        return Steps(side, growth * self.training, growth * self.reconstruction, growth * self.memory)
 
 
 def training_seconds(steps: Steps, slices: Mapping[str, int], epochs: int) -> float:
@@ -87,14 +81,17 @@ def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
     for file in files:
         again = "write it by the bench"
         table = read_csv(file, dict.fromkeys((*TEXTS, *NUMBERS), "string"), again, again)
-        numbers = table[[*NUMBERS]].apply(pd.to_numeric, errors="coerce").fillna(0)
-        broken = table.index[~(numbers > 0).all(axis=1)]
+        # Files of the bench do not tell the memory.
+        told = table.assign(memory=table.get("memory", 0))[[*NUMBERS, "memory"]]
+        numbers = told.apply(pd.to_numeric, errors="coerce").fillna(0)
+        broken = table.index[~(numbers[[*NUMBERS]] > 0).all(axis=1)]
         if len(broken):
             raise BadInput(
                 f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0; {again}"
             )
         for row, measured in zip(table.to_dict("records"), numbers.to_dict("records"), strict=True):
-            steps = Steps(int(measured["side"]), measured["training"], measured["reconstruction"])
+            values = measured["training"], measured["reconstruction"], measured["memory"]
+            steps = Steps(int(measured["side"]), *values)
             found.setdefault(f"{row['device']}, {row['precision']}", {})[row["method"]] = steps
     if not found:
         raise BadInput("--steps: no measurement in these files; write one by the bench")
@@ -104,35 +101,37 @@ def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
 def run_seconds(
     plan: Plan, steps: Mapping[str, Steps], *, slices: int = 1, sides: int = 1
 ) -> dict[Run, float]:
-    """Return the seconds of every training of a plan.
+    """Return the seconds of every training of a plan; those without a measurement are left out.
 
     Args:
         plan: the experiment.
         steps: measured seconds by method.
         slices: how many times the configured slices.
         sides: how many times the configured sides.
-
-    Raises:
-        BadInput: a trained method has no measurement.
     """
     seconds = {}
     for run in plan.runs:
-        if not plan.trained(run.method):
+        measured = steps_of(plan, steps, run.method)
+        if not plan.trained(run.method) or measured is None:
             continue
-        folder = plan.method(run.method).folder
-        measured = steps.get(run.method) or steps.get(folder)
-        if measured is None:
-            raise BadInput(
-                f"--steps: no measurement of {folder}, which the configuration trains; add its line to a "
-                "file of measured steps (docs/cost.md)"
-            )
         dataset = plan.config["datasets"][run.dataset]
         epochs = plan.config["training"]["epochs"]
         epochs = epochs[run.dataset] if isinstance(epochs, Mapping) else epochs
-        here, each = measured.at(sides * dataset["matrix"]), dataset["slices"] or FASTMRI_SLICES
+        here, each = measured.at(sides * dataset["matrix"]), slices_of(dataset)
         of_splits = {split: count * each for split, count in split_numbers(dataset["splits"]).items()}
         seconds[run] = slices * training_seconds(here, of_splits, epochs)
     return seconds
+
+
+def steps_of(plan: Plan, steps: Mapping[str, Steps], method: str) -> Steps | None:
+    """Return what was measured of a method, or of the method that it is a variant of."""
+    return steps.get(method) or steps.get(plan.method(method).folder)
+
+
+def unmeasured(plan: Plan, steps: Mapping[str, Steps], runs: Iterable[Run]) -> list[str]:
+    """Return the trained methods among some runs whose cost is not known, in order."""
+    methods = sorted({run.method for run in runs if plan.trained(run.method)})
+    return [method for method in methods if steps_of(plan, steps, method) is None]
 
 
 def parts(plan: Plan) -> dict[str, set[Run]]:
@@ -168,12 +167,13 @@ def hours_rows(plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> list[
     rows = []
     for device, steps in measured.items():
         seconds = run_seconds(plan, steps)
-        for name, runs in {**parts(plan), "all": set(seconds)}.items():
+        whole = {run for run in plan.runs if plan.trained(run.method)}
+        for name, runs in {**parts(plan), "all": whole}.items():
             # In one order: sums of fractions depend on it.
-            own = [seconds[run] for run in sorted(runs)]
+            own = [seconds[run] for run in sorted(runs) if run in seconds]
             hours = {on: makespan(own, n) / 3600 for on, n in zip(ON_DEVICES, DEVICES, strict=True)}
-            row = {"part": name, "device": device, "trainings": len(own), "hours": sum(own) / 3600}
-            rows.append(row | hours)
+            row = {"part": name, "device": device, "trainings": len(runs), "hours": sum(own) / 3600}
+            rows.append(row | hours | {"unmeasured": " ".join(unmeasured(plan, steps, runs))})
     return rows
 
 
@@ -186,7 +186,7 @@ def markdown(
     for device, steps in measured.items():
         sides = sorted({step.side for step in steps.values()})
         hours = [
-            [row["part"], row["trainings"], *(_hours(row[name]) for name in ("hours", *ON_DEVICES))]
+            [row["part"], row["trainings"], *(hours_text(row, name) for name in ("hours", *ON_DEVICES))]
             for row in rows
             if row["device"] == device
         ]
@@ -200,34 +200,21 @@ def markdown(
             "",
             "A training that several parts need is counted in each of them and once in all.",
             "",
+            *_missing(unmeasured(plan, steps, plan.runs)),
             tabulate(factors, ["change", "hours times"], tablefmt="pipe", disable_numparse=True),
             "",
         ]
     return "\n".join(parts)
 
 
-def _hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+def _missing(methods: Sequence[str]) -> list[str]:
+    if not methods:
+        return []
+    return [f"Not measured, and so not counted: {', '.join(methods)}.", ""]
 
 
-@command
-def estimate(
-    file: Annotated[Path | None, "configuration, such as config/paper.yaml"] = None,
-    /,
-    *,
-    config: Annotated[str | None, "the same as JSON, as the workflow passes it"] = None,
-    steps: Annotated[list[Path], "measured seconds per slice"],
-    output: Annotated[Path, "folder to write cost.csv and cost.md to"],
-) -> None:
-    """Write what an experiment costs."""
-    exclusive({"file": file, "--config": config}, needed=True)
-    methods = discover()
-    if file:
-        checked = read_config(file)
-    else:
-        given = from_json(dict[str, Any], config or "", "--config", "give the JSON of a configuration")
-        checked = check_config(given, methods)
-    plan, measured = Plan(checked, methods), read_steps(steps)
-    rows = hours_rows(plan, measured)
-    write_rows(output / "cost.csv", list(rows[0]), rows)
-    write_text(output / "cost.md", markdown(plan, measured, rows))
+def hours_text(row: Mapping[str, Any], name: str = "hours") -> str:
+    """Write the hours of a row of ``hours_rows``; "at least" where a training of it was not measured."""
+    value = row[name]
+    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return f"at least {text}" if row["unmeasured"] else text

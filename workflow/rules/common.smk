@@ -10,7 +10,9 @@ from data_prep.errors import BadInput, sentence_of
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import discover
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from workflow.plan.config import check_config, split_numbers
+from workflow.plan.room import short_of_room, too_few_gpus
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.plan import Plan
@@ -43,6 +45,9 @@ try:
     len(SUBJECTS)
     if said := SUBJECTS.too_few():
         raise BadInput(said)
+    # Once for a whole run, not by each job that a cluster starts.
+    if workflow.is_main_process and (said := short_of_room(PLAN) or too_few_gpus(PLAN)):
+        logger.warning(said)
 except (BadInput, OSError) as error:
     raise WorkflowError(sentence_of(error)) from None
 

@@ -1,0 +1,129 @@
+"""What the jobs beside trainings take: seconds, memory and disk, from measured jobs of other sizes."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.datasets.contract import dataset_of
+from data_prep.io.frames import read_csv
+from workflow.cost.estimate import Steps, run_seconds, steps_of
+from workflow.plan.config import split_numbers
+from workflow.plan.paper import RESOURCES
+from workflow.plan.plan import Plan
+from workflow.plan.probes import TrustPlan
+from workflow.plan.room import data_files, slices_of
+
+FILE = RESOURCES / "measured_jobs.csv"
+# Seconds that importing torch takes a job, and whatever else does not grow.
+START, MASK, PREPARE_PER_BYTE = 3.0, 2.0, 2e-8
+_NUMBERS = ("matrix", "slices", "seconds", "memory", "extra")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one job takes.
+
+    Attributes:
+        seconds: of one core.
+        memory: bytes.
+        extra: bytes of what it writes beside arrays: raw scans, pictures.
+    """
+
+    seconds: float
+    memory: float = 0.0
+    extra: float = 0.0
+
+
+# (job, dataset) -> what a job takes, by the number of voxels.
+Table = Mapping[tuple[str, str], Sequence[tuple[float, Job]]]
+
+
+def read_jobs(path: Path = FILE) -> Table:
+    """Read the measured jobs.
+
+    Raises:
+        BadInput: the file is missing, or a column is missing or of another type.
+    """
+    again = "restore it with git"
+    kinds = dict.fromkeys(("machine", "job", "dataset"), "string") | dict.fromkeys(_NUMBERS, "float64")
+    found: dict[tuple[str, str], list[tuple[float, Job]]] = {}
+    for row in read_csv(path, kinds, again, again).to_dict("records"):
+        job = Job(row["seconds"], row["memory"], row["extra"])
+        found.setdefault((row["job"], row["dataset"]), []).append((row["matrix"] ** 2 * row["slices"], job))
+    return {key: sorted(rows, key=lambda row: row[0]) for key, rows in found.items()}
+
+
+def at(rows: Sequence[tuple[float, Job]], voxels: float) -> Job:
+    """Return what a job of so many voxels takes: between measured ones in proportion, beyond them too."""
+    sizes = [size for size, _ in rows]
+    within = float(np.clip(voxels, sizes[0], sizes[-1]))
+    # Below the smallest a job's start is most of it; above the largest all but that grows.
+    beyond = max(1.0, voxels / sizes[-1])
+    seconds, memory, extra = (
+        float(np.interp(within, sizes, [getattr(job, name) for _, job in rows]))
+        for name in ("seconds", "memory", "extra")
+    )
+    return Job(seconds * beyond, memory * beyond, extra * beyond)
+
+
+def data_jobs(plan: Plan, table: Table) -> dict[str, tuple[int, Job | None]]:
+    """Return rule -> how many jobs of it there are, and what one takes; None where nothing is known."""
+    found: dict[str, tuple[int, Job | None]] = {}
+    maps = {name for d in plan.config["datasets"] if plan.subjects.embedded(d) for name in dataset_of(d).maps}
+    if maps:
+        found["fetch_donor"] = len(maps), table["fetch_donor", ""][0][1]
+    for name, configured in plan.config["datasets"].items():
+        subjects, pixels = len(plan.subjects[name]), configured["matrix"] ** 2
+        for rule, job, slices in (
+            (f"embed_{name}", "embed", configured.get("acquired_slices") or 0),
+            (f"align {name}", "align", slices_of(configured)),
+        ):
+            if job == "align" or plan.subjects.embedded(name):
+                rows = table.get((job, name))
+                found[rule] = subjects, at(rows, pixels * slices) if rows else None
+    prepared = sum(files.total for files in data_files(plan) if files.kind == "prepared")
+    datasets = len(plan.config["datasets"])
+    found["prepare"] = datasets, Job(1.0 + PREPARE_PER_BYTE * prepared / datasets)
+    found["mask"] = len({(run.dataset, run.mask) for run in plan.runs}), Job(MASK)
+    return found
+
+
+def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dict[str, float]:
+    """Return rule -> seconds that one of its jobs takes on one device, the mean over those that are known.
+
+    Rules whose jobs nobody measured are left out. Seconds of a training are those of ``steps``.
+    """
+    found: dict[str, float] = {}
+    aligned: list[tuple[int, float]] = []
+    for rule, (count, job) in data_jobs(plan, table).items():
+        if job is None:
+            continue
+        if rule.startswith("align "):
+            aligned.append((count, job.seconds))
+        else:
+            found[rule] = job.seconds
+    if aligned:
+        found["align"] = sum(n * seconds for n, seconds in aligned) / sum(n for n, _ in aligned)
+    trained = run_seconds(plan, steps)
+    if trained:
+        found["train"] = START + sum(trained.values()) / len(trained)
+    tested = [_evaluation(plan, run.dataset, steps_of(plan, steps, run.method)) for run in plan.runs]
+    for rule in ("evaluate", "probe"):
+        found[rule] = START + sum(tested) / len(tested)
+    return found
+
+
+def _evaluation(plan: Plan, dataset: str, steps: Steps | None) -> float:
+    configured = plan.config["datasets"][dataset]
+    slices = split_numbers(configured["splits"])["test"] * slices_of(configured)
+    return slices * steps.at(configured["matrix"]).reconstruction if steps else 0.0
+
+
+def run_jobs(plan: Plan) -> Counter[str]:
+    """Return rule -> how many runs are trained, evaluated without training, and probed."""
+    found = Counter("train" if plan.trained(run.method) else "evaluate" for run in plan.runs)
+    found["probe"] = len(TrustPlan(plan).runs)
+    return +found

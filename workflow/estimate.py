@@ -1,0 +1,306 @@
+"""What a configuration will cost: jobs, hours, disk and memory, before anything runs.
+
+``python -m workflow.estimate my.yaml`` reckons from measured seconds, those of
+``workflow/resources/measured_steps*.csv`` or of ``--steps``, and says whose they are. ``--measure`` takes a
+few steps of every trained method here, added ones included, and reckons with those; ``--to DIR`` writes
+``cost.csv`` and ``cost.md``, and with ``--measure`` ``measured_steps.csv``, which ``--steps`` takes another
+time. How it is reckoned: docs/cost.md. A method that nobody measured is named, and hours are "at least".
+
+No scan is opened, and nothing of the experiment is made.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated, Any
+
+from tabulate import tabulate
+
+from data_prep.errors import BadInput, printable
+from data_prep.io.command import command, exclusive
+from data_prep.io.files import write_rows, write_text
+from data_prep.io.json_files import from_json
+from methods.registry import discover
+from workflow.cost.estimate import (
+    Steps,
+    hours_rows,
+    hours_text,
+    makespan,
+    markdown,
+    read_steps,
+    run_seconds,
+    steps_of,
+    unmeasured,
+)
+from workflow.cost.jobs import START, Table, data_jobs, read_jobs, run_jobs, seconds_per_job
+from workflow.cost.steps import Measured, measured_apart
+from workflow.plan.config import check_config, read_config, split_numbers
+from workflow.plan.definitions import Run
+from workflow.plan.paper import RESOURCES
+from workflow.plan.plan import Plan
+from workflow.plan.room import (
+    data_files,
+    free_bytes,
+    gigabytes,
+    short_of_room,
+    slice_bytes,
+    slices_of,
+    too_few_gpus,
+)
+from workflow.run.gpus import machine_devices, visible_devices
+
+_STEPS = ["device", "method", "side", "batch", "precision", "training", "reconstruction", "memory"]
+# Of examples.npz: target, auxiliary, zero filling, reconstruction, mask; a line of metrics.csv.
+_EXAMPLE_BYTES_PER_PIXEL, _LINE = 17, 125
+_COPIES = (
+    4  # of the weights while a training runs: themselves, two of Adam, the best ones; gradients are one more
+)
+
+
+def measured_methods(plan: Plan) -> dict[str, Run]:
+    """Return the trained methods that are measured, each with the run that it is measured as.
+
+    Points of the grid of loss weights cost what their method does.
+    """
+    grid = {point.method for shown in plan.figure_definitions.values() for point in shown.grid}
+    chosen: dict[str, Run] = {}
+    for run in plan.runs:
+        if plan.trained(run.method) and (
+            run.method not in grid or run.method == plan.method(run.method).folder
+        ):
+            chosen.setdefault(run.method, run)
+    for run in plan.runs:
+        folder = plan.method(run.method).folder
+        if plan.trained(run.method) and not {run.method, folder} & set(chosen):
+            chosen[folder] = run
+    return chosen
+
+
+def measure_all(plan: Plan) -> tuple[dict[str, Measured], dict[str, str]]:
+    """Measure every trained method here; return what was found, and why not of those that failed."""
+    found, failed = {}, {}
+    chosen = measured_methods(plan)
+    for number, (method, run) in enumerate(chosen.items(), 1):
+        side = plan.config["datasets"][run.dataset]["matrix"]
+        said = f"measuring {method} at {side} x {side} ({number} of {len(chosen)})"
+        print(said, file=sys.stderr, flush=True)
+        answer = measured_apart(plan.spec(run), side)
+        if isinstance(answer, Measured):
+            found[method] = answer
+        else:
+            failed[method] = answer
+    return found, failed
+
+
+def devices_here(plan: Plan) -> tuple[int, str]:
+    """Return how many trainings run at once on this machine, and on what."""
+    training = plan.config["training"]
+    gpus = len(visible_devices(machine_devices(os.environ), os.environ.get("CUDA_VISIBLE_DEVICES")))
+    if gpus:
+        return max(1, gpus // training["devices"]), f"{gpus} GPUs"
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (training["threads"] * training["devices"])), f"{cores} cores"
+
+
+def weight_bytes(plan: Plan) -> dict[str, int | None]:
+    """Return trained method -> bytes of its weights in a file; None where it cannot be built here."""
+    import torch
+
+    from workflow.run.model import build_model
+
+    found: dict[str, int | None] = {}
+    for method, run in {run.method: run for run in plan.runs if plan.trained(run.method)}.items():
+        side = plan.config["datasets"][run.dataset]["matrix"]
+        try:
+            state = build_model(plan.spec(run), (side, side)).state_dict()
+        except (BadInput, ImportError):
+            found[method] = None
+            continue
+        stored = BytesIO()
+        torch.save(state, stored)
+        found[method] = stored.tell()
+    return found
+
+
+def disk_rows(plan: Plan, weights: Mapping[str, int | None], table: Table) -> list[tuple[str, float, str]]:
+    """Return what is written: its kind, bytes, and what there is to say of it."""
+    jobs, rows = data_jobs(plan, table), []
+    for name in plan.config["datasets"]:
+        if plan.subjects.embedded(name):
+            count, job = jobs[f"embed_{name}"]
+            rows.append((f"raw {name}", count * job.extra if job else 0.0, "about" if job else "not known"))
+        else:
+            files = [Path(p) for s in plan.subjects[name].values() for p in (s.target, s.auxiliary)]
+            there = sum(path.stat().st_size for path in files if path.is_file())
+            rows.append((f"raw {name}", 0.0, f"yours, {gigabytes(there)}, stay where they are"))
+        pictures = jobs[f"align {name}"]
+        own = [files for files in data_files(plan) if files.dataset == name]
+        aligned = sum(files.total for files in own if files.kind == "aligned")
+        extra = pictures[0] * pictures[1].extra if pictures[1] else 0.0
+        rows.append((f"aligned {name}", aligned + extra, ""))
+        rows.append((f"prepared {name}", sum(files.total for files in own if files.kind == "prepared"), ""))
+    donors, job = jobs.get("fetch_donor", (0, None))
+    if job:
+        rows.append(("raw donors", donors * job.extra, "at most"))
+    unknown = sorted(name for name, size in weights.items() if size is None)
+    said = f"without the weights of {', '.join(unknown)}" if unknown else ""
+    rows.append(("runs", sum(run_bytes(plan, run, weights.get(run.method) or 0) for run in plan.runs), said))
+    return rows
+
+
+def run_bytes(plan: Plan, run: Run, weights: int) -> float:
+    """Return the bytes of a finished run: weights twice, for scoring and for going on, examples, scores."""
+    configured = plan.config["datasets"][run.dataset]
+    subjects = split_numbers(configured["splits"])["test"]
+    examples = min(plan.config["examples"], subjects) * _EXAMPLE_BYTES_PER_PIXEL * configured["matrix"] ** 2
+    return float(2 * weights + examples + subjects * (slices_of(configured) + 1) * _LINE)
+
+
+def memory_rows(
+    plan: Plan, weights: Mapping[str, int | None], steps: Mapping[str, Steps], table: Table
+) -> Iterator[tuple[str, str]]:
+    """Yield what one job of each kind holds in memory."""
+    for rule, (_, job) in data_jobs(plan, table).items():
+        if job is not None and job.memory:
+            yield rule, gigabytes(job.memory)
+    limit = plan.config["training"]["resident_gigabytes"] * 1e9
+    for name, configured in plan.config["datasets"].items():
+        numbers = split_numbers(configured["splits"])
+        splits = [
+            numbers[s] * slices_of(configured) * slice_bytes(name, configured) for s in ("train", "val")
+        ]
+        held = sum(size for size in splits if size <= limit)
+        of_dataset = {run.method for run in plan.runs if run.dataset == name}
+        for method in (method for method in measured_methods(plan) if method in of_dataset):
+            size = weights[method] or 0
+            measured = steps_of(plan, steps, method)
+            activations = measured.at(configured["matrix"]).memory if measured else 0.0
+            least = "" if activations else "at least "
+            total = held + (activations or (_COPIES + 1) * size)
+            yield f"train {method} on {name}", f"{least}{gigabytes(total)}, {gigabytes(held)} of it slices"
+
+
+def _changed(plan: Plan) -> list[str]:
+    """Return the trained methods whose parameters the configuration changes: measured ones had their own."""
+    changed = plan.config["methods"].items()
+    return [name for name, of in changed if of.get("parameters") and plan.trained(name)]
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:.2g} h" if seconds >= 360 else f"{seconds:.0f} s"
+
+
+def report(
+    plan: Plan,
+    measured: Mapping[str, Mapping[str, Steps]],
+    bases: Sequence[str],
+    table: Table,
+    here_measured: bool,
+) -> Iterator[str]:
+    """Yield the lines that are printed."""
+    config = plan.config
+    yield f"{config['experiment']}: {len(plan.runs)} runs on {', '.join(config['datasets'])}"
+    yield from (f"based on {base}" for base in bases)
+    yield ""
+    at_once, here = devices_here(plan)
+    first = next(iter(measured.values()))
+    each = seconds_per_job(plan, first, table)
+    rows = []
+    for rule, (count, job) in data_jobs(plan, table).items():
+        known = [_hours(job.seconds), _hours(count * job.seconds)] if job else ["not known", "not known"]
+        rows.append([rule, count, *known])
+    for rule, count in run_jobs(plan).items():
+        known = [_hours(each[rule]), _hours(count * each[rule])] if rule != "train" else ["", "see below"]
+        rows.append([rule, count, *known])
+    yield tabulate(rows, ["job", "number", "each", "one after another"], disable_numparse=True)
+    yield "Beside these: a job of some seconds for each table and figure, and the page."
+    for device, steps in measured.items():
+        parts = [
+            [row["part"], row["trainings"], hours_text(row)] for row in hours_rows(plan, {device: steps})
+        ]
+        seconds = run_seconds(plan, steps)
+        yield ""
+        yield f"Trainings, hours of {device}"
+        yield tabulate(parts, ["part", "trainings", "hours"], disable_numparse=True)
+        missing = unmeasured(plan, steps, plan.runs)
+        if missing:
+            yield f"Not measured: {', '.join(missing)}; --measure does it here."
+        changed = [] if here_measured else [name for name in _changed(plan) if name in steps]
+        if changed:
+            yield f"Measured with other parameters: {', '.join(changed)}; --measure takes yours."
+        if seconds:
+            ends = _hours(makespan([START + one for one in seconds.values()], at_once))
+            least = "at least " if missing else ""
+            yield f"This machine ({here}, {at_once} at once): {least}{ends}, if each is as fast as that."
+    weights = weight_bytes(plan)
+    disk = disk_rows(plan, weights, table)
+    yield ""
+    shown = [[kind, gigabytes(size) if size else "", said] for kind, size, said in disk]
+    total, free = sum(size for _, size, _ in disk), free_bytes(Path(plan.root))
+    shown.append(["all", gigabytes(total), f"{gigabytes(free)} are free at {plan.root}"])
+    yield tabulate(shown, ["on disk", "size", ""], disable_numparse=True)
+    yield ""
+    yield tabulate(
+        [*memory_rows(plan, weights, first, table)], ["memory of one job", ""], disable_numparse=True
+    )
+    for said in filter(None, (short_of_room(plan), too_few_gpus(plan))):
+        yield ""
+        yield f"warning: {said}"
+
+
+@command
+def estimate(
+    file: Annotated[Path | None, "configuration, such as config/paper.yaml"] = None,
+    /,
+    *,
+    config: Annotated[str | None, "the same as JSON, as the workflow passes it"] = None,
+    measure: Annotated[bool, "take a few steps of every trained method here first"] = False,
+    steps: Annotated[
+        list[Path] | None, "files of measured seconds per slice (default: the repository's)"
+    ] = None,
+    to: Annotated[Path | None, "folder to write cost.csv and cost.md into"] = None,
+) -> None:
+    """Print what an experiment will cost."""
+    exclusive({"file": file, "--config": config}, needed=True)
+    exclusive({"--measure": measure, "--steps": steps})
+    if to is not None and to.exists() and not to.is_dir():
+        raise BadInput(f"--to: {to} is no folder; give one to write into")
+    methods = discover()
+    if file:
+        checked = read_config(file)
+    else:
+        given = from_json(dict[str, Any], config or "", "--config", "give the JSON of a configuration")
+        checked = check_config(given, methods)
+    plan = Plan(checked, methods)
+    if said := plan.subjects.too_few():
+        raise BadInput(said)
+    if measure:
+        found, failed = measure_all(plan)
+        if not found:
+            why = "; ".join(failed.values()) or "none is trained"
+            raise BadInput(f"--measure: no method could be measured ({why}); leave --measure out")
+        lines = [{"method": name, **vars(one)} for name, one in found.items()]
+        by_device: dict[str, dict[str, Steps]] = {}
+        for name, one in found.items():
+            of = by_device.setdefault(f"{one.device}, {one.precision}", {})
+            of[name] = Steps(one.side, one.training, one.reconstruction, one.memory)
+        bases = [f"steps measured here, of {', '.join(found)}"]
+        batch = checked["training"]["batch_size"]
+        parts = {name: one.batch for name, one in found.items() if one.batch < batch}
+        bases += [f"parts of {n} slices of {name}, whose batches do not fit" for name, n in parts.items()]
+        bases += [f"nothing for {name}: {why}" for name, why in failed.items()]
+    else:
+        files = steps or sorted(RESOURCES.glob("measured_steps*.csv"))
+        by_device, lines = read_steps(files), []
+        bases = [f"{path.name}, measured on {', '.join(read_steps([path]))}" for path in files]
+    bases.append("measured_jobs.csv for all that is no training")
+    for line in report(plan, by_device, bases, read_jobs(), measure):
+        sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))
+    if to is not None:
+        rows = hours_rows(plan, by_device)
+        write_rows(to / "cost.csv", list(rows[0]), rows)
+        write_text(to / "cost.md", markdown(plan, by_device, rows))
+        if lines:
+            write_rows(to / "measured_steps.csv", _STEPS, lines)
