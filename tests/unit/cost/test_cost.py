@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from data_prep.errors import BadInput
 from methods.registry import discover
-from workflow.cost.estimate import Steps, growth, hours_rows, makespan, parts, read_steps, run_seconds
+from workflow.cost.estimate import (
+    Steps,
+    growth,
+    hours_rows,
+    hours_text,
+    makespan,
+    markdown,
+    parts,
+    read_steps,
+    run_seconds,
+    unmeasured,
+)
 from workflow.cost.estimate import training_seconds as cost_of
 from workflow.plan.config import check_config, read_config
 from workflow.plan.plan import Plan
@@ -124,6 +135,27 @@ def test_a_broken_measurement_is_named(tmp_path: Path, line: str) -> None:
         read_steps([file])
 
 
-def test_a_method_without_a_measurement_is_named() -> None:
-    with pytest.raises(BadInput, match="no measurement of manet"):
-        run_seconds(PAPER, {name: steps for name, steps in STEPS.items() if name != "manet"})
+def test_a_method_without_a_measurement_is_named_and_hours_are_at_least_those_of_the_others() -> None:
+    known = {name: steps for name, steps in STEPS.items() if name != "manet"}
+    assert unmeasured(PAPER, STEPS, PAPER.runs) == []
+    missing = unmeasured(PAPER, known, PAPER.runs)
+    assert {method.split("-")[0] for method in missing} == {"manet"}
+    rows = {row["part"]: row for row in hours_rows(PAPER, {"here": known})}
+    whole = {row["part"]: row for row in hours_rows(PAPER, {"here": STEPS})}
+    # A quarter of Table I's trainings are MANet's, and all of Table III's.
+    assert rows["Table I"]["hours"] == pytest.approx(0.75 * whole["Table I"]["hours"])
+    assert rows["Table I"]["trainings"] == 32
+    assert rows["Table III"]["hours"] == 0
+    assert rows["Table I"]["unmeasured"] == "manet"
+    assert whole["Table I"]["unmeasured"] == ""
+    assert hours_text(rows["Table I"]).startswith("at least ")
+    assert "at least" not in hours_text(whole["Table I"])
+    page = markdown(PAPER, {"here": known}, list(rows.values()))
+    assert f"Not measured, and so not counted: {', '.join(missing)}." in page
+
+
+def test_memory_is_read_where_a_file_tells_it(tmp_path: Path) -> None:
+    (tmp_path / "with.csv").write_text(f"{HEADER.strip()},memory\na card,unet,64,8,32-true,0.4,0.1,2e9\n")
+    assert read_steps([tmp_path / "with.csv"])["a card, 32-true"]["unet"].at(128).memory == 8e9
+    (tmp_path / "empty.csv").write_text(f"{HEADER.strip()},memory\na card,unet,64,8,32-true,0.4,0.1,\n")
+    assert read_steps([tmp_path / "empty.csv"])["a card, 32-true"]["unet"].memory == 0
