@@ -26,7 +26,6 @@ from methods.registry import discover
 from workflow.cost.estimate import (
     Steps,
     hours_rows,
-    hours_text,
     makespan,
     markdown,
     read_steps,
@@ -188,8 +187,17 @@ def _changed(plan: Plan) -> list[str]:
     return [name for name, of in changed if of.get("parameters") and plan.trained(name)]
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:.2g} h" if seconds >= 360 else f"{seconds:.0f} s"
+def _time(seconds: float) -> str:
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return (
+                f"{seconds / size:,.0f} {unit}" if seconds >= 100 * size else f"{seconds / size:.2g} {unit}"
+            )
+    return f"{seconds:.2g} s"
+
+
+def _least(missing: object) -> str:
+    return "at least " if missing else ""
 
 
 def report(
@@ -209,21 +217,22 @@ def report(
     each = seconds_per_job(plan, first, table)
     rows = []
     for rule, (count, job) in data_jobs(plan, table).items():
-        known = [_hours(job.seconds), _hours(count * job.seconds)] if job else ["not known", "not known"]
+        known = [_time(job.seconds), _time(count * job.seconds)] if job else ["not known", "not known"]
         rows.append([rule, count, *known])
     for rule, count in run_jobs(plan).items():
-        known = [_hours(each[rule]), _hours(count * each[rule])] if rule != "train" else ["", "see below"]
+        known = [_time(each[rule]), _time(count * each[rule])] if rule != "train" else ["", "see below"]
         rows.append([rule, count, *known])
     yield tabulate(rows, ["job", "number", "each", "one after another"], disable_numparse=True)
     yield "Beside these: a job of some seconds for each table and figure, and the page."
     for device, steps in measured.items():
         parts = [
-            [row["part"], row["trainings"], hours_text(row)] for row in hours_rows(plan, {device: steps})
+            [row["part"], row["trainings"], _least(row["unmeasured"]) + _time(3600 * row["hours"])]
+            for row in hours_rows(plan, {device: steps})
         ]
         seconds = run_seconds(plan, steps)
         yield ""
-        yield f"Trainings, hours of {device}"
-        yield tabulate(parts, ["part", "trainings", "hours"], disable_numparse=True)
+        yield f"Trainings on {device}, one after another"
+        yield tabulate(parts, ["part", "trainings", "time"], disable_numparse=True)
         missing = unmeasured(plan, steps, plan.runs)
         if missing:
             yield f"Not measured: {', '.join(missing)}; --measure does it here."
@@ -231,8 +240,8 @@ def report(
         if changed:
             yield f"Measured with other parameters: {', '.join(changed)}; --measure takes yours."
         if seconds:
-            ends = _hours(makespan([START + one for one in seconds.values()], at_once))
-            least = "at least " if missing else ""
+            ends = _time(makespan([START + one for one in seconds.values()], at_once))
+            least = _least(missing)
             yield f"This machine ({here}, {at_once} at once): {least}{ends}, if each is as fast as that."
     weights = weight_bytes(plan)
     disk = disk_rows(plan, weights, table)
