@@ -9,6 +9,7 @@ time. How it is reckoned: docs/cost.md. A method that nobody measured is named, 
 No scan is opened, and nothing of the experiment is made.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,9 +54,7 @@ from workflow.run.gpus import machine_devices, visible_devices
 _STEPS = ["device", "method", "side", "batch", "precision", "training", "reconstruction", "memory"]
 # Of examples.npz: target, auxiliary, zero filling, reconstruction, mask; a line of metrics.csv.
 _EXAMPLE_BYTES_PER_PIXEL, _LINE = 17, 125
-_COPIES = (
-    4  # of the weights while a training runs: themselves, two of Adam, the best ones; gradients are one more
-)
+_COPIES = 5  # of the weights while a training runs: they, their gradients, two of Adam, the best ones
 
 
 def measured_methods(plan: Plan) -> dict[str, Run]:
@@ -133,7 +132,10 @@ def disk_rows(plan: Plan, weights: Mapping[str, int | None], table: Table) -> li
         else:
             files = [Path(p) for s in plan.subjects[name].values() for p in (s.target, s.auxiliary)]
             there = sum(path.stat().st_size for path in files if path.is_file())
-            rows.append((f"raw {name}", 0.0, f"yours, {gigabytes(there)}, stay where they are"))
+            said = (
+                f"yours, {gigabytes(there)}, stay where they are" if there else "not there yet, not counted"
+            )
+            rows.append((f"raw {name}", 0.0, said))
         pictures = jobs[f"align {name}"]
         own = [files for files in data_files(plan) if files.dataset == name]
         aligned = sum(files.total for files in own if files.kind == "aligned")
@@ -177,7 +179,7 @@ def memory_rows(
             measured = steps_of(plan, steps, method)
             activations = measured.at(configured["matrix"]).memory if measured else 0.0
             least = "" if activations else "at least "
-            total = held + (activations or (_COPIES + 1) * size)
+            total = held + (activations or _COPIES * size)
             yield f"train {method} on {name}", f"{least}{gigabytes(total)}, {gigabytes(held)} of it slices"
 
 
@@ -240,7 +242,8 @@ def report(
         if changed:
             yield f"Measured with other parameters: {', '.join(changed)}; --measure takes yours."
         if seconds:
-            ends = _time(makespan([START + one for one in seconds.values()], at_once))
+            shared = plan.config["training"]["devices"]
+            ends = _time(makespan([START + one / shared for one in seconds.values()], at_once))
             least = _least(missing)
             yield f"This machine ({here}, {at_once} at once): {least}{ends}, if each is as fast as that."
     weights = weight_bytes(plan)
@@ -296,7 +299,7 @@ def estimate(
             of = by_device.setdefault(f"{one.device}, {one.precision}", {})
             of[name] = Steps(one.side, one.training, one.reconstruction, one.memory)
         bases = [f"steps measured here, of {', '.join(found)}"]
-        batch = checked["training"]["batch_size"]
+        batch = math.ceil(checked["training"]["batch_size"] / checked["training"]["devices"])
         parts = {name: one.batch for name, one in found.items() if one.batch < batch}
         bases += [f"parts of {n} slices of {name}, whose batches do not fit" for name, n in parts.items()]
         bases += [f"nothing for {name}: {why}" for name, why in failed.items()]

@@ -66,9 +66,7 @@ def main() -> None:
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
-    parser.add_argument(
-        "--steps", type=Path, help="write the seconds per slice here, for workflow.estimate"
-    )
+    parser.add_argument("--steps", type=Path, help="write the seconds per slice here, for workflow.estimate")
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
     arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))

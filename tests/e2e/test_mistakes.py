@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,29 @@ def test_a_mistake_in_the_configuration_stops_before_anything_runs(
     outcome = workspace.run(config=workspace.configure(change))
     assert outcome.status != 0
     assert [line for line in outcome.output.splitlines() if line.startswith(sentence)]
+    assert outcome.jobs == set()
+    assert "Traceback" not in outcome.output
+
+
+def test_a_dry_run_counts_the_scans_of_a_folder_against_the_splits(workspace: Workspace) -> None:
+    def more_than_there_are(content: Any) -> None:
+        ixi = content["datasets"]["ixi"]
+        del ixi["acquired_slices"], ixi["slice_spacing"]
+        splits = {"train": {"at_most": 300}, "val": 1, "test": 2}
+        ixi |= {"source": "published", "root": "few", "splits": splits}
+
+    # Empty: names are counted, and no scan is opened.
+    for modality, number in product(("T1", "T2"), range(3)):
+        scan = workspace.path(f"few/IXI-{modality}/IXI{100 + number}-HH-1000-{modality}.nii.gz")
+        scan.parent.mkdir(parents=True, exist_ok=True)
+        scan.touch()
+    config = workspace.configure(more_than_there_are)
+    outcome = workspace.run("--dry-run", config=config)
+    assert outcome.status != 0
+    assert (
+        "config: datasets.ixi.splits: test + val + train add up to at least 4, but there are 3 subjects in "
+        "few; lower the numbers or add scans" in outcome.output
+    )
     assert outcome.jobs == set()
     assert "Traceback" not in outcome.output
 

@@ -2,11 +2,12 @@ r"""Measure what a slice of a run takes here: seconds of training and of reconst
 
     python -m workflow.cost.steps --spec JSON --matrix 256
 
-prints a line of JSON (``Measured``). The slices are made up, so no scan is needed; batch size, threads,
-precision and device are those of the run. A batch that does not fit a GPU is halved, as in training. ``python
--m workflow.estimate --measure`` does this for each method of a configuration.
+prints a line of JSON (``Measured``). The slices are made up, so no scan is needed; batch size (of several
+devices one's share), threads, precision and device are those of the run. A batch that does not fit a GPU is
+halved, as in training. ``python -m workflow.estimate --measure`` does this for each method.
 """
 
+import math
 import resource
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def measure(spec: RunSpec, side: int) -> Measured:
     from workflow.run.device import set_up_torch
 
     device = set_up_torch(spec.training.threads, "auto")
-    batch, threads = spec.training.batch_size, spec.training.threads
+    batch, threads = math.ceil(spec.training.batch_size / spec.training.devices), spec.training.threads
     name = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
