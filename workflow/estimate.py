@@ -15,28 +15,27 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command, exclusive
-from data_prep.io.files import write_rows, write_text
-from data_prep.io.json_files import from_json
+from data_prep.io.files import write_rows
 from methods.registry import discover
 from workflow.cost.estimate import (
     Steps,
     hours_rows,
     makespan,
-    markdown,
     read_steps,
     run_seconds,
     steps_of,
     unmeasured,
+    write_costs,
 )
 from workflow.cost.jobs import START, Table, data_jobs, read_jobs, run_jobs, seconds_per_job
 from workflow.cost.steps import Measured, measured_apart
-from workflow.plan.config import check_config, read_config, split_numbers
+from workflow.plan.config import read_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.paper import RESOURCES
 from workflow.plan.plan import Plan
@@ -264,10 +263,8 @@ def report(
 
 @command
 def estimate(
-    file: Annotated[Path | None, "configuration, such as config/paper.yaml"] = None,
+    file: Annotated[Path, "configuration, such as config/paper.yaml"],
     /,
-    *,
-    config: Annotated[str | None, "the same as JSON, as the workflow passes it"] = None,
     measure: Annotated[bool, "take a few steps of every trained method here first"] = False,
     steps: Annotated[
         list[Path] | None, "files of measured seconds per slice (default: the repository's)"
@@ -275,17 +272,11 @@ def estimate(
     to: Annotated[Path | None, "folder to write cost.csv and cost.md into"] = None,
 ) -> None:
     """Print what an experiment will cost."""
-    exclusive({"file": file, "--config": config}, needed=True)
     exclusive({"--measure": measure, "--steps": steps})
     if to is not None and to.exists() and not to.is_dir():
         raise BadInput(f"--to: {to} is no folder; give one to write into")
-    methods = discover()
-    if file:
-        checked = read_config(file)
-    else:
-        given = from_json(dict[str, Any], config or "", "--config", "give the JSON of a configuration")
-        checked = check_config(given, methods)
-    plan = Plan(checked, methods)
+    checked = read_config(file)
+    plan = Plan(checked, discover())
     if said := plan.subjects.too_few():
         raise BadInput(said)
     if measure:
@@ -311,8 +302,6 @@ def estimate(
     for line in report(plan, by_device, bases, read_jobs(), measure):
         sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))
     if to is not None:
-        rows = hours_rows(plan, by_device)
-        write_rows(to / "cost.csv", list(rows[0]), rows)
-        write_text(to / "cost.md", markdown(plan, by_device, rows))
+        write_costs(to, plan, by_device)
         if lines:
             write_rows(to / "measured_steps.csv", _STEPS, lines)

@@ -1,7 +1,6 @@
 """What an experiment will cost, told before anything runs."""
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,6 +209,3 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         estimate(path, to=steps)
     with pytest.raises(WrongUse, match="--steps: not allowed with argument --measure"):
         estimate(path, steps=[steps], measure=True)
-    shutil.copy(path, tmp_path / "other.yaml")
-    with pytest.raises(WrongUse, match="one of the arguments file --config is required"):
-        estimate()

@@ -1,24 +1,28 @@
 """What an experiment costs: device hours in all, per table and figure, and on several devices.
 
-``python -m workflow.estimate`` prints and writes it. A training costs epochs x (training slices x seconds of
-a training slice + validation slices x seconds of a reconstruction), then test slices x seconds of a
-reconstruction. Seconds grow with the number of pixels. A variant of a method without a measurement of its own
-is taken to cost what the method costs; of a method without any, the hours are not known, and sums say
-"at least".
+``python -m workflow.estimate my.yaml`` is for people; this module's command writes the tables of the rule
+``paper_cost``. A training costs epochs x (training slices x seconds of a training slice + validation slices x
+seconds of a reconstruction), then test slices x seconds of a reconstruction. Seconds grow with the number of
+pixels. A variant of a method without a measurement of its own is taken to cost what the method costs; of a
+method without any, the hours are not known, and sums say "at least".
 """
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from data_prep.errors import BadInput
+from data_prep.io.command import command
+from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
-from workflow.plan.config import split_numbers
+from data_prep.io.json_files import from_json
+from methods.registry import discover
+from workflow.plan.config import check_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
 from workflow.plan.room import slices_of
@@ -218,3 +222,22 @@ def hours_text(row: Mapping[str, Any], name: str = "hours") -> str:
     value = row[name]
     text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
     return f"at least {text}" if row["unmeasured"] else text
+
+
+def write_costs(output: Path, plan: Plan, measured: Mapping[str, Mapping[str, Steps]]) -> None:
+    """Write ``cost.csv`` and ``cost.md`` into a folder."""
+    rows = hours_rows(plan, measured)
+    write_rows(output / "cost.csv", list(rows[0]), rows)
+    write_text(output / "cost.md", markdown(plan, measured, rows))
+
+
+@command
+def estimate(
+    config: Annotated[str, "the configuration as JSON"],
+    steps: Annotated[list[Path], "measured seconds per slice"],
+    output: Annotated[Path, "folder to write cost.csv and cost.md to"],
+) -> None:
+    """Write what an experiment costs."""
+    given = from_json(dict[str, Any], config, "--config", "give the JSON of a configuration")
+    methods = discover()
+    write_costs(output, Plan(check_config(given, methods), methods), read_steps(steps))

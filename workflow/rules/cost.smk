@@ -75,11 +75,8 @@ rule paper_cost:
     input:
         # One file per device, written by the bench (docs/cost.md).
         steps=sorted(map(str, Path("workflow/resources").glob("measured_steps*.csv"))),
-        resources=[
-            "workflow/resources/paper.yaml",
-            "workflow/resources/measured_jobs.csv",
-        ],
-        source=module_sources("workflow.estimate"),
+        resources=["workflow/resources/paper.yaml"],
+        source=module_sources("workflow.cost.estimate"),
     output:
         table=f"{ROOT}/cost.csv",
         page=f"{ROOT}/cost.md",
@@ -92,5 +89,5 @@ rule paper_cost:
         plan=lambda wildcards: canonical(without_logins(PLAN.config)),
         folder=subpath(output.table, parent=True),
     shell:
-        "python -m workflow.estimate --config {params.plan:q} --steps {input.steps:q} --to {params.folder:q} "
+        "python -m workflow.cost.estimate --config {params.plan:q} --steps {input.steps:q} --output {params.folder:q} "
         "> {log:q} 2>&1"

@@ -35,7 +35,7 @@ STEPS = (
     "workflow.figures.differences",
     "workflow.figures.training_curves",
     "workflow.claims",
-    "workflow.estimate",
+    "workflow.cost.estimate",
     "workflow.provenance",
     "workflow.trust.probe",
     "workflow.trust.gather",
