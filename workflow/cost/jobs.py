@@ -57,10 +57,13 @@ def read_jobs(path: Path = FILE) -> Table:
 
 
 def at(rows: Sequence[tuple[float, Job]], voxels: float) -> Job:
-    """Return what a job of so many voxels takes: between measured ones in proportion, beyond them too."""
+    """Return what a job of so many voxels takes, from measured ones.
+
+    Between two of them in proportion; above the largest as many times what that takes as there are voxels; of
+    a smaller one than the smallest, what the smallest takes, of which most is its start.
+    """
     sizes = [size for size, _ in rows]
     within = float(np.clip(voxels, sizes[0], sizes[-1]))
-    # Below the smallest a job's start is most of it; above the largest all but that grows.
     beyond = max(1.0, voxels / sizes[-1])
     seconds, memory, extra = (
         float(np.interp(within, sizes, [getattr(job, name) for _, job in rows]))
