@@ -104,7 +104,8 @@ def read_prediction(path: Path, record: Record, target: NDArray[np.float32]) -> 
     error, least = own - 2 * common + true, true - common * common / own if own else true
     times = own / common if common > 0 else 0.0
     off = max(times, 1 / times) if times else np.inf
-    if off > _OTHER_UNITS or (off > _RESCALED and least < _OF_SCALE * error):
+    # Of a scan without signal there is no factor.
+    if true and (off > _OTHER_UNITS or (off > _RESCALED and least < _OF_SCALE * error)):
         size = f"{times:.3g} times the scan's" if times else "nothing of the scan"
         raise BadInput(
             f"{path}: its intensities are {size}; write them in the units of the scan, not rescaled"

@@ -1,9 +1,6 @@
 """Subjects of an experiment and where their scans lie; no scan is read."""
 
-<<<<<<< HEAD
 import hashlib
-=======
->>>>>>> 54eadde0e29325964f359d2fcc3552f445d3ca7a
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import fields

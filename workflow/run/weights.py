@@ -24,6 +24,9 @@ from workflow.run.spec import RunSpec
 
 _AGAIN = "get the file again from who packed it"
 _LONGEST = 100_000  # characters of a card
+_LARGEST = (
+    4096  # whole number among a network's parameters: as many layers are built before sizes are compared
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,11 @@ def read_packed(path: Path) -> Finished:
         spec = RunSpec.from_json(json.dumps(content["spec"]))
     except (BadInput, TypeError, ValueError) as error:
         raise BadInput(f"{path}: {error} (in the file); {_AGAIN}") from error
+    sizes = [value for of in spec.parameters.values() for value in (of if isinstance(of, list) else [of])]
+    if any(isinstance(size, int) and abs(size) > _LARGEST for size in sizes):
+        raise BadInput(
+            f"{path}: its parameters hold a number above {_LARGEST}, which no network has; {_AGAIN}"
+        )
     mask = content.get("mask")
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.uint8 or mask.ndim != 2:
         raise BadInput(f"{path}: field mask is no mask; {_AGAIN}")

@@ -13,8 +13,9 @@ from small_experiment import BRAINS, KNEES, copy_of, subjects
 
 from data_prep.errors import BadInput
 from data_prep.prepare.places import folder_of
+from workflow.evaluate.volumes import scan_record
 from workflow.export import export
-from workflow.score import main
+from workflow.score import main, read_prediction
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,12 @@ def test_a_good_volume_is_refused_for_a_smaller_factor(experiment, exported, tmp
     rescaled(next(theirs.rglob("*.nii.gz")), factor)
     with pytest.raises(BadInput, match=f"its intensities are {factor} times the scan's"):
         said(main, *words(experiment, theirs))
+
+
+def test_a_scan_without_signal_has_no_factor(experiment, theirs):
+    record = scan_record(experiment, "brats", subjects(experiment, "brats")[0])
+    blank = np.zeros((7, 32, 32), np.float32)
+    assert read_prediction(theirs / record.target_file, record, blank).shape == blank.shape
 
 
 def test_knees_of_another_size_or_without_their_images_are_refused(experiment, exported, tmp_path, said):

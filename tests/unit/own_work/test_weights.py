@@ -134,7 +134,11 @@ def spec(packed: Path, **changes: object) -> dict:
         ),
         (lambda packed: {"mask": "1d"}, "field mask is no mask"),
         (
-            lambda packed: {"spec": spec(packed, parameters={"channels": 10**6, "pools": 2, "dropout": 0.1})},
+            lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 10**9, "dropout": 0.1})},
+            "its parameters hold a number above 4096, which no network has",
+        ),
+        (
+            lambda packed: {"spec": spec(packed, parameters={"channels": 4096, "pools": 2, "dropout": 0.1})},
             "field state_dict does not fit methods/unet with the parameters that it names",
         ),
     ],
