@@ -32,7 +32,7 @@ FLOORS = {
         ("tables", "figures"),
         ("claims", "trust", "cost"),
         ("page",),
-        ("lease", "verify", "summary", "check_metric", "plugins"),
+        ("lease", "verify", "summary", "check_metric", "check_paper", "new_paper", "plugins"),
     ),
 }
 GROUND = FLOORS["data_prep"][0]

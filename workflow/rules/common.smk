@@ -13,6 +13,8 @@ from snakemake.exceptions import WorkflowError
 from workflow.plan.config import check_config, split_numbers
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
+from workflow.plan.chosen import caption_of
+from workflow.plan.paper import FILES
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.provenance.footer import config_sha256, data_sha256, shareable
@@ -55,6 +57,11 @@ NAMING_SOURCES = METRIC_SOURCES + dataset_sources(DATASETS)
 def planned(runs):
     """Return ``--planned``: what gatherers compare each run with."""
     return to_json(PLAN.planned(runs))
+
+
+def paper_files(name):
+    """Return the files of a paper, which say what it shows and prints; none for what no paper has."""
+    return [f"workflow/papers/{name}/{file}" for file in FILES] if name else []
 
 
 def any_of(names):
