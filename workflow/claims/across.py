@@ -50,16 +50,9 @@ def across_papers(papers: Sequence[Paper], results: Path, definitions: Iterable[
             for (mask, method), values in paper.published(table.numeral).items():
                 for metric in paper.printed:
                     if mean := values[f"{metric}_mean"]:
-                        name = next(name for name, of in paper.methods.items() if of == method)
                         taken = paper.datasets.get(table.dataset, "")
-                        value = (
-                            paper.name,
-                            table.numeral,
-                            name,
-                            mean,
-                            values.get(f"{metric}_std", ""),
-                            taken,
-                        )
+                        named = (paper.name, table.numeral, values["method"])
+                        value = (*named, mean, values.get(f"{metric}_std", ""), taken)
                         printed.setdefault((table.dataset, mask, metric, method), []).append(value)
     different = {
         cell: values

@@ -163,7 +163,7 @@ class Paper:
 
     @cached_property
     def values(self) -> Mapping[str, Mapping[tuple[str, str], Mapping[str, str]]]:
-        """The values as text, as printed: numeral -> (mask, method) -> column -> value."""
+        """The rows of ``published.csv``, as text as printed: numeral -> (mask, method) -> column -> cell."""
         found: dict[str, dict[tuple[str, str], dict[str, str]]] = {}
         for place, row in _rows(self.folder / "published.csv", list(self.printed)):
             mask, method = f"{row['mask']}_{row['acceleration']}x", self.methods.get(row["method"])
@@ -184,11 +184,11 @@ class Paper:
             cells = found.setdefault(table.numeral, {})
             if (mask, method) in cells:
                 raise BadInput(f"{place}: the values of this cell stand there twice; remove one")
-            cells[mask, method] = {name: row[name] for name in row if name.endswith(("_mean", "_std"))}
+            cells[mask, method] = row
         return found
 
     def published(self, numeral: str) -> Mapping[tuple[str, str], Mapping[str, str]]:
-        """Return (mask, method id) -> the values of a table as printed; see ``values``."""
+        """Return (mask, method id) -> the row of a table; see ``values``."""
         return self.values.get(self.table(numeral).numeral, {})
 
     def masks(self, part: PaperPart) -> tuple[str, ...]:

@@ -177,7 +177,7 @@ def test_several_papers_share_runs_and_have_tables_figures_and_claims_of_their_o
     both = plan(paper=["manet", "ramzi"], compare=["zf", "unet"])
     assert set(both.table_definitions) == {2, "ramzi_1"}
     assert set(both.figure_definitions) == {7, 9, "ramzi_1"}
-    assert both.table_definitions["ramzi_1"].numeral == "fastMRI-PDFS of Ramzi et al."
+    assert both.table_definitions["ramzi_1"].numeral == "fastMRI-PDFS of Ramzi et al. 2020"
     assert both.table_definitions[2] == alone.table_definitions[2]
     assert set(both.runs) == {*alone.runs, *other.runs}
     assert len(both.runs) < len(alone.runs) + len(other.runs)
