@@ -31,7 +31,9 @@ def form(name: str) -> None:
 
 def _sound(name: str) -> tuple[Paper, tuple[Claim, ...]]:
     try:
-        return read_paper(name), claims_of(name)
+        paper, found = read_paper(name), claims_of(name)
+        len(paper.values)
+        return paper, found
     except BadInput as error:
         raise Violation(str(error)) from error
 

@@ -87,7 +87,7 @@ def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> 
 
 
 def test_a_changed_claim_repeats_the_page_of_claims_alone(workspace: Workspace) -> None:
-    with workspace.edited("workflow/resources/claims.yaml"):
+    with workspace.edited("workflow/papers/manet/claims.yaml"):
         outcome = workspace.dry()
     assert dict(outcome.rules) == {"claims": 1, "index": 1, "provenance": 1}
 

@@ -65,6 +65,8 @@ def chosen_papers(config: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     found = [read_paper(name) for name in named_papers(config)]
     for paper in found:
         check_methods(paper, methods)
+        # Read here, where a mistake becomes a sentence before anything runs.
+        len(paper.values)
         twins = [other.id for other in found if other.key(1) == paper.key(1)]
         if len(twins) > 1:
             raise BadInput(

@@ -249,7 +249,6 @@ def read_paper(name: str) -> Paper:
         _check(paper, name)
     except BadInput as error:
         raise BadInput(f"{path}: {error}; {REMEDY}") from error
-    len(paper.values)
     return paper
 
 

@@ -59,9 +59,9 @@ def planned(runs):
     return to_json(PLAN.planned(runs))
 
 
-def paper_files(name):
-    """Return the files of a paper, which say what it shows and prints; none for what no paper has."""
-    return [f"workflow/papers/{name}/{file}" for file in FILES] if name else []
+def paper_files(name, files=FILES):
+    """Return files of a paper, which say what it shows, prints and claims; none for what no paper has."""
+    return [f"workflow/papers/{name}/{file}" for file in files] if name else []
 
 
 def any_of(names):

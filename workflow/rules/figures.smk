@@ -6,7 +6,9 @@ FIGURES_BY_NAME = {str(number): of for number, of in PLAN.figure_definitions.ite
 rule figure:
     input:
         lambda wildcards: PLAN.figure_inputs(FIGURES_BY_NAME[wildcards.number]),
-        paper=lambda wildcards: paper_files(FIGURES_BY_NAME[wildcards.number].paper),
+        paper=lambda wildcards: paper_files(
+            FIGURES_BY_NAME[wildcards.number].paper, ("paper.yaml",)
+        ),
         resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures"),
     output:

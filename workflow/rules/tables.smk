@@ -20,7 +20,9 @@ rule table:
             f"{ROOT}/runs/{{run.path}}/run.json",
             run=PLAN.runs_of(TABLES_BY_NAME[wildcards.number]),
         ),
-        paper=lambda wildcards: paper_files(TABLES_BY_NAME[wildcards.number].paper),
+        paper=lambda wildcards: paper_files(
+            TABLES_BY_NAME[wildcards.number].paper, ("paper.yaml", "published.csv")
+        ),
         resources=[
             "workflow/resources/table.html.j2",
             "workflow/resources/table.md.j2",
