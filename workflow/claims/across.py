@@ -57,13 +57,19 @@ def across_papers(papers: Sequence[Paper], results: Path, definitions: Iterable[
     different = {
         cell: values
         for cell, values in printed.items()
-        if len({value[0] for value in values}) > 1 and len({float(value[3]) for value in values}) > 1
+        if len({value[0] for value in values}) > 1 and _differ([value[3] for value in values])
     }
     ours = _ours(results, definitions, {cell[2] for cell in different})
     records = [
         (*cell, *value, *ours.get(cell, (None, ""))) for cell, values in different.items() for value in values
     ]
     return pd.DataFrame.from_records(records, columns=[*COLUMNS]).astype({"ours": "float64"})
+
+
+def _differ(printed: Sequence[str]) -> bool:
+    """Tell whether values differ by more than the decimals that all of them have."""
+    digits = min(len(value.partition(".")[2]) for value in printed)
+    return len({round(float(value), digits) for value in printed}) > 1
 
 
 def _ours(

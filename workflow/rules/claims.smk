@@ -53,7 +53,7 @@ rule claims:
         ),
         papers=[paper.id for paper in PLAN.judged],
         results=subpath(input.metrics, parent=True),
-        folder=f"{ROOT}/claims",
+        folder=lambda wildcards, input: Path(input.metrics).parent / "claims",
     shell:
         "python -m workflow.claims --papers {params.papers:q} --definitions {params.definitions:q} {params.figures:q} "
         "--results {params.results:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -14,6 +14,7 @@ from made_up_results import (
 )
 
 from workflow.claims.__main__ import write_claims
+from workflow.claims.across import across_papers
 from workflow.page.grids import across_grid
 from workflow.plan.paper import read_paper
 from workflow.tables.__main__ import write_table
@@ -101,3 +102,12 @@ def test_claims_that_the_papers_own_values_cannot_decide_are_judged_here(results
     assert claims.loc["iterations_help", "paper"] == "not judged"
     assert claims.loc["iterations_help", "here_comparisons"] == 2
     assert claims.loc["network_helps", "here"] == "holds"
+
+
+@pytest.mark.parametrize(("printed", "rows"), [("29.2", 0), ("29.24", 0), ("29.26", 2), ("29.3", 2)])
+def test_values_differ_only_by_decimals_that_all_of_them_have(results, monkeypatch, printed, rows):
+    table, cell = RAMZI.tables[1].numeral, ("random_4x", "unet")
+    changed = {table: {cell: dict(RAMZI.values[table][cell]) | {"psnr_mean": printed, "ssim_mean": "0.63"}}}
+    monkeypatch.setitem(vars(RAMZI), "values", changed)
+    found = across_papers([read_paper("manet"), RAMZI], results, [])
+    assert len(found) == rows
