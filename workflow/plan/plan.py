@@ -17,7 +17,7 @@ from workflow.metrics.contract import with_standard
 from workflow.plan.chosen import Chosen, chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config
 from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
-from workflow.plan.paper import Paper, PaperFigure, PaperPart, printed_metrics
+from workflow.plan.paper import Paper, PaperFigure, PaperPart, PaperTable, printed_metrics
 from workflow.plan.subjects import Subjects
 from workflow.provenance.footer import data_sha256
 from workflow.provenance.runs import Planned
@@ -219,7 +219,8 @@ class Plan:
         if rows is None:
             rows = {method: self.method(method).label_on(dataset) for method in self.compared}
         metrics = with_standard(self.metrics)
-        for metric in printed_metrics(one.paper) if one.numeral else ():
+        shown_metrics = shown.metrics if isinstance(shown, PaperTable) else ()
+        for metric in (*printed_metrics(one.paper), *shown_metrics) if one.numeral else ():
             if metric not in metrics:
                 raise BadInput(
                     f"config: metrics: {name} prints {metric}; add it there, or leave the table out"

@@ -227,6 +227,15 @@ def test_a_paper_of_a_metric_that_the_configuration_lacks_says_what_to_add(folde
     assert plan(paper="ramzi", metrics=["hfen"]).table_definitions
 
 
+def test_a_table_with_a_column_of_a_metric_that_the_configuration_lacks_says_so(folder):
+    path = folder / "ramzi" / "paper.yaml"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace("[psnr, ssim]", "[psnr, hfen]"), encoding="utf-8"
+    )
+    with pytest.raises(BadInput, match=r"config: metrics: table .* prints hfen; add it there"):
+        assert plan(paper="ramzi").table_definitions
+
+
 def test_no_python_knows_a_table_of_a_paper():
     words = re.compile(r"[\"']manet-|w/o|UNet-(T2|PDFS)|Tables? I{1,3}V?\b|Fig\. \d")
     found = [
