@@ -23,6 +23,23 @@ from workflow.plan.definitions import Definition, Folder, Results
 from workflow.plan.paper import Paper, read_paper
 
 
+def _texts(
+    paper: Paper, definitions: list[Definition], results: Path, figure: Definition | None
+) -> dict[str, str]:
+    """Return the files of one paper, by name."""
+    phased = phased_parts(definitions, paper)
+    printed = printed_parts(own_parts(definitions, paper), paper)
+    ours = our_scores(results, [*printed, *phased], figure, paper)
+    cells = compare_cells(paper, ours, printed)
+    notes = mirror_notes(results, printed)
+    claims = judge_claims(claims_of(paper.id), paper_scores(paper), ours, notes)
+    return {
+        "cells.csv": csv_of(cells),
+        "claims.csv": csv_of(claims),
+        **{f"claims.{form}": text for form, text in lay_out(cells, claims, printed, paper).items()},
+    }
+
+
 @command
 def write_claims(
     definitions: list[Definition],
@@ -47,20 +64,3 @@ def write_claims(
         table = across_papers(found, results, definitions)
         write_text(output / "papers.csv", csv_of(table))
         write_text(output / "papers.md", printed_across(table))
-
-
-def _texts(
-    paper: Paper, definitions: list[Definition], results: Path, figure: Definition | None
-) -> dict[str, str]:
-    """Return the files of one paper, by name."""
-    phased = phased_parts(definitions, paper)
-    printed = printed_parts(own_parts(definitions, paper), paper)
-    ours = our_scores(results, [*printed, *phased], figure, paper)
-    cells = compare_cells(paper, ours, printed)
-    notes = mirror_notes(results, printed)
-    claims = judge_claims(claims_of(paper.id), paper_scores(paper), ours, notes)
-    return {
-        "cells.csv": csv_of(cells),
-        "claims.csv": csv_of(claims),
-        **{f"claims.{form}": text for form, text in lay_out(cells, claims, printed, paper).items()},
-    }
