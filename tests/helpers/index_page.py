@@ -80,6 +80,7 @@ def page_definition(table: Mapping[str, Any]) -> PageDefinition:
                         "subject": "Fig. 5: reconstructions under 1D masks",
                         "embedded": "IXI" if table["source"] == "embedded" else "",
                         "kind": "comparison",
+                        "remarks": "",
                     },
                 }
             ],

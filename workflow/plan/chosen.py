@@ -1,5 +1,6 @@
 """Which tables and figures a configuration chooses: of the papers that it names, and beyond them."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -146,9 +147,14 @@ def _wanted(config: Mapping[str, Any], kind: str, key: int | str, dataset: str) 
 
 
 def caption_of(definition: Definition) -> dict[str, str]:
-    """Return what a caption says that a table or figure shows, and whose data it is not if embedded."""
+    """Return what a caption in reStructuredText says of a table or figure.
+
+    Returns:
+        ``subject``: what it shows; ``embedded``: whose data it is not, if embedded; ``kind`` of a figure; its
+        ``remarks``, which tables have inside.
+    """
     dataset, paper = dataset_of(definition.dataset), paper_of(definition.paper)
-    embedded = dataset.label if definition.source == "embedded" else ""
+    embedded, remarks = dataset.label if definition.source == "embedded" else "", ""
     if definition.numeral:
         subject = paper.table(definition.numeral).subject if paper else COMPARISON
         subject = f"Table {definition.numeral}: {subject}, {dataset.target} guided by {dataset.auxiliary}"
@@ -158,4 +164,8 @@ def caption_of(definition: Definition) -> dict[str, str]:
         number = next(number for number in paper.figures if paper.key(number) == definition.number)
         beside = "" if paper.plain else f" of {paper.name}"
         subject = f"Fig. {number}{beside}: {paper.figures[number].subject}"
-    return {"subject": subject, "embedded": embedded, "kind": definition.kind}
+        remarks = " ".join(paper.remarks(paper.figures[number], definition.methods))
+    said = {"subject": subject, "embedded": embedded, "remarks": remarks}
+    # Words of papers are no markup.
+    plain = {name: re.sub(r"([\\*`|_])", r"\\\1", text) for name, text in said.items()}
+    return plain | {"kind": definition.kind}

@@ -6,7 +6,7 @@ Its ``published.csv`` holds the values as printed, its ``claims.yaml`` what its 
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -190,6 +190,12 @@ class Paper:
     def published(self, numeral: str) -> Mapping[tuple[str, str], Mapping[str, str]]:
         """Return (mask, method id) -> the row of a table; see ``values``."""
         return self.values.get(self.table(numeral).numeral, {})
+
+    def remarks(self, part: PaperPart, methods: Iterable[str]) -> tuple[str, ...]:
+        """Say what the paper leaves open of a part, and what our methods are not that the paper's are."""
+        departures = (self.departures.get(method, "") for method in methods)
+        silent = part.silent if isinstance(part, PaperTable) else ""
+        return tuple(filter(None, dict.fromkeys((part.inferred, silent, *departures))))
 
     def masks(self, part: PaperPart) -> tuple[str, ...]:
         """Return the masks that a table or figure is of."""

@@ -38,7 +38,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         table: what ``tidy_table`` returns.
         statistics: what ``read_statistics`` returns.
     """
-    dataset = dataset_of(definition.dataset)
+    dataset, paper = dataset_of(definition.dataset), paper_of(definition.paper)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
@@ -66,7 +66,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
-        *_paper_sentences(definition),
+        *(paper.remarks(paper.table(definition.numeral), definition.methods) if paper else ()),
         f"Realised acceleration, ACS included: {listed_accelerations(table, 'realised')}.",
         *_mirror_sentence(definition, table),
     )
@@ -88,17 +88,6 @@ def _mirror_sentence(definition: Definition, table: pd.DataFrame) -> tuple[str, 
     if definition.phase == "none":
         return ()
     return (f"Targets are given a {definition.phase} phase: no sample gives its mirror image for free.",)
-
-
-def _paper_sentences(definition: Definition) -> tuple[str, ...]:
-    """Say what a paper leaves open of its table, and what ours are not that the paper's are."""
-    paper = paper_of(definition.paper)
-    if paper is None:
-        return ()
-    table = paper.table(definition.numeral)
-    departures = (paper.departures.get(row.method, "") for row in definition.rows)
-    said = dict.fromkeys((table.inferred, table.silent, *departures))
-    return tuple(sentence for sentence in said if sentence)
 
 
 _CONVENTIONS = {

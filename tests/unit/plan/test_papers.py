@@ -11,7 +11,9 @@ import yaml
 from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow import check_paper, new_paper
+from workflow.page.pictures import caption
 from workflow.plan import paper as module
+from workflow.plan.chosen import caption_of
 from workflow.plan.claim import claims_of
 from workflow.plan.config import check_config
 from workflow.plan.paper import PAPERS, papers, read_paper
@@ -234,6 +236,18 @@ def test_a_table_with_a_column_of_a_metric_that_the_configuration_lacks_says_so(
     )
     with pytest.raises(BadInput, match=r"config: metrics: table .* prints hfen; add it there"):
         assert plan(paper="ramzi").table_definitions
+
+
+def test_captions_of_figures_say_what_our_methods_are_not_and_take_no_words_for_markup(folder):
+    path = folder / "ramzi" / "paper.yaml"
+    text = path.read_text(encoding="utf-8").replace("VarNet stands for", "VarNet *stands* for_ `")
+    path.write_text(text, encoding="utf-8")
+    made = plan(paper="ramzi")
+    said = caption_of(made.figure_definitions["ramzi_1"])
+    assert said["subject"].startswith("Fig. 1 of Ramzi et al. 2020: reconstructions of fastMRI")
+    html = caption("figure", {"number": "ramzi_1"}, {"fastmri": "embedded"}, said)
+    assert "VarNet *stands* for_ `" in html
+    assert "Embedded data, not fastMRI." in html
 
 
 def test_no_python_knows_a_table_of_a_paper():
