@@ -1,4 +1,4 @@
-"""From raw scans to the tables and figures of "Multi-modal Aggregation Network for Fast MR Imaging"."""
+"""From raw scans to the tables and figures of papers on guided MR reconstruction, such as MANet's."""
 
 
 include: "workflow/rules/place.smk"
@@ -34,7 +34,7 @@ rule everything:
         rules.quality.input,
         rules.significance.output,
         rules.differences.output,
-        [] if PLAN.beside_paper else rules.claims.output,
+        rules.claims.output if PLAN.judged else [],
         rules.trust.input,
         rules.index.output,
         [SUBJECTS.lists(name) for name in SUBJECTS.listed],

@@ -1,4 +1,4 @@
-"""Table I in the terminal, and where the tables, figures and the report lie.
+"""The first table in the terminal, and where the tables, figures and the report lie.
 
 ``python -m workflow.summary results/demo``; another table with ``--table 3``.
 """
@@ -35,14 +35,14 @@ _FILES = (
     ("Tables", "tables", ("*.html", "*.md", "*.tex", "*.csv")),
     ("Figures", "figures", ("*.pdf", "*.png")),
     ("Significance", "statistics", ("table_*.csv", "table_*.pdf", "table_*.png")),
-    ("Paper against ours", "claims", ("claims.html", "claims.md", "claims.csv", "cells.csv")),
+    ("Paper against ours", "claims", ("**/*.html", "**/*.md", "**/*.csv")),
     ("Metrics", ".", ("metrics.parquet",)),
     ("Report", ".", ("index.html", "report.html", "report.zip", "ro-crate-metadata.json")),
 )
 _MARKS = {1: "bold", 2: "underline"}
 
 
-def read_table(results: Path, number: int) -> pd.DataFrame | None:
+def read_table(results: Path, number: str) -> pd.DataFrame | None:
     """Read a table's CSV, or return None where the experiment has no such table.
 
     Raises:
@@ -124,7 +124,7 @@ def left_over(results: Path) -> list[str]:
 def summarise(
     results: Annotated[Path, "folder of an experiment, such as results/demo"],
     /,
-    table: Annotated[int, "number of the table; default 1"] = 1,
+    table: Annotated[str | None, "what its files are called after table_; default: the first"] = None,
 ) -> None:
     """Print the summary of an experiment.
 
@@ -134,13 +134,15 @@ def summarise(
     register_found(results)
     # A pipe or a log has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    left = {results / name for name in left_over(results)}
+    there = sorted({*(results / "tables").glob("table_*.csv")} - left)
+    table = table or (there[0].stem.removeprefix("table_") if there else "1")
     content = read_table(results, table)
     if content is None:
         place = printable(os.path.relpath(results))
         console.print(Text(f"No table {table} in {place}; the target paper_tables makes it."))
     else:
         show(content, console)
-    left = {results / name for name in left_over(results)}
     groups = [
         (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
         for heading, folder, patterns in _FILES

@@ -86,10 +86,28 @@ def test_what_only_presents_results_is_presented_again(workspace: Workspace) -> 
         assert reasons == {f"Updated input files: {name}"}
 
 
-def test_a_changed_claim_repeats_the_page_of_claims_alone(workspace: Workspace) -> None:
-    with workspace.edited("workflow/resources/claims.yaml"):
+PAGES = {"claims": 1, "index": 1, "provenance": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "repeated"),
+    [
+        ("manet/claims.yaml", "is best in every", "is the best in every", {}),
+        ("manet/published.csv", "0.756", "0.757", {"table": 4}),
+        ("manet/paper.yaml", "Ablation of MANet", "Ablations of MANet", {"table": 4, "figure": 4}),
+    ],
+)
+def test_a_change_in_a_papers_folder_repeats_what_reads_it_alone(
+    workspace: Workspace, file: str, old: str, new: str, repeated: dict[str, int]
+) -> None:
+    path = f"workflow/papers/{file}"
+    text = workspace.path(path).read_text(encoding="utf-8")
+    assert old in text
+    # Of a paper that is not chosen, nothing is read, whatever is wrong there.
+    with workspace.edited(path, ""), workspace.edited("workflow/papers/ramzi/paper.yaml", "\nnonsense: 1\n"):
+        workspace.path(path).write_text(text.replace(old, new), encoding="utf-8")
         outcome = workspace.dry()
-    assert dict(outcome.rules) == {"claims": 1, "index": 1, "provenance": 1}
+    assert dict(outcome.rules) == repeated | PAGES
 
 
 def test_what_changes_no_result_repeats_nothing(workspace: Workspace) -> None:

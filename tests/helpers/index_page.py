@@ -49,7 +49,7 @@ def write_results(
     write_statistics(root, table, metrics)
     write_table(table, root, CONFIGURATION, root / "tables")
     if in_paper:
-        write_claims([table], root, root / "claims")
+        write_claims([table], root, root / "claims", papers=("manet",))
     for mask in masks:
         for method in methods:
             write_examples(root, "ixi", mask, method)
@@ -69,9 +69,21 @@ def page_definition(table: Mapping[str, Any]) -> PageDefinition:
         "viewer": [table | {"number": 0}],
         "tables": {"tables": [f"tables/table_{table['number']}"], "trust": [], "cost": []},
         "statistics": [table["number"]],
-        "claims": table["number"] == 1,
+        "claims": [{"paper": "manet", "name": "MANet", "folder": "claims"}] if table["number"] == 1 else [],
         "pictures": {
-            "figures": [{"file": "figures/figure_5", "caption": "figure", "wildcards": {"number": "5"}}],
+            "figures": [
+                {
+                    "file": "figures/figure_5",
+                    "caption": "figure",
+                    "wildcards": {"number": "5"},
+                    "shown": {
+                        "subject": "Fig. 5: reconstructions under 1D masks",
+                        "embedded": "IXI" if table["source"] == "embedded" else "",
+                        "kind": "comparison",
+                        "remarks": "",
+                    },
+                }
+            ],
             "significance": [
                 {
                     "file": f"statistics/table_{table['number']}",

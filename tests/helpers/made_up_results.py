@@ -43,6 +43,8 @@ LABELS = {
     },
 }
 
+KINDS = {1: "modalities", 9: "heat_map"} | dict.fromkeys((5, 6, 7, 8), "comparison")  # of MANet's figures
+
 
 def definition(
     number: int,
@@ -56,6 +58,8 @@ def definition(
     return json.dumps(
         {
             "number": number,
+            "kind": "" if "numeral" in more else KINDS.get(number, ""),
+            "paper": "manet" if more.get("numeral", "I") in ("I", "II", "III", "IV") else "",
             "dataset": dataset,
             "source": "embedded",
             "experiment": "made_up",

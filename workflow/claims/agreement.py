@@ -1,4 +1,4 @@
-"""The paper's printed values against ours: both as scores of one form, and a verdict on each value.
+"""A paper's printed values against ours: both as scores of one form, and a verdict on each value.
 
 How verdicts are reached: docs/statistics.md. ``workflow.claims`` writes the page.
 """
@@ -17,7 +17,7 @@ from data_prep.io.frames import read_csv
 from data_prep.masks.registry import all_masks
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import published_values, the_paper
+from workflow.plan.paper import Paper
 from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 
@@ -34,8 +34,9 @@ class Scores:
         means: (numeral, mask, method) -> metric -> mean; what is not printed or diverged is absent.
         labels: method -> name in print.
         digits: metric -> decimals in print.
-        grid: (alpha, beta) -> metric -> mean, of Fig. 9; empty where no numbers exist. A point that diverged
-            has no mean.
+        printed: the metrics of which the paper prints values.
+        grid: (alpha, beta) -> metric -> mean, of the heat map; empty where no numbers exist. A point that
+            diverged has no mean.
         tested: (numeral, metric, two of (mask, method)) -> how the paired test tells these apart.
         diverged: what has no means because a training diverged, or the method failed on some volumes.
     """
@@ -43,6 +44,7 @@ class Scores:
     means: Mapping[Key, Mapping[str, float]]
     labels: Mapping[str, str]
     digits: Mapping[str, int]
+    printed: tuple[str, ...]
     grid: Mapping[Point, Mapping[str, float]] = field(default_factory=dict)
     tested: Mapping[tuple[str, str, frozenset[Place]], str] = field(default_factory=dict)
     diverged: frozenset[Key] = frozenset()
@@ -63,37 +65,55 @@ class Scores:
         return [mask for mask in all_masks() if mask in present]
 
 
-def paper_scores() -> Scores:
-    """Return what the paper prints."""
-    paper = the_paper()
+def paper_scores(paper: Paper) -> Scores:
+    """Return what a paper prints."""
     means = {
-        (numeral, mask, method): {metric: float(printed[f"{metric}_mean"]) for metric in paper.printed}
-        for numeral in paper.subjects
-        for (mask, method), printed in published_values(numeral).items()
+        (numeral, mask, method): {
+            metric: float(printed[f"{metric}_mean"]) for metric in paper.printed if printed[f"{metric}_mean"]
+        }
+        for numeral, cells in paper.values.items()
+        for (mask, method), printed in cells.items()
     }
-    # "MANet" and "CS" are one; the first name is the method's own.
+    # Of a method that has several names in print, such as MANet and CS, the first is its own.
     names = {method: name for name, method in reversed(paper.methods.items())}
-    return Scores(means, names | paper.labels, {metric: of.digits for metric, of in paper.printed.items()})
+    digits = {metric: of.digits for metric, of in paper.printed.items()}
+    return Scores(means, names | paper.labels, digits, tuple(digits))
 
 
-def printed_parts(definitions: Sequence[Definition]) -> list[Definition]:
-    """Return the tables with those masks only that the paper prints; a table without any is left out."""
+def own_parts(definitions: Sequence[Definition], paper: Paper) -> list[Definition]:
+    """Return a paper's tables, called as it calls them."""
+    return [
+        replace(definition, numeral=paper.table(definition.numeral).numeral)
+        for definition in definitions
+        if definition.paper == paper.id
+    ]
+
+
+def printed_parts(definitions: Sequence[Definition], paper: Paper) -> list[Definition]:
+    """Return the tables with those masks only that the paper prints; a table without any is left out.
+
+    Where no value of a table could be read, it is there whole: claims are judged by it.
+    """
     found = []
     for definition in definitions:
-        printed = {mask for mask, _ in published_values(definition.numeral)}
-        masks = tuple(mask for mask in definition.masks if mask in printed)
+        printed = {mask for mask, _ in paper.published(definition.numeral)}
+        silent = paper.table(definition.numeral).silent
+        masks = tuple(mask for mask in definition.masks if silent or mask in printed)
         if masks:
             found.append(replace(definition, masks=masks))
     return found
 
 
-def our_scores(results: Path, definitions: Sequence[Definition], figure: Definition | None) -> Scores:
+def our_scores(
+    results: Path, definitions: Sequence[Definition], figure: Definition | None, paper: Paper
+) -> Scores:
     """Return what this experiment found.
 
     Args:
         results: folder of the experiment, with ``tables/``, ``statistics/`` and ``metrics.parquet``.
-        definitions: its tables.
-        figure: its Fig. 9, if it has one.
+        definitions: its tables of a paper.
+        figure: its heat map of the paper, if it has one.
+        paper: the paper.
 
     Raises:
         BadInput: a file is missing or lacks a column.
@@ -102,15 +122,16 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
     tested: dict[tuple[str, str, frozenset[Place]], str] = {}
     labels: dict[str, str] = {}
     diverged: set[Key] = set()
+    metrics = tuple(dict.fromkeys((*STANDARD, *paper.printed)))
     for definition in definitions:
         read_runs(results, definition.planned)
         numeral = definition.numeral
         needed = dict.fromkeys(("mask", "method", "status"), "string")
-        needed |= {f"{metric}_mean": "float64" for metric in STANDARD}
+        needed |= {f"{metric}_mean": "float64" for metric in metrics}
         for row in _rows(results / "tables" / f"table_{definition.number}.csv", needed):
             key = (numeral, row["mask"], row["method"])
             if row["status"] == "ok" and row["mask"] in definition.masks:
-                means[key] = {m: float(row[f"{m}_mean"]) for m in STANDARD}
+                means[key] = {m: float(row[f"{m}_mean"]) for m in metrics}
             elif row["status"] != "missing" and row["mask"] in definition.masks:
                 diverged.add(key)
         for kind, masks, methods in (
@@ -121,10 +142,11 @@ def our_scores(results: Path, definitions: Sequence[Definition], figure: Definit
             for row in _rows(results / "statistics" / f"{kind}_{definition.number}.csv", needed):
                 places = ((row[mask], row[method]) for mask, method in zip(masks, methods, strict=True))
                 tested[numeral, row["metric"], frozenset(places)] = row["verdict"]
-        # Tables I to III name MANet itself; Table IV calls it by its attention.
+        # As the first table names them: a later one may call a method by what it varies.
         labels = {row.method: row.label for row in definition.rows} | labels
-    grid, digits = _grid(results, figure), {metric: metric_of(metric).digits for metric in STANDARD}
-    return Scores(means, labels | the_paper().labels, digits, grid, tested, frozenset(diverged))
+    grid, digits = _grid(results, figure), {metric: metric_of(metric).digits for metric in metrics}
+    known = (means, labels | paper.labels, digits, tuple(paper.printed))
+    return Scores(*known, grid, tested, frozenset(diverged))
 
 
 def _rows(path: Path, columns: Mapping[str, str]) -> list[dict[Any, Any]]:
@@ -145,30 +167,31 @@ def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, flo
     }
 
 
-def compare_cells(paper: Scores, ours: Scores, definitions: Sequence[Definition]) -> pd.DataFrame:
-    """Return one row per value that the paper prints, with ours, both ranks and the verdict.
+def compare_cells(paper: Paper, ours: Scores, definitions: Sequence[Definition]) -> pd.DataFrame:
+    """Return one row per value that a paper prints, with ours, both ranks and the verdict.
 
     Ranks count the methods that stand in both tables. Values of embedded data are judged by rank only.
     """
+    theirs = paper_scores(paper)
     names = ("table", "dataset", "source", "mask", "metric", "method", "label")
     values = ("paper", "ours", "difference", "paper_rank", "rank", "verdict")
     records = [
         (definition.numeral, definition.dataset, definition.source, mask, metric, *cell)
         for definition in definitions
-        for mask, metric in product(definition.masks, the_paper().printed)
-        for cell in _column(paper, ours, definition, mask, metric)
+        for mask, metric in product(definition.masks, paper.printed)
+        for cell in _column(paper, theirs, ours, definition, mask, metric)
     ]
     cells = pd.DataFrame.from_records(records, columns=[*names, *values])
     return cells.astype({"paper_rank": "Int64", "rank": "Int64"})
 
 
 def _column(
-    paper: Scores, ours: Scores, definition: Definition, mask: str, metric: str
+    paper: Paper, scores: Scores, ours: Scores, definition: Definition, mask: str, metric: str
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the method, its name, and the values of each cell of one column."""
-    numeral, printed = definition.numeral, published_values(definition.numeral)
-    rows = [row for row in definition.rows if paper.get(numeral, mask, row.method, metric) is not None]
-    theirs = [paper.get(numeral, mask, row.method, metric) for row in rows]
+    numeral, printed = definition.numeral, paper.published(definition.numeral)
+    rows = [row for row in definition.rows if scores.get(numeral, mask, row.method, metric) is not None]
+    theirs = [scores.get(numeral, mask, row.method, metric) for row in rows]
     own = [ours.get(numeral, mask, row.method, metric) for row in rows]
     # A hole of ours must not move the others: the paper is ranked without it too.
     shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
@@ -178,16 +201,17 @@ def _column(
         # Alone, a method has the same rank whatever it does.
         same = paper_rank == rank if len(own) - own.count(None) > 1 else None
         difference = np.nan if mine is None or value is None else mine - value
-        verdict = _verdict(definition.source, metric, difference, same)
+        tolerance = paper.printed[metric].tolerance if definition.source == "published" else None
+        verdict = _verdict(definition.source, tolerance, difference, same)
         stated = printed[mask, row.method][f"{metric}_mean"]
         yield row.method, row.label, stated, mine, difference, paper_rank, rank, verdict
 
 
-def _verdict(source: str, metric: str, difference: float, same_rank: bool | None) -> str:
+def _verdict(source: str, tolerance: float | None, difference: float, same_rank: bool | None) -> str:
     if np.isnan(difference):
         return "no value"
     # Rounded, so that 0.4 dB is not 0.4000000001.
-    if source == "published" and round(abs(difference), 6) <= the_paper().printed[metric].tolerance:
+    if tolerance is not None and round(abs(difference), 6) <= tolerance:
         return "reproduced"
     if same_rank is None:
         return "no rank"

@@ -7,7 +7,8 @@ from types import MappingProxyType
 import pandas as pd
 
 from workflow.claims.agreement import Scores
-from workflow.claims.claims import NOT_IN_PAPER, Comparison, claims
+from workflow.claims.claims import NOT_IN_PAPER, Comparison, compare
+from workflow.plan.claim import Claim
 
 
 @dataclass(frozen=True)
@@ -60,24 +61,33 @@ def _chance(held: Sequence[Comparison]) -> list[str]:
     return [f"Beyond chance: {sure} of these {len(tested)}."]
 
 
+def by_paper(claim: Claim, paper: Scores) -> Judgement:
+    """Tell whether a claim holds in the paper's own tables."""
+    return judge([] if claim.silent else list(compare(claim.form, paper)), claim.silent)
+
+
 def judge_claims(
-    paper: Scores, ours: Scores, of_masks: Mapping[str, str] = MappingProxyType({})
+    claims: Sequence[Claim],
+    paper: Scores,
+    ours: Scores,
+    of_masks: Mapping[str, str] = MappingProxyType({}),
 ) -> pd.DataFrame:
     """Return one row per claim: whether it holds in the paper's own tables and here, with the evidence.
 
     Questions that the paper does not ask follow, where this experiment answers them.
 
     Args:
+        claims: of the paper.
         paper: what it prints.
         ours: what this experiment found.
         of_masks: by a table's numeral, what is to be said where its masks are compared.
     """
     records = []
-    for claim in claims():
-        comparisons = list(claim.compare(ours))
+    for claim in claims:
+        comparisons = list(compare(claim.form, ours))
         if not (claim.section or comparisons):
             continue
-        theirs = judge([] if claim.silent else list(claim.compare(paper)), claim.silent)
+        theirs = by_paper(claim, paper)
         compared = claim.masks.table if claim.masks and claim.masks.phase == "none" and comparisons else ""
         note = of_masks.get(compared, "")
         own = judge(comparisons, "This experiment has none of the runs that it needs.")
@@ -97,4 +107,10 @@ def judge_claims(
                 "here_evidence": f"{own.evidence} {note}".rstrip(),
             }
         )
-    return pd.DataFrame.from_records(records)
+    return pd.DataFrame.from_records(records, columns=_COLUMNS)
+
+
+_COLUMNS = (
+    *("claim", "text", "section", "judged_by", "paper", "paper_held", "paper_comparisons", "paper_evidence"),
+    *("here", "here_held", "here_comparisons", "here_evidence"),
+)

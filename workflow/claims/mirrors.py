@@ -6,7 +6,7 @@ from pathlib import Path
 
 from data_prep.io.frames import read_csv
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import Paper
 from workflow.tables.words import listed_accelerations
 
 
@@ -36,13 +36,11 @@ def beside(numeral: str) -> str:
     return f"{numeral}, smooth phase"
 
 
-def phased_parts(definitions: Sequence[Definition]) -> list[Definition]:
-    """Return the tables of targets with a phase beside the paper's, under the names of ``beside``."""
-    papers = {table.dataset: table.numeral for table in the_paper().tables.values() if table.rows is None}
+def phased_parts(definitions: Sequence[Definition], paper: Paper) -> list[Definition]:
+    """Return the tables of targets with a phase beside a paper's, under the names of ``beside``."""
+    papers = {table.dataset: table.numeral for table in paper.tables.values() if table.rows is None}
     return [
         replace(definition, numeral=beside(papers[definition.dataset]))
         for definition in definitions
-        if definition.phase != "none"
-        and definition.numeral not in the_paper().subjects
-        and definition.dataset in papers
+        if definition.phase != "none" and not definition.paper and definition.dataset in papers
     ]

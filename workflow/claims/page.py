@@ -12,7 +12,7 @@ from workflow.claims.agreement import order_agreement
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import Paper
 from workflow.statistics.scores import number
 from workflow.tables.formats import template
 from workflow.tables.page import Block, Text
@@ -25,7 +25,9 @@ SIGNS = {
 }
 
 
-def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition]) -> dict[str, str]:
+def lay_out(
+    cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Definition], paper: Paper
+) -> dict[str, str]:
     """Arrange both comparisons for reading: as Markdown and as HTML, by the ending of its file."""
     agreement, judged = order_agreement(cells), claims.to_dict("records")
     rows = tuple(
@@ -36,25 +38,36 @@ def lay_out(cells: pd.DataFrame, claims: pd.DataFrame, definitions: Sequence[Def
         for row in judged
     )
     page = {
-        "title": f"Paper against ours: experiment {definitions[0].experiment if definitions else ''}",
-        "introduction": _introduction(definitions),
+        "title": (
+            f"{'Paper' if paper.plain else paper.name} against ours: experiment "
+            f"{definitions[0].experiment if definitions else ''}"
+        ),
+        "introduction": _introduction(definitions, paper),
         "heading": claims_heading(claims["section"]),
         "claims": judged,
         "table": Block("Claim", (("", tuple(_SIDES.values())),), rows),
-        "sections": [_section(one, cells[cells["table"] == one.numeral], agreement) for one in definitions],
+        "sections": [
+            _section(one, cells[cells["table"] == one.numeral], agreement, tuple(paper.printed))
+            for one in definitions
+            if not paper.table(one.numeral).silent
+        ],
         "signs": SIGNS,
     }
     return {form: template(f"claims.{form}.j2").render(page) for form in ("md", "html")}
 
 
-def claims_heading(sections: Iterable[str]) -> str:
-    """Return what stands above claims and questions that are made in ``sections``."""
+def claims_heading(sections: Iterable[str], whose: str = "the paper") -> str:
+    """Return what stands above claims and questions that are made in ``sections`` of a paper."""
     beyond = ", and questions beyond it" if NOT_IN_PAPER in set(sections) else ""
-    return f"Claims of the paper's text{beyond}"
+    return f"Claims of {whose}'s text{beyond}"
 
 
-def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
-    printed = the_paper().printed
+def _introduction(definitions: Sequence[Definition], paper: Paper) -> tuple[str, ...]:
+    tolerances = " or ".join(
+        " ".join(filter(None, (f"{of.tolerance}", metric_of(name).unit, f"({metric_of(name).label})")))
+        for name, of in sorted(paper.printed.items())
+        if of.tolerance is not None
+    )
     embedded = sorted({dataset_of(one.dataset).label for one in definitions if one.source == "embedded"})
     sentences = [
         "Each claim of the paper's text is first checked against the paper's own tables, then against this "
@@ -66,17 +79,16 @@ def _introduction(definitions: Sequence[Definition]) -> tuple[str, ...]:
             "network sizes. Its values cannot agree with the paper's by more than accident, so they are "
             "judged by rank alone, and even a rank that differs says nothing against the paper."
         )
-    if any(one.source == "published" for one in definitions):
-        sentences.append(
-            "A value is reproduced if it differs from the paper's by at most "
-            f"{printed['psnr'].tolerance} dB (PSNR) or {printed['ssim'].tolerance} (SSIM): half the median "
-            "distance between neighbouring methods in the paper's Tables I and II."
-        )
+    if tolerances and any(one.source == "published" for one in definitions):
+        reproduced = f"A value is reproduced if it differs from the paper's by at most {tolerances}"
+        sentences.append(f"{reproduced}: {paper.tolerance}.")
     sentences.append("Ranks count the methods that both tables hold; rank: the paper's → ours.")
     return tuple(sentences)
 
 
-def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFrame) -> dict[str, Any]:
+def _section(
+    definition: Definition, cells: pd.DataFrame, agreement: pd.DataFrame, metrics: Sequence[str]
+) -> dict[str, Any]:
     """Return the values of one table: its heading, a summary, and a block for each mask."""
     counts = cells["verdict"].value_counts()
     total = ", ".join(f"{counts[name]} {name}" for name in SIGNS if name in counts)
@@ -89,7 +101,6 @@ def _section(definition: Definition, cells: pd.DataFrame, agreement: pd.DataFram
     ]
     by_place = {(row["mask"], row["method"], row["metric"]): row for row in cells.to_dict("records")}
     parts, blocks = ("paper", "here", "Δ", "rank", "verdict"), []
-    metrics = tuple(the_paper().printed)
     headers = tuple(f"{metric_of(name).label} {part}" for name in metrics for part in parts)
     for mask in definition.masks:
         lines = tuple(

@@ -1,4 +1,4 @@
-"""The paper's figures 1 and 5 to 9, drawn from the example slices and the metrics of the runs.
+"""Figures of papers, drawn in one of a few ways from the example slices and the metrics of the runs.
 
 ``python -m workflow.figures --definition JSON --results results/X --output results/X/figures`` writes
 ``figure_<number>.pdf`` and ``.png``. Positions are computed in inches, so that panels line up and no text
@@ -17,22 +17,23 @@ from workflow.figures.slices import draw_comparison, draw_modalities
 from workflow.plan.definitions import Definition, Folder, Results
 from workflow.provenance.runs import read_runs
 
+DRAWINGS = {"modalities": draw_modalities, "comparison": draw_comparison, "heat_map": draw_loss_weights}
+
 
 def draw(definition: Definition, results: Path) -> Figure:
-    """Draw a figure of the paper.
+    """Draw a figure as its kind says.
 
     Raises:
-        BadInput: there is no such figure, or its inputs are missing.
+        BadInput: there is no such kind, or its inputs are missing.
     """
-    drawings = {1: draw_modalities, 9: draw_loss_weights, **dict.fromkeys((5, 6, 7, 8), draw_comparison)}
-    if definition.number not in drawings:
-        raise BadInput(f"--definition: number {definition.number} is unknown; figures 1, 5, 6, 7, 8, 9 exist")
-    return drawings[definition.number](definition, results)
+    if definition.kind not in DRAWINGS:
+        raise BadInput(f"--definition: kind {definition.kind!r} is unknown; give {', '.join(DRAWINGS)}")
+    return DRAWINGS[definition.kind](definition, results)
 
 
 @command
 def write_figure(definition: Definition, results: Results, output: Folder) -> None:
-    """Draw a figure of the paper as PDF and PNG."""
+    """Draw a figure as PDF and PNG."""
     read_runs(results, definition.planned, "examples.npz")
     with style.printed():
         style.save(draw(definition, results), output / f"figure_{definition.number}")

@@ -1,4 +1,4 @@
-"""Fig. 9: scores over the two weights of the loss."""
+"""Heat maps: scores over the two weights of the loss."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, heat_map, sheet
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import paper_of
 from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
-    """Fig. 9: PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
+    """Draw PSNR and SSIM against alpha and beta, the best cell and the paper's choice marked."""
     metrics = read_metrics(results / "metrics.parquet", definition.planned)
     cells = cells_of(metrics, definition)
     volumes = max((cell.volumes for cell in cells.values()), default=0)
@@ -57,7 +57,8 @@ def _draw_scores(
     printed = heat_map(axes, values, lambda value: number(value, digits), limits, (alphas, betas), fontsize=6)
     axes.set_aspect("equal")
     axes.spines[:].set_visible(True)
-    chosen = the_paper().sweep
+    paper = paper_of(definition.paper)
+    sweep = paper.figure(definition.number).sweep if paper else None
     for point in definition.grid:
         row, column = definition.alphas.index(point.alpha), definition.betas.index(point.beta)
         shown = printed.get((row, column))
@@ -73,7 +74,7 @@ def _draw_scores(
         if shown is not None and round(values[row, column], digits) == best:
             shown.set_fontweight("bold")
             _frame(axes, column, row, 0.02, "-", colour)
-        if (point.alpha, point.beta) == (chosen.alpha, chosen.beta):
+        if sweep and (point.alpha, point.beta) == sweep.chosen:
             _frame(axes, column, row, 0.09, (0, (2, 1.5)), colour)
 
 

@@ -37,7 +37,7 @@ LARGEST_PANEL = 1.45
 
 
 def draw_modalities(definition: Definition, results: Path) -> Figure:
-    """Fig. 1: auxiliary, target, and the zero-filled target side by side."""
+    """Draw auxiliary, target, and the zero-filled target side by side."""
     mask = definition.masks[0]
     example = read_blocks(results, definition, mask)[0].reference
     dataset = dataset_of(definition.dataset)
@@ -124,7 +124,7 @@ def _grid(labels: Sequence[str], across: int, down: int, leads: int, aspect: flo
 
 
 def draw_comparison(definition: Definition, results: Path) -> Figure:
-    """Figs. 5 to 8: per mask a block of reconstructions, and below each its error on one shared scale."""
+    """Draw per mask a block of reconstructions, and below each its error on one shared scale."""
     blocks = [read_blocks(results, definition, mask)[0] for mask in definition.masks]
     labels = [row.label for row in definition.rows]
     across = 2 if len(labels) <= 3 and len(blocks) > 2 else 1

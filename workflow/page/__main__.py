@@ -8,7 +8,7 @@ has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,10 +20,18 @@ from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.masks.registry import label
 from workflow.claims.claims import NOT_IN_PAPER
-from workflow.page.grids import VERDICTS, Grid, claims_grid, printed_grid, significance_grid, values_grid
+from workflow.page.grids import (
+    VERDICTS,
+    Grid,
+    across_grid,
+    claims_grid,
+    printed_grid,
+    significance_grid,
+    values_grid,
+)
 from workflow.page.pictures import read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
-from workflow.plan.definitions import PageDefinition, Results
+from workflow.plan.definitions import AGREEMENT, ClaimsPart, PageDefinition, Results
 from workflow.plan.paper import RESOURCES
 from workflow.provenance.footer import SHORT
 from workflow.provenance.runs import read_runs
@@ -65,16 +73,27 @@ def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Show
         for number in definition.statistics
     ]
     if definition.claims:
-        claims, cells = (results / "claims" / f"{name}.csv" for name in ("claims", "cells"))
         grids["claims"] = [
-            ("paper_claims", claims_grid(claims), ("claims/claims.csv", "claims/claims.html")),
-            ("paper_values", values_grid(cells), ("claims/cells.csv",)),
+            shown for part in definition.claims for shown in _claims(definition, part, results)
         ]
+    if len(definition.claims) > 1:
+        across = across_grid(results / f"{AGREEMENT}.csv")
+        grids["claims"].append(("across_papers", across, (f"{AGREEMENT}.csv", f"{AGREEMENT}.md")))
     return grids
 
 
-def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, str]]:
-    """Return what a reader should know first, as terms and descriptions."""
+def _claims(definition: PageDefinition, part: ClaimsPart, results: Path) -> list[Shown]:
+    """Return what the page shows of a paper's claims; of one paper alone it does not say whose they are."""
+    stem, whose = ("paper", "the paper") if len(definition.claims) == 1 else (part.paper, part.name)
+    claims, cells = (f"{part.folder}/{name}.csv" for name in ("claims", "cells"))
+    return [
+        (f"{stem}_claims", claims_grid(results / claims, whose), (claims, f"{part.folder}/claims.html")),
+        (f"{stem}_values", values_grid(results / cells, whose), (cells,)),
+    ]
+
+
+def facts(definition: PageDefinition, claims: Mapping[str, Grid]) -> list[tuple[str, str]]:
+    """Return what a reader should know first, as terms and descriptions; ``claims``: those of each paper."""
     found = []
     seeds: Sequence[int] = ()
     for shown in definition.viewer:
@@ -85,10 +104,10 @@ def facts(definition: PageDefinition, claims: Grid | None) -> list[tuple[str, st
         found.append((dataset.label, f"{guided}; masks {masks}; methods {methods}."))
         seeds = shown.seeds
     found.append(("Training seeds", ", ".join(map(str, seeds)) or "none"))
-    if claims is not None:
-        answers = [row[3].text for row in claims.rows if NOT_IN_PAPER not in row[0].text]
+    for whose, grid in claims.items():
+        answers = [row[3].text for row in grid.rows if NOT_IN_PAPER not in row[0].text]
         counts = [f"{name[2:]}: {answers.count(name)}" for name in VERDICTS if name in answers]
-        found.append(("Claims of the paper here", ", ".join(counts)))
+        found.append((f"Claims of {whose} here", ", ".join(counts)))
     origin = f"sha256 {definition.configuration[:12]}… (provenance.json names everything)"
     return [*found, ("Configuration", origin)]
 
@@ -114,7 +133,9 @@ def render(definition: PageDefinition, results: Path) -> str:
         name: [read_figure(results, picture, definition.sources) for picture in pictures]
         for name, pictures in definition.pictures.items()
     }
-    claims = grids["claims"][0][1] if definition.claims else None
+    # Of each paper, the claims and then the values.
+    named = [part.name for part in definition.claims] if len(definition.claims) > 1 else ["the paper"]
+    claims = {name: grid for name, (_, grid, _) in zip(named, grids.get("claims", [])[::2], strict=False)}
     read = {
         name: (RESOURCES / name).read_text(encoding="utf-8")
         for name in (

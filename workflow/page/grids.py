@@ -12,6 +12,7 @@ from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
 from data_prep.io.json_files import read_as
 from data_prep.masks.registry import label
+from workflow.claims.across import COLUMNS, HEADERS, row_texts
 from workflow.claims.page import SIGNS, claims_heading
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
@@ -220,8 +221,8 @@ def _interval(row: Mapping[Any, Any], *names: str, signed: bool = False) -> Cell
     return Cell(f"{middle} [{low}, {high}]" if pd.notna(row[names[1]]) else middle)
 
 
-def claims_grid(path: Path) -> Grid:
-    """Return the claims of the paper's text with the verdicts, from ``claims/claims.csv``."""
+def claims_grid(path: Path, whose: str = "the paper") -> Grid:
+    """Return the claims of a paper's text with the verdicts, from its ``claims.csv``."""
     claims = read_csv(path, _CLAIMED, *_REMEDIES)
     columns = {
         "Claim": [Cell(f"{row['text']} ({row['section']})") for row in claims.to_dict("records")],
@@ -230,15 +231,15 @@ def claims_grid(path: Path) -> Grid:
         "Here": _verdicts(claims["here"]),
         "Evidence here": list(map(Cell, claims["here_evidence"])),
     }
-    return make_grid(claims_heading(claims["section"]), columns.items())
+    return make_grid(claims_heading(claims["section"], whose), columns.items())
 
 
 def _verdicts(names: Iterable[str]) -> list[Cell]:
     return placed((f"{SIGNS[name]} {name}" for name in names), VERDICTS)
 
 
-def values_grid(path: Path) -> Grid:
-    """Return every value that the paper prints beside ours, from ``claims/cells.csv``."""
+def values_grid(path: Path, whose: str = "the paper") -> Grid:
+    """Return every value that a paper prints beside ours, from its ``cells.csv``."""
     values = read_csv(path, _VALUES, *_REMEDIES)
     rows = values.to_dict("records")
     digits = [f".{metric_of(name).digits}f" for name in values["metric"]]
@@ -255,4 +256,14 @@ def values_grid(path: Path) -> Grid:
         ],
         "Verdict": _verdicts(values["verdict"]),
     }
-    return make_grid("The paper's values and ours", columns.items())
+    return make_grid(f"{whose[0].upper()}{whose[1:]}'s values and ours", columns.items())
+
+
+def across_grid(path: Path) -> Grid:
+    """Return where papers print different values of one cell, from ``claims/papers.csv``."""
+    table = read_csv(path, dict.fromkeys(COLUMNS, "string") | {"ours": "float64"}, *_REMEDIES)
+    rows = [row_texts(row) for row in table.to_dict("records")]
+    columns = {name: placed(row[index] for row in rows) for index, name in enumerate(HEADERS)}
+    for name in ("Printed", "Here"):
+        columns[name] = [Cell(row[HEADERS.index(name)]) for row in rows]
+    return make_grid("Where papers print different values of one cell", columns.items())

@@ -5,7 +5,7 @@ import html
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import jinja2
@@ -28,7 +28,7 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
         sources: dataset -> ``embedded`` or ``published``.
     """
     path = results / f"{picture.file}.png"
-    text = caption(picture.caption, picture.wildcards, sources)
+    text = caption(picture.caption, picture.wildcards, sources, picture.shown)
     again = "make it again"
     damage = (OSError, Image.DecompressionBombError)
     with (
@@ -37,7 +37,7 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
     ):
         width, height = image.size
     plain = html.unescape(re.sub(r"<[^>]+>", "", text))
-    # The first sentence; "Fig. 5" is no end of one.
+    # The first sentence; "Fig." is no end of one.
     alt = re.split(r"(?<!Fig)\. ", " ".join(plain.split()))[0].rstrip(".")
     stem = path.stem.replace("_", " ")
     return {
@@ -50,18 +50,25 @@ def read_figure(results: Path, picture: Picture, sources: Mapping[str, str]) -> 
     }
 
 
-def caption(name: str, wildcards: Mapping[str, str], sources: Mapping[str, str]) -> str:
+def caption(
+    name: str,
+    wildcards: Mapping[str, str],
+    sources: Mapping[str, str],
+    shown: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     """Return a caption of Snakemake's report as HTML.
 
     Args:
         name: of the file in ``workflow/report/``, without its ending.
         wildcards: those of the picture's rule.
         sources: dataset -> ``embedded`` or ``published``.
+        shown: the parameter ``caption`` of the picture's rule.
     """
     config = SimpleNamespace(
         datasets={name: SimpleNamespace(source=source) for name, source in sources.items()}
     )
-    job = SimpleNamespace(wildcards=SimpleNamespace(**wildcards), config=config)
+    params = SimpleNamespace(caption=shown)
+    job = SimpleNamespace(wildcards=SimpleNamespace(**wildcards), config=config, params=params)
     source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
     # As Snakemake's report does.
     words = jinja2.Template(source, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)

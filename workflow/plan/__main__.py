@@ -69,8 +69,8 @@ def show(
     file: Annotated[Path | None, "configuration, such as config/demo.yaml"] = None,
     /,
     run: Annotated[str | None, "print a run's --spec, e.g. brats/1d_uniform_6x/manet/seed0"] = None,
-    table: Annotated[int | None, "print a table's --definition, e.g. 1"] = None,
-    figure: Annotated[int | None, "print a figure's --definition, e.g. 5"] = None,
+    table: Annotated[str | None, "print a table's --definition, e.g. 1"] = None,
+    figure: Annotated[str | None, "print a figure's --definition, e.g. 5"] = None,
     commands: Annotated[bool, "print a shell command for each run that is not finished"] = False,
     places: Annotated[bool, "print the shared folders of each dataset, below results/shared"] = False,
     check: Annotated[bool, "check the file; print it with its defaults"] = False,
@@ -92,8 +92,8 @@ def show(
     plan = Plan(config, discover())
     wanted: dict[str, tuple[Any, dict[Any, str]]] = {
         "run": (run, {run.path: plan.spec(run).canonical() for run in plan.runs}),
-        "table": (table, {n: to_json(d) for n, d in plan.table_definitions.items()}),
-        "figure": (figure, {n: to_json(d) for n, d in plan.figure_definitions.items()}),
+        "table": (table, {str(n): to_json(d) for n, d in plan.table_definitions.items()}),
+        "figure": (figure, {str(n): to_json(d) for n, d in plan.figure_definitions.items()}),
     }
     for kind, (name, known) in wanted.items():
         if name is not None:

@@ -21,6 +21,7 @@ from data_prep.prepare.places import SHARED
 from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
+from workflow.plan.paper import read_paper
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
@@ -86,6 +87,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
             "steps on one GPU are compiled; set compile to auto, or devices to 1"
         )
     _check_methods(config, methods)
+    _check_shown(config)
     for name, values in config["sweep"].items():
         for value in values:
             # A run's method id, which holds them, would not give back one such as 1e-05.
@@ -265,6 +267,34 @@ def _check_dataset(name: str, dataset: Config) -> None:
         entry.check_size(Size(dataset["matrix"], acquired, dataset.get("slice_spacing")))
     except BadInput as error:
         raise BadInput(f"config: datasets.{name}: {error}") from error
+
+
+def named_papers(config: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the papers that a configuration names."""
+    named = config.get("paper", [])
+    return [named] if isinstance(named, str) else named
+
+
+def _check_shown(config: Config) -> None:
+    """Refuse a paper that there is not, and tables and figures that no chosen paper has."""
+    try:
+        papers = [read_paper(name) for name in named_papers(config)]
+    except BadInput as error:
+        raise BadInput(f"config: paper: {error}") from error
+    known: dict[str, list[int | str]] = {
+        "tables": [paper.key(number) for paper in papers for number in paper.tables],
+        "figures": [paper.key(number) for paper in papers for number in paper.figures],
+    }
+    if not papers:
+        known["tables"] = list(config["datasets"])
+    for kind, names in known.items():
+        for index, name in enumerate(config[kind] if isinstance(config[kind], list) else []):
+            if name not in names:
+                said = f"choose among {', '.join(map(str, names)) or 'none'}"
+                said += "" if papers else ", or name the paper that has it (paper: manet)"
+                raise BadInput(
+                    f"config: {kind}[{index}]: there is no {kind.removesuffix('s')} {name!r}; {said}"
+                )
 
 
 def _check_trust(config: Config) -> None:

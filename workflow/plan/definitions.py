@@ -18,6 +18,8 @@ Folder = Annotated[Path, "folder to write into"]
 # What the id of a method ends with where it is trained on targets with a phase (trust.phase). No variant is
 # named so: their names have no hyphen.
 PHASED = "-smooth-phase"
+# Where two papers print a value of the same cell: without its ending, relative to the results folder.
+AGREEMENT = "claims/papers"
 GROUND_TRUTH, FLOOR = "ground_truth", "zf"  # the controls
 
 
@@ -115,19 +117,23 @@ class Definition(Shown):
     """One table or figure.
 
     Attributes:
-        number: of the table or figure.
+        number: of the table or figure, by which its files are called.
         rows: methods.
         convention: of the metrics.
         numeral: of a table, as it is printed.
+        paper: id of the paper that has it; "" if none has.
+        kind: of a figure: how it is drawn.
         alphas: loss weights of the grid, by row; ``betas`` by column.
         grid: its points.
         metrics: columns of scores: the paper's three, then those of the configuration.
     """
 
-    number: int
+    number: int | str
     rows: tuple[Row, ...]
     convention: Literal["volume", "slice"] = "volume"
     numeral: str = ""
+    paper: str = ""
+    kind: Literal["", "modalities", "comparison", "heat_map"] = ""
     alphas: tuple[float, ...] = ()
     betas: tuple[float, ...] = ()
     grid: tuple[Point, ...] = ()
@@ -267,12 +273,29 @@ class Picture:
     Attributes:
         file: without its ending, relative to the results folder.
         caption: file of ``workflow/report/``, without its ending.
-        wildcards: what completes the caption's text.
+        wildcards: what completes the caption's text, as does ``shown``.
+        shown: what a table or figure of a paper shows, see ``caption_of``.
     """
 
     file: str
     caption: str
     wildcards: dict[str, str]
+    shown: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClaimsPart:
+    """A paper whose claims are judged.
+
+    Attributes:
+        paper: its id.
+        name: what others call it.
+        folder: of its page, relative to the results folder.
+    """
+
+    paper: str
+    name: str
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -286,7 +309,7 @@ class PageDefinition:
         viewer: what the viewer shows, by dataset.
         tables: section -> printed tables, without their ending, relative to the results folder.
         statistics: numbers of the tables that are tested.
-        claims: whether the paper's claims are judged.
+        claims: the papers whose claims are judged.
         pictures: section -> pictures.
     """
 
@@ -295,8 +318,8 @@ class PageDefinition:
     sources: dict[str, Literal["embedded", "published"]]
     viewer: tuple[ViewerDefinition, ...]
     tables: dict[str, tuple[str, ...]]
-    statistics: tuple[int, ...]
-    claims: bool
+    statistics: tuple[int | str, ...]
+    claims: tuple[ClaimsPart, ...]
     pictures: dict[str, tuple[Picture, ...]]
 
     @property
@@ -312,5 +335,6 @@ class PageDefinition:
                 for group in shown.planned
                 for run in group.runs
             ),
-            *(f"claims/{name}.csv" for name in ("claims", "cells") if self.claims),
+            *(f"{part.folder}/{name}.csv" for part in self.claims for name in ("claims", "cells")),
+            *(f"{AGREEMENT}.csv" for _ in self.claims[1:2]),
         ]

@@ -9,7 +9,7 @@ from data_prep.datasets.contract import discover as datasets
 from data_prep.masks.registry import masks_of
 from workflow.metrics.contract import STANDARD, metrics
 from workflow.plan.config import resolve, schema
-from workflow.plan.paper import RESOURCES
+from workflow.plan.paper import RESOURCES, papers
 
 
 def _written(value: Any) -> str:
@@ -44,5 +44,6 @@ def document() -> str:
         keys=_document(schema()),
         masks={name: masks_of(dataset.drawn_masks) for name, (_, dataset) in datasets().items()},
         metrics=[name for name in metrics() if name not in STANDARD],
+        papers=papers(),
     )
     return page

@@ -8,8 +8,16 @@ from data_prep.io.command import command
 from data_prep.io.json_files import to_json
 from data_prep.masks.registry import all_masks
 from methods.registry import discover
+from workflow.plan.chosen import caption_of
 from workflow.plan.config import read_config
-from workflow.plan.definitions import PHASED, PageDefinition, Picture, Row, ViewerDefinition
+from workflow.plan.definitions import (
+    PHASED,
+    ClaimsPart,
+    PageDefinition,
+    Picture,
+    Row,
+    ViewerDefinition,
+)
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.provenance.footer import config_sha256
@@ -23,8 +31,8 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
     viewer = [_shown(plan, dataset) for dataset in plan.config["datasets"]]
     pictures = {
         "figures": [
-            Picture(f"figures/figure_{number}", "figure", {"number": str(number)})
-            for number in plan.figure_definitions
+            Picture(f"figures/figure_{number}", "figure", {"number": str(number)}, caption_of(figure))
+            for number, figure in plan.figure_definitions.items()
         ],
         "significance": [
             Picture(f"statistics/table_{number}", "significance", {"number": number}) for number in numbers
@@ -50,7 +58,7 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
             "cost": tuple(f"tables/cost_{dataset}" for dataset in costed),
         },
         statistics=tuple(plan.table_definitions),
-        claims=not plan.beside_paper,
+        claims=tuple(ClaimsPart(paper.id, paper.name, paper.claims_folder) for paper in plan.judged),
         pictures={section: tuple(chosen) for section, chosen in pictures.items()},
     )
 

@@ -12,9 +12,10 @@ from data_prep.io.json_files import converted
 from data_prep.masks.registry import all_masks
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
+from workflow.plan.chosen import Chosen, chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config, configured_optimiser, of_dataset, optimiser_on
 from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
-from workflow.plan.paper import PaperFigure, the_paper
+from workflow.plan.paper import Paper, PaperFigure, PaperPart, PaperTable, printed_metrics
 from workflow.plan.subjects import Subjects
 from workflow.provenance.footer import data_sha256
 from workflow.provenance.runs import Planned
@@ -42,7 +43,7 @@ class Plan:
 
     @cached_property
     def compared(self) -> list[str]:
-        """Method ids of Tables I and II, in table order."""
+        """Method ids of the comparisons of all methods, in table order."""
         chosen = self.config["compare"]
         if chosen == "all":
             taken = {None, *self.config["collections"]}
@@ -155,74 +156,75 @@ class Plan:
     # ---- tables and figures -------------------------------------------------------------------
 
     @cached_property
-    def table_definitions(self) -> dict[int, Definition]:
-        """Per table number: what it shows."""
-        found, tables = {}, the_paper().tables
-        for number in self.config["tables"]:
-            table = tables[number]
-            if table.dataset in self.config["datasets"]:
-                found[number] = self._definition(number, table, table.numeral)
-        # Beyond the paper: each dataset that it does not have has a comparison of all methods.
-        papers = {table.dataset for table in tables.values()}
-        others = [name for name in self.config["datasets"] if name not in papers]
-        for number, dataset in enumerate(others, max(tables) + 1):
-            found[number] = self._definition(number, PaperFigure(dataset), str(number))
-        for number, (dataset, masks) in enumerate(
-            self.config["trust"].get("phase", {}).items(), max(tables) + len(others) + 1
-        ):
-            rows = {f"{name}{PHASED}": self.method(name).label_on(dataset) for name in self.compared}
-            shown = PaperFigure(dataset, tuple(masks), rows)
-            found[number] = replace(self._definition(number, shown, str(number)), phase="smooth")
-        return found
-
-    @property
-    def beside_paper(self) -> bool:
-        """Whether there are tables, and none that the paper has."""
-        return bool(self.table_definitions) and not set(self.table_definitions) & set(the_paper().tables)
+    def papers(self) -> list[Paper]:
+        """The papers that the configuration names, in its order."""
+        return chosen_papers(self.config, self.methods)
 
     @cached_property
-    def figure_definitions(self) -> dict[int, Definition]:
-        """Per figure number: what it shows, rows or the grid of loss weights of Fig. 9."""
-        found = {}
-        for number in self.config["figures"]:
-            figure = the_paper().figures[number]
-            if figure.dataset in self.config["datasets"]:
-                found[number] = self._definition(number, figure)
-        sweep = the_paper().sweep
-        if sweep.figure in found:
-            alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
-            method, name = self.methods[sweep.method], sweep.name
-            own = self.method(sweep.method).parameters
-            drawn = replace(
-                found[sweep.figure],
-                alphas=tuple(map(float, alphas)),
-                betas=tuple(map(float, betas)),
-                grid=tuple(
-                    Point(float(a), float(b), method.sweep_id(name, {"alpha": a, "beta": b}, own))
-                    for a, b in product(alphas, betas)
-                ),
-            )
-            found[sweep.figure] = replace(drawn, planned=self.planned(self._asked(drawn)))
-        return found
+    def table_definitions(self) -> dict[int | str, Definition]:
+        """What each table shows, by what its files are called."""
+        phased = {
+            dataset: {f"{name}{PHASED}": self.method(name).label_on(dataset) for name in self.compared}
+            for dataset in self.config["trust"].get("phase", {})
+        }
+        return {one.key: self._definition(one) for one in chosen_tables(self.config, self.papers, phased)}
 
-    def _definition(self, number: int, shown: PaperFigure, numeral: str = "") -> Definition:
-        dataset, rows = shown.dataset, shown.rows
+    @property
+    def judged(self) -> list[Paper]:
+        """The papers whose claims are judged: those that have a table here, all if there is none."""
+        shown = {definition.paper for definition in self.table_definitions.values()}
+        return [paper for paper in self.papers if not shown or paper.id in shown]
+
+    @cached_property
+    def figure_definitions(self) -> dict[int | str, Definition]:
+        """What each figure shows, by what its files are called: rows, or the grid of a heat map."""
+        return {
+            one.key: self._gridded(self._definition(one), one.part)
+            for one in chosen_figures(self.config, self.papers)
+        }
+
+    def _gridded(self, made: Definition, figure: PaperPart) -> Definition:
+        """Return a figure with the points that a heat map is drawn over."""
+        if not isinstance(figure, PaperFigure) or figure.sweep is None:
+            return made
+        alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
+        method, own = self.methods[figure.sweep.method], self.method(figure.sweep.method).parameters
+        drawn = replace(
+            made,
+            alphas=tuple(map(float, alphas)),
+            betas=tuple(map(float, betas)),
+            grid=tuple(
+                Point(float(a), float(b), method.sweep_id(figure.sweep.name, {"alpha": a, "beta": b}, own))
+                for a, b in product(alphas, betas)
+            ),
+        )
+        return replace(drawn, planned=self.planned(self._asked(drawn)))
+
+    def _definition(self, one: Chosen) -> Definition:
+        shown, dataset, name = one.part, one.part.dataset, one.name
         configured = self.config["datasets"][dataset]
         masks = all_masks() if shown.masks is None else shown.masks
         chosen = tuple(mask for mask in masks if mask in configured["masks"])
-        name = f"table {numeral}" if numeral else f"figure {number}"
         if not chosen:
             raise BadInput(
                 f"config: {name} shows {' or '.join(masks)}, none of which stands in "
                 f"datasets.{dataset}.masks; add one there or leave the {name} out"
             )
-        sweep = the_paper().sweep
-        named = [*(rows or ()), *([sweep.method] if number == sweep.figure and not numeral else ())]
-        _refuse_gone(name, named, self.methods)
+        figure = shown if isinstance(shown, PaperFigure) else None
+        swept = [figure.sweep.method] if figure and figure.sweep else []
+        _refuse_gone(name, [*(shown.rows or ()), *swept], self.methods)
+        rows = shown.rows
         if rows is None:
-            rows = {name: self.method(name).label_on(dataset) for name in self.compared}
+            rows = {method: self.method(method).label_on(dataset) for method in self.compared}
+        metrics = with_standard(self.metrics)
+        shown_metrics = shown.metrics if isinstance(shown, PaperTable) else ()
+        for metric in (*printed_metrics(one.paper), *shown_metrics) if one.numeral else ():
+            if metric not in metrics:
+                raise BadInput(
+                    f"config: metrics: {name} prints {metric}; add it there, or leave the table out"
+                )
         made = Definition(
-            number=number,
+            number=one.key,
             dataset=dataset,
             source=configured["source"],
             masks=chosen,
@@ -234,10 +236,12 @@ class Plan:
             seeds=tuple(self.config["seeds"]),
             convention=self.config["metric_convention"],
             experiment=self.config["experiment"],
-            numeral=numeral,
-            metrics=with_standard(self.metrics),
-            phase=configured.get("phase", "none"),
             tuned=self.config.get("tuned", ""),
+            numeral=one.numeral,
+            paper=one.paper.id if one.paper else "",
+            kind=figure.kind if figure else "",
+            metrics=metrics,
+            phase="smooth" if one.phase else configured.get("phase", "none"),
         )
         return replace(made, planned=self.planned(self._asked(made)))
 
@@ -246,9 +250,8 @@ class Plan:
         asked = {*self._asked(definition)}
         return [run for run in self.runs if run in asked]
 
-    def figure_inputs(self, number: int) -> list[str]:
+    def figure_inputs(self, definition: Definition) -> list[str]:
         """Return the files that a figure is drawn from."""
-        definition = self.figure_definitions[number]
         if definition.grid:
             return [f"{self.root}/metrics.parquet"]
         return [f"{self.root}/masks/{definition.dataset}/{mask}.npz" for mask in definition.masks] + [

@@ -16,6 +16,8 @@ from workflow.plan.config import check_config, split_numbers
 from workflow.plan.room import short_of_room, too_few_gpus
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
+from workflow.plan.chosen import caption_of
+from workflow.plan.paper import FILES
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.plan.tuning import TuningPlan
@@ -69,6 +71,11 @@ NAMING_SOURCES = METRIC_SOURCES + dataset_sources(DATASETS)
 def planned(runs):
     """Return ``--planned``: what gatherers compare each run with."""
     return to_json(PLAN.planned(runs))
+
+
+def paper_files(name, files=FILES):
+    """Return files of a paper, which say what it shows, prints and claims; none for what no paper has."""
+    return [f"workflow/papers/{name}/{file}" for file in files] if name else []
 
 
 def any_of(names):

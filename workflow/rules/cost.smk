@@ -75,7 +75,7 @@ rule paper_cost:
     input:
         # One file per device, written by the bench (docs/cost.md).
         steps=sorted(map(str, Path("workflow/resources").glob("measured_steps*.csv"))),
-        resources=["workflow/resources/paper.yaml"],
+        papers=[file for paper in PLAN.papers for file in paper_files(paper.id)],
         source=module_sources("workflow.cost.estimate"),
     output:
         table=f"{ROOT}/cost.csv",

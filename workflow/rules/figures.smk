@@ -1,10 +1,15 @@
-"""Figures of the paper, and the training curves."""
+"""Figures of the papers, and the training curves."""
+
+FIGURES_BY_NAME = {str(number): of for number, of in PLAN.figure_definitions.items()}
 
 
 rule figure:
     input:
-        lambda wildcards: PLAN.figure_inputs(int(wildcards.number)),
-        resources=["workflow/resources/paper.yaml", "workflow/resources/print.mplstyle"],
+        lambda wildcards: PLAN.figure_inputs(FIGURES_BY_NAME[wildcards.number]),
+        paper=lambda wildcards: paper_files(
+            FIGURES_BY_NAME[wildcards.number].paper, ("paper.yaml",)
+        ),
+        resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures"),
     output:
         pdf=f"{ROOT}/figures/figure_{{number}}.pdf",
@@ -17,13 +22,12 @@ rule figure:
     log:
         f"{ROOT}/logs/figure_{{number}}.log",
     wildcard_constraints:
-        number=any_of(map(str, PLAN.figure_definitions)),
+        number=any_of(FIGURES_BY_NAME),
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: to_json(
-            PLAN.figure_definitions[int(wildcards.number)]
-        ),
+        definition=lambda wildcards: to_json(FIGURES_BY_NAME[wildcards.number]),
+        caption=lambda wildcards: caption_of(FIGURES_BY_NAME[wildcards.number]),
         results=subpath(output.pdf, ancestor=2),
         folder=subpath(output.pdf, parent=True),
     shell:

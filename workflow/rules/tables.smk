@@ -1,4 +1,6 @@
-"""Tables I to IV of the paper."""
+"""Tables of the papers, and comparisons of all methods beyond them."""
+
+TABLES_BY_NAME = {str(number): of for number, of in PLAN.table_definitions.items()}
 
 
 rule table:
@@ -6,21 +8,22 @@ rule table:
         metrics=f"{ROOT}/metrics.parquet",
         masks=lambda wildcards: expand(
             f"{ROOT}/masks/{{dataset}}/{{mask}}.json",
-            dataset=PLAN.table_definitions[int(wildcards.number)].dataset,
-            mask=PLAN.table_definitions[int(wildcards.number)].masks,
+            dataset=TABLES_BY_NAME[wildcards.number].dataset,
+            mask=TABLES_BY_NAME[wildcards.number].masks,
         ),
         statistics=f"{ROOT}/statistics/table_{{number}}.csv",
         # Named in the footer.
         manifest=lambda wildcards: (
-            f"{ROOT}/data/{PLAN.table_definitions[int(wildcards.number)].dataset}/manifest.csv"
+            f"{ROOT}/data/{TABLES_BY_NAME[wildcards.number].dataset}/manifest.csv"
         ),
         runs=lambda wildcards: expand(
             f"{ROOT}/runs/{{run.path}}/run.json",
-            run=PLAN.runs_of(PLAN.table_definitions[int(wildcards.number)]),
+            run=PLAN.runs_of(TABLES_BY_NAME[wildcards.number]),
+        ),
+        paper=lambda wildcards: paper_files(
+            TABLES_BY_NAME[wildcards.number].paper, ("paper.yaml", "published.csv")
         ),
         resources=[
-            "workflow/resources/paper.yaml",
-            "workflow/resources/published_tables.csv",
             "workflow/resources/table.html.j2",
             "workflow/resources/table.md.j2",
             "workflow/resources/table.tex.j2",
@@ -38,13 +41,12 @@ rule table:
     log:
         f"{ROOT}/logs/table_{{number}}.log",
     wildcard_constraints:
-        number=any_of(map(str, PLAN.table_definitions)),
+        number=any_of(TABLES_BY_NAME),
     conda:
         "../../environment.yml"
     params:
-        definition=lambda wildcards: to_json(
-            PLAN.table_definitions[int(wildcards.number)]
-        ),
+        definition=lambda wildcards: to_json(TABLES_BY_NAME[wildcards.number]),
+        caption=lambda wildcards: caption_of(TABLES_BY_NAME[wildcards.number]),
         results=subpath(input.metrics, parent=True),
         configuration=config_sha256(PLAN.config),
         folder=subpath(output.page, parent=True),

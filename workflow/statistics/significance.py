@@ -260,7 +260,7 @@ def analyse(definition: Definition, metrics: pd.DataFrame) -> dict[str, pd.DataF
     }
 
 
-def write_numbers(number: int, found: Mapping[str, pd.DataFrame], output: Path) -> None:
+def write_numbers(number: int | str, found: Mapping[str, pd.DataFrame], output: Path) -> None:
     """Write what ``analyse`` returns as ``<name>_<number>.csv`` into the folder ``output``."""
     for name, content in found.items():
         write_text(output / f"{name}_{number}.csv", csv_of(content))

@@ -1,4 +1,4 @@
-"""Tables I to IV in the paper's layout, with the paper's values and the differences beside ours.
+"""Tables in their paper's layout, with the paper's values and the differences beside ours.
 
 ``python -m workflow.tables --definition JSON --results results/X --configuration SHA256 --output
 results/X/tables`` writes ``table_<number>.csv``, ``.json``, ``.md``, ``.tex`` and ``.html``. What the
@@ -10,7 +10,7 @@ from dataclasses import replace
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from workflow.plan.definitions import Configuration, Definition, Folder, Results
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import paper_of
 from workflow.statistics.scores import accelerations, read_metrics, read_statistics
 from workflow.tables.comparison import lay_out, tidy_table
 from workflow.tables.formats import made_from, write_page
@@ -26,12 +26,12 @@ def write_table(
     Raises:
         BadInput: an input is missing or does not fit.
     """
-    numerals = list(the_paper().subjects)
-    if definition.numeral not in (*numerals, str(definition.number)):
-        raise BadInput(
-            f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(numerals)}, or the "
-            "number of a table that the paper does not have"
-        )
+    if paper := paper_of(definition.paper):
+        numerals = [paper.numeral(table) for table in paper.tables.values()]
+        if definition.numeral not in numerals:
+            raise BadInput(
+                f"--definition: numeral {definition.numeral!r} is unknown; give {', '.join(numerals)}"
+            )
     folder = results / "masks" / definition.dataset
     of_masks = {mask: accelerations(folder, mask) for mask in definition.masks}
     statistics = read_statistics(results / "statistics" / f"table_{definition.number}.csv")

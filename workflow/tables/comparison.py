@@ -1,6 +1,7 @@
 """Methods against each other: from scores to a laid out table."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pandas as pd
 from data_prep.masks.registry import label, parse_mask
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import published_values, the_paper
+from workflow.plan.paper import paper_of, printed_metrics
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
@@ -29,8 +30,9 @@ def tidy_table(
         accelerations: mask -> realised acceleration, and effective one where targets are magnitudes.
         verdicts: (mask, metric, method) -> how the paired test tells it from the best of its column.
     """
-    cells = cells_of(metrics, definition)
-    paper = published_values(definition.numeral)
+    cells, paper = cells_of(metrics, definition), paper_of(definition.paper)
+    published = paper.published(definition.numeral) if paper else {}
+    printed = printed_metrics(paper)
     records = []
     for mask in definition.masks:
         column = [cells[mask, row.method] for row in definition.rows]
@@ -55,7 +57,7 @@ def tidy_table(
                     "seeds": " ".join(map(str, cell.seeds)),
                     "volumes": cell.volumes,
                     "units": len(cell.scores),
-                    **_numbers(cell, paper.get((mask, row.method), {}), definition.metrics),
+                    **_numbers(cell, published.get((mask, row.method), {}), definition.metrics, printed),
                     **{f"{name}_rank": placed[name][index] for name in definition.metrics},
                     **{f"{m}_verdict": verdicts.get((mask, m, row.method), "") for m in definition.metrics},
                 }
@@ -64,12 +66,14 @@ def tidy_table(
     return table.astype({f"{metric}_rank": "Int64" for metric in definition.metrics})
 
 
-def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dict[str, Any]:
+def _numbers(
+    cell: Cell, paper: Mapping[str, str], metrics: tuple[str, ...], in_paper: tuple[str, ...]
+) -> dict[str, Any]:
     numbers: dict[str, Any] = {}
     for metric in metrics:
         numbers[f"{metric}_mean"] = cell.mean.get(metric, np.nan)
         numbers[f"{metric}_std"] = cell.std.get(metric, np.nan)
-        if metric not in the_paper().printed:
+        if metric not in in_paper:
             continue
         printed = paper.get(f"{metric}_mean", "")
         numbers[f"{metric}_paper_mean"] = printed
@@ -81,7 +85,7 @@ def _numbers(cell: Cell, paper: dict[str, str], metrics: tuple[str, ...]) -> dic
 def lay_out(
     definition: Definition, table: pd.DataFrame, statistics: pd.DataFrame, footer: str, narrow: bool = False
 ) -> Page:
-    """Arrange a tidy table as the paper does: two masks side by side; Table IV with variants as columns.
+    """Arrange a tidy table as the paper does: two masks side by side, or variants as columns.
 
     Args:
         definition: the table.
@@ -92,7 +96,12 @@ def lay_out(
     """
     records = {(row["mask"], row["method"]): row for row in table.to_dict("records")}
     masks, size = definition.masks, 1 if narrow else 2
-    if definition.numeral == "IV" and not narrow:
+    paper = paper_of(definition.paper)
+    of_paper = paper.table(definition.numeral) if paper else None
+    if of_paper and of_paper.metrics:
+        # The others are counted and tested, but not printed.
+        definition = replace(definition, metrics=of_paper.metrics)
+    if of_paper and of_paper.layout == "variants" and not narrow:
         blocks = [_variants_block(definition, mask, records) for mask in masks]
     else:
         groups = [masks[start : start + size] for start in range(0, len(masks), size)]
@@ -116,7 +125,7 @@ def _mask_title(row: dict[Any, Any]) -> str:
 
 
 def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Records) -> Block:
-    """Tables I to III: one group of columns per mask, one row per method."""
+    """One group of columns per mask, one row per method."""
     rows, printed = definition.rows, in_print(definition)
     beside = (("paper", _paper), ("Δ", _difference))
     columns = [
@@ -139,7 +148,7 @@ def _methods_block(definition: Definition, masks: tuple[str, ...], records: _Rec
 
 
 def _variants_block(definition: Definition, mask: str, records: _Records) -> Block:
-    """Table IV: one group of columns per variant, one row each for ours, the paper's and the difference."""
+    """One group of columns per variant, one row each for ours, the paper's and the difference."""
     rows, metrics = definition.rows, definition.metrics
     of_row = [records[mask, row.method] for row in rows]
     lines = (("This run", _ours), ("Paper", _paper), ("Δ", _difference))

@@ -8,7 +8,7 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import COMPARISON, paper_of
 from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
@@ -18,13 +18,15 @@ ALIKE = "≈"  # beside a value that the test does not tell from the best of its
 
 def in_print(definition: Definition) -> tuple[str, ...]:
     """Return the metrics of which the paper prints values in this table."""
-    return tuple(the_paper().printed) if definition.numeral in the_paper().subjects else ()
+    paper = paper_of(definition.paper)
+    return tuple(paper.printed) if paper and not paper.table(definition.numeral).silent else ()
 
 
 def title_of(definition: Definition) -> str:
     """Say what a table compares, on which data."""
     dataset = dataset_of(definition.dataset)
-    subject = the_paper().subjects.get(definition.numeral, "Comparison of methods")
+    paper = paper_of(definition.paper)
+    subject = paper.table(definition.numeral).subject if paper else COMPARISON
     return f"{subject}, {dataset.target} guided by {dataset.auxiliary} ({definition.data_note})"
 
 
@@ -36,7 +38,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         table: what ``tidy_table`` returns.
         statistics: what ``read_statistics`` returns.
     """
-    dataset = dataset_of(definition.dataset)
+    dataset, paper = dataset_of(definition.dataset), paper_of(definition.paper)
     done = table[table["status"] == "ok"]
     volumes = int(done["volumes"].max()) if len(done) else 0
     units = int(done["units"].max()) if len(done) else 0
@@ -64,7 +66,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
-        *(_MASK_INFERRED if definition.numeral == "IV" else ()),
+        *(paper.remarks(paper.table(definition.numeral), definition.methods) if paper else ()),
         f"Realised acceleration, ACS included: {listed_accelerations(table, 'realised')}.",
         *_mirror_sentence(definition, table),
     )
@@ -87,11 +89,6 @@ def _mirror_sentence(definition: Definition, table: pd.DataFrame) -> tuple[str, 
         return ()
     return (f"Targets are given a {definition.phase} phase: no sample gives its mirror image for free.",)
 
-
-_MASK_INFERRED = (
-    "The paper names no mask for this table; it is inferred: the paper's values of CS are those of MANet "
-    "under 1D-Uniform-6× in Table I.",
-)
 
 _CONVENTIONS = {
     "volume": (

@@ -28,23 +28,26 @@ from workflow.claims.agreement import (
     compare_cells,
     order_agreement,
     our_scores,
+    own_parts,
     paper_scores,
     printed_parts,
 )
-from workflow.claims.claims import Claim, Comparison, claims
+from workflow.claims.claims import Comparison, compare
 from workflow.claims.judge import judge, judge_claims
 from workflow.claims.mirrors import beside, mirror_notes, phased_parts
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan import paper
+from workflow.plan import paper as papers
+from workflow.plan.claim import claims_of
 from workflow.plan.definitions import PHASED
-from workflow.plan.paper import published_values, the_paper
+from workflow.plan.paper import read_paper
 from workflow.tables import __main__ as tables
 
+MANET, CLAIMED = read_paper("manet"), claims_of("manet")
 DIGITS = {name: metric_of(name).digits for name in STANDARD}
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
-CLAIMS = [claim for claim in claims() if claim.section]
-QUESTIONS = [claim for claim in claims() if not claim.section]
+CLAIMS = [claim for claim in claims_of("manet") if claim.section]
+QUESTIONS = [claim for claim in claims_of("manet") if not claim.section]
 GRID = [(0.2, 0.4), (0.2, 0.6), (0.4, 0.4), (0.4, 0.6)]
 
 
@@ -87,9 +90,9 @@ def results(tmp_path_factory):
 
 
 def test_comparisons_between_masks_are_tested_on_the_same_subjects(results):
-    ours = our_scores(results, definitions(), figure_nine())
-    claim = next(claim for claim in claims() if claim.name == "planes_easier")
-    found = list(claim.compare(ours))
+    ours = our_scores(results, definitions(), figure_nine(), MANET)
+    claim = next(claim for claim in claims_of("manet") if claim.name == "planes_easier")
+    found = list(compare(claim.form, ours))
     assert len(found) == 60
     written = pd.read_csv(results / "statistics" / f"masks_{1 if claim.masks.table == 'I' else 2}.csv")
     verdicts = {
@@ -106,7 +109,7 @@ def test_comparisons_between_masks_are_tested_on_the_same_subjects(results):
 def test_masks_and_tables_that_the_paper_does_not_print_are_left_out():
     text = definition(1, "ixi", [*MASKS["ixi"][:2], "2d_poisson_6x"], LABELS["ixi"], numeral="I")
     other = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")
-    (kept,) = printed_parts([read_definition(text), read_definition(other)])
+    (kept,) = printed_parts(own_parts([read_definition(text), read_definition(other)], MANET), MANET)
     assert kept.masks == MASKS["ixi"][:2]
 
 
@@ -120,7 +123,7 @@ def with_values(scores, changes):
 
 def judged(side, name):
     """One claim's row, with ``side`` as ours."""
-    table = judge_claims(paper_scores(), side).set_index("claim")
+    table = judge_claims(CLAIMED, paper_scores(MANET), side).set_index("claim")
     return table.loc[name]
 
 
@@ -129,7 +132,7 @@ def judged(side, name):
 
 def test_the_papers_tables_bear_out_its_claims_but_where_they_do_not():
     """Answers and counts read off the printed tables by hand."""
-    table = judge_claims(paper_scores(), paper_scores()).set_index("claim")
+    table = judge_claims(CLAIMED, paper_scores(MANET), paper_scores(MANET)).set_index("claim")
     found = {
         name: (row["paper"], row["paper_held"], row["paper_comparisons"]) for name, row in table.iterrows()
     }
@@ -151,28 +154,29 @@ def test_the_papers_tables_bear_out_its_claims_but_where_they_do_not():
 
 
 def test_the_two_settings_that_manet_does_not_win_in_the_paper_are_named():
-    row = judged(paper_scores(), "manet_best")
+    row = judged(paper_scores(MANET), "manet_best")
     assert row["paper_evidence"] == (
         "22 of 24 comparisons. Against: 1D-Uniform-9×, SSIM: MANet 0.947, Xiang et al. 0.955; "
         "2D-Spiral-9×, PSNR: MANet 33.0, DuDoRNet 33.1."
     )
-    assert "prints no numbers" in judged(paper_scores(), "loss_weights")["paper_evidence"]
+    assert "prints no numbers" in judged(paper_scores(MANET), "loss_weights")["paper_evidence"]
 
 
 def test_claims_name_tables_and_methods_that_there_are():
     """A name that nothing has would leave its comparisons out without a word."""
     folders = discover()
-    for claim in claims():
+    for claim in claims_of("manet"):
         (form,) = filter(None, (claim.methods, claim.masks, claim.weights))
         named = {*getattr(form, "tables", ()), getattr(form, "table", "I")}
-        assert named <= set(the_paper().subjects)
+        assert named <= {table.numeral for table in MANET.tables.values()}
         methods = form.better + form.than if claim.methods else form.methods if claim.masks else ()
         for method in methods:
             folders[method.partition("-")[0]].method(method)
 
 
 def test_a_resource_of_another_form_is_refused_by_field(tmp_path, monkeypatch):
-    monkeypatch.setattr(paper, "RESOURCES", tmp_path)
+    shutil.copytree(MANET.folder, tmp_path / "manet")
+    monkeypatch.setattr(papers, "PAPERS", tmp_path)
     for text, said in (
         ("- {name: a, text: b}", r"field \[0\].judged_by is missing"),
         (
@@ -181,16 +185,16 @@ def test_a_resource_of_another_form_is_refused_by_field(tmp_path, monkeypatch):
         ),
         ("- {name: a, text: b, judged_by: c, sectoin: V}", r"field \[0\].sectoin is unknown"),
     ):
-        (tmp_path / "claims.yaml").write_text(text)
+        (tmp_path / "manet" / "claims.yaml").write_text(text)
         with pytest.raises(BadInput, match=rf"claims\.yaml: {said}"):
-            paper.read_resource(tuple[Claim, ...], "claims.yaml")
+            claims_of.__wrapped__("manet")
 
 
 def test_the_tolerance_is_half_the_median_distance_of_neighbours():
     for metric in ("ssim", "psnr"):
         distances = []
         for numeral in ("I", "II"):
-            printed = published_values(numeral)
+            printed = MANET.published(numeral)
             for mask in {mask for mask, _ in printed}:
                 column = [
                     float(value[f"{metric}_mean"])
@@ -198,7 +202,7 @@ def test_the_tolerance_is_half_the_median_distance_of_neighbours():
                     if of == mask and method != "zf"
                 ]
                 distances += list(np.diff(sorted(column)))
-        printed = the_paper().printed[metric]
+        printed = MANET.printed[metric]
         assert round(np.median(distances) / 2, printed.digits) == printed.tolerance
 
 
@@ -210,7 +214,7 @@ def test_every_claim_can_hold_and_can_fail(claim):
     """Scores that bear out a claim, and the same turned upside down."""
     order = ["zf", "unet", "xiang", "manet-sc", "manet-no_kspace", "manet-no_attention", "manet-sc_cs"]
     order += ["dudornet", "manet"]
-    paper = paper_scores()
+    paper = paper_scores(MANET)
 
     def side(sign):
         means = {}
@@ -228,7 +232,7 @@ def test_every_claim_can_hold_and_can_fail(claim):
 
 @pytest.mark.parametrize("claim", [claim.name for claim in QUESTIONS])
 def test_a_question_is_answered_where_its_runs_are_there_and_else_left_out(claim):
-    paper, order = paper_scores(), ["unet", "mcvarnet", "varnet", "unet2", "manet"]
+    paper, order = paper_scores(MANET), ["unet", "mcvarnet", "varnet", "unet2", "manet"]
     of_phase = {  # 1D before 2D
         (beside("I"), mask, f"manet{PHASED}"): place
         for place, mask in enumerate(("1d_uniform_6x", "2d_radial_6x"))
@@ -245,30 +249,30 @@ def test_a_question_is_answered_where_its_runs_are_there_and_else_left_out(claim
     better = judged(side(1), claim)
     assert (better["paper"], better["here"]) == ("not judged", "holds")
     assert judged(side(-1), claim)["here"] == "does not hold"
-    assert claim not in set(judge_claims(paper, paper)["claim"])
+    assert claim not in set(judge_claims(CLAIMED, paper, paper)["claim"])
 
 
 def test_one_contrary_comparison_makes_a_claim_hold_in_part():
-    turned = with_values(paper_scores(), {("III", "2d_radial_9x", "manet"): {"psnr": 20.0}})
+    turned = with_values(paper_scores(MANET), {("III", "2d_radial_9x", "manet"): {"psnr": 20.0}})
     row = judged(turned, "kspace_helps")
     assert (row["here"], row["here_held"], row["here_comparisons"]) == ("in part", 15, 16)
     assert "2D-Radial-9×, PSNR: MANet 20.0, w/o k-space 30.8" in row["here_evidence"]
 
 
 def test_a_tie_does_not_show_that_something_helps():
-    same = with_values(paper_scores(), {("IV", "1d_uniform_6x", "manet"): {"ssim": 0.936}})
+    same = with_values(paper_scores(MANET), {("IV", "1d_uniform_6x", "manet"): {"ssim": 0.936}})
     assert judged(same, "cs_best")["here_held"] == 3
 
 
 def test_what_was_not_run_is_not_judged():
-    row = judged(replace(paper_scores(), means={}), "kspace_helps")
+    row = judged(replace(paper_scores(MANET), means={}), "kspace_helps")
     assert (row["here"], row["here_comparisons"]) == ("not judged", 0)
     assert "none of the runs" in row["here_evidence"]
 
 
 def test_a_method_that_diverged_is_not_better_than_one_that_did_not():
     """Without its worst setting, a claim would hold for the method that failed there."""
-    paper = paper_scores()
+    paper = paper_scores(MANET)
     lost = ("III", "2d_radial_9x", "manet")
     means = {key: value for key, value in paper.means.items() if key != lost}
     row = judged(replace(paper, means=means, diverged=frozenset({lost})), "kspace_helps")
@@ -282,7 +286,7 @@ def test_a_method_that_diverged_is_not_better_than_one_that_did_not():
 
 
 def test_a_mask_under_which_a_method_diverged_is_not_the_easier():
-    paper = paper_scores()
+    paper = paper_scores(MANET)
     lost = ("I", "2d_radial_6x", "manet")
     means = {key: value for key, value in paper.means.items() if key != lost}
     whole = judged(paper, "planes_easier")
@@ -292,7 +296,7 @@ def test_a_mask_under_which_a_method_diverged_is_not_the_easier():
 
 
 def test_manet_is_not_best_where_it_diverged_under_every_mask():
-    paper = paper_scores()
+    paper = paper_scores(MANET)
     lost = frozenset(key for key in paper.means if key[0] in ("I", "II") and key[2] == "manet")
     means = {key: value for key, value in paper.means.items() if key not in lost}
     row = judged(replace(paper, means=means, diverged=lost), "manet_best")
@@ -301,7 +305,7 @@ def test_manet_is_not_best_where_it_diverged_under_every_mask():
 
 def test_a_point_of_the_grid_that_diverged_is_not_the_best():
     grid = {point: {"ssim": sum(point), "psnr": sum(point)} for point in GRID} | {(0.4, 0.6): {}}
-    row = judged(replace(paper_scores(), grid=grid), "loss_weights")
+    row = judged(replace(paper_scores(MANET), grid=grid), "loss_weights")
     assert (row["here"], row["here_comparisons"]) == ("does not hold", 6)
     assert "diverged at α 0.4, β 0.6" in row["here_evidence"]
 
@@ -316,7 +320,7 @@ def test_ours_that_diverged_are_told_from_those_that_were_not_run(results, tmp_p
     wanted = definitions()[1]
     write_statistics(tmp_path / "copy", wanted, metrics)
     tables.write_table(wanted, tmp_path / "copy", sha256("configuration"), tmp_path / "copy" / "tables")
-    found = our_scores(tmp_path / "copy", definitions(), figure_nine())
+    found = our_scores(tmp_path / "copy", definitions(), figure_nine(), MANET)
     assert found.diverged == {("II", "equispaced_4x", "manet")}
     assert sorted(found.grid) == GRID[1:]
     assert found.grid[0.4, 0.6] == {}
@@ -345,11 +349,11 @@ def test_long_lists_of_contrary_comparisons_are_cut():
 
 
 def test_the_paper_reproduces_itself_on_published_data_and_ranks_alike_on_embedded():
-    paper = paper_scores()
-    published = compare_cells(paper, paper, definitions("published"))
+    paper = paper_scores(MANET)
+    published = compare_cells(MANET, paper, definitions("published"))
     assert len(published) == 2 * (40 + 16 + 24 + 3)
     assert set(published["verdict"]) == {"reproduced"}
-    assert set(compare_cells(paper, paper, definitions())["verdict"]) == {"same rank"}
+    assert set(compare_cells(MANET, paper, definitions())["verdict"]) == {"same rank"}
 
 
 @pytest.mark.parametrize(
@@ -363,9 +367,9 @@ def test_the_paper_reproduces_itself_on_published_data_and_ranks_alike_on_embedd
     ],
 )
 def test_a_value_is_judged_by_tolerance_then_by_rank(psnr, published, embedded):
-    ours = with_values(paper_scores(), {("I", "1d_uniform_6x", "manet"): {"psnr": psnr}})
+    ours = with_values(paper_scores(MANET), {("I", "1d_uniform_6x", "manet"): {"psnr": psnr}})
     for source, expected in (("published", published), ("embedded", embedded)):
-        cells = compare_cells(paper_scores(), ours, definitions(source)[:1])
+        cells = compare_cells(MANET, ours, definitions(source)[:1])
         (row,) = cells.query("mask == '1d_uniform_6x' and metric == 'psnr' and method == 'manet'").to_dict(
             "records"
         )
@@ -373,8 +377,8 @@ def test_a_value_is_judged_by_tolerance_then_by_rank(psnr, published, embedded):
 
 
 def test_a_hole_of_ours_moves_no_other_rank():
-    ours = with_values(paper_scores(), {("I", "1d_uniform_6x", "manet"): {"psnr": np.nan}})
-    cells = compare_cells(paper_scores(), ours, definitions()[:1])
+    ours = with_values(paper_scores(MANET), {("I", "1d_uniform_6x", "manet"): {"psnr": np.nan}})
+    cells = compare_cells(MANET, ours, definitions()[:1])
     column = cells.query("mask == '1d_uniform_6x' and metric == 'psnr'").set_index("method")
     assert column.loc["dudornet", "rank"] == column.loc["dudornet", "paper_rank"] == 1
     assert (column.drop(index="manet")["verdict"] == "same rank").all()
@@ -389,20 +393,20 @@ def test_a_method_alone_in_its_column_has_no_rank_to_share():
         (30.0, "published", "no rank"),
         (32.9, "published", "reproduced"),
     ):
-        ours = with_values(paper_scores(), alone | {("I", "1d_uniform_6x", "manet"): {"psnr": psnr}})
-        cells = compare_cells(paper_scores(), ours, definitions(source)[:1])
+        ours = with_values(paper_scores(MANET), alone | {("I", "1d_uniform_6x", "manet"): {"psnr": psnr}})
+        cells = compare_cells(MANET, ours, definitions(source)[:1])
         column = cells.query("mask == '1d_uniform_6x' and metric == 'psnr'").set_index("method")
         assert column.loc["manet", "verdict"] == expected
         assert set(column.drop(index="manet")["verdict"]) == {"no value"}
 
 
 def test_agreement_of_orders_is_kendalls():
-    paper = paper_scores()
+    paper = paper_scores(MANET)
     swapped = with_values(
         paper,
         {("I", "1d_uniform_6x", "manet"): {"ssim": 0.8}, ("I", "1d_uniform_6x", "zf"): {"ssim": 0.95}},
     )
-    cells = compare_cells(paper, swapped, definitions()[:1])
+    cells = compare_cells(MANET, swapped, definitions()[:1])
     (row,) = order_agreement(cells).query("metric == 'ssim'").to_dict("records")
     tau = stats.kendalltau([0.756, 0.897, 0.935, 0.937, 0.944], [0.95, 0.897, 0.935, 0.937, 0.8]).statistic
     assert (row["columns"], row["same_order"]) == (8, 7)
@@ -431,7 +435,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_holds_every_claim_and_value_and_needs_no_network(results, tmp_path):
-    write_claims(definitions(), results, tmp_path, figure_nine())
+    write_claims(definitions(), results, tmp_path, [figure_nine()], papers=("manet",))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         *("cells.csv", "claims.csv", "claims.html", "claims.md")
     ]
@@ -457,7 +461,7 @@ def test_the_page_holds_every_claim_and_value_and_needs_no_network(results, tmp_
 
 
 def test_ours_are_the_tables_values(results):
-    found = our_scores(results, definitions(), figure_nine())
+    found = our_scores(results, definitions(), figure_nine(), MANET)
     table = pd.read_csv(results / "tables" / "table_1.csv").set_index(["mask", "method"])
     for (mask, method), row in table.iterrows():
         for metric in ("ssim", "psnr", "nmse"):
@@ -468,7 +472,7 @@ def test_ours_are_the_tables_values(results):
 
 
 def test_published_data_is_judged_by_values_and_says_how(results, tmp_path):
-    write_claims(definitions("published"), results, tmp_path)
+    write_claims(definitions("published"), results, tmp_path, papers=("manet",))
     text = (tmp_path / "claims.md").read_text(encoding="utf-8")
     assert "0.4 dB (PSNR) or 0.007 (SSIM)" in text
     assert "embedded" not in text
@@ -477,11 +481,11 @@ def test_published_data_is_judged_by_values_and_says_how(results, tmp_path):
 
 def test_missing_inputs_are_named(tmp_path):
     with pytest.raises(BadInput, match=r"table_1\.csv: no such file"):
-        write_claims(definitions(), tmp_path, tmp_path)
+        write_claims(definitions(), tmp_path, tmp_path, papers=("manet",))
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "table_1.csv").write_text("mask,method\n")
     with pytest.raises(BadInput, match=r"table_1\.csv: column status is missing"):
-        our_scores(tmp_path, definitions()[:1], None)
+        our_scores(tmp_path, definitions()[:1], None, MANET)
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n1,2,3\n", b"\xff\xfe\x00"])
@@ -489,7 +493,7 @@ def test_a_damaged_table_is_named(tmp_path, content):
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "table_1.csv").write_bytes(content)
     with pytest.raises(BadInput, match=r"table_1\.csv: not a table \(.*\); delete it and run the workflow"):
-        our_scores(tmp_path, definitions()[:1], None)
+        our_scores(tmp_path, definitions()[:1], None, MANET)
 
 
 # ---- mirror images --------------------------------------------------------------------------------
@@ -497,7 +501,7 @@ def test_a_damaged_table_is_named(tmp_path, content):
 
 def test_where_masks_are_compared_the_page_says_what_they_are_worth(results, tmp_path):
     """Only there, and only of the datasets whose targets are magnitudes."""
-    write_claims(definitions(), results, tmp_path, figure_nine())
+    write_claims(definitions(), results, tmp_path, [figure_nine()], papers=("manet",))
     rows = pd.read_csv(tmp_path / "claims.csv").set_index("claim")
     said = "Counting mirror images of samples, which magnitudes give for free: 1D-Uniform-6× 3.02"
     assert said in rows.loc["planes_easier", "here_evidence"]
@@ -510,25 +514,30 @@ def test_where_masks_are_compared_the_page_says_what_they_are_worth(results, tmp
 
 def test_of_targets_with_a_phase_nothing_is_said_of_mirror_images():
     means = {(beside("I"), mask, f"zf{PHASED}"): {"ssim": 0.5, "psnr": 20.0} for mask in MASKS["ixi"]}
-    ours = replace(paper_scores(), means=means, digits=DIGITS)
-    rows = judge_claims(paper_scores(), ours, {"I": "Of magnitudes."}).set_index("claim")
+    ours = replace(paper_scores(MANET), means=means, digits=DIGITS)
+    rows = judge_claims(CLAIMED, paper_scores(MANET), ours, {"I": "Of magnitudes."}).set_index("claim")
     assert rows.loc["planes_easier_with_phase", "here"] != "not judged"
     assert not rows["here_evidence"].str.contains("magnitudes").any()
-    assert "magnitudes" in judge_claims(paper_scores(), paper_scores(), {"I": "Of magnitudes."}).to_string()
+    assert (
+        "magnitudes"
+        in judge_claims(
+            CLAIMED, paper_scores(MANET), paper_scores(MANET), {"I": "Of magnitudes."}
+        ).to_string()
+    )
 
 
 def test_tables_of_targets_with_a_phase_stand_beside_the_papers():
     phased = replace(
         read_definition(definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")), phase="smooth"
     )
-    assert [one.numeral for one in phased_parts([*definitions(), phased])] == [beside("I")]
+    assert [one.numeral for one in phased_parts([*definitions(), phased], MANET)] == [beside("I")]
     # Table I itself may be of such targets: then it is the table that claims are judged by.
-    assert phased_parts([replace(definitions()[0], phase="smooth")]) == []
+    assert phased_parts([replace(definitions()[0], phase="smooth")], MANET) == []
 
 
 def test_tables_that_the_paper_does_not_have_get_no_section(results, tmp_path):
-    beyond = replace(definitions()[0], number=5, numeral="5")
-    write_claims([*definitions(), beyond], results, tmp_path, figure_nine())
+    beyond = replace(definitions()[0], number=5, numeral="5", paper="")
+    write_claims([*definitions(), beyond], results, tmp_path, [figure_nine()], papers=("manet",))
     for name in ("claims.md", "claims.html"):
         text = (tmp_path / name).read_text()
         assert "No values" not in text

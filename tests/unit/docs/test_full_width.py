@@ -12,7 +12,7 @@ from data_prep.masks.sets import make_masks
 from data_prep.measurement import measure
 from methods.registry import discover, load_builder
 from workflow.plan.config import read_config
-from workflow.plan.paper import the_paper
+from workflow.plan.paper import read_paper
 from workflow.plan.plan import Plan
 from workflow.provenance.sources import ROOT
 
@@ -28,8 +28,8 @@ def plan() -> Plan:
 
 
 def test_it_makes_every_table_and_figure_from_embedded_data_of_128_pixels_or_more(plan):
-    assert set(plan.table_definitions) == set(the_paper().tables)
-    assert set(plan.figure_definitions) == set(the_paper().figures)
+    assert set(plan.table_definitions) == set(read_paper("manet").tables)
+    assert set(plan.figure_definitions) == set(read_paper("manet").figures)
     assert len(plan.figure_definitions[9].grid) == 16
     for number, definition in {**plan.table_definitions, **plan.figure_definitions}.items():
         assert definition.source == "embedded", number

@@ -344,7 +344,7 @@ def test_unusable_inputs_are_named(tmp_path):
     np.savez(path, subject=np.array([], dtype=np.str_))
     with pytest.raises(BadInput, match="not a complete examples file"):
         figures.draw(wanted, tmp_path)
-    with pytest.raises(BadInput, match="number 3 is unknown"):
+    with pytest.raises(BadInput, match="kind '' is unknown; give modalities, comparison, heat_map"):
         figures.draw(read_definition(definition(3, "ixi", ONE_D, FIVE)), tmp_path)
 
 

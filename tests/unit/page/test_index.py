@@ -297,7 +297,7 @@ def test_questions_beyond_the_paper_are_no_claims_of_the_paper(results, tmp_path
     one, other = (claims_grid(folder / "claims.csv") for folder in (root / "claims", tmp_path))
     assert other.rows[-1][0].text == "Does it win? (not in the paper)"
     assert (one.title, other.title) == ("Claims of the paper's text", f"{one.title}, and questions beyond it")
-    assert facts(definition, one) == facts(definition, other)
+    assert facts(definition, {"the paper": one}) == facts(definition, {"the paper": other})
 
 
 @pytest.mark.parametrize("grid", [significance_grid, claims_grid, values_grid])

@@ -27,6 +27,7 @@ def valid() -> dict[str, Any]:
     """A complete configuration of both datasets."""
     return {
         "experiment": "test",
+        "paper": "manet",
         "datasets": {
             "ixi": {
                 "source": "embedded",
@@ -127,7 +128,7 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
     config = check_config(content, METHODS)
     assert content == before
     assert (config["seed"], config["seeds"], config["bad_scans"]) == (2022, [0], "stop")
-    assert config["tables"] == [1, 2, 3, 4]
+    assert config["tables"] == "all"
     assert config["datasets"]["ixi"]["noise"] == 0.1
     assert config["datasets"]["fastmri"]["acquired_slices"] == 3
     assert config["training"]["threads"] == 1

@@ -38,6 +38,7 @@ def plan(**changes: Any) -> Plan:
     embedded = {"source": "embedded", "matrix": 64, "slices": 4, "splits": splits}
     content = {
         "experiment": "test",
+        "paper": "manet",
         "datasets": {
             "ixi": {**embedded, "masks": list(MASKS["ixi"])},
             "fastmri": {**embedded, "masks": list(MASKS["fastmri"])},
@@ -698,12 +699,12 @@ def test_the_target_fetch_brings_what_comes_from_the_network():
 
 def test_figures_and_curves_read_the_runs_that_they_show():
     found = plan(seeds=[3, 4])
-    read = found.figure_inputs(8)
+    read = found.figure_inputs(found.figure_definitions[8])
     runs = [path for path in read if path.endswith("examples.npz")]
     assert len(runs) == 4 * 3
     assert all("/seed3/" in path for path in runs)
     assert "results/test/masks/ixi/2d_spiral_6x.npz" in read
-    assert found.figure_inputs(9) == ["results/test/metrics.parquet"]
+    assert found.figure_inputs(found.figure_definitions[9]) == ["results/test/metrics.parquet"]
     curves = found.curves("fastmri")
     assert not any(curve.method == "zf" for curve in curves)
     assert Curve("equispaced_4x", "manet-a0.2-b0.4", "alpha 0.2, beta 0.4", 4) in curves

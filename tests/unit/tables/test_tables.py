@@ -30,7 +30,7 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
-from workflow.plan.paper import PUBLISHED, published_values, the_paper
+from workflow.plan.paper import read_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
 from workflow.tables.formats import printed, tex_escape
@@ -38,6 +38,7 @@ from workflow.tables.page import Page
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
+MANET = read_paper("manet")
 TWO = ["1d_uniform_6x", "1d_uniform_9x"]
 FIVE = LABELS["ixi"]
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
@@ -301,12 +302,12 @@ def test_marks_stand_on_the_best_and_second_best_of_every_column(tmp_path):
 
 
 def test_every_published_row_belongs_to_a_run():
-    published = pd.read_csv(PUBLISHED)
-    assert set(published["method"]) == set(the_paper().methods)
+    published = pd.read_csv(MANET.folder / "published.csv", comment="#")
+    assert set(published["method"]) == set(MANET.methods)
     for numeral, count in (("I", 40), ("II", 16), ("III", 24), ("IV", 3)):
-        assert len(published_values(numeral)) == count
+        assert len(MANET.published(numeral)) == count
     names = {mask for masks in MASKS.values() for mask in masks}
-    assert {mask for n in ("I", "II", "III", "IV") for mask, _ in published_values(n)} <= names
+    assert {mask for n in ("I", "II", "III", "IV") for mask, _ in MANET.published(n)} <= names
 
 
 @pytest.mark.parametrize(
@@ -322,8 +323,8 @@ def test_the_papers_values_and_differences_stand_beside_ours(tmp_path, number, n
     texts, table = write(
         tmp_path, metric_rows(dataset, masks, rows), definition(number, dataset, masks, rows, numeral=numeral)
     )
-    published = pd.read_csv(PUBLISHED).query("table == @numeral")
-    names = {method: name for name, method in the_paper().methods.items() if name in set(published["method"])}
+    published = pd.read_csv(MANET.folder / "published.csv", comment="#").query("table == @numeral")
+    names = {method: name for name, method in MANET.methods.items() if name in set(published["method"])}
     assert len(table) == len(masks) * len(rows)
     compared = 0
     for row in table.to_dict("records"):
