@@ -114,8 +114,16 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
             kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # of what may be left out
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
-    wanted = wanted or [str(choice) for choice in get_args(kind)] or [f"usable ({what})"]
+    wanted = wanted or _choices(kind) or [f"usable ({what})"]
     return f"{f'field {field}' if field else 'the whole'} is{found} not {' or '.join(wanted)}"
+
+
+def _choices(kind: Any) -> list[str]:
+    """Name what a type is a choice of."""
+    found = []
+    for choice in get_args(kind):
+        found += _choices(choice) or [_WORDS.get(getattr(choice, "__name__", ""), str(choice))]
+    return found
 
 
 def _unknown(content: Any, known: Any, place: str) -> str | None:

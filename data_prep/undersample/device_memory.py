@@ -54,14 +54,19 @@ class DeviceMemory:
     places: int = 1
 
 
-def room_for_slices(memory: DeviceMemory) -> int:
-    """Return how many further bytes of slices a device should hold.
+def room_for_network(memory: DeviceMemory) -> int:
+    """Return how many bytes slices leave to the network: half of a process's share of the device.
 
-    Half of a process's share of the device stays the network's: what that takes is not known before a step,
-    and a batch computed in parts has other batch statistics, while slices read from disk are the same.
+    What it takes is not known before a step, and a batch computed in parts has other batch statistics, while
+    slices read from disk are the same.
     """
-    share = memory.total // memory.places
-    return max(0, min(share - share // 2 - memory.own, memory.free - share // 2))
+    return memory.total // memory.places // 2
+
+
+def room_for_slices(memory: DeviceMemory) -> int:
+    """Return how many further bytes of slices a device should hold, beside ``room_for_network``."""
+    share, network = memory.total // memory.places, room_for_network(memory)
+    return max(0, min(share - network - memory.own, memory.free - network))
 
 
 def device_memory(device: "torch.device") -> DeviceMemory:

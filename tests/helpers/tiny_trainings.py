@@ -17,6 +17,7 @@ from methods.contract import Reconstruction, ReconstructionModel
 from workflow.run.job import Job
 from workflow.run.spec import RunSpec
 from workflow.train.__main__ import train
+from workflow.train.choices import Choices
 from workflow.train.history import HISTORY
 from workflow.train.loop import Training
 from workflow.train.progress import StateFile
@@ -67,10 +68,18 @@ def opened(folder: Path, dataset: str, noise: float) -> tuple[Acquisition, Slice
     return acquisition, open_split(folder / "data" / dataset, "train", acquisition, CPU, 1.0)
 
 
-def training_of(folder: Path, spec: RunSpec, model: ReconstructionModel, state: Path) -> Training:
+def training_of(
+    folder: Path,
+    spec: RunSpec,
+    model: ReconstructionModel,
+    state: Path,
+    choices: Choices | None = None,
+    termination: Termination | None = None,
+) -> Training:
     acquisition, train = opened(folder, spec.dataset, spec.noise)
     stores = {"train": train, "val": open_split(folder / "data" / spec.dataset, "val", acquisition, CPU, 1.0)}
-    return Training(spec, model, stores, acquisition, CPU, StateFile(state, {"of": "a test"}), Termination())
+    file, termination = StateFile(state, {"of": "a test"}), termination or Termination()
+    return Training(spec, model, stores, acquisition, CPU, file, termination, choices=choices)
 
 
 class Toy(ReconstructionModel):

@@ -66,6 +66,12 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
         epochs = config["training"]["epochs"]
         if isinstance(epochs, dict) and name not in epochs:
             raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for all")
+    training = config["training"]
+    if training["compile"] is True and training["devices"] > 1:
+        raise BadInput(
+            f"config: training.compile: is true, but training.devices is {training['devices']}, and only "
+            "steps on one GPU are compiled; set compile to auto, or devices to 1"
+        )
     _check_methods(config, methods)
     for name, values in config["sweep"].items():
         for value in values:

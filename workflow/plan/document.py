@@ -12,6 +12,11 @@ from workflow.plan.config import resolve, schema
 from workflow.plan.paper import RESOURCES
 
 
+def _written(value: Any) -> str:
+    """Write a value as a configuration does."""
+    return f"`{yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}`"
+
+
 def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, entry in part.get("properties", {}).items():
         entry = resolve(entry)
@@ -19,12 +24,11 @@ def _document(part: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
         if key in part.get("required", []):
             default = "required"
         elif "default" in entry:
-            shown = yaml.safe_dump(entry["default"], default_flow_style=True).splitlines()[0]
-            default = f"`{shown}`"
+            default = _written(entry["default"])
         else:
             default = "-"
         if choices := entry.get("enum"):
-            description += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
+            description += f" One of {', '.join(map(_written, choices))}."
         yield f"| `{prefix}{key}` | {default} | {description} |"
         yield from _document(entry, f"{prefix}{key}.")
         if key == "methods":

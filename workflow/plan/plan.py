@@ -289,6 +289,6 @@ def _training(configured: Mapping[str, Any], dataset: str, trainable: bool) -> d
     if not trainable:
         # Nothing that only training reads may repeat an evaluation.
         training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
-        training |= {"channels_last": False, "deterministic": True, "recompute": True}
+        training |= {"channels_last": False, "deterministic": True, "recompute": True, "compile": False}
         training |= {"devices": 1, "logger": "csv"}
     return training

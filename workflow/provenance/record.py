@@ -76,6 +76,9 @@ class RunRecord:
     refused_states: list[str] | UnsetType = UNSET
     micro_batch: int | UnsetType | None = UNSET
     notes: list[str] | UnsetType = UNSET
+    compiled: bool | UnsetType = UNSET
+    compile_seconds: float | UnsetType = UNSET
+    recompute: bool | UnsetType | None = UNSET
     energy_joules: float | UnsetType | None = UNSET
     outputs: dict[str, str] = field(default_factory=dict)
     resident_splits: dict[str, bool] | UnsetType = UNSET

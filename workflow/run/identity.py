@@ -37,13 +37,16 @@ def training_sources(folder: str, mask: str) -> list[str]:
     return sorted({*training, *folder_sources(folder), *drawn_mask_sources(mask)} - _WITHOUT_EFFECT)
 
 
-def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str) -> dict[str, Any]:
+def training_identity(
+    spec: RunSpec, fingerprints: Mapping[str, str], mask_sha256: str, *, compiled: bool = False
+) -> dict[str, Any]:
     """Return all that the weights of one training depend on: spec, sources, data and mask.
 
     Args:
         spec: the run; what only evaluation reads does not count.
         fingerprints: of the splits that training reads, by name (``train`` and ``val``).
         mask_sha256: of the mask set.
+        compiled: what ``training.compile`` came to.
     """
     return {
         "spec": spec.training_part(),
@@ -52,6 +55,7 @@ def training_identity(spec: RunSpec, fingerprints: Mapping[str, str], mask_sha25
         },
         "data": dict(fingerprints),
         "mask": mask_sha256,
+        "compiled": compiled,
     }
 
 

@@ -21,6 +21,7 @@ Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FromZero = Annotated[int, Meta(ge=0)]
 FromOne = Annotated[int, Meta(ge=1)]
+Auto = bool | Literal["auto"]
 
 # Of the training's part of a spec, what changes no weight.
 _WITHOUT_WEIGHT = ("resident_gigabytes", "logger")
@@ -43,6 +44,7 @@ class TrainingSpec:
         deterministic: whether torch is to choose algorithms that give the same bits each time, and to refuse
             operations for which it has none.
         recompute: whether networks compute cheap results again instead of keeping them for the backward pass.
+        compile: whether torch compiles the training step; only on one GPU.
         devices: GPUs (or processes on the CPU) that share the slices of each step.
         logger: what shows a running training: ``csv`` (history.csv), or ``tensorboard`` as well.
     """
@@ -57,7 +59,8 @@ class TrainingSpec:
     gradient_clip: Annotated[float, Meta(gt=0)] | None = None
     channels_last: bool = False
     deterministic: bool = True
-    recompute: bool = True
+    recompute: Auto = "auto"
+    compile: Auto = "auto"
     devices: FromOne = 1
     logger: Literal["csv", "tensorboard"] = "csv"
 

@@ -90,6 +90,9 @@ def train(job: Job, termination: "Termination") -> "Progress":
         refused_states=progress.refused,
         micro_batch=progress.micro_batch,
         notes=notes(progress, spec, model),
+        compiled=progress.compiled,
+        compile_seconds=progress.compile_seconds,
+        recompute=progress.recompute,
         energy_joules=progress.energy_joules if device.type == "cuda" else None,
         peak_memory_bytes=max(record.peak_memory_bytes, progress.peak_memory_bytes),
         seconds=replace(record.seconds, training=sum(row["seconds"] for row in progress.history)),
@@ -121,8 +124,9 @@ def fit(job: Job, termination: "Termination") -> "Training":
             if not out_of_memory(error):
                 raise
             halve = True
-        # The tensors of the attempt are to be gone before the next.
+        # The tensors of the attempt are to be gone before the next, and what was compiled for its sizes.
         del training
+        torch.compiler.reset()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -133,6 +137,7 @@ def fit(job: Job, termination: "Termination") -> "Training":
 def notes(progress: "Progress", spec: RunSpec, model: "ReconstructionModel") -> list[str]:
     """Say what was done otherwise than in a plain training on one device, one sentence each."""
     from workflow.train.batches import has_batch_norm
+    from workflow.train.choices import NOT_COMPILED
 
     found = []
     normed = has_batch_norm(model)
@@ -142,6 +147,8 @@ def notes(progress: "Progress", spec: RunSpec, model: "ReconstructionModel") -> 
             f"out of memory: each batch was computed in parts {parts} and their gradients were added up"
             + (f"; batch normalisation took its statistics from parts {parts}" if normed else "")
         )
+    if spec.training.compile is True and not progress.compiled:
+        found.append(NOT_COMPILED)
     if spec.training.devices > 1:
         found.append(
             f"{spec.training.devices} processes shared each batch (DDP)"

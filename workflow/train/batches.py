@@ -4,12 +4,14 @@ import itertools
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from data_prep.measurement import Measurement, Truth
 from methods.contract import ReconstructionModel
 from methods.recomputation import recomputation
+from workflow.train.choices import Choices, compiled
 
 
 def shares(count: int, processes: int, process: int, most: int | None) -> list[tuple[slice, float]]:
@@ -73,18 +75,39 @@ class Batch:
 
 
 class Learner(nn.Module):
-    """A method and its own loss in one call, which is what Fabric wraps."""
+    """A method and its own loss in one call, which is what Fabric wraps; compiled in training, if chosen."""
 
-    def __init__(self, model: ReconstructionModel, *, recompute: bool) -> None:
+    def __init__(self, model: ReconstructionModel, choices: Choices, *, deterministic: bool = True) -> None:
         super().__init__()
         self.model = model
-        self.recompute = recompute
+        self.recompute = choices.recompute
+        self.compiled = None
+        if choices.compiler is not None:
+            # Not the module, whose parameters would change their names.
+            self.compiled = compiled(self.computed, choices.compiler, deterministic=deterministic)
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the scalar loss, and the image (batch, height, width)."""
+    def computed(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what ``forward`` does, operation by operation."""
         with recomputation(allowed=self.recompute):
             reconstruction = self.model(batch.measurement)
         return self.model.loss(reconstruction, batch.truth, batch.measurement), reconstruction.image
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the scalar loss, and the image (batch, height, width)."""
+        step = self.compiled if self.compiled is not None and self.training else self.computed
+        return step(batch)
+
+
+def summed_psnr(image: Tensor, truth: Truth) -> tuple[Tensor, Tensor]:
+    """Return the sum of the PSNR of images (batch, height, width) in dB, and the number of those that count.
+
+    A slice's PSNR takes its own largest value as range; slices without any signal do not count.
+    """
+    peak = truth.image.amax(dim=(-2, -1))
+    error = (image - truth.image).square().mean(dim=(-2, -1))
+    counted = peak > 0
+    psnr = torch.where(counted, 10 * torch.log10(peak.square() / error), 0)
+    return psnr.sum(), counted.sum()
 
 
 def in_batches(positions: Sequence[int], size: int) -> list[Sequence[int]]:

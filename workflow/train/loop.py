@@ -13,6 +13,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ from methods.contract import ReconstructionModel
 from methods.optimisers import make_optimiser
 from workflow.run.device import determinism
 from workflow.run.spec import RunSpec, TrainingSpec
-from workflow.train.batches import Batch, Learner, in_batches, shares
+from workflow.train.batches import Batch, Learner, in_batches, shares, summed_psnr
+from workflow.train.choices import Choices, one_graph, seconds_compiling
 from workflow.train.energy import EnergyMeter
 from workflow.train.progress import Progress, Refused, StateFile
 from workflow.train.team import Team
@@ -61,6 +63,7 @@ class Training:
         termination: Termination,
         team: Team | None = None,
         watch: Callable[[Progress], None] = lambda _: None,
+        choices: Choices | None = None,
     ) -> None:
         """Set up a training at its beginning.
 
@@ -74,6 +77,7 @@ class Training:
             termination: tells when to save and leave.
             team: the processes that train together; by default this one alone.
             watch: called after each epoch.
+            choices: how to compute the steps; by default without compiling.
 
         Raises:
             BadInput: several processes on a CPU are to train a network with batch normalisation.
@@ -89,7 +93,8 @@ class Training:
         self.progress = Progress()
         self.model = team.joined(model, device, spec.method)
         self.fabric = team.fabric(device, spec.training.precision)
-        learner = Learner(self.model, recompute=spec.training.recompute)
+        self.choices = choices or Choices(recompute=bool(spec.training.recompute))
+        learner = Learner(self.model, self.choices, deterministic=spec.training.deterministic)
         self.learner, self.optimiser = self.fabric.setup(
             learner, make_optimiser(self.model.parameters(), spec.optimiser)
         )
@@ -97,21 +102,26 @@ class Training:
         self.look_every = LOOK_EVERY if on_gpu else 1
         self.energy = EnergyMeter(team.size if on_gpu else 0)
         self.environment = {"torch": str(torch.__version__), "device": team.named(device)}
+        if on_gpu:
+            # There it may change last bits.
+            self.environment["recompute"] = str(self.choices.recompute).lower()
 
     def fit(self) -> None:
         """Train until finished or diverged, saving after each epoch.
 
         Raises:
             SystemExit: after saving, if SIGTERM came.
-            BadInput: the training is to be deterministic, and torch has no such way for an operation.
+            BadInput: torch has no deterministic way for an operation, or cannot compile the method.
             RuntimeError: a part of a batch does not fit the device (``out_of_memory``); see ``halve``.
         """
-        progress, training = self.progress, self.spec.training
-        if progress.status == "running" and self.environment not in progress.environments:
-            progress.environments.append(self.environment)
+        progress, training, method = self.progress, self.spec.training, self.spec.method
+        compiled = self.choices.compiler is not None
+        if progress.status == "running":
+            progress.begin(self.environment, compiled=compiled, recompute=self.choices.recompute)
         self.watch(self.progress)
-        determined = determinism(self.spec.method, wanted=training.deterministic)
-        with self.termination.deferred(), determined:
+        determined = determinism(method, wanted=training.deterministic)
+        compilable = one_graph(method) if compiled else nullcontext()
+        with self.termination.deferred(), determined, compilable:
             while progress.status == "running":
                 whole = self._train_epoch()
                 val_loss, val_psnr = self._validate() if whole else (math.nan, math.nan)
@@ -170,15 +180,15 @@ class Training:
         # The first process may write the state next, which the others are to read first.
         self.fabric.barrier()
 
-    def _take_up(self, progress: Progress, states: Mapping[str, Any]) -> None:
-        self.progress = progress
+    def _take_up(self, file: StateFile, progress: Progress, states: Mapping[str, Any]) -> None:
+        self.state_file, self.progress = file, progress
         if progress.status != "running":
             self.team.say(f"training is {progress.status} already; evaluating only")
             return
         progress.restarts += 1
         if self.environment not in progress.environments:
             self.team.say(
-                "begun with another torch or on another device: other bits than an uninterrupted training"
+                "begun with another torch, device or `recompute`: other bits than an uninterrupted training"
             )
         self.model.load_state_dict(states["model"])
         self.optimiser.load_state_dict(states["optimiser"])
@@ -203,6 +213,7 @@ class Training:
             progress.loss_sum if self.team.leads else 0.0, dtype=torch.float64, device=store.device
         )
         first, started, joules = progress.step, time.perf_counter(), self.energy.read()
+        compiling = seconds_compiling()
         self.learner.train()
         for step in range(first, len(batches)):
             loss = self._step(batches[step], step, len(batches))
@@ -218,9 +229,8 @@ class Training:
             if last or told or not sound:
                 progress.step = step + 1
                 progress.loss_sum = loss_sum
-                progress.seconds += time.perf_counter() - started
-                progress.training_seconds += time.perf_counter() - started
-                progress.slices += sum(len(batch) for batch in batches[first : step + 1])
+                slices = sum(len(batch) for batch in batches[first : step + 1])
+                progress.add_steps(slices, time.perf_counter() - started, seconds_compiling() - compiling)
                 progress.add_energy(joules, self.energy.read())
                 if self.device.type == "cuda":
                     peak = torch.cuda.max_memory_allocated(self.device)
@@ -270,10 +280,7 @@ class Training:
         return loss
 
     def _validate(self) -> tuple[float, float]:
-        """Return the method's own loss and the PSNR in dB, means over the validation slices.
-
-        A slice's PSNR takes its own largest value as range; slices without any signal do not count.
-        """
+        """Return the method's own loss and the PSNR in dB, means over the validation slices."""
         store = self.stores["val"]
         started = time.perf_counter()
         totals = torch.zeros(3, dtype=torch.float64, device=store.device)
@@ -283,11 +290,7 @@ class Training:
             for positions in in_batches(range(len(store)), size)[self.team.rank :: self.team.size]:
                 measurement, truth = self.acquisition.fixed(store, positions)
                 loss, image = self.learner(Batch(measurement, truth))
-                peak = truth.image.amax(dim=(-2, -1))
-                error = (image - truth.image).square().mean(dim=(-2, -1))
-                counted = peak > 0
-                psnr = torch.where(counted, 10 * torch.log10(peak.square() / error), 0)
-                totals += torch.stack((loss * len(positions), psnr.sum(), counted.sum())).double()
+                totals += torch.stack((loss * len(positions), *summed_psnr(image, truth))).double()
                 if self.team.alone and self.termination.noticed:
                     self._leave()
         loss_sum, psnr_sum, slices = self.team.sum(totals).tolist()

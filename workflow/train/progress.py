@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ class Progress:
         slices: slices trained on, all epochs together.
         peak_memory_bytes: most memory that was allocated on a GPU, 0 on a CPU.
         energy_joules: of the GPUs while training; None where one does not tell.
+        compiled: whether torch compiled the steps.
+        compile_seconds: that it took, which count nowhere else.
+        recompute: whether networks computed cheap results again; None before the first step.
     """
 
     status: str = "running"
@@ -56,6 +59,22 @@ class Progress:
     slices: int = 0
     peak_memory_bytes: int = 0
     energy_joules: float | None = 0.0
+    compiled: bool = False
+    compile_seconds: float = 0.0
+    recompute: bool | None = None
+
+    def begin(self, environment: dict[str, str], *, compiled: bool, recompute: bool) -> None:
+        """Note where and how the steps to come are computed."""
+        self.compiled, self.recompute = compiled, recompute
+        if environment not in self.environments:
+            self.environments.append(environment)
+
+    def add_steps(self, slices: int, seconds: float, compiling: float) -> None:
+        """Count training steps: their slices, and what they took, of which so much went to compiling."""
+        self.slices += slices
+        self.seconds += seconds - compiling
+        self.training_seconds += seconds - compiling
+        self.compile_seconds += compiling
 
     def add_energy(self, before: float | None, after: float | None) -> None:
         """Count the joules between two readings of the meter."""
@@ -121,11 +140,15 @@ class StateFile:
             state |= {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
         save_atomically(state, self.path)
 
-    def read(self) -> tuple[Progress, dict[str, Any]]:
+    def read(self) -> tuple["StateFile", Progress, dict[str, Any]]:
         """Return where the training stands, and the states of a running one's ``model`` and ``optimiser``.
+
+        First stands this file under the identity that it has: what has ended on a device that compiled its
+        steps is evaluated on any.
 
         Raises:
             Refused: the file is not whole, or of another training.
+            BadInput: a running training was compiled there and would not be here, or the other way round.
         """
         try:
             state = load_whole(self.path)
@@ -135,11 +158,21 @@ class StateFile:
         if not isinstance(theirs, dict):
             raise Refused("it does not say of which training it is")
         try:
-            if identity_hash(theirs) != identity_hash(self.identity):
+            # With equal specs, it is the device that makes this one differ.
+            found = {**self.identity, **{name: theirs[name] for name in ("compiled",) if name in theirs}}
+            if identity_hash(theirs) != identity_hash(found):
                 raise Refused(f"it is of another training ({differences(theirs, self.identity)} changed)")
-            return Progress(**state.pop("progress")), state
+            progress = Progress(**state.pop("progress"))
         except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
             raise Refused("it does not say where the training stands") from error
+        if found != self.identity and progress.status == "running":
+            here = "compiles nothing" if found["compiled"] else "would compile it"
+            raise BadInput(
+                f"{self.path}: field compiled: is {str(found['compiled']).lower()}, and this device {here} "
+                "(training.compile); go on on a device like the one that it began on, or delete the file to "
+                "start over"
+            )
+        return replace(self, identity=found), progress, state
 
 
 def _copy_of_weights(model: nn.Module) -> dict[str, Tensor]:

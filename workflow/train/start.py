@@ -30,6 +30,7 @@ def begin(
     from data_prep.undersample.acquisition import open_acquisition, open_split
     from workflow.run.device import set_up_torch
     from workflow.run.model import build_model
+    from workflow.train.choices import NOT_COMPILED, chosen
     from workflow.train.loop import Training
     from workflow.train.progress import StateFile
     from workflow.train.team import Team
@@ -46,10 +47,14 @@ def begin(
         for split in ("train", "val")
     }
     fingerprints = {split: store.fingerprint for split, store in stores.items()}
-    identity = training_identity(spec, fingerprints, acquisition.masks.sha256)
+    train = stores["train"]
+    choices = chosen(settings, device, len(train), train.height * train.width)
+    identity = training_identity(
+        spec, fingerprints, acquisition.masks.sha256, compiled=choices.compiler is not None
+    )
     training = Training(
         spec,
-        build_model(spec, (stores["train"].height, stores["train"].width)),
+        build_model(spec, (train.height, train.width)),
         stores,
         acquisition,
         device,
@@ -57,7 +62,12 @@ def begin(
         termination,
         team,
         _watcher(job) if team.leads else lambda _: None,
+        choices,
     )
+    if choices.compiler is not None:
+        team.say("torch compiles the first steps, which takes a minute or two")
+    elif settings.compile is True:
+        team.say(NOT_COMPILED)
     training.resume()
     if halve:
         training.halve()

@@ -126,6 +126,12 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
         ({"datasets__oasis": {}}, "'oasis'"),
         ({"training__epoch": 3}, "'epoch'"),
         ({"training__epochs": 0}, "training.epochs"),
+        ({"training__recompute": "never"}, "training.recompute"),
+        ({"training__compile": 1}, "training.compile"),
+        (
+            {"training__compile": True, "training__devices": 2},
+            "training.compile: is true, but training.devices is 2",
+        ),
         ({"training__epochs": {"ixi": 3, "knee": 3}}, "training.epochs"),
         ({"training__epochs": True}, "training.epochs"),
         ({"training__epochs": {"ixi": 3}}, "training.epochs: no number for fastmri"),

@@ -281,6 +281,7 @@ def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
         "channels_last": True,
         "deterministic": False,
         "recompute": False,
+        "compile": True,
     }
     one, other = plan(), plan(training=training)
     changed = {run.method for run in one.runs if one.spec(run) != other.spec(run)}

@@ -236,14 +236,15 @@ def test_any_other_fault_of_a_step_ends_the_training_as_itself(ixi, tmp_path, mo
     assert device.refusals == 1
 
 
-def test_the_next_attempt_counts_its_own_peak(ixi, tmp_path, monkeypatch):
+def test_the_next_attempt_compiles_anew_and_counts_its_own_peak(ixi, tmp_path, monkeypatch):
     SmallDevice(monkeypatch, most=3)
     done = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: done.append("compiler"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: done.append("emptied"))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: done.append("reset"))
     fit(job(ixi, tmp_path, tiny_spec(training__batch_size=6, training__epochs=1)), Termination())
-    assert done == ["emptied", "reset"]
+    assert done == ["compiler", "emptied", "reset"]
 
 
 def test_parts_survive_interruptions_to_the_bit(ixi, tmp_path, monkeypatch):
