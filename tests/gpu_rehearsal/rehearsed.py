@@ -21,10 +21,10 @@ def spec_of(method: str, *, dataset: str = "ixi", **changes: Any) -> RunSpec:
     default = FOLDERS[method].default
     of_dataset = {"dataset": dataset, "mask": MASKS[dataset], "noise": 0.1 if dataset == "ixi" else 0.0}
     of_method = {"method": method, "folder": default.folder, "optimiser": dict(default.optimiser)}
-    parameters = {**default.parameters, **default.small}
+    small = {"parameters": {**default.parameters, **default.small}}
     for_gpu = {"training__precision": "bf16-mixed", "training__channels_last": True}
     clipped = {"training__gradient_clip": 1.0, "training__epochs": EPOCHS, "training__batch_size": BATCH}
-    return tiny_spec(parameters=parameters, **of_dataset | of_method | for_gpu | clipped | changes)
+    return tiny_spec(**of_dataset | of_method | small | for_gpu | clipped | changes)
 
 
 def on_gpu_as_wanted(training: Training) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,23 @@ programs = json.loads(sys.argv[2])
 suite.command = lambda name, device, rows: [sys.executable, "-c", "import sys\\n" + programs[name], str(rows)]
 parts = {name: SimpleNamespace(title=name, seconds=60) for name in programs}
 sys.exit(suite.run_suite(Path(sys.argv[1]), "cpu", 1, parts, ("whole", "hang", "crash")))
+"""
+ROAD = """
+import importlib.metadata, sys, tempfile
+from importlib.machinery import PathFinder
+from pathlib import Path
+names, known = sys.argv[1].split(), importlib.metadata.packages_distributions()
+class Present:
+    def find_spec(self, name, *where):
+        top = name.partition(".")[0]
+        of = {package.lower().replace("_", "-") for package in known.get(top, names)}
+        return PathFinder.find_spec(name, *where) if of & set(names) or top == "tests" else None
+sys.meta_path[sys.meta_path.index(PathFinder)] = Present()
+import torch
+import tests.bench.__main__, tests.bench.gpu.__main__, workflow.lease
+from tests.bench.gpu import place, trainings
+job = trainings.job_of(place.Place(torch.device("cpu"), Path(tempfile.mkdtemp())), "output")
+trainings.train(job, trainings.Termination())
 """
 FAKES = {name: Part(f"Part {name}", 60, dict) for name in PROGRAMS}
 
@@ -104,6 +122,24 @@ def test_on_a_machine_without_a_gpu_the_report_says_so(tmp_path: Path) -> None:
     report = json.loads((tmp_path / "report.json").read_text())["parts"]
     assert report["versions"]["rows"]["this machine"]["values"]["torch"] == str(torch.__version__)
     assert reasons(tmp_path)["memory"] == {"manet 256, in six tenths of its memory": "no GPU"}
+
+
+def test_it_needs_no_more_packages_than_the_page_says() -> None:
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"grep -oE '\^\((.*?)\)==", page)
+    carried = listed.split("|")
+    locked = (ROOT / "requirements" / "run.txt").read_text(encoding="utf-8")
+    assert [name for name in carried if not re.search(rf"^{name}==", locked, re.MULTILINE)] == []
+    # What torch itself brings, and what the page expects beside it.
+    there = ["torch", "numpy", "h5py", "filelock", "jinja2", "markupsafe", "mpmath", "networkx", "sympy"]
+
+    def run(names: list[str]) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-c", ROAD, " ".join(names)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    done = run([*there, "setuptools", *carried])
+    assert done.returncode == 0, done.stderr
+    assert "msgspec" in run([*there, *(name for name in carried if name != "msgspec")]).stderr
 
 
 # ---- rows, with a CPU standing in ----------------------------------------------------------------
