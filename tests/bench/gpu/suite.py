@@ -100,6 +100,8 @@ def run_suite(out: Path, device: str, minutes: float, parts: Mapping[str, Any], 
     Returns:
         The exit status: 0, 1 if something failed, 130 if it was interrupted.
     """
+    # Parts run in the folder of the repository.
+    out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"minutes": minutes, "device": device, "parts": {}}
     for name in chosen:
