@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Install the locked packages: bash requirements/install.sh PYTHON [develop] [slurm]
+# Install the locked packages: bash requirements/install.sh PYTHON [--cuda] [develop] [slurm]
 # PYTHON is that of the environment to fill. Every file that arrives must have a hash of the lock, but for torch and what
 # its build brings (torch.txt). Options for pip go through its own variables, e.g. PIP_INDEX_URL for a mirror.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 python=$1
 shift
+cuda=
+if [ "${1:-}" = --cuda ]; then cuda=yes && shift; fi
 install() { "$python" -m pip install --disable-pip-version-check --progress-bar off -qq "$@"; }
 locked() { install --require-hashes --no-deps "$@"; }
 say() { echo "installing $*" >&2; }
@@ -18,5 +20,10 @@ for name in run "$@"; do
     locked --no-build-isolation --requirement "$here/$name.txt"
 done
 say "torch, the largest: up to 3 GB with CUDA"
-install --requirement "$here/torch.txt"
+if [ "$cuda" ]; then
+    # === compares as text, where == takes 1.0+cpu for a newer 1.0.
+    install "$(sed -n 's/^torch==\([^ ]*\).*/torch===\1/p' "$here/torch.txt")"
+else
+    install --requirement "$here/torch.txt"
+fi
 "$python" -m pip check --disable-pip-version-check

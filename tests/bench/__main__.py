@@ -1,6 +1,11 @@
 """How fast the product is, as ratios: each thing beside its comparison, same machine, same run, in turns.
 
     python -m tests.bench [--only networks start-up slices metrics] [--precision bf16-mixed]
+    python -m tests.bench --gpu --out DIR [--device cpu] [--minutes 8] [--only PART ...]
+
+The second form is for whoever has a GPU for some minutes: what it can do, and whether everything holds on it
+(docs/gpu.md). DIR/report.md and report.json are written anew after each part. With ``--device cpu`` a CPU
+stands in for the GPU, with everything tiny: a rehearsal.
 
 Networks run at their full width, against the plain functions of ``tests/oracles.py`` with the same weights:
 on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the product's own: from
@@ -15,6 +20,7 @@ import argparse
 import csv
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -24,6 +30,8 @@ import numpy as np
 import torch
 
 from tests.bench.common import Setting
+from tests.bench.gpu.parts import PARTS as GPU_PARTS
+from tests.bench.gpu.suite import run_suite
 from tests.bench.networks import Seconds, bench_networks
 from tests.bench.scoring import bench_metrics
 from tests.bench.slices import bench_slices
@@ -65,10 +73,21 @@ def main() -> None:
         prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="default: all parts")
+    parser.add_argument("--only", nargs="+", choices=(*PARTS, *GPU_PARTS), help="default: all parts")
+    parser.add_argument("--gpu", action="store_true", help="measure and prove a GPU; needs --out")
+    parser.add_argument("--out", type=Path, help="folder for the report of --gpu")
+    parser.add_argument("--minutes", type=float, default=8.0, help="for all of --gpu; default: 8")
     parser.add_argument("--steps", type=Path, help="write the seconds per slice here, for workflow.estimate")
     parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
     arguments = parser.parse_args()
+    parts = GPU_PARTS if arguments.gpu else PARTS
+    arguments.only = arguments.only or tuple(parts)
+    if unknown := set(arguments.only) - set(parts):
+        parser.error(f"--only: {', '.join(sorted(unknown))}: here the parts are {', '.join(parts)}")
+    if arguments.gpu:
+        if arguments.out is None:
+            parser.error("--gpu: give --out, the folder for its report")
+        sys.exit(run_suite(arguments.out, arguments.device, arguments.minutes, GPU_PARTS, arguments.only))
     cores = len(os.sched_getaffinity(0))
     device = set_up_torch(cores, arguments.device)
     on_gpu = device.type == "cuda"

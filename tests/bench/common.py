@@ -83,11 +83,13 @@ def memory(work: Work, device: torch.device) -> tuple[int, int]:
     return held[0] - changes[0]["args"]["Bytes"], max(held)
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+def matrix_rate(
+    device: torch.device, dtype: torch.dtype, side: int | None = None, seconds: float = 2.0
+) -> float:
     """Return the floating-point operations per second (per core second on a CPU) of large matrix products."""
-    side = 8192 if device.type == "cuda" else 1024
+    side = side or (8192 if device.type == "cuda" else 1024)
     a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    (spent,) = fastest([lambda: a @ b], device, 2.0)
+    (spent,) = fastest([lambda: a @ b], device, seconds)
     return 2.0 * side**3 / spent
 
 
@@ -100,6 +102,17 @@ def tf32(allowed: bool) -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.allow_tf32 = before
+
+
+@contextmanager
+def tf32_products(allowed: bool) -> Iterator[None]:
+    """Let matrix products round their inputs to TF32 in the block, or not; of no effect on a CPU."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def operations(work: Work) -> float:

@@ -1,15 +1,17 @@
 """Training steps and reconstruction of the four networks at full width, against the oracles."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from data_prep.masks.sets import make_masks
-from data_prep.measurement import Measurement, measure
+from data_prep.measurement import Measurement, Truth, measure
 from data_prep.undersample.acquisition import Acquisition
 from data_prep.undersample.noise import noise_std, training_noise
 from data_prep.undersample.slices import SliceStore
@@ -38,8 +40,15 @@ from workflow.train.progress import StateFile
 from workflow.train.termination import Termination
 
 
-def spec_of(method: str, batch: int, threads: int, precision: str) -> RunSpec:
-    """Return a run of a method as its folder describes it."""
+def spec_of(
+    method: str,
+    batch: int,
+    threads: int,
+    precision: str,
+    parameters: Mapping[str, Any] = MappingProxyType({}),
+    **training: Any,
+) -> RunSpec:
+    """Return a run of a method as its folder describes it, but for what is given."""
     default = discover()[method].default
     content = {
         "dataset": "ixi",
@@ -48,7 +57,7 @@ def spec_of(method: str, batch: int, threads: int, precision: str) -> RunSpec:
         "folder": default.folder,
         "seed": 0,
         "trainable": True,
-        "parameters": default.parameters,
+        "parameters": {**default.parameters, **parameters},
         "optimiser": default.optimiser,
         "noise": NOISE,
         "base_seed": SEED,
@@ -61,6 +70,7 @@ def spec_of(method: str, batch: int, threads: int, precision: str) -> RunSpec:
             # What bf16 convolutions of a GPU want.
             "channels_last": precision == "bf16-mixed",
             "resident_gigabytes": 8.0,
+            **training,
         },
         "examples": 0,
     }
@@ -90,11 +100,16 @@ class Plain:
     def step(self) -> None:
         shape = (self.target.shape[1], self.target.shape[2])
         noise = training_noise(noise_std(self.target, NOISE), shape, self.generator)
-        measured, truth = measure(self.target, self.auxiliary, self.mask, noise)
+        self.learn(*measure(self.target, self.auxiliary, self.mask, noise))
+
+    def learn(self, measured: Measurement, truth: Truth) -> Tensor:
+        """Take one optimiser step and return its loss."""
         self.optimiser.zero_grad()
         outputs = self.reconstruct(Weights(self.tensors, training=True), measured)
-        self.loss(outputs, measured, truth).backward()
+        loss = self.loss(outputs, measured, truth)
+        loss.backward()
         self.optimiser.step()
+        return loss.detach()
 
 
 def as_by_default(work: Work, allow_tf32: bool = True) -> Work:

@@ -62,16 +62,47 @@ def test_conda_takes_the_same_locks() -> None:
     assert "requirements/install.sh" in (ROOT / "environment.post-deploy.sh").read_text(encoding="utf-8")
 
 
+def wheel(index: Path, name: str, version: str) -> None:
+    """Write an empty package that imports as its name."""
+    described = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    with zipfile.ZipFile(index / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{name}.py", f"version = {version!r}")
+        for file, text in {"METADATA": described, "WHEEL": kind, "RECORD": ""}.items():
+            archive.writestr(f"{name}-{version}.dist-info/{file}", text)
+
+
+@pytest.mark.long
+def test_with_cuda_torch_is_the_build_of_pypi_itself(tmp_path: Path) -> None:
+    locks, index = tmp_path / "requirements", tmp_path / "index"
+    index.mkdir()
+    (version,) = pins("torch.txt").values()
+    for build in (version, f"{version}+cpu"):
+        wheel(index, "torch", build)
+    locks.mkdir()
+    for name in ("install.sh", "torch.txt"):
+        (locks / name).write_text((LOCKS / name).read_text())
+    for name in ("build.txt", "run.txt", "develop.txt"):
+        (locks / name).touch()
+    environment = os.environ | {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(index),
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+    found = []
+    for number, options in enumerate(([], ["--cuda", "develop"])):
+        venv.create(tmp_path / str(number), with_pip=True)
+        python = tmp_path / str(number) / "bin/python"
+        subprocess.run(["bash", locks / "install.sh", python, *options], env=environment, check=True)
+        answer = [python, "-c", "import torch; print(torch.version)"]
+        found.append(subprocess.run(answer, capture_output=True, text=True, check=True).stdout.strip())
+    assert found == [f"{version}+cpu", version]
+
+
 def test_a_file_with_another_hash_is_not_installed(tmp_path: Path) -> None:
     locks, index = tmp_path / "requirements", tmp_path / "index"
     index.mkdir()
-    wheel = index / "tiny-1.0-py3-none-any.whl"
-    described = "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0\n"
-    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-    with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr("tiny.py", "")
-        for name, text in {"METADATA": described, "WHEEL": kind, "RECORD": ""}.items():
-            archive.writestr(f"tiny-1.0.dist-info/{name}", text)
+    wheel(index, "tiny", "1.0")
     locks.mkdir()
     (locks / "install.sh").write_text((LOCKS / "install.sh").read_text())
     (locks / "build.txt").touch()
