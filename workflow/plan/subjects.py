@@ -38,25 +38,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
     @cached_property
     def places(self) -> dict[str, Places]:
         """Per dataset: its folders below ``root``."""
-        return {name: self._places(dataset_of(name)) for name in self._datasets}
-
-    def _places(self, dataset: Dataset) -> Places:
-        """Name each step's folder by what its files depend on, the folders before it included."""
-        source: dict[str, Any] = {"source": self._datasets[dataset.id]["source"]}
-        if self.embedded(dataset.id):
-            scans = source | self._size(dataset.id)
-            if dataset.embedded is not None or len(dataset.pools) > 1:
-                # Which pool a made-up subject is of, and so what it is, depends on how many each has.
-                numbers = split_numbers(self._datasets[dataset.id]["splits"])
-                scans["pools"] = [sum(numbers[split] for split in of) for of in dataset.pools.values()]
-        else:
-            scans = source | {"root": str(self._root(dataset))}
-            scans |= {key: str(path) for key, path in self._lists(dataset).items()}
-        raw = _named(dataset.id, scans)
-        aligned = _named(dataset.id, [raw, self._wanted(dataset.id)])
-        data = _named(dataset.id, [aligned, data_sha256(self._config, dataset.id)])
-        donors = dataset.maps if self.embedded(dataset.id) else ()
-        return Places(f"raw/{raw}", f"aligned/{aligned}", f"data/{data}", donors)
+        return {name: _places(self._config, dataset_of(name)) for name in self._datasets}
 
     def folder(self, kind: str, dataset: str) -> str:
         """Return where files of a dataset lie, by the names of ``Places``: raw, aligned or data."""
@@ -178,16 +160,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
             "source": self._datasets[dataset]["source"],
             "split-hint": scans.split_hint,
         }
-        return _words(options | self._wanted(dataset))
-
-    def _wanted(self, dataset: str) -> dict[str, Any]:
-        """Return what the configuration asks of every aligned subject of a dataset."""
-        configured, own = self._datasets[dataset], fields(dataset_of(dataset).align_options)
-        return {
-            "matrix": configured["matrix"],
-            "slices": configured["slices"],
-            "options": canonical({key.name: configured[key.name] for key in own if key.name in configured}),
-        }
+        return _words(options | _wanted(dataset_of(dataset), self._datasets[dataset]))
 
     def embed_arguments(self, dataset: str, target: str) -> list[str]:
         """Return what the step ``embed`` is told of the subject of a target scan, as words of its command."""
@@ -195,18 +168,12 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         index = [one.target for one in scans].index(target)
         hint = scans[index].split_hint
         return _words(
-            {"index": index, **self._size(dataset), "options": canonical({"split": hint} if hint else {})}
+            {
+                "index": index,
+                **_size(self._config, dataset),
+                "options": canonical({"split": hint} if hint else {}),
+            }
         )
-
-    def _size(self, dataset: str) -> dict[str, Any]:
-        """Return what the configuration asks of every embedded subject of a dataset."""
-        configured = self._datasets[dataset]
-        return {
-            "seed": self._seed,
-            "matrix": configured["matrix"],
-            "slices": configured["acquired_slices"],
-            "slice-spacing": configured.get("slice_spacing"),
-        }
 
     def fetched(self) -> list[str]:
         """Return what downloading leaves: donors of the embedded datasets, records of downloaded ones."""
@@ -318,6 +285,46 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                         "mend the scan and delete this file, or set bad_scans to exclude again"
                     )
         return None
+
+
+def _places(config: Config, dataset: Dataset) -> Places:
+    """Name each step's folder by what its files depend on, the folders before it included."""
+    configured = config["datasets"][dataset.id]
+    scans: dict[str, Any] = {"source": configured["source"]}
+    embedded = configured["source"] == "embedded"
+    if embedded:
+        scans |= _size(config, dataset.id)
+        if dataset.embedded is not None or len(dataset.pools) > 1:
+            # Which pool a made-up subject is of, and so what it is, depends on how many each has.
+            numbers = split_numbers(configured["splits"])
+            scans["pools"] = [sum(numbers[split] for split in of) for of in dataset.pools.values()]
+    else:
+        scans |= {key: str(Path(configured[key] or "")) for key in ("root", *dataset.lists)}
+    raw = _named(dataset.id, scans)
+    aligned = _named(dataset.id, [raw, _wanted(dataset, configured)])
+    data = _named(dataset.id, [aligned, data_sha256(config, dataset.id)])
+    return Places(f"raw/{raw}", f"aligned/{aligned}", f"data/{data}", dataset.maps if embedded else ())
+
+
+def _wanted(dataset: Dataset, configured: Config) -> dict[str, Any]:
+    """Return what the configuration asks of every aligned subject of a dataset."""
+    own = fields(dataset.align_options)
+    return {
+        "matrix": configured["matrix"],
+        "slices": configured["slices"],
+        "options": canonical({key.name: configured[key.name] for key in own if key.name in configured}),
+    }
+
+
+def _size(config: Config, dataset: str) -> dict[str, Any]:
+    """Return what the configuration asks of every embedded subject of a dataset."""
+    configured = config["datasets"][dataset]
+    return {
+        "seed": config["seed"],
+        "matrix": configured["matrix"],
+        "slices": configured["acquired_slices"],
+        "slice-spacing": configured.get("slice_spacing"),
+    }
 
 
 def _named(dataset: str, settings: Any) -> str:
