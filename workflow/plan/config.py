@@ -21,6 +21,7 @@ from data_prep.prepare.places import SHARED
 from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
+from workflow.plan.paper import papers as all_papers
 from workflow.plan.paper import read_paper
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
@@ -291,7 +292,7 @@ def _check_shown(config: Config) -> None:
         for index, name in enumerate(config[kind] if isinstance(config[kind], list) else []):
             if name not in names:
                 said = f"choose among {', '.join(map(str, names)) or 'none'}"
-                said += "" if papers else ", or name the paper that has it (paper: manet)"
+                said += "" if papers else f", or name its paper (`paper`: {', '.join(all_papers())})"
                 raise BadInput(
                     f"config: {kind}[{index}]: there is no {kind.removesuffix('s')} {name!r}; {said}"
                 )
