@@ -13,7 +13,7 @@ from workflow.train.loop import Training
 
 FOLDERS = discover()
 TRAINED = sorted(name for name, folder in FOLDERS.items() if folder.default.trainable)
-EPOCHS, BATCH, STEPS = 2, 5, 3
+EPOCHS, BATCH = 2, 5
 
 
 def spec_of(method: str, *, dataset: str = "ixi", **changes: Any) -> RunSpec:

@@ -57,6 +57,13 @@ def test_factors_of_two_types(gpu: PretendedGpu, product: Callable[[Tensor, Tens
         product(one, other)
 
 
+def test_batch_statistics_left_on_the_host(gpu: PretendedGpu) -> None:
+    maps, channel = torch.empty(2, 3, 4, 4, device="cuda"), torch.empty(3, device="cuda")
+    torch.batch_norm_elemt(maps, channel, channel, channel, channel, 1e-5)
+    with pytest.raises(Mismatch, match=r"batch normalisation of maps on cuda:0 with .* on cpu"):
+        torch.batch_norm_elemt(maps, channel, channel, torch.empty(3), channel, 1e-5)
+
+
 def test_noise_from_a_generator_of_the_host(training: Training, monkeypatch: pytest.MonkeyPatch) -> None:
     made = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda device=None: made())

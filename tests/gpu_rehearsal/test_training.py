@@ -59,6 +59,9 @@ def test_an_interrupted_training_goes_on(
     spec = spec_of(method)
     with pytest.raises(SystemExit):
         fit(job(ixi, tmp_path, spec, "auto"), StopAt(2))
+    assert gpu.waits_of("step") == []
+    # It left in validation, where it then saved its state.
+    gpu.waits.clear()
     training = fit(job(ixi, tmp_path, spec, "auto"), Termination())
     assert "resuming in epoch 1/2, step" in capsys.readouterr().err
     assert (training.progress.restarts, training.progress.status) == (1, "finished")
