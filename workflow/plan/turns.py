@@ -48,7 +48,7 @@ class Turns:
         self._say = say
         self._making: dict[Path, int] = {}
         self._reading: dict[Path, int] = {}
-        self._waited = False
+        self._waited = self._mended = False
 
     def wait(self, persistence: Any) -> None:
         """Wait, while the plan is made, until no other run makes files in the folders.
@@ -63,10 +63,13 @@ class Turns:
             if (lock := _opened(folder / ".making", self._say)) is not None:
                 _patiently(lock, folder, self._say)
                 self._making[folder] = lock
-        self._mend(persistence)
+        self.mend(persistence)
 
-    def _mend(self, persistence: Any) -> None:
+    def mend(self, persistence: Any) -> None:
         """Have Snakemake's lock leave shared folders out, and the locks of other runs alone."""
+        if self._mended:
+            return
+        self._mended = True
         every, read = persistence.all_outputfiles, persistence._read_locks
         persistence.all_outputfiles = lambda: (file for file in every() if self._folder(str(file)) is None)
         # Of its own it removes the folder of all locks when it ends, even while another run writes its lock.

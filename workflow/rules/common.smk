@@ -126,6 +126,8 @@ def stop_without_scans():
 def begin_turns():
     """Take what the run needs of the shared folders."""
     try:
+        # Runs that need no shared files have waited for nobody.
+        TURNS.mend(workflow.persistence)
         TURNS.begin(workflow.dag)
     except (BadInput, OSError) as error:
         raise WorkflowError(sentence_of(error)) from None
