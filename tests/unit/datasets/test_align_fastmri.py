@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 from faults import locked
 from knee_phantom import HEADER, maps, write_published
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from PIL import Image
 
 from data_prep.datasets import align as step
 from data_prep.datasets.fastmri import scans as fastmri
+from data_prep.datasets.fastmri.align import draw_overlay
 from data_prep.datasets.fastmri.dataset import pair_files
 from data_prep.datasets.fastmri.embedded import motion_matrix, simulate_pair, write_pair
 from data_prep.datasets.record import read_record
+from data_prep.datasets.registered import AFTER, BEFORE
 from data_prep.errors import BadInput
 from data_prep.fourier import ifft2c
 from data_prep.io.command import call
@@ -69,6 +72,40 @@ def magnitudes(
     crop = (matrix, matrix)
     pd_image, pdfs_image = (np.abs(fastmri.centre_crop(ifft2c(s.kspace), crop)) for s in (pd, pdfs))
     return pdfs_image, pd_image, motion_matrix(motion, matrix)
+
+
+# ---- quality picture ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_the_quality_picture_names_the_unit_of_its_score_and_enlarges_smoothly(
+    raw: Path, registered: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = align(
+        raw,
+        tmp_path,
+        monkeypatch,
+        "--matrix",
+        str(MATRIX),
+        "--slices",
+        "1",
+        *(() if registered else UNREGISTERED),
+    )
+    record = read_record(tmp_path, "fastmri", subject)
+    with h5py.File(tmp_path / f"{subject}.h5") as file:
+        target, auxiliary = np.abs(file["target"][()]), file["auxiliary"][()]
+    figure = draw_overlay(record, target, auxiliary, auxiliary)
+    how = "registered" if registered else "not registered"
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == [
+        f"as scanned: mutual information {record.score_before:.3f} bits",
+        f"{how}: mutual information {record.score_after:.3f} bits",
+        f"PD, {how}",
+    ]
+    assert [len(axes.collections) for axes in figure.axes] == [1, 1, 0]
+    (before,), (after,) = (axes.collections[0].get_edgecolor() for axes in figure.axes[:2])
+    assert (to_hex(before), to_hex(after)) == (BEFORE, AFTER)
+    assert {axes.images[0].get_interpolation() for axes in figure.axes} == {"bicubic"}
 
 
 # ---- registration ---------------------------------------------------------------------------------
