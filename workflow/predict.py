@@ -22,6 +22,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import converted
+from data_prep.masks.from_file import registered
 from data_prep.masks.registry import label
 from data_prep.masks.sets import MaskSet, make_masks
 from data_prep.prepare.files import write_split
@@ -81,8 +82,17 @@ def measured(
 
 
 def masks_for(run: Finished, side: int, subject: str) -> MaskSet:
-    """Return what undersamples slices of a side: the run's own mask, or one made as it was, for that size."""
+    """Return what undersamples slices of a side: the run's own mask, or one made as it was, for that size.
+
+    Raises:
+        BadInput: the mask is from a file, and of another size.
+    """
     spec = run.spec
+    if side != run.side and spec.mask in registered():
+        raise BadInput(
+            f"{run.place}: its mask {label(spec.mask)} is from a file and for {run.side} x {run.side} only; "
+            f"give --matrix {run.side}, which crops or pads"
+        )
     if run.masks.drawn or side != run.side:
         return make_masks(spec.mask, side, side, spec.base_seed, (subject,))
     return run.masks

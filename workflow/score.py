@@ -22,6 +22,7 @@ from data_prep.io.command import command
 from data_prep.io.files import write_text
 from data_prep.io.frames import csv_of, read_csv
 from data_prep.io.json_files import write_json
+from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.plan.definitions import Definition, Row
@@ -205,6 +206,7 @@ def main(
     if not data:
         raise BadInput(f"{experiment}: it holds no test data; give the results of an experiment")
     dataset = one_of("dataset", dataset, data, experiment)
+    register_found(experiment)
     masks = sorted(path.stem for path in experiment.glob(f"masks/{dataset}/*.npz"))
     mask = one_of("mask", mask, masks, experiment / "masks" / dataset)
     table = table_of(experiment, dataset, mask)

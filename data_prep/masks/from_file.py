@@ -14,9 +14,10 @@ import numpy as np
 
 from data_prep.errors import BadInput, reading
 from data_prep.masks.contract import Mask
-from data_prep.masks.registry import all_masks, families
+from data_prep.masks.registry import families
 
 VARIABLE = "MANET_BENCH_MASKS"
+_NAME = "[a-z0-9]+(_[a-z0-9]+)*"
 _SAVE = "save it with numpy.save(file, mask.astype(bool))"
 
 
@@ -73,12 +74,12 @@ def full_name(name: str, mask: Mask, place: str) -> str:
     Raises:
         BadInput: the name cannot be one, is a family's, or tells of another acceleration.
     """
-    if not re.fullmatch("[a-z0-9]+(_[a-z0-9]+)*", name) or len(name) > 60:
+    if not re.fullmatch(_NAME, name) or len(name) > 60:
         raise BadInput(f"{place}: {name!r} cannot be a name; use up to 60 of a-z, 0-9, and _ between words")
     nominal = acceleration_of(mask)
     told = re.fullmatch(r"(.+)_(\d+)x", name)
     pattern = told[1] if told else name
-    if pattern in {*families()} - {known.rpartition("_")[0] for known in registered()}:
+    if pattern in _of_families():
         raise BadInput(f"{place}: {name} is of a family of masks; give the file another name")
     if told and int(told[2]) != nominal:
         raise BadInput(
@@ -102,5 +103,19 @@ def registered() -> list[str]:
 
 def register_found(results: Path) -> None:
     """Make the names of an experiment's masks known to a command that shows results."""
-    found = {path.stem for path in results.glob("masks/*/*.json")} - {*all_masks()}
-    register(name for name in found if re.fullmatch(r"[a-z0-9_]+_\d+x", name))
+    register_unknown(path.stem for path in results.glob("masks/*/*.json"))
+
+
+def register_unknown(names: Iterable[str]) -> None:
+    """Make names of masks of finished runs known that are of no family: those are from files."""
+    own = _of_families()
+    register(
+        name
+        for name in names
+        if re.fullmatch(f"{_NAME}_[1-9][0-9]{{0,6}}x", name) and name.rpartition("_")[0] not in own
+    )
+
+
+def _of_families() -> set[str]:
+    """Return the patterns of all masks that are from no file."""
+    return {*families()} - {known.rpartition("_")[0] for known in registered()}

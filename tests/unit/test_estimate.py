@@ -11,6 +11,8 @@ from tiny_runs import tiny_spec
 
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse
+from data_prep.masks.from_file import VARIABLE, register
+from data_prep.masks.registry import families
 from methods.registry import discover
 from workflow import estimate as module
 from workflow.cost import steps as measuring
@@ -120,6 +122,15 @@ def test_a_step_is_measured_with_the_runs_own_size_and_batch(
     assert (found.side, found.batch, found.precision) == (32, 5, "32-true")
     assert found.training > found.reconstruction > 0
     assert found.memory > 1e8  # torch itself
+
+
+def test_a_mask_from_a_file_does_not_hinder_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "_SECONDS", 0.1)
+    monkeypatch.setenv(VARIABLE, "")
+    register(["my_mask_4x"])
+    # Also at another size than the file's.
+    assert measure(tiny_spec(mask="my_mask_4x"), 48).training > 0
+    families.cache_clear()
 
 
 def test_what_does_not_fit_is_halved_and_one_slice_that_does_not_is_refused(

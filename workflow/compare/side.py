@@ -13,6 +13,7 @@ from data_prep.io.files import read_rows
 from data_prep.io.frames import read_parquet
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import check_fields, read_json
+from data_prep.masks.from_file import register_unknown
 from workflow.metrics.contract import KEY_COLUMNS, STANDARD, metrics
 from workflow.provenance.files import FILE
 from workflow.provenance.record import CodeVersion, read_run
@@ -103,6 +104,7 @@ def read_side(folder: Path) -> Side:
         raise BadInput(f"{folder}: no such folder; give the results of an experiment, such as results/demo")
     path = folder / "metrics.parquet"
     scores, gathered = _read_scores(path)
+    register_unknown(scores["mask"].unique())
     names = (f"{d}/{m}/{method}/seed{seed}" for d, m, method, seed in _runs_of(scores))
     if (folder / FILE).is_file():
         told = read_json(folder / FILE, damaged=AGAIN, fields=_TOLD)

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
+
 from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.json_files import from_json, to_json
@@ -25,6 +27,8 @@ from workflow.run.spec import RunSpec
 
 if TYPE_CHECKING:
     import torch
+
+    from data_prep.masks.sets import MaskSet
 
 _SUBJECT = "slices"
 _SECONDS, _ROUNDS = 2.0, 2  # that a measurement takes at least, the first round not counted
@@ -96,7 +100,6 @@ def _timed(
     """Return seconds of a slice, in training and reconstructed, and bytes."""
     import torch
 
-    from data_prep.masks.sets import make_masks
     from data_prep.undersample.acquisition import Acquisition
     from data_prep.undersample.slices import SliceStore
     from workflow.run.device import determinism
@@ -108,8 +111,7 @@ def _timed(
     path = folder / f"{batch}.h5"
     _write_slices(path, spec.dataset, batch, side)
     store = SliceStore(path, device, spec.training.resident_gigabytes)
-    masks = make_masks(spec.mask, side, side, spec.base_seed, *_drawn(spec.mask))
-    acquisition = Acquisition(spec.dataset, masks, spec.noise, spec.base_seed, spec.phase)
+    acquisition = Acquisition(spec.dataset, _masks(spec, side), spec.noise, spec.base_seed, spec.phase)
     model = build_model(spec, (side, side))
     stores, state = {"train": store, "val": store}, StateFile(folder / "state.pt", {})
     training = Training(spec, model, stores, acquisition, device, state, Termination())
@@ -129,11 +131,17 @@ def _timed(
     return (step / batch, image / batch), memory
 
 
-def _drawn(mask: str) -> list[list[str]]:
-    """Return for whom a mask is drawn, if it is."""
+def _masks(spec: RunSpec, side: int) -> "MaskSet":
+    """Return masks of a run's setting; for one from a file, which has one size, lines as far apart."""
+    from data_prep.masks.from_file import registered
     from data_prep.masks.registry import parse_mask
+    from data_prep.masks.sets import MaskSet, make_masks
 
-    return [[_SUBJECT]] if parse_mask(mask)[0].drawn else []
+    family, acceleration = parse_mask(spec.mask)
+    if spec.mask in registered():
+        lines = (np.arange(side) - side // 2) % acceleration == 0
+        return MaskSet(spec.mask, np.tile(lines, (side, 1)))
+    return make_masks(spec.mask, side, side, spec.base_seed, [_SUBJECT] if family.drawn else [])
 
 
 def _write_slices(path: Path, dataset: str, batch: int, side: int) -> None:

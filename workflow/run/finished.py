@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.errors import BadInput
+from data_prep.masks.from_file import register_unknown
 from data_prep.masks.sets import MaskSet
 from methods.registry import discover
 from workflow.provenance.record import RunRecord, read_run
@@ -117,6 +118,7 @@ def read_finished(place: Path) -> Finished:
         raise BadInput(f"{place}: it is of methods/{spec.folder}, which is not here; add that folder")
     if record.tuning is not None:
         spec = replace(spec, parameters={**spec.parameters, **record.tuning["chosen"]}, tune={})
+    register_unknown([spec.mask])
     masks = MaskSet.load(above[4] / "masks" / spec.dataset / f"{spec.mask}.npz")
     if masks.sha256 != record.mask_sha256:
         raise BadInput(

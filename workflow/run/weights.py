@@ -14,6 +14,7 @@ import torch
 
 from data_prep.errors import BadInput
 from data_prep.io.json_files import check_fields, converted
+from data_prep.masks.from_file import register_unknown
 from data_prep.masks.sets import MaskSet
 from methods.contract import ReconstructionModel
 from methods.registry import discover
@@ -119,6 +120,7 @@ def read_packed(path: Path) -> Finished:
     mask = content.get("mask")
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.uint8 or mask.ndim != 2:
         raise BadInput(f"{path}: field mask is no mask; {_AGAIN}")
+    register_unknown([spec.mask])
     masks = MaskSet(spec.mask, mask.numpy().astype(bool))
     if masks.mask.shape[1] != card.matrix or (not masks.drawn and masks.mask.shape[0] != card.matrix):
         raise BadInput(f"{path}: field mask is not of the card's matrix, {card.matrix}; {_AGAIN}")

@@ -15,6 +15,8 @@ from scipy.stats import ttest_rel
 
 from data_prep.errors import BadInput
 from data_prep.io.hashes import file_sha256
+from data_prep.masks.from_file import VARIABLE
+from data_prep.masks.registry import families
 from workflow.compare.__main__ import compare
 from workflow.compare.cells import cells
 from workflow.compare.side import read_side
@@ -250,6 +252,16 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
         self.found.add(tag)
+
+
+def test_a_mask_from_a_file_has_the_name_that_tables_give_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    scores = metric_rows("ixi", ("1d_uniform_6x",), METHODS, volumes=2).assign(mask="my_mask_4x")
+    text = said(capsys, write(tmp_path / "a", scores), write(tmp_path / "b", scores))
+    families.cache_clear()
+    assert "IXI, My-Mask-4×, 2 test volumes" in text
 
 
 def test_words_of_others_stay_words(tmp_path: Path, first: Path, capsys: pytest.CaptureFixture[str]) -> None:

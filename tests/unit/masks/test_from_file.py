@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from data_prep.errors import BadInput
-from data_prep.masks.from_file import VARIABLE, full_name, read_mask, register, register_found
+from data_prep.masks.from_file import (
+    VARIABLE,
+    full_name,
+    read_mask,
+    register,
+    register_found,
+    register_unknown,
+)
 from data_prep.masks.registry import all_masks, families, label, parse_mask
 from data_prep.masks.sets import MaskSet
 from methods.registry import discover
@@ -222,3 +229,14 @@ def test_a_finished_experiments_masks_are_known_by_its_records(tmp_path):
     (tmp_path / "masks" / "ixi" / "my_mask_6x.json").touch()
     register_found(tmp_path)
     assert parse_mask("my_mask_6x")[1] == 6
+
+
+def test_names_that_no_mask_from_a_file_has_are_not_taken_from_results():
+    before = all_masks()
+    register_unknown(
+        ["1d_uniform_7x", "__4x", "mine_04x", "mine_\u0664x", "mine_", "Mine_4x", "1d_uniform_6x"]
+    )
+    assert all_masks() == before
+    for name in ("mine_4x", "mine_6x"):
+        register_unknown([name])
+    assert all_masks() == (*before, "mine_4x", "mine_6x")
