@@ -6,7 +6,7 @@ few steps of every trained method here, added ones included, and reckons with th
 ``cost.csv`` and ``cost.md``, and with ``--measure`` ``measured_steps.csv``, which ``--steps`` takes another
 time. How it is reckoned: docs/cost.md. A method that nobody measured is named, and hours are "at least".
 
-No scan is opened, and nothing of the experiment is made.
+No scan is opened, and nothing of the experiment is made. What other experiments have prepared is not counted.
 """
 
 import math
@@ -33,7 +33,7 @@ from workflow.cost.estimate import (
     unmeasured,
     write_costs,
 )
-from workflow.cost.jobs import START, Table, data_jobs, read_jobs, run_jobs, seconds_per_job
+from workflow.cost.jobs import START, Table, data_jobs, jobs_done, read_jobs, run_jobs, seconds_per_job
 from workflow.cost.steps import Measured, measured_apart
 from workflow.plan.config import read_config, split_numbers
 from workflow.plan.definitions import Run
@@ -53,6 +53,7 @@ from workflow.run.gpus import machine_devices, visible_devices
 _STEPS = ["device", "method", "side", "batch", "precision", "training", "reconstruction", "memory"]
 # Of examples.npz: target, auxiliary, zero filling, reconstruction, mask; a line of metrics.csv.
 _EXAMPLE_BYTES_PER_PIXEL, _LINE = 17, 125
+_THERE = "there already"
 _COPIES = 5  # of the weights while a training runs: they, their gradients, two of Adam, the best ones
 
 
@@ -122,12 +123,14 @@ def weight_bytes(plan: Plan) -> dict[str, int | None]:
 
 
 def disk_rows(plan: Plan, weights: Mapping[str, int | None], table: Table) -> list[tuple[str, float, str]]:
-    """Return what is written: its kind, bytes, and what there is to say of it."""
-    jobs, rows = data_jobs(plan, table), []
+    """Return what is to be written: its kind, bytes, and what there is to say of it."""
+    jobs, done, rows = data_jobs(plan, table), jobs_done(plan), []
     for name in plan.config["datasets"]:
         if plan.subjects.embedded(name):
             count, job = jobs[f"embed_{name}"]
-            rows.append((f"raw {name}", count * job.extra if job else 0.0, "about" if job else "not known"))
+            count -= done[f"embed_{name}"]
+            said = _THERE if not count else "about" if job else "not known"
+            rows.append((f"raw {name}", count * job.extra if job else 0.0, said))
         else:
             files = [Path(p) for s in plan.subjects[name].values() for p in (s.target, s.auxiliary)]
             there = sum(path.stat().st_size for path in files if path.is_file())
@@ -135,15 +138,16 @@ def disk_rows(plan: Plan, weights: Mapping[str, int | None], table: Table) -> li
                 f"yours, {gigabytes(there)}, stay where they are" if there else "not there yet, not counted"
             )
             rows.append((f"raw {name}", 0.0, said))
-        pictures = jobs[f"align {name}"]
+        count, job = jobs[f"align {name}"]
         own = [files for files in data_files(plan) if files.dataset == name]
-        aligned = sum(files.total for files in own if files.kind == "aligned")
-        extra = pictures[0] * pictures[1].extra if pictures[1] else 0.0
-        rows.append((f"aligned {name}", aligned + extra, ""))
-        rows.append((f"prepared {name}", sum(files.total for files in own if files.kind == "prepared"), ""))
+        pictures = (count - done[f"align {name}"]) * job.extra if job else 0.0
+        for kind, extra in (("aligned", pictures), ("prepared", 0.0)):
+            size = sum(files.to_come for files in own if files.kind == kind)
+            rows.append((f"{kind} {name}", size + extra, "" if size else _THERE))
     donors, job = jobs.get("fetch_donor", (0, None))
     if job:
-        rows.append(("raw donors", donors * job.extra, "at most"))
+        donors -= done["fetch_donor"]
+        rows.append(("raw donors", donors * job.extra, "at most" if donors else _THERE))
     unknown = sorted(name for name, size in weights.items() if size is None)
     said = f"without the weights of {', '.join(unknown)}" if unknown else ""
     rows.append(("runs", sum(run_bytes(plan, run, weights.get(run.method) or 0) for run in plan.runs), said))
@@ -216,8 +220,9 @@ def report(
     at_once, here = devices_here(plan)
     first = next(iter(measured.values()))
     each = seconds_per_job(plan, first, table)
-    rows = []
+    rows, done = [], jobs_done(plan)
     for rule, (count, job) in data_jobs(plan, table).items():
+        count -= done[rule]
         known = [_time(job.seconds), _time(count * job.seconds)] if job else ["not known", "not known"]
         rows.append([rule, count, *known])
     for rule, count in run_jobs(plan).items():
@@ -225,6 +230,9 @@ def report(
         rows.append([rule, count, *known])
     yield tabulate(rows, ["job", "number", "each", "one after another"], disable_numparse=True)
     yield "Beside these: a job of some seconds for each table and figure, and the page."
+    if done:
+        made = ", ".join(f"{number} {rule}" for rule, number in done.items())
+        yield f"Not counted, also on disk, as {plan.subjects.root} has what they make: {made}."
     for device, steps in measured.items():
         parts = [
             [row["part"], row["trainings"], _least(row["unmeasured"]) + _time(3600 * row["hours"])]

@@ -75,6 +75,31 @@ def test_it_says_what_it_knows_whose_measurement_that_is_and_what_is_not_known(
     assert not (tmp_path / "cost" / "measured_steps.csv").exists()
 
 
+def test_what_experiments_share_is_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = written(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    subjects = Plan(read_config(path), discover()).subjects
+    aligned, data = (Path(subjects.folder(kind, "ixi")) for kind in ("aligned", "data"))
+    made = [Path(scans.target) for scans in subjects["ixi"].values()]
+    made += [
+        aligned / f"{subject}.{ending}" for subject in [*subjects["ixi"]][1:] for ending in ("h5", "json")
+    ]
+    made += [data / name for name in ("train.h5", "val.h5", "test.h5", "prepared.json")]
+    for file in made:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    estimate(path)
+    text = capsys.readouterr().out
+    for line in ("embed_ixi +0 .*", "align ixi +1 .*", "prepare +0 .*", "fetch_donor +2 .*"):
+        assert re.search(f"^{line}$", text, flags=re.MULTILINE), line
+    assert "as results/shared has what they make: 5 embed_ixi, 4 align ixi, 1 prepare." in text
+    assert re.search("^raw ixi +there already$", text, flags=re.MULTILINE)
+    assert re.search("^aligned ixi +2[0-9]{2} kB$", text, flags=re.MULTILINE)
+    assert re.search("^prepared ixi +there already$", text, flags=re.MULTILINE)
+
+
 def test_measured_methods_are_known_and_kept_for_another_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

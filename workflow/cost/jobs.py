@@ -1,7 +1,7 @@
 """What the jobs beside trainings take: seconds, memory and disk, from measured jobs of other sizes."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +92,25 @@ def data_jobs(plan: Plan, table: Table) -> dict[str, tuple[int, Job | None]]:
     found["prepare"] = datasets, Job(1.0 + PREPARE_PER_BYTE * prepared / datasets)
     found["mask"] = len({(run.dataset, run.mask) for run in plan.runs}), Job(MASK)
     return found
+
+
+def jobs_done(plan: Plan) -> Counter[str]:
+    """Return rule -> how many of its jobs are not to come, since the shared folder has what they make."""
+    found: Counter[str] = Counter()
+    subjects, donors = plan.subjects, set[str]()
+    for name in plan.config["datasets"]:
+        if subjects.embedded(name):
+            donors |= {f"{subjects.root}/donors/{maps}.json" for maps in dataset_of(name).maps}
+            found[f"embed_{name}"] = _there(scans.target for scans in subjects[name].values())
+        aligned = subjects.folder("aligned", name)
+        found[f"align {name}"] = _there(f"{aligned}/{subject}.json" for subject in subjects[name])
+        found["prepare"] += _there([f"{subjects.folder('data', name)}/prepared.json"])
+    found["fetch_donor"] = _there(donors)
+    return +found
+
+
+def _there(paths: Iterable[str]) -> int:
+    return sum(Path(path).is_file() for path in paths)
 
 
 def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dict[str, float]:
