@@ -116,15 +116,26 @@ def _cut_sections(kept: Config, embedded: Iterable[str]) -> None:
         trust.pop("lesions", None)
     if not trust:
         kept.pop("trust", None)
+    if not trust.get("transfer"):
+        kept["datasets"] = _without_idle_files(kept["datasets"])
     if kept.get("tuning") is None or not {"masks", "grid"} <= {*kept["tuning"]}:
         kept.pop("tuning", None)
 
 
+def _without_idle_files(datasets: Config) -> Config:
+    """Return datasets without masks from files that are for testing alone."""
+    found = {}
+    for name, of in datasets.items():
+        used = {mask: file for mask, file in of.get("mask_files", {}).items() if mask in of["masks"]}
+        found[name] = {key: value for key, value in of.items() if key != "mask_files"}
+        found[name] |= {"mask_files": used} if used else {}
+    return found
+
+
 def _shown(kept: Config, methods: Mapping[str, MethodFolder], named: Collection[str] | None) -> Config:
     """Return a configuration with those of its tables and figures that show what is left, and no more."""
-    config = check_config(
-        {key: value for key, value in kept.items() if key not in ("trust", "tuning")}, methods
-    )
+    without = {key: value for key, value in kept.items() if key not in ("trust", "tuning")}
+    config = check_config(without | {"datasets": _without_idle_files(kept["datasets"])}, methods)
     rows = (
         {one for name in config["compare"] for one in methods[name].compared} if named is not None else set()
     )
@@ -156,6 +167,21 @@ def _shown(kept: Config, methods: Mapping[str, MethodFolder], named: Collection[
     return kept
 
 
+def _with_full_names(content: Config, checked: Config) -> tuple[Config, dict[str, list[str]]]:
+    """Return a configuration whose masks from files have one name each, and the names as written -> these."""
+    named, full = {**content, "datasets": {}}, dict[str, list[str]]()
+    for name, of in content["datasets"].items():
+        own = checked["datasets"][name]
+        for short, mask in zip(of.get("mask_files", {}), own.get("mask_files", {}), strict=True):
+            full.setdefault(short, []).append(mask)
+        named["datasets"][name] = of | {key: own[key] for key in ("masks", "mask_files") if key in of}
+    for section, keys in (("trust", ("masks", "phase")), ("tuning", ("masks",))):
+        if section in named:
+            written = named[section]
+            named[section] = written | {key: checked[section][key] for key in keys if key in written}
+    return named, full
+
+
 @command
 def main(
     file: Annotated[Path, "configuration, such as config/paper.yaml"],
@@ -171,8 +197,10 @@ def main(
     Raises:
         BadInput: the file is no configuration, or a name is none of its own.
     """
-    read_config(file)
-    content, known = read_yaml(file), discover()
+    checked, known = read_config(file), discover()
+    content, full = _with_full_names(read_yaml(file), checked)
+    if masks is not None:
+        masks = [mask for name in masks for mask in full.get(name, [name])]
     places = {"masks": {mask for of in content["datasets"].values() for mask in of["masks"]}}
     places["datasets"] = {*content["datasets"]}
     chosen = {"masks": masks, "datasets": dataset, "methods": methods}

@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from data_prep.errors import BadInput
 from data_prep.io.hashes import file_sha256
+from data_prep.masks.from_file import VARIABLE
+from data_prep.masks.registry import families
 from methods.registry import discover
 from workflow.plan.config import check_config, read_config
 from workflow.plan.plan import Plan
@@ -123,6 +126,40 @@ def test_tuning_is_cut_along(capsys, tmp_path):
     assert smaller["experiment"] == "fastmri-subset"
     smaller, _ = made(capsys, path, masks=["2d_radial_6x"])
     assert "tuning" not in smaller
+
+
+@pytest.mark.parametrize("name", ["my_mask", "my_mask_4x"])
+def test_a_mask_from_a_file_is_named_and_cut_by_either_name(capsys, tmp_path, monkeypatch, name):
+    monkeypatch.setenv(VARIABLE, "")
+    np.save(tmp_path / "mine.npy", np.arange(64) % 4 == 0)
+    content = yaml.safe_load((ROOT / "config/demo.yaml").read_text())
+    ixi = content["datasets"]["ixi"]
+    ixi |= {"matrix": 64, "mask_files": {"my_mask": str(tmp_path / "mine.npy")}}
+    ixi["masks"].append("my_mask")
+    content |= {
+        "trust": {"masks": {"ixi": ["my_mask_4x", "1d_uniform_6x"]}, "swaps": ["zeroed"]},
+        "tuning": {"masks": {"ixi": "my_mask", "fastmri": "equispaced_4x"}, "grid": {"lr": [0.001, 0.002]}},
+    }
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(content))
+    smaller, plan = made(capsys, path, masks=[name], methods=["zf", "unet"])
+    assert {run.mask for run in plan.runs} == {"my_mask_4x"}
+    assert smaller["trust"]["masks"] == {"ixi": ["my_mask_4x"]}
+    assert {trial.run.mask for trial in TuningPlan(plan).trials} == {"my_mask_4x"}
+    smaller, _ = made(capsys, path, masks=["1d_uniform_6x"])
+    assert smaller["trust"]["masks"] == {"ixi": ["1d_uniform_6x"]}
+    assert not {"tuning"} & {*smaller}
+    assert "mask_files" not in smaller["datasets"]["ixi"]
+    # One that was for testing alone goes with the tests.
+    ixi["masks"].remove("my_mask")
+    content["trust"] = {"masks": {"ixi": ["1d_uniform_6x"]}, "transfer": True}
+    del content["tuning"]
+    path.write_text(yaml.safe_dump(content))
+    smaller, _ = made(capsys, path, masks=["2d_radial_6x"])
+    assert "mask_files" not in smaller["datasets"]["ixi"]
+    smaller, _ = made(capsys, path, masks=["1d_uniform_6x"])
+    assert {*smaller["datasets"]["ixi"]["mask_files"]} == {"my_mask_4x"}
+    families.cache_clear()
 
 
 def test_words_that_are_like_names_stay_where_they_are_none():

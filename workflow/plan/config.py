@@ -76,7 +76,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
             f"config: experiment: {SHARED!r} is the folder of what experiments share; choose another name"
         )
     for name, dataset in config["datasets"].items():
-        _take_mask_files(name, dataset, config["trust"])
+        _take_mask_files(name, dataset, config["trust"], config.get("tuning", {}).get("masks", {}))
         _check_dataset(name, dataset)
         epochs = config["training"]["epochs"]
         if isinstance(epochs, dict) and name not in epochs:
@@ -203,7 +203,7 @@ def _fill_defaults(value: dict[str, Any], part: Mapping[str, Any]) -> None:
             _fill_defaults(value[key], entry)
 
 
-def _take_mask_files(name: str, dataset: Config, trust: Config) -> None:
+def _take_mask_files(name: str, dataset: Config, trust: Config, tuned: dict[str, str]) -> None:
     """Read the masks of a dataset that are files, and put their full names where theirs stand."""
     full: dict[str, str] = {}
     for mask, file in dataset.get("mask_files", {}).items():
@@ -226,6 +226,8 @@ def _take_mask_files(name: str, dataset: Config, trust: Config) -> None:
     lists = [dataset["masks"], *(trust.get(key, {}).get(name, []) for key in ("masks", "phase"))]
     for masks in lists:
         masks[:] = [full.get(mask, mask) for mask in masks]
+    if name in tuned:
+        tuned[name] = full.get(tuned[name], tuned[name])
 
 
 def _check_dataset(name: str, dataset: Config) -> None:

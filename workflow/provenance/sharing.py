@@ -364,12 +364,15 @@ def _png(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iter
 
 
 def _pdf(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iterator[_Told]:
-    """Yield a document's strings, of its description and of what is drawn, and its XML."""
+    """Yield a document's strings, of its description and of what is drawn but for pixels, and its XML."""
     content = stream.read(_MOST)
     pieces = []
     for part in content.split(b"endstream"):
         before, _, packed = part.partition(b"stream")
         pieces.append(before)
+        # Among so many pixels chance makes paths.
+        if re.search(rb"/Subtype\s*/Image\b", before[before.rfind(b"obj") :]):
+            continue
         try:
             pieces.append(zlib.decompressobj().decompress(packed.lstrip(b"\r\n"), _BEGINNING))
         except zlib.error:

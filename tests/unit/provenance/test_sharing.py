@@ -394,6 +394,15 @@ def test_what_the_workflow_means_to_be_shared_has_nothing_of_the_kind(tmp_path: 
     assert found == []
 
 
+def test_pixels_of_a_documents_pictures_are_no_texts(tmp_path: Path) -> None:
+    drawn = np.frombuffer(b"(/home/anna/scans)" * 8, np.uint8).reshape(8, 18)
+    figure = Figure()
+    figure.figimage(drawn, cmap="gray", vmin=0, vmax=255)
+    figure.savefig(tmp_path / "figure_1.pdf", metadata={"Creator": None})
+    assert b"/Subtype /Image" in (tmp_path / "figure_1.pdf").read_bytes()
+    assert find_private(tmp_path, NAMES) == ([], 1)
+
+
 def test_a_word_within_another_is_no_name() -> None:
     assert list(private_words("savannabar reading-room-77", NAMES)) == []
     assert list(private_words("of ANNAB.", NAMES)) == [("user", "annab")]
