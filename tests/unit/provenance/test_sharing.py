@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -395,12 +396,11 @@ def test_what_the_workflow_means_to_be_shared_has_nothing_of_the_kind(tmp_path: 
 
 
 def test_pixels_of_a_documents_pictures_are_no_texts(tmp_path: Path) -> None:
-    drawn = np.frombuffer(b"(/home/anna/scans)" * 8, np.uint8).reshape(8, 18)
-    figure = Figure()
-    figure.figimage(drawn, cmap="gray", vmin=0, vmax=255)
-    figure.savefig(tmp_path / "figure_1.pdf", metadata={"Creator": None})
-    assert b"/Subtype /Image" in (tmp_path / "figure_1.pdf").read_bytes()
-    assert find_private(tmp_path, NAMES) == ([], 1)
+    packed = zlib.compress(b"(/home/anna/scans)")
+    for name, kind in (("picture", b"/Subtype /Image /DecodeParms << /Colors 3 >>"), ("text", b"")):
+        head = b"%PDF-1.4\n1 0 obj\n<< " + kind + b" /Filter /FlateDecode >>\nstream\n"
+        (tmp_path / f"{name}.pdf").write_bytes(head + packed + b"\nendstream\nendobj\n")
+    assert [entry.file for entry in find_private(tmp_path, NAMES)[0]] == ["text.pdf"]
 
 
 def test_a_word_within_another_is_no_name() -> None:
