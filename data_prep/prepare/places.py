@@ -65,15 +65,19 @@ def folder_of(results: Path, dataset: str, kind: str) -> Path:
     """Return where files of an experiment's dataset lie: ``raw``, ``aligned`` or ``data``.
 
     Raises:
-        BadInput: the experiment does not say, or not in a usable way.
+        BadInput: the experiment does not say, or not in a usable way, or came here without what it shares.
     """
     places = read_places(results, dataset)
     if places is None:
         raise BadInput(
             f"{results / 'data' / dataset / _FILE}: no such file; run the workflow, which writes it"
         )
-    folder: str = getattr(places, kind)
-    return shared_folder(results) / folder
+    folder: Path = shared_folder(results) / getattr(places, kind)
+    if not folder.is_dir():
+        raise BadInput(
+            f"{folder}: no such folder; bring results/{SHARED} along with {results.name}, or run the workflow"
+        )
+    return folder
 
 
 def shared_files(results: Path, dataset: str) -> list[str]:

@@ -185,6 +185,14 @@ def test_what_is_not_there_and_a_place_within_the_results_are_refused(experiment
         said(export, experiment, "--to", experiment / "volumes")
 
 
+def test_an_experiment_without_what_it_shares_says_what_to_bring(experiment, tmp_path, said):
+    alone = shutil.copytree(experiment, tmp_path / "alone")
+    with pytest.raises(
+        BadInput, match=r"shared/data/brats: no such folder; bring results/shared along with alone"
+    ):
+        said(export, alone, "--to", tmp_path / "volumes", "--device", "cpu")
+
+
 def test_one_volume_is_read_at_a_time(experiment, monkeypatch):
     run = read_finished(experiment / "runs" / BRAINS)
     store = open_test(experiment, "brats", torch.device("cpu"))
