@@ -95,6 +95,16 @@ def test_two_runs_at_a_time_prepare_once(copy: Workspace) -> None:
         assert copy.dry("prepared_data", config=config).jobs == set()
 
 
+@pytest.mark.parametrize(
+    "target", ["figures/figure_5.png", "figures/training_curves_ixi.png", "trust/probes.parquet"]
+)
+def test_what_reads_runs_waits_for_what_tells_of_their_data(fresh: Workspace, target: str) -> None:
+    trust = {"masks": {"ixi": ["1d_uniform_6x"]}, "swaps": ["zeroed"]}
+    config = fresh.configure(lambda content: content.update(trust=trust))
+    planned = fresh.dry(f"results/tiny/{target}", config=config)
+    assert planned.rules["places"] == 1
+
+
 def test_an_experiment_cannot_take_the_shared_folders_name(copy: Workspace) -> None:
     outcome = copy.run("--dry-run", config=named(copy, SHARED.name))
     assert outcome.status != 0

@@ -6,6 +6,8 @@ FIGURES_BY_NAME = {str(number): of for number, of in PLAN.figure_definitions.ite
 rule figure:
     input:
         lambda wildcards: PLAN.figure_inputs(FIGURES_BY_NAME[wildcards.number]),
+        # Of the runs that are read: what their data was.
+        data=lambda wildcards: f"{ROOT}/data/{FIGURES_BY_NAME[wildcards.number].dataset}/prepared.json",
         paper=lambda wildcards: paper_files(
             FIGURES_BY_NAME[wildcards.number].paper, ("paper.yaml",)
         ),
@@ -42,6 +44,7 @@ rule training_curves:
             for run in RUNS
             if run.dataset == wildcards.dataset and PLAN.trained(run.method)
         ],
+        data=f"{ROOT}/data/{{dataset}}/prepared.json",
         resources=["workflow/resources/print.mplstyle"],
         source=module_sources("workflow.figures.training_curves"),
     output:

@@ -78,6 +78,10 @@ rule gather_probes:
     input:
         scores=[TRUST.path(run) for run in TRUST.runs],
         records=[f"{ROOT}/runs/{run.path}/run.json" for run in TRUST.runs],
+        data=expand(
+            f"{ROOT}/data/{{dataset}}/prepared.json",
+            dataset=sorted({run.dataset for run in TRUST.runs}),
+        ),
         source=module_sources("workflow.trust.gather"),
     output:
         f"{ROOT}/trust/probes.parquet",
