@@ -21,6 +21,7 @@ from data_prep.io.command import command
 from data_prep.io.hashes import file_sha256
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
+from workflow.plan.chosen import chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config, check_config, read_config
 from workflow.plan.plan import Plan
 
@@ -128,9 +129,12 @@ def _shown(kept: Config, methods: Mapping[str, MethodFolder], named: Collection[
         {one for name in config["compare"] for one in methods[name].compared} if named is not None else set()
     )
     allowed = None if named is None else {*named, *rows}
-    found: dict[str, list[int]] = {"tables": [], "figures": []}
+    papers = chosen_papers(config, methods)
+    made = {"tables": chosen_tables(config, papers, {}), "figures": chosen_figures(config, papers)}
+    found: dict[str, list[int | str]] = {"tables": [], "figures": []}
     for kind, numbers in found.items():
-        for number in config[kind]:
+        # A dataset beside the papers has its table unasked.
+        for number in [one.key for one in made[kind] if one.paper or not papers]:
             try:
                 alone = Plan({**config, "tables": [], "figures": [], kind: [number]}, methods)
                 of_kind = alone.table_definitions if kind == "tables" else alone.figure_definitions

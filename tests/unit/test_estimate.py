@@ -39,7 +39,7 @@ def config() -> Any:
             }
         },
         "compare": ["zf", "unet", "varnet"],
-        "tables": [1],
+        "tables": ["ixi"],
         "figures": [],
         "training": {"epochs": 1, "batch_size": 4, "threads": 1},
         "methods": {"unet": {"parameters": {"channels": 2, "pools": 2}}},

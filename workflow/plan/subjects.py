@@ -202,7 +202,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                     self._not_there(dataset)
                     or self._unfilled(dataset)
                     or self._too_few(dataset)
-                    or (self._bad_scan(dataset) if self._strict else None)
+                    or (_bad_scan(self, dataset) if self._strict else None)
                 )
                 if problem is not None:
                     return problem
@@ -271,20 +271,21 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                 )
         return None
 
-    def _bad_scan(self, dataset: Dataset) -> str | None:
-        """Return what is wrong with the first subject that lacks a scan or was excluded before."""
-        for subject, scans in self[dataset.id].items():
-            if said := fault(dataset, subject, scans):
-                return f"{said}, or set bad_scans to exclude to go on without the subject"
-            record = Path(f"{self.folder('aligned', dataset.id)}/{subject}.json")
-            if record.is_file():
-                aligned = read_as(Record, record, damaged=AGAIN)
-                if not aligned.usable:
-                    return (
-                        f"{record}: the subject was excluded ({aligned.reason}), but bad_scans is stop; "
-                        "mend the scan and delete this file, or set bad_scans to exclude again"
-                    )
-        return None
+
+def _bad_scan(subjects: Subjects, dataset: Dataset) -> str | None:
+    """Return what is wrong with the first subject that lacks a scan or was excluded before."""
+    for subject, scans in subjects[dataset.id].items():
+        if said := fault(dataset, subject, scans):
+            return f"{said}, or set bad_scans to exclude to go on without the subject"
+        record = Path(f"{subjects.folder('aligned', dataset.id)}/{subject}.json")
+        if record.is_file():
+            aligned = read_as(Record, record, damaged=AGAIN)
+            if not aligned.usable:
+                return (
+                    f"{record}: the subject was excluded ({aligned.reason}), but bad_scans is stop; "
+                    "mend the scan and delete this file, or set bad_scans to exclude again"
+                )
+    return None
 
 
 def _places(config: Config, dataset: Dataset) -> Places:

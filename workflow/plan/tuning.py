@@ -19,7 +19,7 @@ from workflow.provenance.footer import data_sha256
 from workflow.provenance.runs import Planned
 from workflow.run.spec import RunSpec
 
-EXAMPLE = "tuning: {masks: {ixi: 1d_uniform_6x}, grid: {lr: [0.001, 0.002, 0.004]}}"
+EXAMPLE = "tuning: {masks: {DATASET: MASK}, grid: {lr: [0.001, 0.002, 0.004]}}"
 
 
 class TuningPlan:

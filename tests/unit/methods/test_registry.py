@@ -173,7 +173,7 @@ def without(key: str) -> dict[str, Any]:
         (description(trainable="maybe"), "trainable: 'maybe'"),
         (description(colour="red"), "'colour'"),
         (description(optimiser={"name": "adam", "lr": 0}), "optimiser.lr: 0"),
-        (description(optimiser={"name": "adam", "lr": "1e-3"}), "optimiser.lr: '1e-3'"),
+        (description(optimiser={"name": "adam", "lr": "0,001"}), "optimiser.lr: '0,001'"),
         (description(label={"ixi": "New"}), "label"),
         (
             description(variants={"wide": {"label": "w", "parameters": {"breadth": 2}}}),

@@ -26,6 +26,7 @@ def tuned(tuning: dict[str, Any] | None = None, **changes: Any) -> TuningPlan:
     embedded = {"source": "embedded", "matrix": 64, "slices": 4, "splits": {"train": 3, "val": 2, "test": 2}}
     content = {
         "experiment": "test",
+        "paper": "manet",
         "datasets": {
             "ixi": {**embedded, "masks": MASKS["ixi"][:2]},
             "fastmri": {**embedded, "masks": MASKS["fastmri"]},

@@ -36,6 +36,7 @@ CONFIG: dict[str, Any] = {
         }
         for name, mask in MASKS.items()
     },
+    "paper": "manet",
     "compare": ["zf", "unet", "manet"],
     "tables": [1, 2],
     "figures": [],
