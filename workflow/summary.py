@@ -23,7 +23,7 @@ from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
 from workflow.provenance.files import FILE, read_list
 
-WIDTH = 100  # columns
+WIDTH, NAMES = 100, 16  # columns, and those of methods' names beside two masks
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
 _SCORES = [f"{metric}_{name}" for metric in ("ssim", "psnr") for name in ("mean", "std", "rank")]
 _COLUMNS = {
@@ -75,7 +75,8 @@ def show(table: pd.DataFrame, console: Console) -> None:
     for start in range(0, len(masks), across):
         beside = Table.grid(padding=(0, 3, 0, 0))
         shown = masks[start : start + across]
-        beside.add_row(*(_grid(table, mask, mask == shown[0], in_paper) for mask in shown))
+        names = NAMES if len(shown) > 1 else 2 * NAMES
+        beside.add_row(*(_grid(table, mask, names * (mask == shown[0]), in_paper) for mask in shown))
         console.print()
         console.print(beside)
     spread = "volumes" if first["convention"] == "volume" else "slices"
@@ -85,18 +86,19 @@ def show(table: pd.DataFrame, console: Console) -> None:
     console.print(Text(note, style="dim"))
 
 
-def _grid(table: pd.DataFrame, mask: str, with_names: bool, in_paper: bool) -> Table:
+def _grid(table: pd.DataFrame, mask: str, names: int, in_paper: bool) -> Table:
+    """Return the scores under one mask, with the methods' names in so many columns; 0 leaves them out."""
     grid = Table(
         title=label(mask), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     grid.pad_edge, grid.show_edge, grid.header_style = False, False, ""
-    if with_names:
-        grid.add_column("Method", no_wrap=True, max_width=16, overflow="ellipsis")
+    if names:
+        grid.add_column("Method", no_wrap=True, max_width=names, overflow="ellipsis")
     for heading in ("SSIM", "paper", "PSNR (dB)", "paper") if in_paper else ("SSIM", "PSNR (dB)"):
         style = "dim" if heading == "paper" else ""
         grid.add_column(heading, justify="right", no_wrap=True, style=style, header_style=style)
     for row in table[table["mask"] == mask].to_dict("records"):
-        cells = [Text(printable(str(row["label"])))] if with_names else []
+        cells = [Text(printable(str(row["label"])))] if names else []
         for metric, digits in (("ssim", 3), ("psnr", 2)):
             cells.append(_score(row, metric, digits))
             if in_paper:

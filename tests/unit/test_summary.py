@@ -71,6 +71,13 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
     assert "MANet" in text
 
 
+def test_names_are_whole_where_one_mask_stands_alone(results):
+    table = pd.read_csv(results / "tables/table_1.csv")
+    alone = table[table["mask"] == "1d_uniform_6x"].assign(label="VarNet, both contrasts")
+    alone.to_csv(results / "tables/table_ramzi_1.csv", index=False)
+    assert "VarNet, both contrasts" in printed(results, "ramzi_1")
+
+
 def test_what_another_configuration_left_is_listed_apart(results):
     (results / "tables" / "table_9.md").touch()
     (results / "provenance.json").write_text(

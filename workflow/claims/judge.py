@@ -95,7 +95,7 @@ def judge_claims(
             {
                 "claim": claim.name,
                 "text": claim.text,
-                "section": f"section {claim.section}" if claim.section else NOT_IN_PAPER,
+                "section": _place(claim.section),
                 "judged_by": claim.judged_by,
                 "paper": theirs.answer,
                 "paper_held": theirs.held,
@@ -108,6 +108,11 @@ def judge_claims(
             }
         )
     return pd.DataFrame.from_records(records, columns=_COLUMNS)
+
+
+def _place(section: str) -> str:
+    """Say where a paper makes a claim: "section 4.2", or a part that has a name, such as "abstract"."""
+    return section if section.islower() else f"section {section}" if section else NOT_IN_PAPER
 
 
 _COLUMNS = (

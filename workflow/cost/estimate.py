@@ -22,6 +22,7 @@ from data_prep.io.files import write_rows, write_text
 from data_prep.io.frames import read_csv
 from data_prep.io.json_files import from_json
 from methods.registry import discover
+from workflow.plan.chosen import name_of
 from workflow.plan.config import check_config, split_numbers
 from workflow.plan.definitions import Run
 from workflow.plan.plan import Plan
@@ -140,9 +141,8 @@ def unmeasured(plan: Plan, steps: Mapping[str, Steps], runs: Iterable[Run]) -> l
 
 def parts(plan: Plan) -> dict[str, set[Run]]:
     """Return the trainings that each table and figure needs; several may need the same one."""
-    shown = {f"Table {d.numeral}": d for d in plan.table_definitions.values()}
-    shown |= {f"Fig. {number}": d for number, d in plan.figure_definitions.items()}
-    needed = {name: {run for run in plan.runs_of(d) if plan.trained(run.method)} for name, d in shown.items()}
+    shown = [*plan.table_definitions.values(), *plan.figure_definitions.values()]
+    needed = {name_of(d): {run for run in plan.runs_of(d) if plan.trained(run.method)} for d in shown}
     return {name: runs for name, runs in needed.items() if runs}
 
 

@@ -6,6 +6,7 @@ results/X/statistics`` draws ``table_<n>.png`` and ``.pdf`` from ``statistics/ta
 difference with its interval, and whether the test tells the method from the best.
 """
 
+import textwrap
 from collections.abc import Mapping
 from math import floor, inf, log10
 from typing import Any
@@ -37,6 +38,7 @@ LINEAR_SHARE = 0.4  # width of the linear part on one side of 0, in decades of t
 LETTER = 0.031  # width of one on the axis, as a share of a panel's width
 LINE = 0.135  # inches per method
 HEADING = 0.22  # inches above all panels
+WIDEST = 96  # letters of a line of the title
 # Larger than elsewhere: the page shows many lines small.
 PRINT: dict[Any, Any] = {
     "xtick.labelsize": 7,
@@ -80,12 +82,13 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
     ]
     names = [row.label for row in definition.rows]
     heights = [len(names) * LINE] * len(definition.masks)
-    around = len(heights) * TITLE + AXIS + HEADING
+    title = f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})"
+    lines = textwrap.wrap(title, WIDEST)
+    around = len(heights) * TITLE + AXIS + HEADING + (len(lines) - 1) * LINE
     figure, panels = sheet(
         _legend(table), notes, "", [1] * len(LINEAR), heights, around, tallest=inf, sharex="col", sharey=True
     )
-    title = f"Table {definition.numeral}: differences to the best of each column ({definition.data_note})"
-    figure.suptitle(title, x=0.012, ha="left", fontsize=8.5, fontweight="bold")
+    figure.suptitle("\n".join(lines), x=0.012, ha="left", fontsize=8.5, fontweight="bold")
     limits = {metric: _limits(metric, table, points) for metric in LINEAR}
     for mask, line in zip(definition.masks, panels, strict=True):
         for axes, metric in zip(line, LINEAR, strict=True):

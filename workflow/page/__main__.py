@@ -83,12 +83,16 @@ def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Show
 
 
 def _claims(definition: PageDefinition, part: ClaimsPart, results: Path) -> list[Shown]:
-    """Return what the page shows of a paper's claims; of one paper alone it does not say whose they are."""
+    """Return what the page shows of a paper: its claims, and its values if any could be read.
+
+    Of one paper alone it does not say whose they are.
+    """
     stem, whose = ("paper", "the paper") if len(definition.claims) == 1 else (part.paper, part.name)
     claims, cells = (f"{part.folder}/{name}.csv" for name in ("claims", "cells"))
+    values = values_grid(results / cells, whose)
     return [
         (f"{stem}_claims", claims_grid(results / claims, whose), (claims, f"{part.folder}/claims.html")),
-        (f"{stem}_values", values_grid(results / cells, whose), (cells,)),
+        *([(f"{stem}_values", values, (cells,))] if values.rows else []),
     ]
 
 
@@ -133,9 +137,9 @@ def render(definition: PageDefinition, results: Path) -> str:
         name: [read_figure(results, picture, definition.sources) for picture in pictures]
         for name, pictures in definition.pictures.items()
     }
-    # Of each paper, the claims and then the values.
     named = [part.name for part in definition.claims] if len(definition.claims) > 1 else ["the paper"]
-    claims = {name: grid for name, (_, grid, _) in zip(named, grids.get("claims", [])[::2], strict=False)}
+    of_papers = [grid for name, grid, _ in grids.get("claims", []) if name.endswith("_claims")]
+    claims = dict(zip(named, of_papers, strict=False))
     read = {
         name: (RESOURCES / name).read_text(encoding="utf-8")
         for name in (

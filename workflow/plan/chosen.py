@@ -146,6 +146,16 @@ def _wanted(config: Mapping[str, Any], kind: str, key: int | str, dataset: str) 
     return (config[kind] == "all" or key in config[kind]) and dataset in config["datasets"]
 
 
+def name_of(definition: Definition) -> str:
+    """Return what a table or figure is called in print, those of other papers with their paper."""
+    if definition.numeral:
+        return f"Table {definition.numeral}"
+    paper = paper_of(definition.paper)
+    assert paper is not None, "a figure is a paper's"
+    number = next(number for number in paper.figures if paper.key(number) == definition.number)
+    return f"Fig. {number}" if paper.plain else f"Fig. {number} of {paper.name}"
+
+
 def caption_of(definition: Definition) -> dict[str, str]:
     """Return what a caption in reStructuredText says of a table or figure.
 
@@ -157,15 +167,13 @@ def caption_of(definition: Definition) -> dict[str, str]:
     embedded, remarks = dataset.label if definition.source == "embedded" else "", ""
     if definition.numeral:
         subject = paper.table(definition.numeral).subject if paper else COMPARISON
-        subject = f"Table {definition.numeral}: {subject}, {dataset.target} guided by {dataset.auxiliary}"
+        subject = f"{subject}, {dataset.target} guided by {dataset.auxiliary}"
         subject += "" if definition.phase == "none" else f", with a {definition.phase} phase"
     else:
         assert paper is not None, "a figure is a paper's"
-        number = next(number for number in paper.figures if paper.key(number) == definition.number)
-        beside = "" if paper.plain else f" of {paper.name}"
-        subject = f"Fig. {number}{beside}: {paper.figures[number].subject}"
-        remarks = " ".join(paper.remarks(paper.figures[number], definition.methods))
-    said = {"subject": subject, "embedded": embedded, "remarks": remarks}
+        figure = paper.figure(definition.number)
+        subject, remarks = figure.subject, " ".join(paper.remarks(figure, definition.methods))
+    said = {"subject": f"{name_of(definition)}: {subject}", "embedded": embedded, "remarks": remarks}
     # Words of papers are no markup.
     plain = {name: re.sub(r"([\\*`|_])", r"\\\1", text) for name, text in said.items()}
     return plain | {"kind": definition.kind}

@@ -151,7 +151,8 @@ def _variants_block(definition: Definition, mask: str, records: _Records) -> Blo
     """One group of columns per variant, one row each for ours, the paper's and the difference."""
     rows, metrics = definition.rows, definition.metrics
     of_row = [records[mask, row.method] for row in rows]
-    lines = (("This run", _ours), ("Paper", _paper), ("Δ", _difference))
+    beside = (("Paper", _paper), ("Δ", _difference)) if in_print(definition) else ()
+    lines = (("This run", _ours), *beside)
     return Block(
         stub=_mask_title(of_row[0]),
         groups=tuple((row.label, tuple(metric_of(metric).header for metric in metrics)) for row in rows),

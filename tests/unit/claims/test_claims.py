@@ -106,6 +106,13 @@ def test_comparisons_between_masks_are_tested_on_the_same_subjects(results):
     assert ours.tested["I", "psnr", places] == verdicts["psnr", "manet", pair]
 
 
+@pytest.mark.parametrize(("section", "place"), [("V-D", "section V-D"), ("abstract", "abstract")])
+def test_a_part_of_a_paper_that_has_a_name_is_no_section(section, place):
+    paper = paper_scores(MANET)
+    (row,) = judge_claims([replace(CLAIMED[0], section=section)], paper, paper).to_dict("records")
+    assert row["section"] == place
+
+
 def test_masks_and_tables_that_the_paper_does_not_print_are_left_out():
     text = definition(1, "ixi", [*MASKS["ixi"][:2], "2d_poisson_6x"], LABELS["ixi"], numeral="I")
     other = definition(5, "ixi", MASKS["ixi"], LABELS["ixi"], numeral="5")

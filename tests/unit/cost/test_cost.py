@@ -35,6 +35,11 @@ def test_one_training_by_hand() -> None:
     assert cost_of(Steps(64, 3.0, 1.0), {"train": 10, "val": 4, "test": 5}, epochs=2) == 2 * (30 + 4) + 5
 
 
+def test_parts_of_several_papers_are_called_as_they_are_in_print() -> None:
+    needed = parts(Plan(read_config(ROOT / "config" / "extended.yaml"), discover()))
+    assert {"Table I", "Table fastMRI-PDFS of Ramzi et al. 2020", "Fig. 1 of Ramzi et al. 2020"} <= {*needed}
+
+
 def test_pixels_decide() -> None:
     assert Steps(128, 0.5, 0.25).at(256) == Steps(256, 2.0, 1.0)
 

@@ -86,3 +86,10 @@ def test_captions_render_and_name_the_source(name, wildcards, rule, dataset):
 
 def test_every_caption_is_covered():
     assert {path.name for path in FOLDER.glob("*.rst")} == {name for name, *_ in CASES}
+
+
+@pytest.mark.parametrize("name", ["significance.rst", "claims.rst"])
+def test_data_is_called_by_what_is_embedded_of_it(name):
+    text = render(name, {}, "", {"ixi": "published", "fastmri": "embedded"})
+    assert "not fastMRI." in text
+    assert "not IXI" not in text

@@ -14,6 +14,7 @@ from made_up_results import LABELS, definition, metric_rows, read_definition
 from matplotlib import rc_context
 from matplotlib.scale import SymmetricalLogTransform
 from PIL import Image
+from published_masks import MASKS
 from scipy import stats
 
 from data_prep.errors import BadInput
@@ -429,6 +430,24 @@ def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
         assert sorted(tick.get_loc() for tick in ticks)[-2] >= behind / 5
         boxes = sorted((tick.label1.get_window_extent() for tick in ticks), key=lambda box: box.x0)
         assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize(("numeral", "lines"), [("I", 1), ("fastMRI-PDFS of Ramzi et al. 2020", 2)])
+def test_no_title_is_wider_than_the_page(numeral, lines):
+    text = definition(1, "fastmri", MASKS["fastmri"][:1], LABELS["fastmri"], numeral=numeral)
+    metrics = metric_rows("fastmri", MASKS["fastmri"][:1], LABELS["fastmri"], volumes=5)
+    table, _ = results(metrics, text)
+    asked = read_definition(text)
+    samples = samples_of(cells_of(metrics, asked))
+    with style.printed(), rc_context(differences_module.PRINT):
+        figure = differences_module.draw(asked, table, differences_module.differences_to_best(table, samples))
+        figure.canvas.draw()
+    (title,) = (one for one in figure.texts if "differences to the best" in one.get_text().replace("\n", " "))
+    box, first = title.get_window_extent(), figure.axes[0].title.get_window_extent()
+    assert title.get_text().count("\n") == lines - 1
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.width
+    assert box.y1 <= figure.bbox.height
+    assert first.y1 < box.y0
 
 
 def test_wrong_definitions_are_named():

@@ -354,6 +354,17 @@ def test_the_papers_values_and_differences_stand_beside_ours(tmp_path, number, n
         assert r"\multicolumn{3}{c}{SC-CS}" in texts["tex"]
 
 
+def test_variants_of_which_no_paper_prints_a_value_have_a_row_of_ours_alone(tmp_path, monkeypatch):
+    text = definition(4, "ixi", TWO[:1], ATTENTION, numeral="IV")
+    metrics = metric_rows("ixi", TWO[:1], ATTENTION)
+    rows = ("\n    Paper &", "\n    $\\Delta$ &")
+    assert all(row in write(tmp_path / "printed", metrics, text)[0]["tex"] for row in rows)
+    monkeypatch.setattr("workflow.tables.comparison.in_print", lambda _: ())
+    texts, _ = write(tmp_path / "silent", metrics, text)
+    assert not any(row in texts["tex"] for row in rows)
+    assert "This run &" in texts["tex"]
+
+
 def test_a_difference_has_no_more_digits_than_the_paper(tmp_path):
     metrics = metric_rows("ixi", TWO[:1], ["manet"])
     metrics["psnr"], metrics["ssim"] = 32.86, 0.9432
