@@ -156,7 +156,7 @@ def test_what_a_machine_can_do_at_best(place: Place) -> None:
             assert all(value > 0 for value in row().values())
 
 
-@pytest.mark.parametrize("method", ["unet", "xiang"])
+@pytest.mark.parametrize("method", ["unet", "xiang", "dudornet"])
 def test_losses_are_those_of_the_oracle(place: Place, method: str) -> None:
     found = correct.losses(place, method, "32-true", 3)
     assert found["apart"] < 1e-5
@@ -209,5 +209,5 @@ def test_every_part_has_a_title_and_rows_of_its_own_names(place: Place) -> None:
 
 def test_a_report_of_nothing_is_a_report() -> None:
     rows = {"all of it": {"reason": "out of | time"}}
-    text = markdown({"minutes": 8, "parts": {"a": {"title": "A", "rows": rows}}})
+    text = markdown({"minutes": 8, "device": "auto", "parts": {"a": {"title": "A", "rows": rows}}})
     assert "| all of it | not run: out of / time |" in text

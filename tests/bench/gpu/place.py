@@ -56,7 +56,11 @@ class Place:
 
     def spec(self, method: str, batch: int, precision: str, **training: Any) -> RunSpec:
         """Return a run of a method at its full width, on a CPU a small one."""
-        small = {} if self.on_gpu else dict(discover()[method].default.small)
+        default = discover()[method].default
+        small = {} if self.on_gpu else dict(default.small)
+        if "recurrences" in small:
+            # The oracle has as many as the paper, and they share their weights.
+            small["recurrences"] = default.parameters["recurrences"]
         return spec_of(method, batch, 1, precision, small, **training)
 
     def data(self, slices: int, side: int) -> Path:

@@ -15,6 +15,11 @@ def markdown(report: Mapping[str, Any]) -> str:
     if "seconds" in report:
         told += f", in {report['seconds']:.0f} s of {60 * report['minutes']:.0f}"
     lines = ["# What this GPU was measured to do", "", f"By `python -m tests.bench --gpu`: {told}.", ""]
+    if report["device"] == "cpu":
+        lines += [
+            "**A rehearsal on a CPU, with tiny networks and slices: its figures say nothing of a GPU.**",
+            "",
+        ]
     if wrong := failed_checks(parts):
         lines += [f"**What should hold and does not:** {'; '.join(wrong)}.", ""]
     for part in parts.values():
