@@ -88,6 +88,16 @@ def shared(kind, dataset, *names):
     return in_turn(f"{SUBJECTS.folder(kind, dataset)}/{name}" for name in names)
 
 
+def read_by(method):
+    """Return the split files that evaluating a method reads."""
+    return ("test.h5", "val.h5") if PLAN.tuned(method) else ("test.h5",)
+
+
+def mask_file(wildcards):
+    """Return the file of a mask of the user's own, or nothing."""
+    return DATASETS[wildcards.dataset].get("mask_files", {}).get(wildcards.mask)
+
+
 def aligned(dataset, *kinds):
     """Return the files of a dataset's aligned subjects."""
     return shared(

@@ -1,11 +1,6 @@
 """Frozen, hashed and plotted sampling masks."""
 
 
-def mask_file(wildcards):
-    """Return the file of a mask of the user's own, or nothing."""
-    return DATASETS[wildcards.dataset].get("mask_files", {}).get(wildcards.mask)
-
-
 rule mask:
     input:
         # Drawn masks are seeded by the names of the files.

@@ -50,11 +50,6 @@ rule train:
         "--output {params.folder:q} > {log:q} 2>&1"
 
 
-def read_by(method):
-    """Return the split files that evaluating a method reads."""
-    return ("test.h5", "val.h5") if PLAN.tuned(method) else ("test.h5",)
-
-
 rule evaluate:
     input:
         # Parameters that are not learnt are chosen on validation data.
