@@ -34,10 +34,12 @@ PROGRAMS = {
     + 'print(json.dumps({"row": "b"})[:5], file=file, end="", flush=True); import time; time.sleep(60)',
 }
 SUITE = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from types import SimpleNamespace
 from tests.bench.gpu import suite
+# Programs that are started in the background inherit that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 programs = json.loads(sys.argv[2])
 suite.command = lambda name, device, rows: [sys.executable, "-c", "import sys\\n" + programs[name], str(rows)]
 parts = {name: SimpleNamespace(title=name, seconds=60) for name in programs}

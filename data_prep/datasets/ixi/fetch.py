@@ -338,7 +338,8 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
     """
     members = 0
 
-    def flat_scan(member: tarfile.TarInfo, partial: str) -> tarfile.TarInfo | None:
+    def place_of(member: tarfile.TarInfo, partial: Path) -> Path | None:
+        """Return where a scan goes; None for what is passed over."""
         nonlocal members
         members += 1
         if members > _MOST_MEMBERS:
@@ -353,9 +354,9 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         name = scan_name(path.name)
         if member.isdir() or name is None or name.modality != modality:
             return None
-        if Path(partial, path.name).exists():
+        if (partial / path.name).exists():
             raise _unfit(archive, f"it holds {path.name} twice")
-        return tarfile.data_filter(member.replace(name=path.name), partial)
+        return partial / path.name
 
     damage = (tarfile.TarError, EOFError, zlib.error)
     with replacing(folder) as partial:
@@ -365,7 +366,13 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
             # As published; a compressed one could be of any size.
             tarfile.open(archive, "r:", tarinfo=_Member) as tar,
         ):
-            tar.extractall(partial, filter=flat_scan)
+            # Python knows filters of members from 3.11.4 on, and Debian has 3.11.2.
+            for member in tar:
+                if (place := place_of(member, partial)) is not None:
+                    content = tar.extractfile(member)
+                    assert content is not None, "a plain file, see above"
+                    with content, place.open("xb") as file:
+                        shutil.copyfileobj(content, file)
         scans = len(list(partial.iterdir()))
         if not scans:
             raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
