@@ -17,9 +17,9 @@ from methods.registry import discover
 from workflow.claims.agreement import paper_scores
 from workflow.claims.claims import compare, masks_compared
 from workflow.claims.judge import by_paper
+from workflow.papers.claim import Claim, Masks, claims_of
+from workflow.papers.contract import FILES, PAPERS, Paper, PaperTable, papers, read_paper
 from workflow.plan.chosen import check_methods
-from workflow.plan.claim import Claim, Masks, claims_of
-from workflow.plan.paper import FILES, PAPERS, Paper, PaperTable, papers, read_paper
 
 
 def form(name: str) -> None:

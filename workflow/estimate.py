@@ -37,7 +37,6 @@ from workflow.cost.jobs import START, Table, data_jobs, jobs_done, read_jobs, ru
 from workflow.cost.steps import Measured, measured_apart
 from workflow.plan.config import read_config, split_numbers
 from workflow.plan.definitions import Run
-from workflow.plan.paper import RESOURCES
 from workflow.plan.plan import Plan
 from workflow.plan.room import (
     data_files,
@@ -48,6 +47,7 @@ from workflow.plan.room import (
     slices_of,
     too_few_gpus,
 )
+from workflow.provenance.sources import RESOURCES
 from workflow.run.gpus import machine_devices, visible_devices
 
 _STEPS = ["device", "method", "side", "batch", "precision", "training", "reconstruction", "memory"]

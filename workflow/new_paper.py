@@ -10,7 +10,7 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
-from workflow.plan.paper import FILES, PAPERS
+from workflow.papers.contract import FILES, PAPERS
 
 TEMPLATE = "_template"
 

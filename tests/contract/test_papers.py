@@ -7,7 +7,7 @@ import pytest
 
 from data_prep.contracts.checking import problem_with
 from workflow.check_paper import CHECKS
-from workflow.plan.paper import PAPERS, papers
+from workflow.papers.contract import PAPERS, papers
 
 
 @pytest.mark.parametrize("name", CHECKS)

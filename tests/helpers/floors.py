@@ -25,7 +25,7 @@ FLOORS = {
     "workflow": (
         ("metrics",),
         ("provenance",),
-        ("run",),
+        ("run", "papers"),
         ("plan",),
         ("evaluate", "statistics"),
         ("train",),

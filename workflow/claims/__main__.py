@@ -18,9 +18,9 @@ from workflow.claims.agreement import compare_cells, our_scores, own_parts, pape
 from workflow.claims.judge import judge_claims
 from workflow.claims.mirrors import mirror_notes, phased_parts
 from workflow.claims.page import lay_out
-from workflow.plan.claim import claims_of
+from workflow.papers.claim import claims_of
+from workflow.papers.contract import Paper, read_paper
 from workflow.plan.definitions import Definition, Folder, Results
-from workflow.plan.paper import Paper, read_paper
 
 
 def _texts(

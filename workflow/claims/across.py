@@ -11,8 +11,8 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
+from workflow.papers.contract import Paper
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import Paper
 from workflow.statistics.scores import number
 from workflow.tables.formats import markdown
 

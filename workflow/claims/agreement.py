@@ -16,8 +16,8 @@ from scipy.stats import kendalltau
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import all_masks
 from workflow.metrics.contract import STANDARD, metric_of
+from workflow.papers.contract import Paper
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import Paper
 from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 

@@ -11,7 +11,7 @@ from data_prep.masks.registry import label, parse_mask
 from workflow.claims.agreement import Point, Scores
 from workflow.claims.mirrors import beside
 from workflow.metrics.contract import metric_of
-from workflow.plan.claim import Masks, Methods, Weights
+from workflow.papers.claim import Masks, Methods, Weights
 from workflow.plan.definitions import PHASED
 from workflow.statistics.scores import number
 

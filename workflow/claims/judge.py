@@ -8,7 +8,7 @@ import pandas as pd
 
 from workflow.claims.agreement import Scores
 from workflow.claims.claims import NOT_IN_PAPER, Comparison, compare
-from workflow.plan.claim import Claim
+from workflow.papers.claim import Claim
 
 
 @dataclass(frozen=True)

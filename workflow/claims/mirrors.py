@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.io.frames import read_csv
+from workflow.papers.contract import Paper
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import Paper
 from workflow.tables.words import listed_accelerations
 
 

@@ -11,8 +11,8 @@ from data_prep.masks.registry import label
 from workflow.claims.agreement import order_agreement
 from workflow.claims.claims import NOT_IN_PAPER
 from workflow.metrics.contract import metric_of
+from workflow.papers.contract import Paper
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import Paper
 from workflow.statistics.scores import number
 from workflow.tables.formats import template
 from workflow.tables.page import Block, Text

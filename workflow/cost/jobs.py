@@ -11,10 +11,10 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.io.frames import read_csv
 from workflow.cost.estimate import Steps, run_seconds, steps_of
 from workflow.plan.config import split_numbers
-from workflow.plan.paper import RESOURCES
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.plan.room import data_files, slices_of
+from workflow.provenance.sources import RESOURCES
 
 FILE = RESOURCES / "measured_jobs.csv"
 # Seconds that importing torch takes a job, and whatever else does not grow.

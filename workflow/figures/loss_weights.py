@@ -11,8 +11,8 @@ from matplotlib.patches import Rectangle
 from data_prep.masks.registry import label
 from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, heat_map, sheet
+from workflow.papers.contract import paper_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import paper_of
 from workflow.statistics.scores import Cell, cells_of, number, read_metrics
 
 

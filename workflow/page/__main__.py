@@ -32,9 +32,9 @@ from workflow.page.grids import (
 from workflow.page.pictures import read_figure
 from workflow.page.viewer import PLOTS, plots, viewer_data
 from workflow.plan.definitions import AGREEMENT, ClaimsPart, PageDefinition, Results
-from workflow.plan.paper import RESOURCES
 from workflow.provenance.footer import SHORT
 from workflow.provenance.runs import read_runs
+from workflow.provenance.sources import RESOURCES
 from workflow.tables.formats import template
 
 # Bytes of the page. At the paper's sizes it has about 25 MB, and 33 MB if slices were all noise.

@@ -8,10 +8,8 @@ from typing import Any
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from methods.registry import MethodFolder
-from workflow.plan.claim import claims_of
-from workflow.plan.config import named_papers
-from workflow.plan.definitions import Definition
-from workflow.plan.paper import (
+from workflow.papers.claim import claims_of
+from workflow.papers.contract import (
     COMPARISON,
     REMEDY,
     Paper,
@@ -21,6 +19,8 @@ from workflow.plan.paper import (
     paper_of,
     read_paper,
 )
+from workflow.plan.config import named_papers
+from workflow.plan.definitions import Definition
 
 
 @dataclass(frozen=True)

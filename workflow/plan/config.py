@@ -21,8 +21,8 @@ from data_prep.prepare.places import SHARED
 from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
 from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, folder_of
 from workflow.metrics.contract import metrics
-from workflow.plan.paper import papers as all_papers
-from workflow.plan.paper import read_paper
+from workflow.papers.contract import papers as all_papers
+from workflow.papers.contract import read_paper
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]

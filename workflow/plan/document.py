@@ -8,8 +8,9 @@ import yaml
 from data_prep.datasets.contract import discover as datasets
 from data_prep.masks.registry import masks_of
 from workflow.metrics.contract import STANDARD, metrics
+from workflow.papers.contract import papers
 from workflow.plan.config import resolve, schema
-from workflow.plan.paper import RESOURCES, papers
+from workflow.provenance.sources import RESOURCES
 
 
 def _written(value: Any) -> str:

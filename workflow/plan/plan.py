@@ -12,10 +12,10 @@ from data_prep.io.json_files import converted
 from data_prep.masks.registry import all_masks
 from methods.registry import Method, MethodFolder
 from workflow.metrics.contract import with_standard
+from workflow.papers.contract import Paper, PaperFigure, PaperPart, PaperTable, printed_metrics
 from workflow.plan.chosen import Chosen, chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config, configured_optimiser, of_dataset, optimiser_on
 from workflow.plan.definitions import PHASED, Curve, Definition, Point, Row, Run
-from workflow.plan.paper import Paper, PaperFigure, PaperPart, PaperTable, printed_metrics
 from workflow.plan.subjects import Subjects
 from workflow.provenance.footer import data_sha256
 from workflow.provenance.runs import Planned

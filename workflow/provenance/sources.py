@@ -13,6 +13,7 @@ from data_prep.contracts.discovery import sources_in
 from methods.registry import installed_methods
 
 ROOT = Path(__file__).parents[2]
+RESOURCES = ROOT / "workflow/resources"
 PACKAGES = ("data_prep", "methods", "workflow")
 # Options, wording of errors, locks, reading and writing whole files, discovery of folders change no number.
 _WITHOUT_EFFECT = {

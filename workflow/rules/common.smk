@@ -17,7 +17,7 @@ from workflow.plan.room import short_of_room, too_few_gpus
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.chosen import caption_of
-from workflow.plan.paper import FILES
+from workflow.papers.contract import FILES
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.plan.tuning import TuningPlan

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from workflow.papers.contract import paper_of
 from workflow.plan.definitions import Configuration, Definition, Folder, Results
-from workflow.plan.paper import paper_of
 from workflow.statistics.scores import accelerations, read_metrics, read_statistics
 from workflow.tables.comparison import lay_out, tidy_table
 from workflow.tables.formats import made_from, write_page

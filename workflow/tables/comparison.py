@@ -9,8 +9,8 @@ import pandas as pd
 
 from data_prep.masks.registry import label, parse_mask
 from workflow.metrics.contract import UNDEFINED, metric_of
+from workflow.papers.contract import paper_of, printed_metrics
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import paper_of, printed_metrics
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 from workflow.tables.page import MARKS, Block, Page, Text
 from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of

@@ -12,8 +12,8 @@ from data_prep.io.files import write_text
 from data_prep.io.frames import csv_of
 from data_prep.io.json_files import to_json
 from workflow.plan.definitions import Definition, TrustDefinition
-from workflow.plan.paper import RESOURCES
 from workflow.provenance.footer import footer
+from workflow.provenance.sources import RESOURCES
 from workflow.tables.page import Block, Page, Text
 
 

@@ -7,8 +7,8 @@ import pandas as pd
 from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
+from workflow.papers.contract import COMPARISON, paper_of
 from workflow.plan.definitions import Definition
-from workflow.plan.paper import COMPARISON, paper_of
 from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE

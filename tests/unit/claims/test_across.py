@@ -16,7 +16,7 @@ from made_up_results import (
 from workflow.claims.__main__ import write_claims
 from workflow.claims.across import across_papers
 from workflow.page.grids import across_grid
-from workflow.plan.paper import read_paper
+from workflow.papers.contract import read_paper
 from workflow.tables.__main__ import write_table
 
 RAMZI = read_paper("ramzi")

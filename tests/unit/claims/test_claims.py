@@ -36,10 +36,10 @@ from workflow.claims.claims import Comparison, compare
 from workflow.claims.judge import judge, judge_claims
 from workflow.claims.mirrors import beside, mirror_notes, phased_parts
 from workflow.metrics.contract import STANDARD, metric_of
-from workflow.plan import paper as papers
-from workflow.plan.claim import claims_of
+from workflow.papers import contract as papers
+from workflow.papers.claim import claims_of
+from workflow.papers.contract import read_paper
 from workflow.plan.definitions import PHASED
-from workflow.plan.paper import read_paper
 from workflow.tables import __main__ as tables
 
 MANET, CLAIMED = read_paper("manet"), claims_of("manet")

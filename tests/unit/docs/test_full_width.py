@@ -11,8 +11,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from data_prep.masks.sets import make_masks
 from data_prep.measurement import measure
 from methods.registry import discover, load_builder
+from workflow.papers.contract import read_paper
 from workflow.plan.config import read_config
-from workflow.plan.paper import read_paper
 from workflow.plan.plan import Plan
 from workflow.provenance.sources import ROOT
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 import pytest
 from guides import ROOT, blocks, follow, output_of, shown, without_seconds
 
-from workflow.plan.paper import FILES, Paper
+from workflow.papers.contract import FILES, Paper
 
 GUIDE = "adding_a_paper.md"
 

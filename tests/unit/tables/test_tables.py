@@ -30,7 +30,7 @@ from published_masks import MASKS
 from data_prep.errors import BadInput
 from data_prep.io.json_files import from_json
 from data_prep.masks.registry import label
-from workflow.plan.paper import read_paper
+from workflow.papers.contract import read_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
 from workflow.tables.formats import printed, tex_escape

@@ -13,7 +13,7 @@ from data_prep.io.json_files import converted
 from data_prep.io.yaml_files import read_yaml
 from data_prep.words import SENTENCE, check_words
 from workflow.metrics.contract import metric_of
-from workflow.plan.paper import REMEDY, Paper, read_paper
+from workflow.papers.contract import REMEDY, Paper, read_paper
 
 
 @dataclass(frozen=True)

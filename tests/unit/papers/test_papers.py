@@ -12,11 +12,11 @@ from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow import check_paper, new_paper
 from workflow.page.pictures import caption
-from workflow.plan import paper as module
+from workflow.papers import contract as module
+from workflow.papers.claim import claims_of
+from workflow.papers.contract import PAPERS, papers, read_paper
 from workflow.plan.chosen import caption_of
-from workflow.plan.claim import claims_of
 from workflow.plan.config import check_config
-from workflow.plan.paper import PAPERS, papers, read_paper
 from workflow.plan.plan import Plan
 
 ROOT = Path(__file__).parents[3]

@@ -22,8 +22,7 @@ from data_prep.masks.registry import masks_of
 from data_prep.words import SENTENCE, check_words
 from workflow.metrics.contract import STANDARD, metric_of
 
-RESOURCES = Path(__file__).parents[1] / "resources"
-PAPERS = Path(__file__).parents[1] / "papers"
+PAPERS = Path(__file__).parent
 FILES = ("paper.yaml", "published.csv", "claims.yaml")
 GUIDE = "docs/adding_a_paper.md"
 COMPARISON = "Comparison of methods"  # the subject of a table that no paper has
