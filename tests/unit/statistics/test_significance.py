@@ -411,18 +411,24 @@ def test_labelled_ticks_stand_apart_inside_the_axis(metric, below, above):
     assert len(ticks) > 1 or max(below, above) < 1
 
 
-def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
-    text = definition(1, "ixi", ONE, FIVE, numeral="I")
-    metrics = metric_rows("ixi", ONE, FIVE, volumes=5)
-    # Zero filling by what it is behind in the demo: 0.45 in SSIM, 6.4 dB, 0.13 in NMSE.
-    metrics.loc[metrics["method"] == "zf", METRICS] = [0.45, 20.6, 0.14]
-    metrics.loc[metrics["method"] != "zf", METRICS] = [0.9, 27.0, 0.01]
+def drawn(metrics, text):
+    """Return the figure of differences, laid out."""
     table, _ = results(metrics, text)
     asked = read_definition(text)
     samples = samples_of(cells_of(metrics, asked))
     with style.printed(), rc_context(differences_module.PRINT):
         figure = differences_module.draw(asked, table, differences_module.differences_to_best(table, samples))
         figure.canvas.draw()
+    return figure
+
+
+def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
+    text = definition(1, "ixi", ONE, FIVE, numeral="I")
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=5)
+    # Zero filling by what it is behind in the demo: 0.45 in SSIM, 6.4 dB, 0.13 in NMSE.
+    metrics.loc[metrics["method"] == "zf", METRICS] = [0.45, 20.6, 0.14]
+    metrics.loc[metrics["method"] != "zf", METRICS] = [0.9, 27.0, 0.01]
+    figure = drawn(metrics, text)
     for axes, behind in zip(figure.axes, (0.45, 6.4, 0.13), strict=True):
         low, high = axes.get_xlim()
         ticks = [tick for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
@@ -436,12 +442,7 @@ def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
 def test_no_title_is_wider_than_the_page(numeral, lines):
     text = definition(1, "fastmri", MASKS["fastmri"][:1], LABELS["fastmri"], numeral=numeral)
     metrics = metric_rows("fastmri", MASKS["fastmri"][:1], LABELS["fastmri"], volumes=5)
-    table, _ = results(metrics, text)
-    asked = read_definition(text)
-    samples = samples_of(cells_of(metrics, asked))
-    with style.printed(), rc_context(differences_module.PRINT):
-        figure = differences_module.draw(asked, table, differences_module.differences_to_best(table, samples))
-        figure.canvas.draw()
+    figure = drawn(metrics, text)
     (title,) = (one for one in figure.texts if "differences to the best" in one.get_text().replace("\n", " "))
     box, first = title.get_window_extent(), figure.axes[0].title.get_window_extent()
     assert title.get_text().count("\n") == lines - 1
