@@ -1,6 +1,8 @@
 """Hashes of files, and which files of a results folder are results."""
 
+import errno
 import fnmatch
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +12,7 @@ from typing import Any, NamedTuple
 from rich.console import Console
 from rich.progress import track
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, naming
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import check_fields, read_json
 
@@ -18,6 +20,8 @@ FILE = "provenance.json"
 
 # What lies there is the system's, and some of it has no end.
 _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
+# What nobody wrote of a file reads as zeros, at any length; results have none of it.
+_MOST_UNWRITTEN = 2**30  # bytes
 # Differ from run to run, can be deleted, or are made from the results afterwards.
 _LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
 _LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
@@ -59,11 +63,14 @@ def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
     """Return name -> sha256 of files below ``root``, showing progress on a terminal.
 
     Raises:
-        BadInput: one is no regular file: reading a pipe or a device may never end.
+        BadInput: one is no regular file, or claims far more than was written: reading it may never end.
     """
     for name in names:
-        if not (root / name).is_file():
-            raise BadInput(f"{root / name}: it is no regular file; remove it")
+        path = root / name
+        if not path.is_file():
+            raise BadInput(f"{path}: it is no regular file; remove it")
+        if path.stat().st_size > _MOST_UNWRITTEN < (unwritten := _unwritten(path)):
+            raise BadInput(f"{path}: nobody has written {unwritten} bytes of it; remove it")
     with ThreadPoolExecutor(4) as pool:
         hashes = pool.map(lambda name: file_sha256(root / name), names)
         console = Console(stderr=True)
@@ -71,6 +78,22 @@ def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
             hashes, "Hashing", len(names), console=console, transient=True, disable=not console.is_terminal
         )
         return dict(zip(names, shown, strict=True))
+
+
+def _unwritten(path: Path) -> int:
+    """Return how many bytes of a file are holes; none where the file system does not tell."""
+    with naming(path), path.open("rb") as file:
+        end, place, found = os.fstat(file.fileno()).st_size, 0, 0
+        while (hole := os.lseek(file.fileno(), place, os.SEEK_HOLE)) < end:
+            try:
+                place = os.lseek(file.fileno(), hole, os.SEEK_DATA)
+            except OSError as error:
+                # There is no more.
+                if error.errno != errno.ENXIO:
+                    raise
+                return found + end - hole
+            found += place - hole
+        return found
 
 
 def listed(results: Path) -> list[str]:

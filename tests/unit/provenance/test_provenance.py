@@ -20,7 +20,7 @@ from data_prep.phantom.donors import MAPS
 from data_prep.prepare.places import Places
 from workflow.provenance.__main__ import inputs, record
 from workflow.provenance.code import source_files
-from workflow.provenance.files import listed
+from workflow.provenance.files import hash_files, listed
 from workflow.provenance.footer import config_sha256, data_sha256, footer
 from workflow.provenance.runs import Planned
 from workflow.verify import compare
@@ -140,6 +140,27 @@ def test_pipes_devices_and_loops_are_named_and_never_read(results):
     assert done.stdout.splitlines() == ["changed  metrics.parquet", *(f"extra    {name}" for name in extra)]
     with pytest.raises(BadInput, match="again: it is no regular file; remove it"):
         record(results, "tiny", CONFIG)
+
+
+@pytest.mark.parametrize("written", [(), (0,), (2**40, 2**41)])
+def test_a_file_that_claims_what_nobody_wrote_is_not_read_to_its_end(tmp_path, written):
+    path = tmp_path / "metrics.parquet"
+    with path.open("wb") as file:
+        for place in written:
+            file.seek(place)
+            file.write(b"some")
+        file.truncate(2**42)
+    if path.stat().st_blocks * 512 > 2**30:
+        pytest.skip("this file system keeps no holes")
+    with pytest.raises(BadInput, match=r"metrics\.parquet: nobody has written 43980\d{8} bytes of it"):
+        hash_files(tmp_path, [path.name])
+
+
+def test_a_file_with_a_small_hole_is_read(tmp_path):
+    path = tmp_path / "test.h5"
+    with path.open("wb") as file:
+        file.truncate(2**20)
+    assert hash_files(tmp_path, [path.name]) == {path.name: hashlib.sha256(bytes(2**20)).hexdigest()}
 
 
 def test_a_list_that_is_a_pipe_is_not_waited_for(results):
