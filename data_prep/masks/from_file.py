@@ -2,7 +2,7 @@
 
 A mask's full name ends in its nominal acceleration, as every mask's does; of a file, that is the realised
 one, rounded. The names that a configuration gives are known to a process, and to all that it starts, by the
-environment variable ``MANET_BENCH_MASKS``; ``data_prep/masks/families/from_file.py`` reads it.
+environment variable ``MANET_BENCH_MASKS``; ``data_prep/masks/families/from_file.py`` makes families of them.
 """
 
 import os

@@ -1,11 +1,10 @@
 """Masks from files (``mask_files`` of a configuration): a family for each name that is known here."""
 
-import os
-
 import numpy as np
 
 from data_prep.errors import BadInput
 from data_prep.masks.contract import Mask, MaskFamily
+from data_prep.masks.from_file import registered
 
 
 def make(height: int, width: int, acceleration: int, generator: np.random.RandomState) -> Mask:
@@ -15,9 +14,8 @@ def make(height: int, width: int, acceleration: int, generator: np.random.Random
 
 def FAMILY() -> list[MaskFamily]:
     """Return the families of the masks that ``data_prep.masks.from_file`` made known, each once."""
-    names = (name.rpartition("_") for name in os.environ.get("MANET_BENCH_MASKS", "").split(",") if name)
     accelerations: dict[str, set[int]] = {}
-    for pattern, _, acceleration in names:
+    for pattern, _, acceleration in (name.rpartition("_") for name in registered()):
         accelerations.setdefault(pattern, set()).add(int(acceleration.removesuffix("x")))
     return [
         MaskFamily(pattern, tuple(sorted(of)), order=1000, make=make) for pattern, of in accelerations.items()
