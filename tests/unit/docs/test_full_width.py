@@ -1,6 +1,5 @@
 """Everything, at full width, in equal steps, within the time of one GPU."""
 
-import subprocess
 from collections import Counter
 from functools import cache
 
@@ -79,26 +78,3 @@ def test_it_fits_the_time_of_one_gpu(plan):
     assert compute < 10
     # Half of the share would still do.
     assert 2 * compute + starting < MINUTES
-
-
-@pytest.mark.parametrize(
-    ("path", "kept"),
-    [
-        ("README.md", True),
-        ("metrics.parquet", True),
-        ("tables/table_1.csv", True),
-        ("figures/figure_1.png", True),
-        ("runs/ixi/1d_uniform_6x/manet/seed0/run.json", True),
-        ("runs/ixi/1d_uniform_6x/manet/seed0/history.csv", True),
-        ("runs/ixi/1d_uniform_6x/manet/seed0/model.ckpt", False),
-        ("runs/ixi/1d_uniform_6x/manet/seed0/resume/state.pt", False),
-        ("data/ixi/train.h5", False),
-        ("raw/donors/knee.npz", False),
-    ],
-)
-def test_git_keeps_its_small_files_only(path, kept):
-    if not (ROOT / ".git").exists():
-        pytest.skip("not a checkout")
-    command = ["git", "check-ignore", "--quiet", "--no-index", f"results/reference/{path}"]
-    ignored = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
-    assert ignored is not kept

@@ -1,0 +1,64 @@
+"""The reference study: one budget for all, a page that says what is planned, and small files in Git."""
+
+import subprocess
+
+import pytest
+
+from methods.registry import discover
+from workflow.papers.contract import read_paper
+from workflow.plan.config import read_config
+from workflow.plan.plan import Plan
+from workflow.plan.tuning import TuningPlan
+from workflow.provenance.sources import ROOT
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return Plan(read_config(ROOT / "config/reference.yaml"), discover())
+
+
+def test_every_training_on_a_dataset_sees_as_many_slices(plan):
+    training, seen = plan.config["training"], set()
+    for name, dataset in plan.config["datasets"].items():
+        seen.add(training["epochs"][name] * dataset["splits"]["train"] * dataset["slices"])
+        assert dataset["splits"]["test"] == 16
+        assert dataset["source"] == "embedded"
+    assert seen == {19_200}
+
+
+def test_it_makes_all_of_the_paper_under_every_mask(plan):
+    paper = read_paper("manet")
+    assert set(plan.table_definitions) == set(paper.tables)
+    assert set(plan.figure_definitions) == set(paper.figures)
+    assert len(plan.figure_definitions[9].grid) == 16
+    assert {len(plan.table_definitions[number].masks) for number in (1, 2)} == {8, 4}
+    assert {"unet2", "varnet", "cs"} <= set(plan.table_definitions[1].methods)
+
+
+def test_the_page_says_how_many_trainings_and_trials_there_are(plan):
+    page = (ROOT / "results/reference/README.md").read_text(encoding="utf-8")
+    assert f"{sum(plan.trained(run.method) for run in plan.runs)} trainings" in page
+    assert f"That is {len(TuningPlan(plan).trials)} trials." in page
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("README.md", True),
+        ("metrics.parquet", True),
+        ("tables/table_1.csv", True),
+        ("figures/figure_1.png", True),
+        ("runs/ixi/1d_uniform_6x/manet/seed0/run.json", True),
+        ("runs/ixi/1d_uniform_6x/manet/seed0/history.csv", True),
+        ("runs/ixi/1d_uniform_6x/manet/seed0/model.ckpt", False),
+        ("runs/ixi/1d_uniform_6x/manet/seed0/resume/state.pt", False),
+        ("data/ixi/train.h5", False),
+        ("raw/donors/knee.npz", False),
+    ],
+)
+def test_git_keeps_its_small_files_only(path, kept):
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    command = ["git", "check-ignore", "--quiet", "--no-index", f"results/reference/{path}"]
+    ignored = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    assert ignored is not kept
