@@ -141,6 +141,25 @@ def test_a_claim_that_no_printed_value_decides_must_say_why(folder, capsys):
     assert "iterations_help: no printed value decides it" in capsys.readouterr().out
 
 
+def test_once_values_are_there_neither_a_table_nor_a_claim_may_stay_silent(folder, capsys):
+    made = new_paper.create("mine", folder)
+    with (made / "published.csv").open("a", encoding="utf-8") as values:
+        values.write("1,1d_uniform,6,Zero-filled,0.700,,25.00,\n1,1d_uniform,6,U-Net,0.800,,30.00,\n")
+    said = []
+    for file in ("paper.yaml", "claims.yaml", ""):
+        for cached in (read_paper, claims_of):
+            cached.cache_clear()
+        said.append((check_paper.run("mine")[0], capsys.readouterr().out))
+        if file:
+            lines = (made / file).read_text(encoding="utf-8").splitlines()
+            kept = [line for line in lines if not line.lstrip().startswith("silent:")]
+            (made / file).write_text("\n".join(kept), encoding="utf-8")
+    assert [failures for failures, _ in said] == [2, 1, 0]
+    assert "table 1 is silent, but published.csv has values of it; remove one" in said[0][1]
+    assert "unet_helps is silent, but printed values decide it; remove silent" in said[1][1]
+    assert "unet_helps: holds (2 of 2)" in said[2][1]
+
+
 def test_the_check_prints_each_claim_as_the_papers_own_values_decide_it(capsys):
     assert check_paper.run("manet") == (0, len(check_paper.CHECKS))
     printed = capsys.readouterr().out
