@@ -41,7 +41,7 @@ def export(
     folders = find_runs(results, dataset=dataset, mask=mask, method=method)
     if to.resolve().is_relative_to(results.resolve()):
         raise BadInput(f"--to: {to} lies within {results}, whose files are listed; choose a folder elsewhere")
-    from workflow.evaluate.volumes import open_test, reconstructed, scan_record
+    from workflow.evaluate.volumes import check_scored, open_test, reconstructed, scan_record
     from workflow.run.device import set_up_torch
     from workflow.run.finished import read_finished
     from workflow.train.progress import say
@@ -55,8 +55,7 @@ def export(
             continue
         chosen = set_up_torch(run.spec.training.threads, device)
         store = open_test(results, run.spec.dataset, chosen)
-        if store.fingerprint != run.fingerprint:
-            raise BadInput(f"{folder}: it was scored on other data than {store.path} holds; run it again")
+        check_scored(run, store)
         entry, under = dataset_of(run.spec.dataset), to / run.spec.dataset
         # All that can be refused is, before hours of reconstruction.
         records = {subject: scan_record(results, store.dataset, subject) for subject in store.volumes()}

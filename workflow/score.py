@@ -212,14 +212,13 @@ def main(
     table = table_of(experiment, dataset, mask)
     import torch
 
-    from workflow.evaluate.volumes import open_test, scan_record
+    from workflow.evaluate.volumes import check_scored, open_test, scan_record
 
     store = open_test(experiment, dataset, torch.device("cpu"))
     for row in table.to_dict("records"):
         for seed in row["seeds"].split() if row["status"] != "missing" else ():
             run = experiment / "runs" / dataset / mask / row["method"] / f"seed{seed}"
-            if read_finished(run).fingerprint != store.fingerprint:
-                raise BadInput(f"{run}: it was scored on other data than {store.path} holds; {_AGAIN}")
+            check_scored(read_finished(run), store)
     records = {subject: scan_record(experiment, dataset, subject) for subject in store.volumes()}
     files = matched(predictions, records)
     names = tuple(

@@ -1,10 +1,12 @@
-"""The first table in the terminal, and where the tables, figures and the report lie.
+"""The main tables in the terminal, and where the tables, figures and the report lie.
 
-``python -m workflow.summary results/demo``; another table with ``--table 3``.
+``python -m workflow.summary results/demo`` shows the first table of a paper or, without a paper, the table of
+each dataset; another with ``--table 3``.
 """
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from data_prep.datasets.contract import dataset_of
+from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
 from data_prep.io.frames import read_csv
@@ -122,11 +124,24 @@ def left_over(results: Path) -> list[str]:
     return read_list(results)[1] if (results / FILE).is_file() else []
 
 
+def main_tables(names: Iterable[str]) -> list[str]:
+    """Return which tables are shown if none is asked for, of those that an experiment has.
+
+    It is the first of a paper's; without a paper, where each dataset has a table of its name, they are these.
+    """
+    named = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    of_papers = [name for name in named if name.removesuffix("_smooth_phase") not in datasets()]
+    return of_papers[:1] or [name for name in datasets() if name in named] or named[:1]
+
+
 @command
 def summarise(
     results: Annotated[Path, "folder of an experiment, such as results/demo"],
     /,
-    table: Annotated[str | None, "what its files are called after table_; default: the first"] = None,
+    table: Annotated[
+        str | None,
+        "what its files are called after table_ (default: see above)",
+    ] = None,
 ) -> None:
     """Print the summary of an experiment.
 
@@ -137,14 +152,17 @@ def summarise(
     # A pipe or a log has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     left = {results / name for name in left_over(results)}
-    there = sorted({*(results / "tables").glob("table_*.csv")} - left)
-    table = table or (there[0].stem.removeprefix("table_") if there else "1")
-    content = read_table(results, table)
-    if content is None:
-        place = printable(os.path.relpath(results))
-        console.print(Text(f"No table {table} in {place}; the target paper_tables makes it."))
-    else:
-        show(content, console)
+    there = {*(results / "tables").glob("table_*.csv")} - left
+    names = [table] if table else main_tables(path.stem.removeprefix("table_") for path in there)
+    for number, name in enumerate(names or ["1"]):
+        if number:
+            console.print()
+        content = read_table(results, name)
+        if content is None:
+            place = printable(os.path.relpath(results))
+            console.print(Text(f"No table {name} in {place}; the target paper_tables makes it."))
+        else:
+            show(content, console)
     groups = [
         (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
         for heading, folder, patterns in _FILES

@@ -125,8 +125,10 @@ def _add_options(parser: argparse.ArgumentParser, function: Callable[..., object
             default = {} if needed else {"default": parameter.default, "nargs": options.get("nargs", "?")}
             parser.add_argument(name, **options | default)
         else:
-            default = {} if needed else {"default": parameter.default}
-            parser.add_argument(_option(name), **options, **default, required=needed)
+            # A list that is given twice is added up: of "--mask a --mask b" none is lost.
+            listed = {"action": "extend"} if "nargs" in options else {}
+            default = {} if needed or listed else {"default": parameter.default}
+            parser.add_argument(_option(name), **options, **listed, **default, required=needed)
 
 
 def _option(name: str) -> str:
@@ -165,5 +167,6 @@ def _taken(function: Callable[..., object], given: dict[str, Any]) -> dict[str, 
             taken[parameter.name] = given
         else:
             value = given.pop(parameter.name)
+            value = parameter.default if value is None else value
             taken[parameter.name] = tuple(value) if get_origin(kind) is tuple and value is not None else value
     return taken

@@ -10,7 +10,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import read_rows, replacing
 from data_prep.io.json_files import write_json
-from data_prep.masks.from_file import full_name, read_mask, register
+from data_prep.masks.from_file import full_name, read_mask, register, registered
 from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
 
@@ -44,7 +44,8 @@ def save(masks: MaskSet, height: int, width: int, seed: int | None, dataset: str
         "effective_acceleration": (
             masks.realised_acceleration if dataset_of(dataset).measured else masks.effective_acceleration
         ),
-        "acs": acs_lines(masks.name, width),
+        # Nobody tells it of a mask from a file.
+        "acs": None if masks.name in registered() else acs_lines(masks.name, width),
         # Drawn masks are seeded by the names of the files.
         "seed": None if masks.drawn else seed,
         "sha256": masks.sha256,

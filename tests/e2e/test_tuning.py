@@ -32,7 +32,8 @@ def test_only_trials_and_their_comparison_are_still_to_run(copy):
     assert not copy.dry("paper_tables", config=config).rules.keys() & {"train", "evaluate", "prepare"}
     refused = copy.run("tuned", "--dry-run", config=CONFIG)
     assert refused.status == 1
-    assert "there is no section tuning; add one such as tuning: {masks" in refused.output
+    assert "\nconfig: there is no section tuning; add one such as tuning: {masks" in refused.output
+    assert "Traceback" not in refused.output
 
 
 @pytest.mark.long

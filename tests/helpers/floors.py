@@ -34,7 +34,7 @@ FLOORS = {
         ("page",),
         (
             *("lease", "verify", "summary", "compare", "estimate", "check_metric", "plugins", "subset"),
-            *("export", "predict", "score", "weights", "check_paper", "new_paper"),
+            *("export", "draw", "predict", "score", "weights", "check_paper", "new_paper"),
         ),
     ),
 }

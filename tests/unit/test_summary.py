@@ -19,7 +19,7 @@ from made_up_results import (
 from published_masks import MASKS
 
 from data_prep.errors import BadInput
-from workflow.summary import summarise
+from workflow.summary import main_tables, summarise
 from workflow.tables.__main__ import write_table
 
 LABEL = "A method of long name"
@@ -69,6 +69,31 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
     text = printed(results, 5)
     assert "paper" not in text[: text.index("\nTables\n")]
     assert "MANet" in text
+
+
+def test_without_a_paper_the_table_of_each_dataset_is_shown(results):
+    tables = results / "tables"
+    for path in tables.glob("table_1.*"):
+        path.rename(path.with_name(f"table_ixi{path.suffix}"))
+    table = pd.read_csv(tables / "table_ixi.csv")
+    table.assign(table="fastMRI", dataset="fastmri").to_csv(tables / "table_fastmri.csv", index=False)
+    table.assign(table="smooth").to_csv(tables / "table_fastmri_smooth_phase.csv", index=False)
+    shown = [line for line in printed(results, None).splitlines() if line.startswith("Table ")]
+    assert [line.partition(":")[0] for line in shown] == ["Table I", "Table fastMRI"]
+
+
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        (["10", "2"], ["2"]),
+        (["brats", "ramzi_1", "ramzi_2"], ["ramzi_1"]),
+        (["ixi", "fastmri", "brats", "ixi_smooth_phase"], ["ixi", "fastmri", "brats"]),
+        (["ixi_smooth_phase"], ["ixi_smooth_phase"]),
+        ([], []),
+    ],
+)
+def test_papers_come_first_and_by_number(names, shown):
+    assert main_tables(names) == shown
 
 
 def test_names_are_whole_where_one_mask_stands_alone(results):

@@ -13,11 +13,13 @@ from data_prep.errors import BadInput
 from data_prep.masks.sets import MaskSet
 from data_prep.prepare.places import folder_of
 from workflow.evaluate.evaluation import reconstruct_volume
+from workflow.evaluate.examples import Example, example_of
 from workflow.run.finished import Finished
 
 if TYPE_CHECKING:
     import torch
 
+    from data_prep.undersample.acquisition import Acquisition
     from data_prep.undersample.slices import SliceStore
 
 
@@ -44,6 +46,7 @@ def reconstructed(
     device: "torch.device",
     zero_filled: bool = False,
     masks: MaskSet | None = None,
+    subject: str | None = None,
 ) -> Iterator[Reconstructed]:
     """Yield the volumes of a split as a run reconstructs them: in evaluation's batches, masks and noise.
 
@@ -53,19 +56,41 @@ def reconstructed(
         device: where to reconstruct; on that of the evaluation, the bits are the scored ones.
         zero_filled: whether the zero-filled images are wanted too.
         masks: of the slices, if they are not the run's own.
+        subject: whose volume alone is wanted; None: all.
     """
-    from data_prep.undersample.acquisition import Acquisition
-
-    spec = run.spec
-    acquisition = Acquisition(spec.dataset, masks or run.masks, spec.noise, spec.base_seed, spec.phase)
+    spec, acquisition = run.spec, _acquisition(run, masks or run.masks)
     reconstruct = run.restore((store.height, store.width), device)
-    for subject, positions in store.volumes().items():
+    for name, positions in store.volumes().items():
+        if subject not in (None, name):
+            continue
         target, image = reconstruct_volume(reconstruct, spec, store, acquisition, positions)
         floor = None
         if zero_filled:
             _, images = reconstruct_volume(lambda m: m.zero_filled, spec, store, acquisition, positions)
             floor = images.cpu().numpy()
-        yield Reconstructed(subject, target.cpu().numpy(), image.cpu().numpy(), floor)
+        yield Reconstructed(name, target.cpu().numpy(), image.cpu().numpy(), floor)
+
+
+def example_slice(run: Finished, store: "SliceStore", device: "torch.device", position: int) -> Example:
+    """Return one slice as a run reconstructs it: what ``examples.npz`` holds of its own ones.
+
+    Args:
+        run: whose method it is.
+        store: the test split, on the device.
+        device: where to reconstruct; see ``reconstructed``.
+        position: of the slice in the split.
+    """
+    subject = store.subjects[position]
+    (volume,) = reconstructed(run, store, device, subject=subject)
+    image = volume.image[store.volumes()[subject].index(position)]
+    return Example(**example_of(store, _acquisition(run, run.masks), position, image))
+
+
+def _acquisition(run: Finished, masks: MaskSet) -> "Acquisition":
+    from data_prep.undersample.acquisition import Acquisition
+
+    spec = run.spec
+    return Acquisition(spec.dataset, masks, spec.noise, spec.base_seed, spec.phase)
 
 
 def open_test(results: Path, dataset: str, device: "torch.device") -> "SliceStore":
@@ -77,6 +102,16 @@ def open_test(results: Path, dataset: str, device: "torch.device") -> "SliceStor
     from data_prep.undersample.slices import SliceStore
 
     return SliceStore(folder_of(results, dataset, "data") / "test.h5", device, resident_gigabytes=0.0)
+
+
+def check_scored(run: Finished, store: "SliceStore") -> None:
+    """Refuse a run that was scored on another test split.
+
+    Raises:
+        BadInput: it was.
+    """
+    if store.fingerprint != run.fingerprint:
+        raise BadInput(f"{run.place}: it was scored on other data than {store.path} holds; run it again")
 
 
 def scan_record(results: Path, dataset: str, subject: str) -> Record:

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from workflow.evaluate.examples import read_blocks
 from workflow.figures import style
 from workflow.figures.loss_weights import draw_loss_weights
-from workflow.figures.slices import draw_comparison, draw_modalities
+from workflow.figures.slices import OF_SLICES
 from workflow.plan.definitions import Definition, Folder, Results
 from workflow.provenance.runs import read_runs
-
-DRAWINGS = {"modalities": draw_modalities, "comparison": draw_comparison, "heat_map": draw_loss_weights}
 
 
 def draw(definition: Definition, results: Path) -> Figure:
@@ -26,9 +25,13 @@ def draw(definition: Definition, results: Path) -> Figure:
     Raises:
         BadInput: there is no such kind, or its inputs are missing.
     """
-    if definition.kind not in DRAWINGS:
-        raise BadInput(f"--definition: kind {definition.kind!r} is unknown; give {', '.join(DRAWINGS)}")
-    return DRAWINGS[definition.kind](definition, results)
+    if definition.kind == "heat_map":
+        return draw_loss_weights(definition, results)
+    if definition.kind not in OF_SLICES:
+        kinds = ", ".join((*OF_SLICES, "heat_map"))
+        raise BadInput(f"--definition: kind {definition.kind!r} is unknown; give {kinds}")
+    blocks = [read_blocks(results, definition, mask)[0] for mask in definition.masks]
+    return OF_SLICES[definition.kind](definition, blocks)
 
 
 @command

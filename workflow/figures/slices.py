@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.masks.registry import label
-from workflow.evaluate.examples import Block, Example, error_limit, read_blocks, window
+from workflow.evaluate.examples import Block, Example, error_limit, window
 from workflow.figures import style
 from workflow.figures.canvas import (
     FOOTER,
@@ -34,12 +33,12 @@ BLOCK_GAP = 0.1  # below a block
 BLOCK_SPACING = 0.16  # beside a block
 METHODS_PER_BAND = 6
 LARGEST_PANEL = 1.45
+SMALLEST_PANEL = 0.53  # takes the scores below a reconstruction, in the smallest print
 
 
-def draw_modalities(definition: Definition, results: Path) -> Figure:
-    """Draw auxiliary, target, and the zero-filled target side by side."""
-    mask = definition.masks[0]
-    example = read_blocks(results, definition, mask)[0].reference
+def draw_modalities(definition: Definition, blocks: Sequence[Block]) -> Figure:
+    """Draw auxiliary, target, and the zero-filled target side by side, under the first mask."""
+    mask, example = blocks[0].mask, blocks[0].reference
     dataset = dataset_of(definition.dataset)
     height, width = example.target.shape
     panel = (style.COLUMN_WIDTH - 2 * GAP) / 3
@@ -123,16 +122,25 @@ def _grid(labels: Sequence[str], across: int, down: int, leads: int, aspect: flo
     return Grid(columns, tuple(titles), panel, panel * aspect)
 
 
-def draw_comparison(definition: Definition, results: Path) -> Figure:
-    """Draw per mask a block of reconstructions, and below each its error on one shared scale."""
-    blocks = [read_blocks(results, definition, mask)[0] for mask in definition.masks]
+def laid_out(definition: Definition, shape: tuple[int, ...], alone: bool = True) -> tuple[int, int, Grid]:
+    """Return the number of blocks beside and below each other in a comparison, and the sizes of each.
+
+    Args:
+        definition: of the figure.
+        shape: (height, width) of the slices.
+        alone: whether all masks show the same slice.
+    """
     labels = [row.label for row in definition.rows]
-    across = 2 if len(labels) <= 3 and len(blocks) > 2 else 1
-    down = ceil(len(blocks) / across)
-    height, width = blocks[0].reference.target.shape
+    across = 2 if len(labels) <= 3 and len(definition.masks) > 2 else 1
+    down = ceil(len(definition.masks) / across)
+    return across, down, _grid(labels, across, down, 1 if alone else across, shape[0] / shape[1])
+
+
+def draw_comparison(definition: Definition, blocks: Sequence[Block]) -> Figure:
+    """Draw per mask a block of reconstructions, and below each its error on one shared scale."""
     references = [block.reference for block in blocks]
     alone = len({(example.subject, example.slice) for example in references}) == 1
-    grid = _grid(labels, across, down, 1 if alone else across, height / width)
+    across, down, grid = laid_out(definition, references[0].target.shape, alone)
     # Of a block, with its heading, and of the ground truth left of it.
     lead = grid.panel + GAP
     wide = (grid.columns + 1) * lead - GAP
@@ -204,3 +212,7 @@ def _error_scale(canvas: Canvas, x: float, y: float, grid: Grid, limit: float) -
     bar.ax.tick_params(labelsize=5.5, pad=1.5, length=1.5)
     bar.outline.set_linewidth(0.4)
     bar.set_label("|error| /\nslice maximum", fontsize=5.5, labelpad=2, linespacing=1.05)
+
+
+# By the kind of a figure's definition.
+OF_SLICES = {"modalities": draw_modalities, "comparison": draw_comparison}

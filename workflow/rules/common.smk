@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from data_prep.datasets.contract import dataset_of
@@ -47,6 +48,10 @@ try:
     PLAN = Plan(check_config(config, discover()), discover())
     RUNS = PLAN.runs
     TUNING = TuningPlan(PLAN)
+    # Not left to the rule: what the function of an input raises is told with a traceback. Snakemake itself knows
+    # its targets only when all files are read.
+    if workflow.is_main_process and "tuned" in sys.argv:
+        len(TUNING.section)
     SUBJECTS = PLAN.subjects
     # Looked for here, where a refusal becomes a sentence.
     len(SUBJECTS)

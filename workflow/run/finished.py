@@ -150,6 +150,6 @@ def find_runs(results: Path, **wanted: tuple[str, ...]) -> list[Path]:
         for value in values:
             if value not in known:
                 names = ", ".join(sorted(known))
-                raise BadInput(f"--{name}: no run of {value!r} in {results}; there are {names}")
+                raise BadInput(f"--{name}: no run of {value!r} in {results}; there are {names}; choose one")
         found = [path for path in found if not values or path.parents[position].name in values]
     return found

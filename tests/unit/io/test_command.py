@@ -89,6 +89,11 @@ def test_what_is_given_is_read_as_its_annotation_says():
     }
 
 
+def test_of_a_list_that_is_given_twice_nothing_is_lost():
+    call(program, [*NEEDED, "--names", "p", "q", "--names", "r", "--points", "[]"])
+    assert seen["own"].names == ("p", "q", "r")
+
+
 def test_the_rest_of_the_line_is_kept_with_its_own_options():
     call(lease, ["--gpus", "2", "--", "python", "-m", "x", "--gpus", "7"])
     assert seen["gpus"] == 2

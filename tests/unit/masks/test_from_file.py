@@ -218,7 +218,8 @@ def test_the_command_freezes_hashes_and_draws_it(file, tmp_path):
     assert not loaded.drawn
     assert record["sha256"] == loaded.sha256
     assert record["realised_acceleration"] == pytest.approx(64 / 11)
-    assert (record["acceleration"], record["seed"]) == (6, None)
+    # Neither is known of it.
+    assert (record["acceleration"], record["seed"], record["acs"]) == (6, None, None)
     assert (tmp_path / "my_mask_6x.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -13,6 +13,7 @@ from data_prep.masks.from_file import VARIABLE, register
 from data_prep.masks.registry import families
 from data_prep.masks.sets import MaskSet
 from data_prep.prepare.places import folder_of
+from workflow.draw import draw
 from workflow.evaluate.__main__ import main as evaluate
 from workflow.export import export
 from workflow.predict import predict
@@ -65,6 +66,11 @@ def test_its_volumes_are_exported_and_scored(made, tmp_path, said, forget):
     forget()
     words = ("--predictions", tmp_path / RUN.removeprefix("runs/"), "--experiment", made, "--mask", NAME)
     assert SHOWN in said(score, *words, "--dataset", "brats", "--name", "Theirs")
+
+
+def test_it_is_drawn_under_its_own_name(made, tmp_path, said):
+    words = ("--mask", NAME, "--slice", 2, "--device", "cpu", "--to", tmp_path / "figure.pdf")
+    assert f"slice 2, under {SHOWN}\nZF, UNet\n" in said(draw, made, *words)
 
 
 @pytest.mark.parametrize("packed", [False, True])
