@@ -1,4 +1,4 @@
-"""The first table in the terminal, and where the tables, figures and the report lie.
+"""Where tables, figures and the report lie, which page to open, and the first table.
 
 ``python -m workflow.summary results/demo``; another table with ``--table 3``.
 """
@@ -12,7 +12,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, printable
@@ -39,7 +39,8 @@ _FILES = (
     ("Metrics", ".", ("metrics.parquet",)),
     ("Report", ".", ("index.html", "report.html", "report.zip", "ro-crate-metadata.json")),
 )
-_MARKS = {1: "bold", 2: "underline"}
+# By rank: a style, and a sign where there is none, as in a file.
+_MARKS = {1: ("bold", "*"), 2: ("underline", "'")}
 
 
 def read_table(results: Path, number: str) -> pd.DataFrame | None:
@@ -80,7 +81,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
         console.print()
         console.print(beside)
     spread = "volumes" if first["convention"] == "volume" else "slices"
-    note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
+    note = f"\nMean ± standard deviation over {spread}; * and bold: best, ' and underlined: second best"
     compared = first["source"] == "embedded" and in_paper
     note += f"; paper: on the real {dataset_of(first['dataset']).label}." if compared else "."
     console.print(Text(note, style="dim"))
@@ -109,12 +110,11 @@ def _grid(table: pd.DataFrame, mask: str, names: int, in_paper: bool) -> Table:
 
 def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     if row["status"] != "ok":
-        return Text("—" if row["status"] == "missing" else row["status"])
+        return Text("— " if row["status"] == "missing" else f"{row['status']} ")
+    style, sign = _MARKS.get(row[f"{metric}_rank"], ("", " "))
     text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
     # As a span: the style of a whole cell would also underline its padding.
-    cell = Text(text)
-    cell.stylize(_MARKS.get(row[f"{metric}_rank"], ""))
-    return cell
+    return Text(text, spans=[Span(0, len(text), style)]) + sign
 
 
 def left_over(results: Path) -> list[str]:
@@ -140,11 +140,7 @@ def summarise(
     there = sorted({*(results / "tables").glob("table_*.csv")} - left)
     table = table or (there[0].stem.removeprefix("table_") if there else "1")
     content = read_table(results, table)
-    if content is None:
-        place = printable(os.path.relpath(results))
-        console.print(Text(f"No table {table} in {place}; the target paper_tables makes it."))
-    else:
-        show(content, console)
+    place = printable(os.path.relpath(results))
     groups = [
         (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
         for heading, folder, patterns in _FILES
@@ -156,9 +152,17 @@ def summarise(
         for path in paths:
             endings.setdefault(os.path.relpath(path.with_suffix("")), []).append(path.suffix[1:])
         if endings:
-            console.print()
             console.print(Text(heading, style="bold"))
         for stem, found in sorted(endings.items()):
             # Files that differ in their ending only are one: table_1.{csv,md}.
             ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
             console.print(Text(printable(f"  {stem}.{ending}".rstrip("."))), soft_wrap=True)
+        if endings:
+            console.print()
+    page = results / "index.html"
+    if page.exists() and page not in left:
+        console.print(Text(f"Open in a browser: {place}/index.html\n", style="bold"), soft_wrap=True)
+    if content is None:
+        console.print(Text(f"No table {table} in {place}; the target paper_tables makes it."))
+    else:
+        show(content, console)

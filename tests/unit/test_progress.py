@@ -100,7 +100,8 @@ def test_a_file_gets_one_line_for_each_finished_step(capsys: pytest.CaptureFixtu
     made.emit(record(LogEvent.RUN_INFO, stats={"train": 6, "total": 6}))
     one = {"seconds": 250.0, "path": [["train", 0.7]], "shares": {"_cores": 1.0}}
     made.emit(record(None, expected=dict.fromkeys(range(6), one)))
-    made.emit(record(None, "Select jobs to execute..."))
+    for noise in ("Select jobs to execute...", "Adding table_1.html (21.05 KB)."):
+        made.emit(record(None, noise))
     for number in range(4):
         made.emit(info(number, 1000.0 + 300 * number, wildcards={"dataset": "ixi", "method": "manet"}))
         made.emit(record(LogEvent.JOB_FINISHED, job_id=number, created=1300.0 + 300 * number))

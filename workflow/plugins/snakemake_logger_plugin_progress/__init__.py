@@ -37,7 +37,7 @@ _LAST_LINES = 25  # of a failed job's log
 _TAIL_BYTES = 8192
 # Said at each turn of the scheduler, or the same for every run.
 _NOISE = re.compile(
-    r"Select jobs to execute|Execute \d+ jobs|Assuming unrestricted shared|Using shell|host: "
+    r"Adding |Select jobs to execute|Execute \d+ jobs|Assuming unrestricted shared|Using shell|host: "
 )
 # Said by Snakemake of a failed step, which gets its own line at the end.
 _OF_FAILURES = re.compile(r"Exiting because a job execution failed|.*At least one job did not complete", re.S)
