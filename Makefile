@@ -45,12 +45,12 @@ $(DEVELOP_STAMP) $(SLURM_STAMP): $(VENV)/installed-%: $(STAMP) requirements/%.tx
 
 demo: $(STAMP) ## Every table and figure of the paper on embedded data (the default config)
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/demo.yaml
-	snakemake --configfile config/demo.yaml --report results/demo/report.html
+	$(SNAKEMAKE) --configfile config/demo.yaml --report results/demo/report.html
 	@python -m workflow.summary results/demo
 
 smoke: $(STAMP) ## The same, everything tiny: does it run?
 	$(SNAKEMAKE) --cores $(CORES) --configfile config/smoke.yaml
-	snakemake --configfile config/smoke.yaml --report results/smoke/report.html
+	$(SNAKEMAKE) --configfile config/smoke.yaml --report results/smoke/report.html
 	@python -m workflow.summary results/smoke
 
 lint: $(DEVELOP_STAMP) ## Style, types and workflow lint

@@ -53,6 +53,7 @@ rule all:
 onstart:
     stop_without_scans()
     begin_turns()
+    tell_costs()
     # The limit of jobs per second makes Snakemake look for work every second once more for each job that has
     # ended: a third of a core in the middle of the demo. It is for a cluster's queue, which keeps it.
     if workflow.local_exec:

@@ -211,7 +211,7 @@ CHECKS: dict[str, Callable[[Candidate], None]] = {
 _OF_MADE_UP = {"make_up", "sameness"}
 
 
-def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
+def run(name: str, root: Path | None, donors: Path | None, *, briefly: bool = False) -> tuple[int, int]:
     """Check one dataset, print what was found, and return the numbers of failures and of checks.
 
     Raises:
@@ -233,7 +233,7 @@ def run(name: str, root: Path | None, donors: Path | None) -> tuple[int, int]:
         )
         checks = [run for check, run in CHECKS.items() if candidate.made or check not in _OF_MADE_UP]
         heading = f"{name}: {dataset.label}, {dataset.auxiliary} guides {dataset.target}"
-        return report(heading, checks, candidate, file_of(discover()[name][0]))
+        return report(heading, checks, candidate, file_of(discover()[name][0]), briefly=briefly)
 
 
 @command
@@ -246,4 +246,4 @@ def main(
     """Check datasets; the exit status is 1 unless all hold."""
     if root is not None and len(ids) != 1:
         raise WrongUse("--root needs one ID")
-    conclude(run(name, root, donors) for name in ids or datasets())
+    conclude(run(name, root, donors, briefly=not ids) for name in ids or datasets())

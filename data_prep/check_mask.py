@@ -147,7 +147,7 @@ def checks_of(family: MaskFamily) -> list[str]:
     return [name for name in CHECKS if by_lines(family) or name != "lines"]
 
 
-def run(pattern: str) -> tuple[int, int]:
+def run(pattern: str, *, briefly: bool = False) -> tuple[int, int]:
     """Check one family, print what was found, and return the numbers of failures and of checks.
 
     Raises:
@@ -155,10 +155,11 @@ def run(pattern: str) -> tuple[int, int]:
     """
     family = entry_named(pattern, families(), "family")
     checks = [CHECKS[name] for name in checks_of(family)]
-    return report(f"{pattern}: {', '.join(family.names)}", checks, family, file_of(families()[pattern][0]))
+    heading, own = f"{pattern}: {', '.join(family.names)}", file_of(families()[pattern][0])
+    return report(heading, checks, family, own, briefly=briefly)
 
 
 @command
 def main(patterns: Annotated[tuple[str, ...], "family, e.g. 2d_radial; default: all"] = (), /) -> None:
     """Check families; the exit status is 1 unless all hold."""
-    conclude(map(run, patterns or families()))
+    conclude(run(name, briefly=not patterns) for name in patterns or families())

@@ -1,10 +1,10 @@
 r"""Check that methods keep the contract: ``python -m methods.check NAME``.
 
 NAME is a folder of ``methods/`` (its variants are checked too) or one variant such as ``manet-sc``; without
-a name every method is checked. Each is built small (``small`` in its method.yaml, if it has one) and taken
-through head-like slices under every mask: tiny ones, or the smallest that its ``build`` takes. A failure
-says what is wrong, with which input and, if the method's own code stopped, in which line. The exit status
-is 0 only if everything holds.
+a name every method is checked, in a line each. Each is built small (``small`` in its method.yaml, if it has
+one) and taken through head-like slices under every mask: tiny ones, or the smallest that its ``build`` takes.
+A failure says what is wrong, with which input and, if the method's own code stopped, in which line. The exit
+status is 0 only if everything holds.
 """
 
 import copy
@@ -389,14 +389,14 @@ def check(method: Method, name: str) -> str | None:
     return problem_with(CHECKS[name], Candidate(method), folder_path(method.folder))
 
 
-def run(method: Method) -> tuple[int, int]:
+def run(method: Method, *, briefly: bool = False) -> tuple[int, int]:
     """Check one method, print what was found, and return the numbers of failures and of checks."""
     titled = (
         CHECKS if method.full_parameter_count is not None else CHECKS | {"parameter_count": unstated_count}
     )
     checks = [titled[name] for name in checks_of(method)]
     heading = f"{method.id}: {next(iter(method.label.values()), 'no label')}"
-    return report(heading, checks, Candidate(method), folder_path(method.folder))
+    return report(heading, checks, Candidate(method), folder_path(method.folder), briefly=briefly)
 
 
 @command
@@ -407,4 +407,4 @@ def main(
     torch.set_num_threads(1)
     # All are found before the first is checked.
     chosen = [method for name in names or discover() for method in methods_of(name)]
-    conclude(map(run, chosen))
+    conclude(run(method, briefly=not names) for method in chosen)

@@ -117,17 +117,18 @@ CHECKS: dict[str, Callable[[Metric], None]] = {
 }
 
 
-def run(name: str) -> tuple[int, int]:
+def run(name: str, *, briefly: bool = False) -> tuple[int, int]:
     """Check one metric, print what was found, and return the numbers of failures and of checks.
 
     Raises:
         BadInput: there is no such metric.
     """
     metric = metric_of(name)
-    return report(f"{name}: {metric.label}", CHECKS.values(), metric, file_of(metrics()[name][0]))
+    own = file_of(metrics()[name][0])
+    return report(f"{name}: {metric.label}", CHECKS.values(), metric, own, briefly=briefly)
 
 
 @command
 def main(ids: Annotated[tuple[str, ...], "metric, e.g. hfen; default: all"] = (), /) -> None:
     """Check metrics; the exit status is 1 unless all hold."""
-    conclude(map(run, ids or metrics()))
+    conclude(run(name, briefly=not ids) for name in ids or metrics())

@@ -1,4 +1,4 @@
-"""The main tables in the terminal, and where the tables, figures and the report lie.
+"""Where tables, figures and the report lie, which page to open, and the main tables.
 
 ``python -m workflow.summary results/demo`` shows the first table of a paper or, without a paper, the table of
 each dataset; another with ``--table 3``.
@@ -14,7 +14,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
+from rich.text import Span, Text
 
 from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.errors import BadInput, printable
@@ -41,7 +41,8 @@ _FILES = (
     ("Metrics", ".", ("metrics.parquet",)),
     ("Report", ".", ("index.html", "report.html", "report.zip", "ro-crate-metadata.json")),
 )
-_MARKS = {1: "bold", 2: "underline"}
+# By rank: a style, and a sign where there is none, as in a file.
+_MARKS = {1: ("bold", "*"), 2: ("underline", "'")}
 
 
 def read_table(results: Path, number: str) -> pd.DataFrame | None:
@@ -82,7 +83,7 @@ def show(table: pd.DataFrame, console: Console) -> None:
         console.print()
         console.print(beside)
     spread = "volumes" if first["convention"] == "volume" else "slices"
-    note = f"\nMean ± standard deviation over {spread}; bold: best, underlined: second best"
+    note = f"\nMean ± standard deviation over {spread}; * and bold: best, ' and underlined: second best"
     compared = first["source"] == "embedded" and in_paper
     note += f"; paper: on the real {dataset_of(first['dataset']).label}." if compared else "."
     console.print(Text(note, style="dim"))
@@ -111,12 +112,11 @@ def _grid(table: pd.DataFrame, mask: str, names: int, in_paper: bool) -> Table:
 
 def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     if row["status"] != "ok":
-        return Text("—" if row["status"] == "missing" else row["status"])
+        return Text("— " if row["status"] == "missing" else f"{row['status']} ")
+    style, sign = _MARKS.get(row[f"{metric}_rank"], ("", " "))
     text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
     # As a span: the style of a whole cell would also underline its padding.
-    cell = Text(text)
-    cell.stylize(_MARKS.get(row[f"{metric}_rank"], ""))
-    return cell
+    return Text(text, spans=[Span(0, len(text), style)]) + sign
 
 
 def left_over(results: Path) -> list[str]:
@@ -153,16 +153,9 @@ def summarise(
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     left = {results / name for name in left_over(results)}
     there = {*(results / "tables").glob("table_*.csv")} - left
-    names = [table] if table else main_tables(path.stem.removeprefix("table_") for path in there)
-    for number, name in enumerate(names or ["1"]):
-        if number:
-            console.print()
-        content = read_table(results, name)
-        if content is None:
-            place = printable(os.path.relpath(results))
-            console.print(Text(f"No table {name} in {place}; the target paper_tables makes it."))
-        else:
-            show(content, console)
+    names = [table] if table else main_tables(path.stem.removeprefix("table_") for path in there) or ["1"]
+    contents = {name: read_table(results, name) for name in names}
+    place = printable(os.path.relpath(results))
     groups = [
         (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
         for heading, folder, patterns in _FILES
@@ -174,9 +167,20 @@ def summarise(
         for path in paths:
             endings.setdefault(os.path.relpath(path.with_suffix("")), []).append(path.suffix[1:])
         if endings:
-            console.print()
             console.print(Text(heading, style="bold"))
         for stem, found in sorted(endings.items()):
             # Files that differ in their ending only are one: table_1.{csv,md}.
             ending = f"{{{','.join(found)}}}" if len(found) > 1 else found[0]
             console.print(Text(printable(f"  {stem}.{ending}".rstrip("."))), soft_wrap=True)
+        if endings:
+            console.print()
+    page = results / "index.html"
+    if page.exists() and page not in left:
+        console.print(Text(f"Open in a browser: {place}/index.html\n", style="bold"), soft_wrap=True)
+    for number, (name, content) in enumerate(contents.items()):
+        if number:
+            console.print()
+        if content is None:
+            console.print(Text(f"No table {name} in {place}; the target paper_tables makes it."))
+        else:
+            show(content, console)

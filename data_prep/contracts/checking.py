@@ -56,21 +56,45 @@ def file_of(module: str) -> Path:
 
 
 def report(
-    heading: str, checks: Iterable[Callable[[Subject], None]], subject: Subject, own: Path
+    heading: str,
+    checks: Iterable[Callable[[Subject], None]],
+    subject: Subject,
+    own: Path,
+    *,
+    briefly: bool = False,
 ) -> tuple[int, int]:
-    """Run checks, print a line for each and the problem below it, and return the failures and the checks."""
-    sys.stdout.write(f"{heading}\n")
-    problems = []
+    """Run checks, print a line for each and the problem below it, and return the failures and the checks.
+
+    Args:
+        heading: names the subject.
+        checks: to run.
+        subject: what is checked.
+        own: see ``problem_with``.
+        briefly: print one line for all, and those of checks that fail below it.
+    """
+    if not briefly:
+        sys.stdout.write(f"{heading}\n")
+    problems, failed, begun = [], list[str](), time.perf_counter()
     for check in checks:
         started = time.perf_counter()
         problem = problem_with(check, subject, own)
         problems.append(problem)
-        title = (check.__doc__ or check.__name__).rstrip(".")
-        mark = "ok  " if problem is None else "FAIL"
-        sys.stdout.write(f"  {mark}  {title:<84} {time.perf_counter() - started:5.1f} s\n")
-        sys.stdout.write("" if problem is None else f"        {problem}\n")
+        line = _line("  ", problem is None, (check.__doc__ or check.__name__).rstrip("."), started)
+        line += "" if problem is None else f"        {problem}\n"
+        if problem is not None:
+            failed.append(line)
+        if not briefly:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    if briefly:
+        sys.stdout.write("".join((_line("", not failed, heading, begun), *failed)))
         sys.stdout.flush()
-    return sum(problem is not None for problem in problems), len(problems)
+    return len(failed), len(problems)
+
+
+def _line(indent: str, holds: bool, title: str, started: float) -> str:
+    mark = "ok  " if holds else "FAIL"
+    return f"{indent}{mark}  {title:<{86 - len(indent)}} {time.perf_counter() - started:5.1f} s\n"
 
 
 def conclude(counts: Iterable[tuple[int, int]]) -> None:

@@ -16,7 +16,7 @@ from data_prep.io.files import write_rows
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
 # Exit codes by verdict; 2 is argparse's own.
 USABLE, NOT_USABLE, WITH_EXCLUSIONS = 0, 1, 3
-_MOST_LINES = 60
+_MOST_LINES, _NAMED = 60, 3
 
 
 def exit_code(findings: Sequence[Finding], dataset: Dataset) -> int:
@@ -52,32 +52,57 @@ def verdict(findings: Sequence[Finding], dataset: Dataset) -> str:
 def print_report(
     console: Console, folder: Path, dataset: Dataset, findings: Sequence[Finding], summary: Mapping[str, str]
 ) -> None:
-    """Print the counts, every subject that is not ok with its reason, and the verdict."""
+    """Print the counts, what is wrong and with which subjects, and the verdict."""
     counts = Table(title=_plain(f"{dataset.label} in {folder}"), title_justify="left", show_header=False)
     counts.add_column("what")
     counts.add_column("number", justify="right")
     for name, value in summary.items():
         counts.add_row(_plain(name), _plain(value))
     console.print(counts)
-    wanting = [f for status in ("excluded", "suspicious") for f in findings if f.status == status]
-    if wanting:
+    groups = _groups(dataset, findings)
+    if groups:
         table = Table(title="Excluded and suspicious", title_justify="left")
-        table.add_column("subject", no_wrap=True)
+        table.add_column("subjects")
+        table.add_column("number", justify="right")
         table.add_column("status", no_wrap=True)
         table.add_column("reason")
-        for finding in wanting[:_MOST_LINES]:
+        for status, reason, subjects in groups[:_MOST_LINES]:
             # Not by colour alone: the word says it too.
-            style = "bold red" if finding.status == "excluded" else "yellow"
-            status = f"[{style}]{finding.status}[/{style}]"
-            known = dataset.published.get(finding.pool)
-            as_published = (
-                f" ({known.holes[finding.subject]})" if known and finding.subject in known.holes else ""
-            )
-            table.add_row(_plain(finding.subject), status, _plain(finding.reason + as_published))
+            style = "bold red" if status == "excluded" else "yellow"
+            names = ", ".join(subjects[:_NAMED]) + (" ..." if len(subjects) > _NAMED else "")
+            said = f"[{style}]{status}[/{style}]"
+            table.add_row(_plain(names), str(len(subjects)), said, _plain(reason))
         console.print(table)
-        if len(wanting) > _MOST_LINES:
-            console.print(f"... and {len(wanting) - _MOST_LINES} more; --csv FILE lists all")
+        if len(groups) > _MOST_LINES:
+            console.print(f"... and {len(groups) - _MOST_LINES} more; --csv FILE lists all")
+        elif any(len(subjects) > _NAMED for *_, subjects in groups):
+            console.print("--csv FILE lists every subject")
     console.print(_plain(verdict(findings, dataset)))
+
+
+def _groups(dataset: Dataset, findings: Sequence[Finding]) -> list[tuple[str, str, list[str]]]:
+    """Return status, reason and the subjects of which they say the same, excluded ones first."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    times = Counter(stem for finding in findings for stem in _stems(finding))
+    for finding in sorted(findings, key=lambda finding: finding.status != "excluded"):
+        if finding.status != "ok":
+            known = dataset.published.get(finding.pool)
+            published = known.holes.get(finding.subject) if known else None
+            reason = finding.reason + (f" ({published})" if published else "")
+            general = reason
+            # Names that are the subject's alone: its id, and files such as those of a pair of persons.
+            for name in (finding.subject, *(stem for stem in _stems(finding) if times[stem] == 1)):
+                general = general.replace(name, "*")
+            groups.setdefault((finding.status, general), {})[finding.subject] = reason
+    # Of a single subject the whole reason, names included.
+    return [
+        (status, general if len(own) > 1 else next(iter(own.values())), list(own))
+        for (status, general), own in groups.items()
+    ]
+
+
+def _stems(finding: Finding) -> set[str]:
+    return {Path(file).name.split(".")[0] for file in finding.files} - {""}
 
 
 def _plain(text: str) -> str:

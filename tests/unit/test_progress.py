@@ -12,7 +12,8 @@ import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from snakemake_logger_plugin_progress import LogHandler, describe, duration, fraction, last_lines
-from snakemake_logger_plugin_progress.tracker import Job, TimeLeft, Tracker
+from snakemake_logger_plugin_progress.failures import exit_status, reason
+from snakemake_logger_plugin_progress.tracker import Job, Tracker
 
 PLUGINS = Path(__file__).parents[2] / "workflow" / "plugins"
 
@@ -21,57 +22,15 @@ def job(rule: str, started: float) -> Job:
     return Job(rule, f"{rule} a", (), started)
 
 
-def test_time_left_is_the_mean_of_each_rule_times_its_steps() -> None:
-    tracker = Tracker()
-    tracker.plan({"mask": 2, "train": 4})
-    tracker.start(0, job("mask", 0))
-    tracker.finish(0, 1)
-    tracker.start(1, job("train", 1))
-    tracker.finish(1, 11)
-    # One mask of 1 s and three trainings of 10 s, one after the other as so far.
-    assert tracker.time_left(11, {}) == TimeLeft(pytest.approx(31), True)
-    assert (tracker.done, tracker.total) == (2, 6)
-
-
-def test_jobs_that_ran_at_once_halve_the_time_left() -> None:
-    tracker = Tracker()
-    tracker.plan({"train": 6})
-    for number in (0, 1):
-        tracker.start(number, job("train", 0))
-    for number in (0, 1):
-        tracker.finish(number, 10)
-    assert tracker.time_left(10, {}) == TimeLeft(pytest.approx(20), True)
-
-
-def test_a_running_job_counts_by_what_its_log_says_is_done() -> None:
-    tracker = Tracker()
-    tracker.plan({"train": 2})
-    tracker.start(0, job("train", 0))
-    assert tracker.time_left(5, {}) is None
-    # A quarter in 5 s: 15 s more, then another of 20 s.
-    assert tracker.time_left(5, {0: 0.25}) == TimeLeft(pytest.approx(35), True)
-
-
-def test_an_estimate_says_when_the_rules_left_were_never_timed() -> None:
-    tracker = Tracker()
-    tracker.plan({"mask": 2, "train": 10})
-    tracker.start(0, job("mask", 0))
-    tracker.finish(0, 1)
-    left = tracker.time_left(1, {})
-    assert left is not None
-    assert not left.representative
-
-
 def test_a_failed_step_is_not_done_and_may_come_again() -> None:
     tracker = Tracker()
-    tracker.plan({"train": 2})
+    tracker.count(0, 2)
     tracker.start(0, job("train", 0))
     tracker.finish(0, 10)
     tracker.start(1, job("train", 10))
     tracker.fail(1)
     assert tracker.done == 1
     assert tracker.running == {}
-    assert tracker.time_left(10, {}) == TimeLeft(pytest.approx(10), True)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +59,13 @@ def test_durations_are_written_for_people(seconds: float, text: str) -> None:
 @pytest.mark.parametrize(
     ("left", "text"),
     [
-        (None, "time left not known yet"),
-        (TimeLeft(20, True), "less than 1 min left"),
-        (TimeLeft(720, True), "about 12 min left"),
-        (TimeLeft(3900, True), "about 1 h 05 min left"),
-        (TimeLeft(720, False), "more than 12 min left"),
-        (TimeLeft(20, False), "time left not known yet"),
+        (None, ""),
+        (20.0, "less than 1 min left"),
+        (720.0, "about 12 min left"),
+        (3900.0, "about 1 h 05 min left"),
     ],
 )
-def test_estimates_are_rounded_and_honest(left: TimeLeft | None, text: str) -> None:
+def test_estimates_are_rounded_and_what_is_not_known_is_not_said(left: float | None, text: str) -> None:
     assert describe(left) == text
 
 
@@ -119,7 +76,7 @@ def test_last_lines_skip_empty_ones_and_a_log_may_be_missing(tmp_path: Path) -> 
     assert last_lines(log, 2) == ["epoch 1/2", "� broken"]
 
 
-def record(event: LogEvent | None, message: str = "", **fields: Any) -> logging.LogRecord:
+def record(event: LogEvent | None, message: str | None = None, **fields: Any) -> logging.LogRecord:
     made = logging.LogRecord("snakemake", logging.INFO, "", 0, message, None, None)
     made.__dict__.update({"event": event, **fields} if event else fields)
     return made
@@ -140,33 +97,110 @@ def info(number: int, at: float, **fields: Any) -> logging.LogRecord:
 
 def test_a_file_gets_one_line_for_each_finished_step(capsys: pytest.CaptureFixture[str]) -> None:
     made = handler()
-    made.emit(record(LogEvent.RUN_INFO, stats={"train": 2, "total": 2}))
-    made.emit(record(None, "Select jobs to execute..."))
-    made.emit(info(0, 1000.0, wildcards={"dataset": "ixi", "method": "manet"}))
-    made.emit(record(LogEvent.JOB_FINISHED, job_id=0, created=1300.0))
-    made.emit(record(LogEvent.PROGRESS, done=1, total=2))
+    made.emit(record(LogEvent.RUN_INFO, stats={"train": 6, "total": 6}))
+    one = {"seconds": 250.0, "path": [["train", 0.7]], "shares": {"_cores": 1.0}}
+    made.emit(record(None, expected=dict.fromkeys(range(6), one)))
+    for noise in ("Select jobs to execute...", "Adding table_1.html (21.05 KB)."):
+        made.emit(record(None, noise))
+    for number in range(4):
+        made.emit(info(number, 1000.0 + 300 * number, wildcards={"dataset": "ixi", "method": "manet"}))
+        made.emit(record(LogEvent.JOB_FINISHED, job_id=number, created=1300.0 + 300 * number))
+        made.emit(record(LogEvent.PROGRESS, done=number + 1, total=6))
     made.emit(record(None, "Terminating processes on user request"))
     made.close()
     made.close()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "2 steps to do: 2 train"
-    assert lines[1].endswith("  1/2  train ixi manet  5 min 00 s  (about 5 min left)")
-    assert lines[2:] == ["Terminating processes on user request"]
+    assert lines[0] == "6 steps to do: 6 train"
+    assert lines[4].endswith("  4/6  train ixi manet  5 min 00 s  (about 10 min left)")
+    assert lines[5:] == ["Terminating processes on user request"]
 
 
-def test_a_failed_step_shows_the_end_of_its_log(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def fail(made: LogHandler, number: int, log: Path, name: str = "manet") -> None:
+    made.emit(info(number, 1000.0, wildcards={"method": name}, log=[str(log)]))
+    made.emit(
+        record(
+            LogEvent.JOB_ERROR, jobid=number, rule_name="train", log=[str(log)], created=1001.0, rule_msg=None
+        )
+    )
+
+
+def test_a_step_that_crashed_shows_the_end_of_its_log(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     log = tmp_path / "train.log"
-    log.write_text("".join(f"line {i}\n" for i in range(100)) + "error: no such file\n")
+    end = "Traceback (most recent call last):\nValueError: 3\n"
+    log.write_text("".join(f"line {i}\n" for i in range(100)) + end)
     made = handler()
     made.emit(record(LogEvent.RUN_INFO, stats={"train": 1, "total": 1}))
-    made.emit(info(0, 1000.0, wildcards={"method": "manet"}, log=[str(log)]))
-    made.emit(record(LogEvent.JOB_ERROR, jobid=0, rule_name="train", log=[str(log)], created=1001.0))
+    fail(made, 0, log)
     made.close()
-    text = capsys.readouterr().out
-    assert "train manet  FAILED" in text
-    assert text.rstrip().endswith("| error: no such file")
-    assert f"{log} ends with:" in text
-    assert "line 5\n" not in text
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith("train manet  FAILED")
+    assert "    | ValueError: 3" in lines
+    assert "    | line 5" not in lines
+    said = "failed: train manet: ValueError: 3: a defect of the program, not of your data"
+    assert lines[-1].startswith(said)
+    assert str(log) in lines[-1]
+
+
+def test_a_step_that_refused_and_was_done_at_the_second_try_is_not_named_at_the_end(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "train.log"
+    log.write_text("epoch 1/2\nerror: a.nii: no such file; put it there\n")
+    made = handler()
+    made.emit(record(LogEvent.RUN_INFO, stats={"train": 2, "total": 2}))
+    fail(made, 0, log, "unet")
+    fail(made, 1, log)
+    made.emit(info(1, 1002.0, wildcards={"method": "manet"}))
+    made.emit(record(LogEvent.JOB_FINISHED, job_id=1, created=1003.0))
+    made.close()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "a.nii" in line] == [
+        f"failed: train unet: a.nii: no such file; put it there (log: {log})"
+    ]
+    assert lines[-1].startswith("failed: train unet: ")
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "told", "expected"),
+    [
+        (
+            ["epoch 1/3", "error: a.h5: is damaged; make it again", ""],
+            1,
+            None,
+            "a.h5: is damaged; make it again",
+        ),
+        (
+            ["epoch 1/3"],
+            -9,
+            None,
+            "ended by signal SIGKILL, as the system does when memory is full; run fewer",
+        ),
+        (["epoch 1/3"], -15, None, "ended by signal SIGTERM, as a scheduler does"),
+        (["epoch 1/3"], -99, None, "ended by signal 99"),
+        (["epoch 1/3"], None, "status: OUT_OF_MEMORY", "status: OUT_OF_MEMORY"),
+        (["sh: python: not found"], 127, None, "sh: python: not found"),
+        ([], 3, None, "exit status 3, without a word"),
+        ([], None, None, "Snakemake says above why"),
+    ],
+)
+def test_the_reason_of_a_failure_is_one_line(
+    lines: list[str], status: int | None, told: str | None, expected: str
+) -> None:
+    assert reason(lines, status, told).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("Command 'a' returned non-zero exit status 137.", -9),
+        ("Command 'a' returned non-zero exit status 2.", 2),
+        ("Missing output files", None),
+    ],
+)
+def test_exit_statuses_are_read_from_what_snakemake_says(text: str, status: int | None) -> None:
+    assert exit_status(text) == status
 
 
 def test_a_dry_run_shows_what_snakemake_says(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,12 +211,17 @@ def test_a_dry_run_shows_what_snakemake_says(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.splitlines() == ["Job stats: 1", "job"]
 
 
-def test_snakemake_takes_the_display(tmp_path: Path) -> None:
+def test_snakemake_takes_the_display_and_ends_with_a_line_for_each_failed_step(tmp_path: Path) -> None:
+    dies = "import os; os.kill(os.getpid(), 9)"
     (tmp_path / "Snakefile").write_text(
-        "rule all:\n    input: 'a.txt', 'b.txt'\n"
+        "rule all:\n    input: 'a.txt', 'b.txt', 'c.txt', 'd.txt'\n"
         "rule good:\n    output: 'a.txt'\n    shell: 'touch {output}'\n"
-        "rule bad:\n    output: 'b.txt'\n    log: 'bad.log'\n"
-        "    shell: 'echo no scan here > {log}; exit 3'\n"
+        "rule refuses:\n    output: 'b.txt'\n    log: 'refuses.log'\n"
+        "    shell: 'echo \"error: b.nii: no scan here; put it there\" > {log}; exit 1'\n"
+        "rule crashes:\n    output: 'c.txt'\n    log: 'crashes.log'\n"
+        "    shell: 'python3 -c \"raise ValueError(3)\" > {log} 2>&1'\n"
+        f"rule killed:\n    output: 'd.txt'\n    log: 'killed.log'\n"
+        f"    shell: 'python3 -c \"{dies}\" > {{log}} 2>&1'\n"
     )
     ended = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", "--logger", "progress"],
@@ -194,8 +233,27 @@ def test_snakemake_takes_the_display(tmp_path: Path) -> None:
         check=False,
     )
     assert ended.returncode == 1
-    assert "3 steps to do: " in ended.stderr
-    assert "  1/3  good  " in ended.stderr
-    assert "bad  FAILED\n    bad.log ends with:\n    | no scan here\n" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert "5 steps to do: " in ended.stderr
+    assert "/5  good  " in ended.stderr
+    assert sorted(ended.stderr.splitlines()[-3:]) == [
+        "failed: crashes: ValueError: 3: a defect of the program, not of your data; please report it with "
+        "the log (log: crashes.log)",
+        "failed: killed: ended by signal SIGKILL, as the system does when memory is full; run fewer steps at "
+        "once or on a machine with more (log: killed.log)",
+        "failed: refuses: b.nii: no scan here; put it there (log: refuses.log)",
+    ]
+    assert "RuleException" not in ended.stderr
     assert "\x1b" not in ended.stderr
+
+
+def test_the_display_is_light() -> None:
+    heavy = "{'torch', 'pandas', 'matplotlib', 'scipy'}"
+    code = f"import sys; import snakemake_logger_plugin_progress; print({heavy} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(PLUGINS)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "set()\n"

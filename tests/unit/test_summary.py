@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 
 import numpy as np
 import pandas as pd
@@ -50,7 +51,7 @@ def printed(results, number=1):
 
 def test_table_one_fits_a_hundred_columns_and_says_whose_data_it_is(results):
     text = printed(results)
-    table = text[: text.index("\nTables\n")].splitlines()
+    table = text[text.index("Table I") :].splitlines()
     assert max(map(len, table)) <= 100
     assert "embedded data, not IXI" in table[0]
     assert "4 test volumes" in table[0]
@@ -67,7 +68,7 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
     table[[*table.filter(like="_paper_")]] = np.nan
     table.to_csv(results / "tables/table_5.csv", index=False)
     text = printed(results, 5)
-    assert "paper" not in text[: text.index("\nTables\n")]
+    assert "paper" not in text[text.index("Table I") :]
     assert "MANet" in text
 
 
@@ -111,8 +112,9 @@ def test_what_another_configuration_left_is_listed_apart(results):
     text = printed(results)
     listed, left = text.split("\nLeft over from another configuration\n")
     assert "table_9" not in listed
-    assert left == "  results/demo/tables/table_1.csv\n  results/demo/tables/table_9.md\n"
-    assert text.startswith("No table 1 in results/demo")
+    left, last = left.split("\n\n")
+    assert left == "  results/demo/tables/table_1.csv\n  results/demo/tables/table_9.md"
+    assert last.startswith("No table 1 in results/demo")
     (results / "provenance.json").unlink()
 
 
@@ -126,9 +128,19 @@ def test_paths_are_relative_and_only_of_files_that_exist(results):
     assert "Figures" not in text
     assert "index.html" not in text
     (results / "index.html").write_text("")
-    assert printed(results).splitlines()[-3:] == [
-        *("Report", "  results/demo/index.html", "  results/demo/report.html")
-    ]
+    listed, end = printed(results).split("\nOpen in a browser: results/demo/index.html\n\n")
+    assert listed.splitlines()[-3:] == ["Report", "  results/demo/index.html", "  results/demo/report.html"]
+    assert end.startswith("Table I")
+
+
+def test_best_and_second_best_are_marked_without_colour_too(results):
+    text = printed(results)
+    # Best first: of each mask one, and one second, in SSIM as in PSNR.
+    for sign in "*'":
+        assert len(re.findall(rf"\d±\d+\.\d+{re.escape(sign)}", text)) == 2 * len(MASKS["ixi"])
+    table = pd.read_csv(results / "tables/table_1.csv")
+    for row in table[table["psnr_rank"] == 1].itertuples():
+        assert f"{row.psnr_mean:.2f}±{row.psnr_std:.2f}*" in text
 
 
 def test_an_experiment_without_the_table_says_so(results):

@@ -132,13 +132,14 @@ def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dic
     trained = run_seconds(plan, steps)
     if trained:
         found["train"] = START + sum(trained.values()) / len(trained)
-    tested = [_evaluation(plan, run.dataset, steps_of(plan, steps, run.method)) for run in plan.runs]
+    tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run.method)) for run in plan.runs]
     for rule in ("evaluate", "probe"):
         found[rule] = START + sum(tested) / len(tested)
     return found
 
 
-def _evaluation(plan: Plan, dataset: str, steps: Steps | None) -> float:
+def evaluation_seconds(plan: Plan, dataset: str, steps: Steps | None) -> float:
+    """Return the seconds that reconstructing a dataset's test slices takes; 0 of what nobody measured."""
     configured = plan.config["datasets"][dataset]
     slices = split_numbers(configured["splits"])["test"] * slices_of(configured)
     return slices * steps.at(configured["matrix"]).reconstruction if steps else 0.0

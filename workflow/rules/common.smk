@@ -148,6 +148,18 @@ def begin_turns():
         raise WorkflowError(sentence_of(error)) from None
 
 
+def tell_costs():
+    """Tell the display of progress what each job will take; without it, no time is shown."""
+    from workflow.cost.expected import hand_over
+
+    try:
+        told = hand_over(PLAN, workflow.dag, workflow.scheduler.global_resources)
+    except (BadInput, OSError) as error:
+        logger.warning(f"No time left will be shown: {sentence_of(error)}")
+    else:
+        logger.info(None, extra=told)
+
+
 # Parameters that hold words of users are functions: in other ones Snakemake takes "{name}" for a wildcard.
 wildcard_constraints:
     dataset=any_of(DATASETS),

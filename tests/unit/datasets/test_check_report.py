@@ -80,10 +80,34 @@ def test_the_table_shows_what_is_wrong_and_no_more() -> None:
     assert "suspicious" in lines[1]
 
 
-def test_a_long_list_is_cut_and_says_so() -> None:
+def printed(found: list[Finding]) -> str:
     stream = io.StringIO()
-    print_report(Console(file=stream, width=100), Path("a"), IXI, findings(*["excluded"] * 75), {})
-    assert "and 15 more; --csv FILE lists all" in stream.getvalue()
+    print_report(Console(file=stream, width=140), Path("a"), IXI, found, {})
+    return stream.getvalue()
+
+
+def test_a_long_list_is_cut_and_says_so() -> None:
+    text = printed(findings(*["excluded"] * 75))
+    assert "and 15 more; --csv FILE lists all" in text
+
+
+def test_what_is_wrong_with_many_subjects_is_said_once() -> None:
+    names = [f"IXI{number:03d}-HH-{1000 + number}" for number in range(1, 76)]
+    found = [
+        Finding(name, "excluded", f"T1/{name}-T1.nii: no such file; add it", (f"T2/{name}-T2.nii",))
+        for name in names
+    ]
+    # The same of another scan, and a word of one subject alone, stay apart.
+    other = "T2/IXI001-HH-1001-T2.nii: no such file; add it"
+    found.append(Finding("IXI001-HH-1001", "excluded", other))
+    found.append(Finding("IXI200-Guys-1", "suspicious", "IXI200-Guys-1: unknown site"))
+    lines = [line.split("│")[1:-1] for line in printed(found).splitlines() if line.startswith("│ IXI")]
+    assert [[cell.strip() for cell in line] for line in lines] == [
+        [", ".join(names[:3]) + " ...", "75", "excluded", "T1/*-T1.nii: no such file; add it"],
+        ["IXI001-HH-1001", "1", "excluded", other],
+        ["IXI200-Guys-1", "1", "suspicious", "IXI200-Guys-1: unknown site"],
+    ]
+    assert "--csv FILE lists every subject" in printed(found)
 
 
 def test_the_csv_has_every_subject(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from methods import check as checking
 from methods import tiny
 from methods.check import CHECKS, check, checks_of, methods_of
 from methods.contract import Reconstruction, ReconstructionModel
-from methods.registry import Method
+from methods.registry import Method, discover
 from methods.tiny import head_slices
 
 
@@ -272,6 +272,27 @@ def test_the_command_prints_a_table_and_fails_when_a_check_does(problem, monkeyp
     assert printed.splitlines()[0] == "toy: Toy"
     assert "  FAIL  The auxiliary scan matters exactly where method.yaml says so" in printed
     assert "12 of 13 checks passed" in printed
+
+
+@pytest.mark.parametrize("names", [(), ("zf",)])
+def test_all_methods_are_told_of_briefly_and_named_ones_in_full(names, monkeypatch, capsys):
+    monkeypatch.setattr(checking, "discover", lambda: {"zf": None})
+    monkeypatch.setattr(checking, "methods_of", lambda _name: [discover()["zf"].default])
+    monkeypatch.setattr(sys, "argv", ["methods.check", *names])
+    call(checking.main)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "11 of 11 checks passed"
+    assert len(lines) == (13 if names else 2)
+
+
+def test_of_a_method_told_of_briefly_the_checks_that_fail_are_shown(problem, capsys):
+    problem("output", "blind")
+    assert checking.run(toy(), briefly=True) == (1, 13)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("FAIL  toy: Toy")
+    assert lines[1].startswith("  FAIL  The auxiliary scan matters exactly where method.yaml says so")
+    assert lines[2].startswith("        method.yaml: needs_auxiliary is true, but another")
+    assert len(lines) == 3
 
 
 @pytest.mark.parametrize(("method", "expected"), [("zf", 0), ("zff", 1)])

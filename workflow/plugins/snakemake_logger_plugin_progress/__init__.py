@@ -14,9 +14,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from logging import LogRecord
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -26,7 +27,9 @@ from rich.text import Text
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from snakemake_logger_plugin_progress.tracker import Job, TimeLeft, Tracker
+from snakemake_logger_plugin_progress.failures import exit_status, reason
+from snakemake_logger_plugin_progress.speeds import Expected
+from snakemake_logger_plugin_progress.tracker import Job, Tracker
 
 _HEARTBEAT = 60.0  # seconds of silence after which a file gets a line
 _SHOWN_JOBS = 8
@@ -34,8 +37,10 @@ _LAST_LINES = 25  # of a failed job's log
 _TAIL_BYTES = 8192
 # Said at each turn of the scheduler, or the same for every run.
 _NOISE = re.compile(
-    r"Select jobs to execute|Execute \d+ jobs|Assuming unrestricted shared|Using shell|host: "
+    r"Adding |Select jobs to execute|Execute \d+ jobs|Assuming unrestricted shared|Using shell|host: "
 )
+# Said by Snakemake of a failed step, which gets its own line at the end.
+_OF_FAILURES = re.compile(r"Exiting because a job execution failed|.*At least one job did not complete", re.S)
 _SILENT = (
     LogEvent.JOB_STARTED,
     LogEvent.RESOURCES_INFO,
@@ -70,6 +75,8 @@ class LogHandler(LogHandlerBase):
             soft_wrap=True,
         )
         self._tracker = Tracker()
+        self._statuses: list[tuple[str, int]] = []  # Snakemake's text on a command, and how that ended
+        self._failures: dict[int, Text] = {}
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._ended = threading.Event()
@@ -94,28 +101,37 @@ class LogHandler(LogHandlerBase):
                     self._tracker.count(record.__dict__["done"], record.__dict__["total"])
                 case LogEvent.JOB_ERROR:
                     self._fail(record)
+                case None if (told := getattr(record, "expected", None)) is not None:
+                    self._expect(told, getattr(record, "before", ()))
+                case LogEvent.ERROR if (status := exit_status(record.getMessage())) is not None:
+                    self._statuses.append((record.getMessage(), status))
                 case _ if self.common_settings.verbose:
                     pass
                 case None if record.levelno < logging.WARNING and _NOISE.match(record.getMessage()):
+                    pass
+                case _ if self._failures and _OF_FAILURES.match(record.getMessage()):
                     pass
                 case _ if event not in _SILENT:
                     self._show_as_it_is(record)
 
     def close(self) -> None:
-        """Take the bar off the screen; called once or more."""
+        """Take the bar off the screen and say at last what failed; called once or more."""
         self._ended.set()
         with self._lock:
             live, self._live = self._live, None
+            failures, self._failures = self._failures, {}
         # Outside the lock, for which the redrawing thread may be waiting.
         if live is not None:
             live.stop()
+        for line in failures.values():
+            self._print(line)
         super().close()
 
     # ---- events -------------------------------------------------------------------------------
 
     def _plan(self, record: LogRecord) -> None:
         stats: Mapping[str, int] = record.__dict__["stats"]
-        self._tracker.plan({rule: steps for rule, steps in stats.items() if rule != "total"})
+        self._tracker.count(0, sum(steps for rule, steps in stats.items() if rule != "total"))
         rules = ", ".join(f"{steps} {rule}" for rule, steps in stats.items() if rule != "total")
         self._print(Text(f"{self._tracker.total} steps to do: {rules}"))
         if self._in_terminal:
@@ -126,25 +142,40 @@ class LogHandler(LogHandlerBase):
         else:
             threading.Thread(target=self._beat, daemon=True).start()
 
+    def _expect(self, expected: Mapping[int, Any], before: Iterable[tuple[Any, float]]) -> None:
+        self._tracker.plan(
+            {number: Expected(**job) for number, job in expected.items()},
+            [(Expected(**job), seconds) for job, seconds in before],
+        )
+
     def _finish(self, record: LogRecord) -> None:
-        ended = self._tracker.finish(record.__dict__["job_id"], record.created)
+        number = record.__dict__["job_id"]
+        # It had failed, and was tried again.
+        self._failures.pop(number, None)
+        ended = self._tracker.finish(number, record.created)
         if ended is None:
             return
         job, seconds = ended
         line = f"{self._position(record.created)}  {job.name}  {duration(seconds)}"
-        if not self._in_terminal:
-            line += f"  ({self._left(record.created, self._tails())})"
+        if not self._in_terminal and (left := self._left(record.created, self._tails())):
+            line += f"  ({left})"
         self._print(Text(line))
 
     def _fail(self, record: LogRecord) -> None:
-        job = self._tracker.fail(record.__dict__["jobid"])
-        name = job.name if job else record.__dict__["rule_name"]
+        fields = record.__dict__
+        job = self._tracker.fail(fields["jobid"])
+        name = job.name if job else fields["rule_name"]
+        command = fields.get("shellcmd")
+        status = next((status for text, status in self._statuses if command and command in text), None)
+        logs = [str(log) for log in fields["log"] or ()]
+        lines = [line for log in logs for line in last_lines(Path(log), _LAST_LINES)]
+        said = reason(lines, status, fields.get("rule_msg"))
         self._print(Text(f"{self._position(record.created)}  {name}  FAILED", style="bold red"))
-        for log in record.__dict__["log"] or ():
-            lines = last_lines(Path(log), _LAST_LINES)
-            self._print(Text(f"    {log} ends with:" if lines else f"    {log} is empty", style="red"))
+        if f"error: {said}" not in lines:
             for line in lines:
                 self._print(Text(f"    | {line}"))
+        where = f" (log: {', '.join(logs)})" if logs else ""
+        self._failures[fields["jobid"]] = Text(f"failed: {name}: {said}{where}", style="bold red")
 
     def _beat(self) -> None:
         while not self._ended.wait(_HEARTBEAT / 4):
@@ -152,7 +183,8 @@ class LogHandler(LogHandlerBase):
                 now = time.time()
                 if now - self._last_printed >= _HEARTBEAT:
                     tails = self._tails()
-                    self._print(Text(f"{self._position(now)}  {self._left(now, tails)}; running:"))
+                    left = "; ".join(filter(None, (self._left(now, tails), "running:")))
+                    self._print(Text(f"{self._position(now)}  {left}"))
                     for number, job in self._tracker.running.items():
                         running = f"    {job.name}  {duration(now - job.started)}  {tails[number]}"
                         self._print(Text(running.rstrip()))
@@ -246,13 +278,11 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
 
 
-def describe(left: TimeLeft | None) -> str:
-    """Write an estimate, rounded to what it is worth."""
-    if left is None:
-        return "time left not known yet"
-    minutes = round(left.seconds / 60)
-    hours, rest = divmod(minutes, 60)
-    amount = f"{hours} h {rest:02d} min" if hours else f"{minutes} min"
-    if left.representative:
-        return f"about {amount} left" if minutes else "less than 1 min left"
-    return f"more than {amount} left" if minutes else describe(None)
+def describe(seconds: float | None) -> str:
+    """Write an estimate, rounded to what it is worth; nothing of what is not known."""
+    if seconds is None:
+        return ""
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if not hours and not minutes:
+        return "less than 1 min left"
+    return f"about {hours} h {minutes:02d} min left" if hours else f"about {minutes} min left"

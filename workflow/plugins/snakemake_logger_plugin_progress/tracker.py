@@ -3,9 +3,19 @@
 All times are in seconds on one clock (``time.time``), given by the caller.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
+
+from snakemake_logger_plugin_progress.speeds import Expected, Speeds
+
+# Shown when it is within 30 % nine times of ten, for which a normal distribution is 1.64 standard deviations
+# wide; or when these are few seconds.
+_KNOWN, _FEW_SECONDS = 0.3 / 1.64, 10.0
+# What is shown follows what is known within such a share of the time left, or some seconds.
+_LAG, _LEAST_LAG = 0.05, 5.0
 
 
 @dataclass(frozen=True)
@@ -25,20 +35,6 @@ class Job:
     started: float
 
 
-@dataclass(frozen=True)
-class TimeLeft:
-    """An estimate.
-
-    Attributes:
-        seconds: until the last step ends.
-        representative: whether at least half of the steps left are of rules that have been timed. Otherwise
-            the longest jobs may still be unknown, and ``seconds`` is more of a lower limit.
-    """
-
-    seconds: float
-    representative: bool
-
-
 class Tracker:
     """Follows a run of the workflow by its events.
 
@@ -52,15 +48,17 @@ class Tracker:
         self.total = 0
         self.done = 0
         self.running: dict[int, Job] = {}
-        self._waiting: Counter[str] = Counter()
-        self._finished: Counter[str] = Counter()
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._begun: float | None = None
+        self._left: dict[int, Expected] = {}
+        self._speeds = Speeds(())
+        self._shown: tuple[float, float] | None = None  # when, and how much was said to be left
 
-    def plan(self, steps: Mapping[str, int]) -> None:
-        """Take the number of steps of each rule."""
-        self._waiting = Counter(steps)
-        self.total = self._waiting.total()
+    def plan(self, expected: Mapping[int, Expected], before: Iterable[tuple[Expected, float]] = ()) -> None:
+        """Take what is expected of each job, and what jobs took another time."""
+        self._left, before = dict(expected), list(before)
+        self._speeds = Speeds([*self._left.values(), *(job for job, _ in before)])
+        for job, seconds in before:
+            self._speeds.learn(job, seconds)
+        self._speeds.begin()
 
     def count(self, done: int, total: int) -> None:
         """Take Snakemake's own count, which a run that grows on the way corrects."""
@@ -68,10 +66,7 @@ class Tracker:
 
     def start(self, number: int, job: Job) -> None:
         """A job begins."""
-        if self._begun is None:
-            self._begun = job.started
         self.running[number] = job
-        self._waiting[job.rule] = max(0, self._waiting[job.rule] - 1)
 
     def finish(self, number: int, now: float) -> tuple[Job, float] | None:
         """A job has ended well: return it with its seconds, or None if its start was not seen."""
@@ -79,47 +74,61 @@ class Tracker:
         if job is None:
             return None
         seconds = now - job.started
-        self._finished[job.rule] += 1
-        self._seconds[job.rule] += seconds
+        if (expected := self._left.pop(number, None)) is not None:
+            self._speeds.learn(expected, seconds)
         self.done += 1
         return job, seconds
 
     def fail(self, number: int) -> Job | None:
         """A job has failed; should it be tried again, it is waiting once more."""
-        job = self.running.pop(number, None)
-        if job is not None:
-            self._waiting[job.rule] += 1
-        return job
+        return self.running.pop(number, None)
 
-    def time_left(self, now: float, fractions: Mapping[int, float]) -> TimeLeft | None:
-        """Estimate from the mean duration of each rule's jobs and from how many ran at once so far.
+    def time_left(self, now: float, fractions: Mapping[int, float]) -> float | None:
+        """Return the seconds until the last job ends; None while they are not known within 30 %.
+
+        No earlier than the longest job, nor than all of them have held the scarcest resource.
 
         Args:
             now: the time.
             fractions: how much of a running job is done, where its log says so.
-
-        Returns:
-            None while nothing is known.
         """
-        expected = {
-            number: (now - job.started) / fractions[number]
-            for number, job in self.running.items()
-            if fractions.get(number, 0) > 0
-        }
-        timed, seconds = self._finished.copy(), self._seconds.copy()
-        for number, duration in expected.items():
-            timed[self.running[number].rule] += 1
-            seconds[self.running[number].rule] += duration
-        if not timed or self._begun is None:
+        speeds, foreseen = copy(self._speeds), self._foreseen(now, fractions)
+        for number, seconds in foreseen.items():
+            expected = self._left[number]
+            # Its own start is not known, and the sooner it looks, the more that matters.
+            speeds.learn(expected, seconds, expected.start / (now - self.running[number].started))
+        need, unsure = defaultdict[str, float](float), list[tuple[Expected, float]]()
+        work = longest = 0.0
+        for number, expected in self._left.items():
+            seconds = foreseen.get(number) or speeds.seconds(expected)
+            if number in self.running:
+                seconds = max(0.0, seconds - (now - self.running[number].started))
+            if number not in foreseen:
+                unsure.append((expected, seconds))
+            work, longest = work + seconds, max(longest, seconds)
+            for name, share in expected.shares.items():
+                need[name] += share * seconds
+        left, deviation = max(longest, *need.values(), 0.0), speeds.deviation(unsure)
+        if not work or min(deviation / (_KNOWN * work), deviation / work * left / _FEW_SECONDS) > 1:
+            self._shown = None
             return None
-        # A rule without any duration counts as an average job of the others.
-        overall = sum(seconds.values()) / timed.total()
-        mean = {rule: seconds[rule] / timed[rule] for rule in timed}
-        work = sum(steps * mean.get(rule, overall) for rule, steps in self._waiting.items())
-        for number, job in self.running.items():
-            work += max(0.0, expected.get(number, mean.get(job.rule, overall)) - (now - job.started))
-        busy = sum(self._seconds.values()) + sum(now - job.started for job in self.running.values())
-        at_once = max(1.0, busy / max(now - self._begun, 1e-9))
-        left = self._waiting + Counter(job.rule for job in self.running.values())
-        known = sum(steps for rule, steps in left.items() if rule in mean)
-        return TimeLeft(work / at_once, known >= left.total() / 2)
+        return self._smooth(now, left)
+
+    def _foreseen(self, now: float, fractions: Mapping[int, float]) -> dict[int, float]:
+        """Return how long running jobs will have taken, by how far they are."""
+        found = {}
+        for number, done in fractions.items():
+            expected, since = self._left.get(number), now - self.running[number].started
+            if expected is not None and done > 0 and since > expected.start:
+                found[number] = expected.start + (since - expected.start) / done
+        return found
+
+    def _smooth(self, now: float, left: float) -> float:
+        """Let what is shown follow what is known, so that it does not jump with each job that ends."""
+        if self._shown is not None:
+            since = now - self._shown[0]
+            continued = max(0.0, self._shown[1] - since)
+            lag = max(_LAG * continued, _LEAST_LAG)
+            left = left + (continued - left) * math.exp(-since / lag)
+        self._shown = now, left
+        return left

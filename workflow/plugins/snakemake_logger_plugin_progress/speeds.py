@@ -1,0 +1,97 @@
+"""How much slower or faster jobs are here than the tables say, learnt from those that have ended."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Standard deviations of logarithms: of this machine against the tables', of jobs of one kind from each other,
+# of what a machine's load changes from one job to the next, and from one run to another.
+_MACHINE, _JOB, _DRIFT, _RUN = 0.4, 0.15, 0.05, 0.3
+_CHANCE = 0.5  # seconds of any job that come and go
+_LEAST = 0.1  # share of a job that is taken for work, however long its start took
+_MEMORY = 0.97  # of the surprise, from one job to the next
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a job takes by tables.
+
+    Attributes:
+        seconds: of work.
+        start: seconds that come before, whatever its size.
+        path: from the widest to the narrowest kind of job that it belongs to, each with how far that may be
+            from the tables, as the standard deviation of the logarithm.
+        shares: of each resource, the part of all there is that the job holds meanwhile.
+    """
+
+    seconds: float
+    start: float = 0.0
+    path: tuple[tuple[str, float], ...] = ()
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Take lists too."""
+        object.__setattr__(self, "path", tuple((name, spread) for name, spread in self.path))
+
+
+class Speeds:
+    """Factors on the tables' seconds, of the machine and of kinds of jobs within kinds.
+
+    A job takes the product of the factors along its path. Their logarithms are followed by a Kalman filter:
+    what a job took beyond expectation goes to each factor by how uncertain that still is, so that a first
+    training tells of its method, and once methods are known, all of them tell of the machine's load.
+    """
+
+    def __init__(self, jobs: Iterable[Expected]) -> None:
+        """Know nothing of the kinds that these jobs belong to."""
+        kinds = {"": _MACHINE} | dict(kind for job in jobs for kind in job.path)
+        self._place = {name: place for place, name in enumerate(kinds)}
+        self._mean = np.zeros(len(kinds))
+        self._covariance = np.diag(np.square([*kinds.values()]))
+        self._vectors: dict[tuple[tuple[str, float], ...], NDArray[np.float64]] = {}
+        self._surprise = 1.0  # squared, against what was expected of it
+
+    def begin(self) -> None:
+        """Another run: the machine may be busier or less busy than it was."""
+        self._covariance[0, 0] += _RUN**2
+        self._surprise = 1.0
+
+    def learn(self, job: Expected, seconds: float, uncertainty: float = 0.0) -> None:
+        """Take what a job took, or will take with an uncertainty (of the logarithm)."""
+        seconds = max(seconds, 0.01)
+        self._covariance = self._covariance.copy()
+        self._covariance[0, 0] += _DRIFT**2
+        known = self._kinds(job)
+        shared = self._covariance @ known
+        beyond = math.log(max(seconds - job.start, _LEAST * seconds) / job.seconds) - float(
+            known @ self._mean
+        )
+        spread = float(known @ shared) + _JOB**2 + (_CHANCE / seconds) ** 2 + uncertainty**2
+        self._mean = self._mean + shared / spread * beyond
+        self._covariance = self._covariance - np.outer(shared, shared) / spread
+        self._surprise = _MEMORY * self._surprise + (1 - _MEMORY) * beyond**2 / spread
+
+    def seconds(self, job: Expected) -> float:
+        """Return what a job will take."""
+        return job.start + job.seconds * math.exp(self._kinds(job) @ self._mean)
+
+    def deviation(self, work: Iterable[tuple[Expected, float]]) -> float:
+        """Return the standard deviation of the sum of seconds that jobs will still take."""
+        jobs, kinds = 0.0, np.zeros(len(self._mean))
+        for job, seconds in work:
+            jobs += seconds**2
+            kinds += seconds * self._kinds(job)
+        # Where jobs were further from what was expected than by chance, the machine's load comes and goes.
+        load = max(0.0, self._surprise - 1) * _JOB**2
+        return math.sqrt(float(kinds @ self._covariance @ kinds) + load * kinds[0] ** 2 + _JOB**2 * jobs)
+
+    def _kinds(self, job: Expected) -> NDArray[np.float64]:
+        """Return a one for each kind that a job belongs to: the one of all jobs, and those of its path."""
+        if job.path not in self._vectors:
+            vector = np.zeros(len(self._mean))
+            vector[[0, *(self._place[name] for name, _ in job.path)]] = 1.0
+            self._vectors[job.path] = vector
+        return self._vectors[job.path]
