@@ -144,7 +144,7 @@ def test_a_claim_that_no_printed_value_decides_must_say_why(folder, capsys):
 def test_the_check_prints_each_claim_as_the_papers_own_values_decide_it(capsys):
     assert check_paper.run("manet") == (0, len(check_paper.CHECKS))
     printed = capsys.readouterr().out
-    assert "manet_best: in part (22 of 24)" in printed
+    assert "manet_best: mostly (22 of 24)" in printed
     assert "loss_weights: not judged (0 of 0)" in printed
 
 
