@@ -68,11 +68,10 @@ def _beaten(
     if not won:
         return
     named = " and ".join(metric_of(name).label for name in metrics)
-    yield f"{labels[whole]} is beaten by its own variants: {', '.join(won)} comparisons ({named} under each mask)."
+    counted = f"{', '.join(won)} comparisons ({named} under each mask)"
+    yield f"{labels[whole]} is beaten by its own variants: {counted}."
     short = [mask for mask in lost if (mask, whole) in unfinished]
     if short:
         where = "any of these masks" if len(short) == len(lost) > 1 else " and ".join(map(label, short))
-        yield (
-            f"A reason is known: by the test of convergence, {labels[whole]} was not trained to its end under "
-            f"{where}."
-        )
+        reason = f"by the test of convergence, {labels[whole]} was not trained to its end under {where}"
+        yield f"A reason is known: {reason}."
