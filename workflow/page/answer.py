@@ -123,18 +123,18 @@ def _clause(tests: pd.DataFrame) -> tuple[Markup, str]:
     leaders, led = _leaders(rows)
     lead = _leads(LEADING, leaders, led, masks) + _ahead(rows, led)
     others, also = _leaders(_with_scores(tests, STANDARD[0]))
-    if list(others) == list(leaders):
-        end = f", and the highest {metric_of(STANDARD[0]).label} under {_of_masks(also, masks, brief=True)}"
+    if set(others) == set(leaders):
+        under = _of_masks(also[:: len(others)], masks, brief=True)
+        end = Markup(f", and the highest {metric_of(STANDARD[0]).label} under {under}")
     else:
-        end = ", but " + _leads(STANDARD[0], others, also, masks)
+        end = Markup(", but ") + _leads(STANDARD[0], others, also, masks)
     return place + lead + end + failed, _sureness(rows, led)
 
 
 def _leads(metric: str, leaders: pd.Series, led: Sequence[str], masks: Sequence[str]) -> Markup:
     verb = "has" if len(leaders) == 1 else "each have"
-    share = led[: len(led) // max(len(leaders), 1)]
     return Markup("{} {} the highest {} under {}").format(
-        _strong(leaders), verb, metric_of(metric).label, _of_masks(share, masks)
+        _strong(leaders), verb, metric_of(metric).label, _of_masks(led[:: len(leaders)], masks)
     )
 
 
@@ -199,9 +199,10 @@ def _place(tests: pd.DataFrame) -> str:
 def _of_masks(some: Sized, masks: Sequence[str], brief: bool = False) -> str:
     if len(masks) == 1:
         return label(masks[0])
-    if brief:
-        return f"all {len(masks)}" if len(some) == len(masks) else str(len(some))
-    return f"all {len(masks)} masks" if len(some) == len(masks) else f"{len(some)} of {len(masks)} masks"
+    noun = "" if brief else " masks"
+    if len(some) == len(masks):
+        return ("both" if len(masks) == 2 else f"all {len(masks)}") + noun
+    return str(len(some)) if brief else f"{len(some)} of {len(masks)}{noun}"
 
 
 def _strong(labels: Iterable[str]) -> Markup:
@@ -218,8 +219,8 @@ def unreachable_sentence(tables: Iterable[pd.DataFrame]) -> str:
     listed = " and ".join(filter(None, [", ".join(named[:-1]), named[-1]]))
     tests = f"Holm's correction for the {_span(rows['tests'])} tests of a table"
     return (
-        f"No difference in Table{'s' if len(named) > 1 else ''} {listed} can be told from chance: the least p "
-        f"of a Wilcoxon signed-rank test over {_span(rows['volumes'])} test volumes is "
+        f"No difference in Table{'s' if len(named) > 1 else ''} {listed} can be told from chance: the least "
+        f"p of a Wilcoxon signed-rank test over {_span(rows['volumes'])} test volumes is "
         f"{rows['least_p'].min():.3g}, and with {tests} none can be at most {ALPHA}; that takes "
         f"{_span(rows['volumes_needed'])} volumes that all differ."
     )

@@ -270,7 +270,13 @@ def test_one_contrary_comparison_makes_a_claim_hold_mostly():
     ("held", "of", "answer"),
     [
         *((24, 24, "holds"), (23, 24, "mostly"), (18, 24, "mostly"), (17, 24, "in part"), (6, 24, "in part")),
-        *((5, 24, "hardly"), (1, 24, "hardly"), (0, 24, "does not hold"), (1, 1, "holds"), (0, 0, "not judged")),
+        *(
+            (5, 24, "hardly"),
+            (1, 24, "hardly"),
+            (0, 24, "does not hold"),
+            (1, 1, "holds"),
+            (0, 0, "not judged"),
+        ),
     ],
 )
 def test_the_word_for_a_claim_is_the_share_of_comparisons_that_speak_for_it(held, of, answer):

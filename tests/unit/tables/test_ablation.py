@@ -1,4 +1,4 @@
-"""A method that its own variants beat is told so, with counts from the scores and the reason if it is known."""
+"""Where variants of a method beat it, that is said, with counts and with the reason if it is known."""
 
 import json
 
@@ -16,7 +16,7 @@ ROWS = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "ma
 
 
 def table(scores, status="ok"):
-    """A tidy table: (mask, method) -> SSIM and PSNR; NMSE says the contrary and has no column of the paper's."""
+    """A tidy table of (mask, method) -> SSIM and PSNR; NMSE says the contrary, and the paper prints none."""
     return pd.DataFrame.from_records(
         [
             {
@@ -42,8 +42,8 @@ WEAK = {
 def test_each_variant_is_counted_and_the_reason_given():
     said, reason = beaten(table(WEAK), {(mask, "manet") for mask in MASKS})
     assert said == (
-        "MANet is beaten by its own variants: w/o k-space in 4 of 4, w/o T1-GA in 1 of 4 comparisons (SSIM and "
-        "PSNR under each mask)."
+        "MANet is beaten by its own variants: w/o k-space in 4 of 4, w/o T1-GA in 1 of 4 comparisons "
+        "(SSIM and PSNR under each mask)."
     )
     assert reason == (
         "A reason is known: by the test of convergence, MANet was not trained to its end under any of these "
