@@ -24,6 +24,8 @@ from workflow.plan.definitions import PageDefinition
 from workflow.tables.__main__ import write_table
 
 MASKS = ("1d_uniform_6x", "2d_radial_9x")
+# Pictures of a mask and of the registration, with their sizes.
+SHEETS = (("masks/ixi/1d_uniform_6x", (64, 64)), ("data/ixi/registration", (400, 300)))
 CONFIGURATION = sha256("configuration")
 
 
@@ -53,9 +55,13 @@ def write_results(
     for mask in masks:
         for method in methods:
             write_examples(root, "ixi", mask, method)
-    for file, size in (("figures/figure_5", (2148, 900)), (f"statistics/table_{number}", (600, 800))):
+    for file, size in (
+        ("figures/figure_5", (2148, 900)),
+        (f"statistics/table_{number}", (600, 800)),
+        *SHEETS,
+    ):
         path = root / f"{file}.png"
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True, parents=True)
         Image.radial_gradient("L").resize(size).save(path)
     return page_definition(json.loads(text))
 
@@ -94,6 +100,16 @@ def page_definition(table: Mapping[str, Any]) -> PageDefinition:
             "trust": [],
             "cost": [],
             "training": [],
+            "masks": [
+                {
+                    "file": SHEETS[0][0],
+                    "caption": "mask",
+                    "wildcards": {"dataset": "ixi", "mask": "1d_uniform_6x"},
+                }
+            ],
+            "registration": [
+                {"file": SHEETS[1][0], "caption": "registration", "wildcards": {"dataset": "ixi"}}
+            ],
         },
     }
     return converted(PageDefinition, content, "--definition", "mend it")

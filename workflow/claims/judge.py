@@ -16,7 +16,7 @@ class Judgement:
     """Whether a claim holds on one side.
 
     Attributes:
-        answer: "holds", "in part", "does not hold" or "not judged".
+        answer: "holds", "mostly", "in part", "hardly", "does not hold" or "not judged".
         held: comparisons that speak for it.
         of: comparisons made.
         evidence: sentences.
@@ -32,7 +32,7 @@ MOST_NAMED = 4  # comparisons that a sentence lists
 
 
 def judge(comparisons: Sequence[Comparison], reason: str) -> Judgement:
-    """Weigh a claim's comparisons: it holds if all do, in part if some do.
+    """Weigh a claim's comparisons by the share that holds, see ``_answer``.
 
     Args:
         comparisons: what the claim yields.
@@ -42,13 +42,20 @@ def judge(comparisons: Sequence[Comparison], reason: str) -> Judgement:
     failed = [comparison for comparison in comparisons if not comparison.holds]
     if not comparisons:
         return Judgement("not judged", 0, 0, reason)
-    answer = "in part" if held and failed else "holds" if held else "does not hold"
     sentences = [f"{len(held)} of {len(comparisons)} comparisons."]
     if failed:
         named = [f"{one.place}: {one.values}" for one in failed[:MOST_NAMED]]
         more = len(failed) - len(named)
         sentences.append(f"Against: {'; '.join(named)}{f'; and {more} more' if more else ''}.")
+    answer = _answer(len(held), len(comparisons))
     return Judgement(answer, len(held), len(comparisons), " ".join([*sentences, *_chance(held)]))
+
+
+def _answer(held: int, of: int) -> str:
+    """Say in a word how much of a claim holds: from three quarters on mostly, below one quarter hardly."""
+    if held in (0, of):
+        return "holds" if held else "does not hold"
+    return "mostly" if 4 * held >= 3 * of else "hardly" if 4 * held < of else "in part"
 
 
 def _chance(held: Sequence[Comparison]) -> list[str]:

@@ -19,7 +19,7 @@ from workflow.tables.page import Block, Text
 
 _SIDES = {"paper": "In the paper's own tables", "here": "Here"}
 SIGNS = {
-    **{"holds": "✓", "in part": "◐", "does not hold": "✗", "not judged": "–"},
+    **{"holds": "✓", "mostly": "◕", "in part": "◑", "hardly": "◔", "does not hold": "✗", "not judged": "–"},
     **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
     **{"no rank": "–", "no value": "–"},
 }
@@ -71,7 +71,8 @@ def _introduction(definitions: Sequence[Definition], paper: Paper) -> tuple[str,
     embedded = sorted({dataset_of(one.dataset).label for one in definitions if one.source == "embedded"})
     sentences = [
         "Each claim of the paper's text is first checked against the paper's own tables, then against this "
-        "experiment. It holds if all of its comparisons do, in part if some do.",
+        "experiment. It holds if all of its comparisons do, mostly from three quarters on, in part from one "
+        "quarter on, hardly below, and not at all if none does.",
     ]
     if embedded:
         sentences.append(

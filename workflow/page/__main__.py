@@ -1,17 +1,18 @@
 """An experiment's results on one page that works offline: ``results/<experiment>/index.html``.
 
-``python -m workflow.page --definition JSON --results results/X --output results/X/index.html`` puts tables,
-figures, significance, claims and controls of a finished experiment into one file, with a viewer that flips
-between methods on the same slice. The page loads nothing, neither from the network nor from beside it, and
-has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
+``python -m workflow.page --definition JSON --results results/X --output results/X/index.html`` puts the
+answer, tables, figures, significance, claims and controls of a finished experiment into one file, with a
+viewer that flips between methods on the same slice. The page loads nothing, neither from the network nor from
+beside it, and has at most ``LIMIT`` bytes. Light: no torch and no matplotlib here.
 """
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 from bokeh.resources import Resources
 
 from data_prep.datasets.contract import dataset_of
@@ -19,13 +20,22 @@ from data_prep.errors import BadInput
 from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.masks.registry import label
-from workflow.claims.claims import NOT_IN_PAPER
+from workflow.page.answer import (
+    answer,
+    answering,
+    best_methods,
+    better_variants,
+    is_ablation,
+    read_tests,
+    unreachable_sentence,
+)
+from workflow.page.cards import cost_block, views
 from workflow.page.grids import (
-    VERDICTS,
     Grid,
     across_grid,
     claims_grid,
     printed_grid,
+    read_printed,
     significance_grid,
     values_grid,
 )
@@ -45,7 +55,9 @@ LIMIT = 40_000_000
 Shown = tuple[str, Grid, tuple[str, ...]]
 
 
-def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Shown]]:
+def read_grids(
+    definition: PageDefinition, results: Path, tests: Sequence[pd.DataFrame]
+) -> dict[str, list[Shown]]:
     """Return section -> all that it shows of tables."""
     grids: dict[str, list[Shown]] = {
         name: [
@@ -67,10 +79,10 @@ def read_grids(definition: PageDefinition, results: Path) -> dict[str, list[Show
     grids["significance"] = [
         (
             f"significance_{number}",
-            significance_grid(results / "statistics" / f"table_{number}.csv"),
+            significance_grid(table),
             tuple(f"statistics/{kind}_{number}.csv" for kind in ("table", "pairs", "masks")),
         )
-        for number in definition.statistics
+        for number, table in zip(definition.statistics, tests, strict=True)
     ]
     if definition.claims:
         grids["claims"] = [
@@ -96,24 +108,37 @@ def _claims(definition: PageDefinition, part: ClaimsPart, results: Path) -> list
     ]
 
 
-def facts(definition: PageDefinition, claims: Mapping[str, Grid]) -> list[tuple[str, str]]:
-    """Return what a reader should know first, as terms and descriptions; ``claims``: those of each paper."""
+def facts(definition: PageDefinition) -> list[tuple[str, str]]:
+    """Return what was measured, as terms and descriptions."""
     found = []
-    seeds: Sequence[int] = ()
     for shown in definition.viewer:
         dataset = dataset_of(shown.dataset)
         note = f" ({shown.embedded_note})" if shown.embedded_note else ""
         masks, methods = ", ".join(map(label, shown.masks)), ", ".join(row.label for row in shown.rows)
         guided = f"{dataset.target} guided by {dataset.auxiliary}{note}"
         found.append((dataset.label, f"{guided}; masks {masks}; methods {methods}."))
-        seeds = shown.seeds
-    found.append(("Training seeds", ", ".join(map(str, seeds)) or "none"))
-    for whose, grid in claims.items():
-        answers = [row[3].text for row in grid.rows if NOT_IN_PAPER not in row[0].text]
-        counts = [f"{name[2:]}: {answers.count(name)}" for name in VERDICTS if name in answers]
-        found.append((f"Claims of {whose} here", ", ".join(counts)))
+    if definition.viewer:
+        found.append(("Trainings", _trainings(definition.viewer[-1].seeds)))
     origin = f"sha256 {definition.configuration[:12]}… (provenance.json names everything)"
     return [*found, ("Configuration", origin)]
+
+
+def _trainings(seeds: Sequence[int]) -> str:
+    if len(seeds) == 1:
+        return f"each method once under each mask (the seed of its random numbers is {seeds[0]})."
+    return f"each method {len(seeds)} times under each mask (seeds {', '.join(map(str, seeds))})."
+
+
+def scores(definition: PageDefinition, results: Path, grid: Grid, tests: pd.DataFrame) -> dict[str, Any]:
+    """Return a table's means in blocks, and beside them what its methods cost if that was measured."""
+    costs = f"tables/cost_{tests['dataset'].iloc[0]}"
+    costed = not is_ablation(tests) and costs in definition.tables.get("cost", ())
+    return {
+        "title": grid.title,
+        "findings": grid.findings,
+        "views": views(tests),
+        "cost": cost_block(read_printed(results / f"{costs}.json")) if costed else None,
+    }
 
 
 def embedded_json(value: Any) -> str:
@@ -131,15 +156,14 @@ def render(definition: PageDefinition, results: Path) -> str:
     """
     for shown in definition.viewer:
         read_runs(results, shown.planned, "examples.npz")
-    viewer = viewer_data(results, definition.viewer)
-    grids = read_grids(definition, results)
+    tests = [read_tests(results / "statistics" / f"table_{number}.csv") for number in definition.statistics]
+    asked = answering(tests)
+    viewer = viewer_data(results, definition.viewer, best_methods(asked))
+    grids = read_grids(definition, results, tests)
     figures = {
         name: [read_figure(results, picture, definition.sources) for picture in pictures]
         for name, pictures in definition.pictures.items()
     }
-    named = [part.name for part in definition.claims] if len(definition.claims) > 1 else ["the paper"]
-    of_papers = [grid for name, grid, _ in grids.get("claims", []) if name.endswith("_claims")]
-    claims = dict(zip(named, of_papers, strict=False))
     read = {
         name: (RESOURCES / name).read_text(encoding="utf-8")
         for name in (
@@ -147,12 +171,30 @@ def render(definition: PageDefinition, results: Path) -> str:
             *("third_party/photoswipe.umd.min.js", "index/page.js"),
         )
     }
+    scored = [
+        (scores(definition, results, grid, table), table)
+        for (_, grid, _), table in zip(grids["tables"], tests, strict=True)
+    ]
+    others = [table for table in tests if not any(table is one for one in asked)]
     return template("index/page.html.j2").render(
         experiment=definition.experiment,
         embedded=sorted(
             dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
         ),
-        facts=facts(definition, claims),
+        answer=answer(asked),
+        scores=[of for of, table in scored if any(table is one for one in asked)],
+        variants=[of for of, table in scored if any(table is one for one in others)],
+        findings=[
+            *(
+                (of["title"].partition(".")[0], " ".join(of["findings"]))
+                for of, _ in scored
+                if of["findings"]
+            ),
+            *better_variants(asked, others),
+        ],
+        auxiliaries=list(dict.fromkeys(dataset_of(shown.dataset).auxiliary for shown in definition.viewer)),
+        unsure=unreachable_sentence(tests),
+        facts=facts(definition),
         grids=grids,
         figures=figures,
         viewer=embedded_json(viewer | {"plots": plots()}) if viewer["settings"] else "",

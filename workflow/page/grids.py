@@ -13,6 +13,7 @@ from data_prep.io.frames import read_csv
 from data_prep.io.json_files import read_as
 from data_prep.masks.registry import label
 from workflow.claims.across import COLUMNS, HEADERS, row_texts
+from workflow.claims.claims import NOT_IN_PAPER
 from workflow.claims.page import SIGNS, claims_heading
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
@@ -30,9 +31,10 @@ _REMEDIES = ("run the workflow to its end first", "delete it and run the workflo
 
 @dataclass(frozen=True)
 class Cell(Text):
-    """A cell as printed, and the number that it is sorted by."""
+    """A cell as printed, the number that it is sorted by, and what is told where a reader asks for more."""
 
     order: str = ""
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A whole table: title, columns, rows, and the sentences below it.
+    """A whole table: title, columns, rows, and the sentences below it; its ``findings`` stand above.
 
     The rows of ``foot`` tell of the whole columns; they are neither sorted nor filtered.
     """
@@ -65,6 +67,7 @@ class Grid:
     caption: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     footer: str = ""
+    findings: tuple[str, ...] = ()
     foot: tuple[tuple[Cell, ...], ...] = ()
 
 
@@ -115,19 +118,27 @@ def placed(texts: Iterable[str], places: Sequence[str] = ()) -> list[Cell]:
     return [Cell(text, order=order[text]) for text in shown]
 
 
+def read_printed(path: Path) -> Page:
+    """Return a table of the folder ``tables/``: what ``workflow.tables.formats.write_page`` wrote as JSON.
+
+    Raises:
+        BadInput: the file is missing or holds no such table.
+    """
+    return read_as(Page, path, *_REMEDIES)
+
+
 def printed_grid(path: Path) -> Grid:
     """Return a table of the folder ``tables/`` as one grid.
 
     Its second column names the mask, if there are several.
 
     Args:
-        path: what ``workflow.tables.formats.write_page`` wrote as JSON.
+        path: what ``read_printed`` reads.
 
     Raises:
         BadInput: the file is missing or holds no such table.
     """
-    absent, damaged = _REMEDIES
-    page = read_as(Page, path, absent, damaged)
+    page, (_, damaged) = read_printed(path), _REMEDIES
     heads = {(block.stub, headers) for block in page.blocks for _, headers in block.groups}
     stub, headers = next(iter(heads), ("", ()))
     names = [stub, "Mask", *_full(headers)]
@@ -150,8 +161,8 @@ def printed_grid(path: Path) -> Grid:
         del columns[1]
         for cells in foot:
             del cells[1]
-    below = {"caption": page.caption, "notes": page.notes, "footer": page.footer}
-    return make_grid(title, columns, **below, foot=tuple(map(tuple, foot)))
+    said = {"caption": page.caption, "notes": page.notes, "footer": page.footer, "findings": page.findings}
+    return make_grid(title, columns, **said, foot=tuple(map(tuple, foot)))
 
 
 def _full(headers: Sequence[str]) -> list[str]:
@@ -168,21 +179,19 @@ def _full(headers: Sequence[str]) -> list[str]:
 
 VERDICTS = [f"{sign} {name}" for name, sign in SIGNS.items()]
 
-_TESTED = {
-    **dict.fromkeys(("table", "mask", "metric", "method", "label", "status", "best", "verdict"), "string"),
-    **dict.fromkeys(("mean", "low", "high", "difference", "difference_low", "difference_high"), "float64"),
-    **dict.fromkeys(("effect", "p", "p_holm", "volumes"), "float64"),
+_SIDES = {"paper": "In the paper's own tables", "here": "Here"}
+_CLAIMED = {
+    **dict.fromkeys(("text", "section", *_SIDES, *(f"{side}_evidence" for side in _SIDES)), "string"),
+    **dict.fromkeys((f"{side}_{count}" for side in _SIDES for count in ("held", "comparisons")), "int64"),
 }
-_CLAIMED = dict.fromkeys(("text", "section", "paper", "paper_evidence", "here", "here_evidence"), "string")
 _VALUES = {
     **dict.fromkeys(("table", "mask", "metric", "label", "paper", "paper_rank", "rank", "verdict"), "string"),
     **dict.fromkeys(("ours", "difference"), "float64"),
 }
 
 
-def significance_grid(path: Path) -> Grid:
-    """Return the tests and intervals of one table, from ``statistics/table_<number>.csv``."""
-    table = read_csv(path, _TESTED, *_REMEDIES)
+def significance_grid(table: pd.DataFrame) -> Grid:
+    """Return the tests and intervals of one table, as ``workflow.page.answer.read_tests`` reads them."""
     rows = table.to_dict("records")
     labels = dict(zip(table["method"], table["label"], strict=True))
     verdicts = [row["verdict"] or row["status"] for row in rows]
@@ -205,8 +214,8 @@ def significance_grid(path: Path) -> Grid:
     }
     numeral = str(table["table"].iloc[0]) if len(table) else ""
     subjects = int(table["volumes"].max()) if table["volumes"].notna().any() else 0
-    title = f"Tests and intervals of Table {numeral}; 95 % t intervals: {coverage_note(subjects)}"
-    return make_grid(title, columns.items())
+    caption = (f"95 % t intervals: {coverage_note(subjects)}.",)
+    return make_grid(f"Tests and intervals of Table {numeral}", columns.items(), caption=caption)
 
 
 def _number(value: float, digits: str) -> Cell:
@@ -224,14 +233,22 @@ def _interval(row: Mapping[Any, Any], *names: str, signed: bool = False) -> Cell
 def claims_grid(path: Path, whose: str = "the paper") -> Grid:
     """Return the claims of a paper's text with the verdicts, from its ``claims.csv``."""
     claims = read_csv(path, _CLAIMED, *_REMEDIES)
+    rows = claims.to_dict("records")
     columns = {
-        "Claim": [Cell(f"{row['text']} ({row['section']})") for row in claims.to_dict("records")],
-        "In the paper's own tables": _verdicts(claims["paper"]),
-        "Evidence there": list(map(Cell, claims["paper_evidence"])),
-        "Here": _verdicts(claims["here"]),
-        "Evidence here": list(map(Cell, claims["here_evidence"])),
+        "Claim": [Cell(f"{row['text']} ({row['section']})") for row in rows],
+        **{name: [_judgement(row, side) for row in rows] for side, name in _SIDES.items()},
     }
-    return make_grid(claims_heading(claims["section"], whose), columns.items())
+    answers = [row["here"] for row in rows if row["section"] != NOT_IN_PAPER]
+    counts = [f"{name}: {answers.count(name)}" for name in SIGNS if name in answers]
+    said = (f"Claims of {whose} here: {', '.join(counts)}.",) if counts else ()
+    return make_grid(claims_heading(claims["section"], whose), columns.items(), findings=said)
+
+
+def _judgement(row: Mapping[Any, Any], side: str) -> Cell:
+    """Return whether a claim holds on one side, by how many of how many comparisons, and the evidence."""
+    answer, of = row[side], row[f"{side}_comparisons"]
+    text = f"{SIGNS[answer]} {answer}" + (f": {row[f'{side}_held']} of {of}" if of else "")
+    return Cell(text, order=str([*SIGNS].index(answer)), more=row[f"{side}_evidence"])
 
 
 def _verdicts(names: Iterable[str]) -> list[Cell]:

@@ -6,7 +6,7 @@ an error map by one subtraction. ``workflow/resources/index/page.js`` reads what
 
 import base64
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ BITS = 12
 # What lies beyond these saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
 ZERO_FILLED = "zf"  # the method whose result is the zero-filled image, which is shown anyway
+_ZERO_FILLED = "Zero-filled"  # what that is called
 
 
 def pack(image: Image, bits: int) -> dict[str, Any]:
@@ -66,12 +67,15 @@ def _stored(store: _Store, image: Image, bits: int = BITS) -> int:
     return store.setdefault(tuple(pack(image, bits).items()), len(store))
 
 
-def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, Any]:
+def viewer_data(
+    results: Path, definitions: Sequence[Definition], best: Mapping[tuple[str, str], str]
+) -> dict[str, Any]:
     """Return all that the viewer shows, ready for JSON.
 
     Args:
         results: folder of the experiment.
         definitions: for each dataset its masks and methods.
+        best: (dataset, mask) -> the method that is shown first.
 
     Raises:
         BadInput: an example file is damaged, missing for all methods, or of other slices.
@@ -88,7 +92,8 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
                     f"{block.reference.subject} has no signal; lower `slices`, so that volumes are cropped "
                     "to the anatomy"
                 )
-        limit = error_limit(every)
+        limit, labels = error_limit(every), {row.method: row.label for row in definition.rows}
+        labels[ZERO_FILLED] = _ZERO_FILLED
         for mask, of_mask in blocks.items():
             settings.append(
                 {
@@ -97,6 +102,7 @@ def viewer_data(results: Path, definitions: Sequence[Definition]) -> dict[str, A
                     else definition.data_note,
                     "mask": label(mask),
                     "limit": limit,
+                    "best": labels.get(best.get((definition.dataset, mask), ZERO_FILLED), _ZERO_FILLED),
                     "slices": [_slice(definition, block, store) for block in of_mask],
                 }
             )
@@ -117,7 +123,7 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
     images = [
         shown(f"Reference ({dataset.target})", example.target),
         shown(f"Auxiliary ({dataset.auxiliary})", example.auxiliary, example.auxiliary),
-        shown("Zero-filled", example.zero_filled)
+        shown(_ZERO_FILLED, example.zero_filled)
         | _scores(example.zero_filled_psnr, example.zero_filled_ssim),
     ]
     for row, own in block.columns:
@@ -128,7 +134,9 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         else:
             images.append(shown(row.label, own.reconstruction) | _scores(own.psnr, own.ssim))
     sampled = np.broadcast_to(example.mask, example.target.shape).astype(np.float32)
-    images.append({"name": "Sampling mask", "image": _stored(store, sampled, bits=1), "top": 1.0})
+    images.append(
+        {"name": "Sampling mask", "image": _stored(store, sampled, bits=1), "top": 1.0, "exact": True}
+    )
     return {"title": f"{example.subject}, slice {example.slice + 1}", "images": images}
 
 

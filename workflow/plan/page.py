@@ -28,7 +28,7 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
     plan = trust.plan
     costed = trust.costed if trust.config["cost"] else []
     numbers = [str(number) for number in plan.table_definitions]
-    viewer = [_shown(plan, dataset) for dataset in plan.config["datasets"]]
+    viewer = [one for dataset in plan.config["datasets"] if (one := _shown(plan, dataset)) is not None]
     pictures = {
         "figures": [
             Picture(f"figures/figure_{number}", "figure", {"number": str(number)}, caption_of(figure))
@@ -46,12 +46,22 @@ def index_definition(trust: TrustPlan) -> PageDefinition:
             Picture(f"figures/training_curves_{dataset}", "training_curves", {"dataset": dataset})
             for dataset in plan.trained_datasets()
         ],
+        "masks": [
+            Picture(f"masks/{shown.dataset}/{mask}", "mask", {"dataset": shown.dataset, "mask": mask})
+            for shown in viewer
+            for mask in shown.masks
+        ],
+        "registration": [
+            Picture(f"data/{dataset}/{name}", name, {"dataset": dataset})
+            for dataset in plan.subjects.reported
+            for name in ("registration", "registration_worst")
+        ],
     }
     return PageDefinition(
         experiment=plan.config["experiment"],
         configuration=config_sha256(plan.config),
         sources={name: dataset["source"] for name, dataset in plan.config["datasets"].items()},
-        viewer=tuple(definition for definition in viewer if definition is not None),
+        viewer=tuple(viewer),
         tables={
             "tables": tuple(f"tables/table_{number}" for number in numbers),
             "trust": tuple(f"tables/trust_{name}_{dataset}" for name, dataset in trust.wanted(TABLES)),

@@ -12,6 +12,7 @@ from data_prep.io.command import command
 from workflow.papers.contract import paper_of
 from workflow.plan.definitions import Configuration, Definition, Folder, Results
 from workflow.statistics.scores import accelerations, read_metrics, read_statistics
+from workflow.tables.ablation import beaten, unconverged
 from workflow.tables.comparison import lay_out, tidy_table
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.words import convergence_notes
@@ -41,9 +42,10 @@ def write_table(
     metrics = read_metrics(results / "metrics.parquet", definition.planned)
     table = tidy_table(definition, metrics, of_masks, verdicts)
     origin = made_from(definition, results, configuration)
-    unconverged = convergence_notes(definition, results)
+    unfinished = unconverged(definition, results)
+    notes, findings = convergence_notes(definition, unfinished), beaten(table, unfinished)
     wide, narrow = (
-        replace(page, notes=page.notes + unconverged)
+        replace(page, notes=page.notes + notes, findings=findings)
         for page in (lay_out(definition, table, statistics, origin, narrow=small) for small in (False, True))
     )
     write_page(table, narrow, output / f"table_{definition.number}", wide)

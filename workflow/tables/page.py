@@ -28,7 +28,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Page:
-    """A whole table, ready to be written in any format; ``number`` or a word makes its label in LaTeX."""
+    """A whole table, ready to be written in any format; ``number`` or a word makes its label in LaTeX.
+
+    Its ``findings`` are sentences that no reader may miss; they begin the caption.
+    """
 
     number: int | str
     name: str
@@ -37,3 +40,9 @@ class Page:
     blocks: tuple[Block, ...]
     notes: tuple[str, ...] = ()
     footer: str = ""
+    findings: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What stands below the table, but for notes and footer."""
+        return self.findings + self.caption

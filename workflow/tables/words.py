@@ -1,6 +1,6 @@
 """Captions and notes of tables."""
 
-from pathlib import Path
+from collections.abc import Set
 
 import pandas as pd
 
@@ -9,7 +9,6 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.papers.contract import COMPARISON, paper_of
 from workflow.plan.definitions import Definition
-from workflow.provenance.runs import read_runs
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
 
@@ -142,12 +141,9 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def convergence_notes(definition: Definition, results: Path) -> tuple[str, ...]:
-    """Name the trainings behind the table whose run.json says that they had not converged."""
+def convergence_notes(definition: Definition, unfinished: Set[tuple[str, str]]) -> tuple[str, ...]:
+    """Name the trainings behind the table that had not converged: ``unfinished`` masks and methods."""
     found: dict[str, list[str]] = {}
-    records = read_runs(results, definition.planned)
-    # Methods without training have none to converge.
-    unfinished = {tuple(name.split("/")[1:3]) for name, of in records.items() if of.converged is False}
     for row in definition.rows:
         for mask in definition.masks:
             if (mask, row.method) in unfinished:

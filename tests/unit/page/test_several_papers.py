@@ -29,5 +29,5 @@ def test_the_claims_of_each_paper_are_prose_with_a_place_of_their_own(tmp_path):
     assert 'id="across_papers"' in page
     # Of a paper whose values could not be read there is no empty table.
     assert re.findall(r'<table id="(\w+_values)"', page) == ["manet_values"]
-    assert re.findall(r"<dt>Claims of ([^<]+) here</dt>", page) == ["MANet", "Ramzi et al. 2020"]
+    assert re.findall(r"Claims of ([^:<]+) here: ", page) == ["MANet", "Ramzi et al. 2020"]
     assert "Claims of Ramzi et al. 2020" in page

@@ -54,7 +54,7 @@ def shown(**changes):
 
 
 def test_every_mask_offers_its_images_in_order(root):
-    data = viewer_data(root, [shown()])
+    data = viewer_data(root, [shown()], {})
     assert [setting["mask"] for setting in data["settings"]] == ["1D-Uniform-6×", "2D-Radial-9×"]
     assert {setting["dataset"] for setting in data["settings"]} == {"IXI (embedded data, not IXI)"}
     (one,) = data["settings"][0]["slices"]
@@ -69,7 +69,7 @@ def test_every_mask_offers_its_images_in_order(root):
 
 
 def test_images_are_fractions_of_the_references_maximum_and_scores_the_runs_own(root):
-    data = viewer_data(root, [shown()])
+    data = viewer_data(root, [shown()], {})
     with np.load(root / "runs/ixi/2d_radial_9x/manet/seed0/examples.npz") as kept:
         target, own, psnr = kept["target"][0], kept["reconstruction"][0], float(kept["psnr"][0])
     images = {image["name"]: image for image in data["settings"][1]["slices"][0]["images"]}
@@ -82,7 +82,7 @@ def test_images_are_fractions_of_the_references_maximum_and_scores_the_runs_own(
 
 
 def test_what_all_masks_share_is_stored_once(root):
-    data = viewer_data(root, [shown()])
+    data = viewer_data(root, [shown()], {})
     first, second = (setting["slices"][0]["images"] for setting in data["settings"])
     assert [image["image"] for image in first[:2]] == [image["image"] for image in second[:2]]
     # Target and auxiliary once; zero-filled, four methods and the mask twice.
@@ -90,13 +90,13 @@ def test_what_all_masks_share_is_stored_once(root):
 
 
 def test_error_maps_of_a_dataset_share_one_scale_of_the_figures(root):
-    limits = {setting["limit"] for setting in viewer_data(root, [shown()])["settings"]}
+    limits = {setting["limit"] for setting in viewer_data(root, [shown()], {})["settings"]}
     assert len(limits) == 1
     assert limits <= {*ERROR_LIMITS}
 
 
 def test_published_data_is_not_called_embedded(root):
-    data = viewer_data(root, [shown(source="published")])
+    data = viewer_data(root, [shown(source="published")], {})
     assert {setting["dataset"] for setting in data["settings"]} == {"IXI"}
 
 
@@ -109,7 +109,7 @@ def test_what_diverged_or_was_not_run_is_offered_with_the_reason(tmp_path):
     content["psnr"][:] = content["ssim"][:] = np.nan
     np.savez(path, **content)
     wanted = read_definition(definition(0, "ixi", MASKS[:1], LABELS["ixi"]))
-    (one,) = viewer_data(tmp_path, [wanted])["settings"][0]["slices"]
+    (one,) = viewer_data(tmp_path, [wanted], {})["settings"][0]["slices"]
     problems = {image["name"]: image.get("problem") for image in one["images"]}
     assert problems["UNet-T2"] == "diverged"
     assert problems["MANet"] == "no run"
@@ -124,7 +124,7 @@ def test_a_slice_without_signal_is_named(tmp_path):
     np.savez(path, **content)
     wanted = read_definition(definition(0, "ixi", MASKS[:1], LABELS["ixi"]))
     with pytest.raises(BadInput, match="example slice of IXI901 has no signal"):
-        viewer_data(tmp_path, [wanted])
+        viewer_data(tmp_path, [wanted], {})
 
 
 def test_both_plots_share_their_ranges():

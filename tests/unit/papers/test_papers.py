@@ -163,7 +163,7 @@ def test_once_values_are_there_neither_a_table_nor_a_claim_may_stay_silent(folde
 def test_the_check_prints_each_claim_as_the_papers_own_values_decide_it(capsys):
     assert check_paper.run("manet") == (0, len(check_paper.CHECKS))
     printed = capsys.readouterr().out
-    assert "manet_best: in part (22 of 24)" in printed
+    assert "manet_best: mostly (22 of 24)" in printed
     assert "loss_weights: not judged (0 of 0)" in printed
 
 

@@ -5,7 +5,44 @@
 
   // ---- tables
 
+  /** Give each cell the header of its column, which is shown where rows are stacked. */
+  function nameCells(table) {
+    const headers = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+    for (const row of [...table.tBodies].concat(table.tFoot ?? []).flatMap((part) => [...part.rows])) {
+      [...row.cells].forEach((cell, index) => {
+        cell.dataset.label = headers[index];
+      });
+    }
+  }
+
+  /** Stack the rows of tables that are wider than their place, as often as that changes. */
+  function stackWhereNarrow(boxes) {
+    const known = new WeakMap();
+    const watcher = new ResizeObserver((entries) => {
+      for (const { target } of entries.filter((entry) => known.get(entry.target) !== entry.target.clientWidth)) {
+        known.set(target, target.clientWidth);
+        const { classList } = target.querySelector("table");
+        classList.remove("stacked");
+        classList.toggle("stacked", target.scrollWidth > target.clientWidth);
+      }
+    });
+    boxes.forEach((box) => watcher.observe(box));
+  }
+
+  /** Show the scores of the chosen metrics. */
+  function makeSwitchable() {
+    const choices = [...document.querySelectorAll('input[name="view"]')];
+    const show = () => {
+      const chosen = choices.find((choice) => choice.checked).value;
+      for (const view of document.querySelectorAll(".view")) {
+        view.hidden = view.dataset.view !== chosen;
+      }
+    };
+    choices.forEach((choice) => choice.addEventListener("change", show));
+  }
+
   function makeSortable(table) {
+    nameCells(table);
     const sorted = new DataTable(table, {
       paging: false,
       info: false,
@@ -20,6 +57,9 @@
       ],
     });
     const filter = document.querySelector(`input[data-table="${table.id}"]`);
+    if (filter === null) {
+      return;
+    }
     const count = document.querySelector(`output[data-count="${table.id}"]`);
     const tell = () => {
       count.textContent = `${sorted.rows({ search: "applied" }).count()} of ${sorted.rows().count()} rows`;
@@ -75,6 +115,44 @@
     return { height: packed.height, width: packed.width, values };
   }
 
+  const SMOOTH = 640; // pixels that a side is enlarged to at least
+
+  /** Weights of Catmull and Rom's cubic for the four pixels around a place between the middle two, 0 to 1. */
+  function cubic(t) {
+    return [
+      ((2 - t) * t - 1) * t * 0.5,
+      ((3 * t - 5) * t * t + 2) * 0.5,
+      ((4 - 3 * t) * t + 1) * t * 0.5,
+      (t - 1) * t * t * 0.5,
+    ];
+  }
+
+  /** Enlarge rows by an odd factor, whose middle values are the pixels themselves, and turn rows to columns. */
+  function enlargeRows({ height, width, values }, factor) {
+    const wide = new Float32Array(width * factor * height);
+    const inside = (column) => Math.min(Math.max(column, 0), width - 1);
+    for (let column = 0; column < width * factor; column += 1) {
+      const place = (column - (factor - 1) / 2) / factor;
+      const first = Math.floor(place);
+      const weights = cubic(place - first);
+      const columns = weights.map((_, index) => inside(first - 1 + index));
+      for (let row = 0; row < height; row += 1) {
+        let sum = 0;
+        for (let index = 0; index < 4; index += 1) {
+          sum += weights[index] * values[row * width + columns[index]];
+        }
+        wide[column * height + row] = sum;
+      }
+    }
+    return { height: width * factor, width: height, values: wide };
+  }
+
+  /** Enlarge an image smoothly, by bicubic interpolation as the figures do. */
+  function enlarge(image) {
+    const factor = 2 * Math.floor(Math.ceil(SMOOTH / Math.min(image.height, image.width)) / 2) + 1;
+    return factor === 1 ? image : enlargeRows(enlargeRows(image, factor), factor);
+  }
+
   async function startViewer() {
     const { settings, images, limits, plots } = JSON.parse(byId("viewer-data").textContent);
     const elements = { image: byId("plot-image"), error: byId("plot-error") };
@@ -88,8 +166,8 @@
       Bokeh.index.get_by_id(id).canvas_view.events_el.tabIndex = -1;
     }
     const { ndarray } = Bokeh.require("core/util/ndarray");
-    const drawn = Bokeh.documents[Bokeh.documents.length - 1];
-    const model = (name) => drawn.get_model_by_name(name);
+    const shownDocument = Bokeh.documents[Bokeh.documents.length - 1];
+    const model = (name) => shownDocument.get_model_by_name(name);
     const [x, y] = [model("x"), model("y")];
 
     const choice = { setting: 0, slice: 0, name: null };
@@ -101,7 +179,8 @@
     const slice = () => settings[choice.setting].slices[choice.slice];
     const usable = () => slice().images.filter((image) => image.problem === undefined);
     const reference = () => slice().images[0];
-    const current = () => usable().find((image) => image.name === choice.name) ?? usable()[2]; // the zero-filled one
+    const named = (name) => usable().find((image) => image.name === name);
+    const current = () => named(choice.name) ?? named(settings[choice.setting].best) ?? usable()[2]; // the zero-filled one
 
     function load(number) {
       if (!unpacked.has(number)) {
@@ -110,8 +189,9 @@
       return unpacked.get(number);
     }
 
-    function put(name, image, values) {
-      const array = ndarray(values, { dtype: "float32", shape: [image.height, image.width] });
+    function put(name, image, values, exact = false) {
+      const drawn = exact ? { ...image, values } : enlarge({ ...image, values });
+      const array = ndarray(drawn.values, { dtype: "float32", shape: [drawn.height, drawn.width] });
       model(`${name}_source`).data = { image: [array], dw: [image.width], dh: [image.height] };
     }
 
@@ -159,7 +239,7 @@
         extent = [own.height, own.width];
         resetView();
       }
-      put("image", own, own.values);
+      put("image", own, own.values, image.exact);
       const comparable = image.psnr !== undefined;
       // While the reference is held, the error stays, to see where it comes from.
       if (!held) {
@@ -355,7 +435,9 @@
     await show();
   }
 
-  document.querySelectorAll("main table").forEach(makeSortable);
+  document.querySelectorAll(".scroll table").forEach(makeSortable);
+  stackWhereNarrow(document.querySelectorAll(".scroll"));
+  makeSwitchable();
   makeEnlargeable();
   if (byId("viewer-data") !== null) {
     startViewer().catch((error) => {

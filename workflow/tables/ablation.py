@@ -1,0 +1,77 @@
+"""Where what is left of a method without a part is better than the whole: found in the scores of a table."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+
+import pandas as pd
+
+from data_prep.masks.registry import label
+from workflow.metrics.contract import metric_of
+from workflow.plan.definitions import PHASED, Shown
+from workflow.provenance.runs import read_runs
+
+Places = Set[tuple[str, str]]  # mask, method
+# (mask, method) -> metric -> score, turned so that the larger is the better.
+_Scores = Mapping[tuple[str, str], Mapping[str, float]]
+
+
+def whole_of(method: str) -> str:
+    """Return the id of the method that a variant is of; of a method its own."""
+    return method.partition("-")[0] + (PHASED if method.endswith(PHASED) else "")
+
+
+def unconverged(shown: Shown, results: Path) -> Places:
+    """Return masks and methods of trainings whose run.json says that they had not converged."""
+    # Methods without training have none to converge.
+    unfinished = (name for name, of in read_runs(results, shown.planned).items() if of.converged is False)
+    return {(mask, method) for _, mask, method, _ in (name.split("/") for name in unfinished)}
+
+
+def beaten(table: pd.DataFrame, unfinished: Places) -> tuple[str, ...]:
+    """Say of each method whose variants beat it how often they do, and why if that is known.
+
+    Args:
+        table: what ``tidy_table`` returns; the metrics beside which a paper's values have a column count.
+        unfinished: masks and methods whose training had not converged.
+    """
+    labels = dict(zip(table["method"], table["label"], strict=True))
+    metrics = [name.removesuffix("_paper_mean") for name in table.columns if name.endswith("_paper_mean")]
+    scores = {
+        (row["mask"], row["method"]): {
+            name: row[f"{name}_mean"] * (1 if metric_of(name).rising else -1) for name in metrics
+        }
+        for row in table.to_dict("records")
+        if row["status"] == "ok"
+    }
+    return tuple(
+        sentence for whole in labels for sentence in _beaten(whole, labels, scores, metrics, unfinished)
+    )
+
+
+def _beaten(
+    whole: str, labels: Mapping[str, str], scores: _Scores, metrics: Sequence[str], unfinished: Places
+) -> Iterator[str]:
+    """Yield the sentences about one method: none, if no variant of it has a better score."""
+    won: list[str] = []
+    lost: dict[str, None] = {}
+    for variant in (one for one in labels if one != whole and whole_of(one) == whole):
+        masks = [mask for mask, method in scores if method == variant and (mask, whole) in scores]
+        better = [
+            mask
+            for mask in masks
+            for name in metrics
+            if scores[mask, variant][name] > scores[mask, whole][name]
+        ]
+        if better:
+            won.append(f"{labels[variant]} in {len(better)} of {len(masks) * len(metrics)}")
+            lost |= dict.fromkeys(better)
+    if not won:
+        return
+    named = " and ".join(metric_of(name).label for name in metrics)
+    counted = f"{', '.join(won)} comparisons ({named} under each mask)"
+    yield f"{labels[whole]} is beaten by its own variants: {counted}."
+    short = [mask for mask in lost if (mask, whole) in unfinished]
+    if short:
+        where = "any of these masks" if len(short) == len(lost) > 1 else " and ".join(map(label, short))
+        reason = f"by the test of convergence, {labels[whole]} was not trained to its end under {where}"
+        yield f"A reason is known: {reason}."
