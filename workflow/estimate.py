@@ -298,8 +298,12 @@ def estimate(
             of = by_device.setdefault(f"{one.device}, {one.precision}", {})
             of[name] = Steps(one.side, one.training, one.reconstruction, one.memory)
         bases = [f"steps measured here, of {', '.join(found)}"]
-        batch = math.ceil(checked["training"]["batch_size"] / checked["training"]["devices"])
-        parts = {name: one.batch for name, one in found.items() if one.batch < batch}
+        runs = measured_methods(plan)
+        wanted = {name: plan.spec(runs[name]).training.batch_size for name in found}
+        devices = checked["training"]["devices"]
+        parts = {
+            name: one.batch for name, one in found.items() if one.batch < math.ceil(wanted[name] / devices)
+        }
         bases += [f"parts of {n} slices of {name}, whose batches do not fit" for name, n in parts.items()]
         bases += [f"nothing for {name}: {why}" for name, why in failed.items()]
     else:
