@@ -1,10 +1,12 @@
 """Snakemake's output as progress: steps done of all, what runs now, time left, and what went wrong.
 
+In a terminal, a bar and the running jobs with the last line of each one's log, below a line for each finished
+step. Elsewhere (a file, CI), where it is asked for, those lines alone, and one a minute while nothing ends:
+
     PYTHONPATH=workflow/plugins snakemake --logger progress ...
 
-In a terminal, a bar and the running jobs with the last line of each one's log, below a line for each finished
-step. Elsewhere (a file, CI) those lines alone, and one a minute while nothing ends. Snakemake finds the
-package by its name on Python's path; its own full log in ``.snakemake/log`` stays as it is.
+Snakemake finds the package by its name on Python's path. Without that, the Snakefile lets it ``take_over`` in
+a terminal, and elsewhere say at the end what failed. Snakemake's own full log in ``.snakemake/log`` stays.
 """
 
 import logging
@@ -77,13 +79,34 @@ class LogHandler(LogHandlerBase):
         self._tracker = Tracker()
         self._statuses: list[tuple[str, int]] = []  # Snakemake's text on a command, and how that ended
         self._failures: dict[int, Text] = {}
+        self._waiting: list[Text] = []  # to be printed
+        self._beside = False
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._ended = threading.Event()
         self._last_printed = time.time()
 
+    def take_over(self, manager: Any, own: logging.Handler) -> None:
+        """Stand in for Snakemake's own output in a terminal; elsewhere leave it, and say at last what failed.
+
+        Args:
+            manager: of Snakemake's log.
+            own: its output.
+        """
+        for accepted in own.filters:
+            self.addFilter(accepted)
+        self.setFormatter(own.formatter)
+        self._beside = not self._in_terminal
+        if self._in_terminal:
+            manager.logger.removeHandler(own)
+        manager.logger.addHandler(self)
+
     def emit(self, record: LogRecord) -> None:
         """Show one event."""
+        self._take(record)
+        self._flush()
+
+    def _take(self, record: LogRecord) -> None:
         with self._lock:
             event = getattr(record, "event", None)
             if self.common_settings.dryrun or self.common_settings.verbose:
@@ -123,8 +146,10 @@ class LogHandler(LogHandlerBase):
         # Outside the lock, for which the redrawing thread may be waiting.
         if live is not None:
             live.stop()
+        self._beside = False
         for line in failures.values():
             self._print(line)
+        self._flush()
         super().close()
 
     # ---- events -------------------------------------------------------------------------------
@@ -188,6 +213,7 @@ class LogHandler(LogHandlerBase):
                     for number, job in self._tracker.running.items():
                         running = f"    {job.name}  {duration(now - job.started)}  {tails[number]}"
                         self._print(Text(running.rstrip()))
+            self._flush()
 
     # ---- text ---------------------------------------------------------------------------------
 
@@ -240,8 +266,27 @@ class LogHandler(LogHandlerBase):
             self._print(Text(text, style=style))
 
     def _print(self, text: Text) -> None:
-        self._console.print(text)
-        self._last_printed = time.time()
+        if not self._beside:
+            self._waiting.append(text)
+            self._last_printed = time.time()
+
+    def _flush(self) -> None:
+        """Print what waits, without the lock: the redrawing thread takes it after the terminal's own."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            self._console.print(text)
+
+
+def take_over(manager: Any) -> None:
+    """Show this run's progress instead of Snakemake's own output, if no logger was asked for.
+
+    Args:
+        manager: of Snakemake's log, ``workflow.logger_manager``.
+    """
+    own = next((one for one in manager.logger.handlers if one.name == "DefaultStreamHandler"), None)
+    if own is not None and not manager.settings.dryrun and not manager.settings.log_handler_settings:
+        LogHandler(manager.settings, None).take_over(manager, own)
 
 
 def _job(record: LogRecord) -> Job:
