@@ -74,8 +74,8 @@ def test_estimates_are_rounded_and_what_is_not_known_is_not_said(left: float | N
 def test_last_lines_skip_empty_ones_and_a_log_may_be_missing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert last_lines(log, 3) == []
-    log.write_bytes(b"a\n" * 9000 + b"epoch 1/2\n\xff broken\n\n")
-    assert last_lines(log, 2) == ["epoch 1/2", "� broken"]
+    log.write_bytes(b"a\n" * 9000 + b"epoch 1/2\n\xff broken\x1b[2J\n\n")
+    assert last_lines(log, 2) == ["epoch 1/2", "� broken�[2J"]
 
 
 def record(event: LogEvent | None, message: str | None = None, **fields: Any) -> logging.LogRecord:
@@ -183,6 +183,10 @@ def test_a_step_that_refused_and_was_done_at_the_second_try_is_not_named_at_the_
         (["epoch 1/3"], -99, None, "ended by signal 99"),
         (["epoch 1/3"], None, "status: OUT_OF_MEMORY", "status: OUT_OF_MEMORY"),
         (["sh: python: not found"], 127, None, "sh: python: not found"),
+        # What was said before a crash is not why.
+        (["error: a.h5: damaged", "Traceback (most", "KeyError: 3"], 1, None, "KeyError: 3: a defect of the"),
+        (["Traceback (most", "numpy._core._exceptions._ArrayMemoryError: 3 GiB"], 1, None, "numpy._core"),
+        (["Traceback (most", "MemoryError"], 1, None, "MemoryError: memory is full; run fewer steps at once"),
         ([], 3, None, "exit status 3, without a word"),
         ([], None, None, "Snakemake says above why"),
     ],
@@ -198,6 +202,7 @@ def test_the_reason_of_a_failure_is_one_line(
     [
         ("Command 'a' returned non-zero exit status 137.", -9),
         ("Command 'a' returned non-zero exit status 2.", 2),
+        ("Command 'a' died with <Signals.SIGKILL: 9>.", -9),
         ("Missing output files", None),
     ],
 )

@@ -164,7 +164,7 @@ class LogHandler(LogHandlerBase):
                 get_renderable=self._screen, console=self._console, refresh_per_second=2, transient=True
             )
             self._live.start()
-        else:
+        elif not self._beside:
             threading.Thread(target=self._beat, daemon=True).start()
 
     def _expect(self, expected: Mapping[int, Any], before: Iterable[tuple[Any, float]]) -> None:
@@ -191,7 +191,8 @@ class LogHandler(LogHandlerBase):
         job = self._tracker.fail(fields["jobid"])
         name = job.name if job else fields["rule_name"]
         command = fields.get("shellcmd")
-        status = next((status for text, status in self._statuses if command and command in text), None)
+        told = (status for text, status in reversed(self._statuses) if command and command in text)
+        status = next(told, None)
         logs = [str(log) for log in fields["log"] or ()]
         lines = [line for log in logs for line in last_lines(Path(log), _LAST_LINES)]
         said = reason(lines, status, fields.get("rule_msg"))
@@ -303,7 +304,12 @@ def last_lines(path: Path, count: int) -> list[str]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    return list(deque((line.rstrip() for line in text.splitlines() if line.strip()), maxlen=count))
+    # What would move the cursor or colour the rest is no text.
+    clean = (
+        re.sub(r"[^\t\x20-\x7e\xa0-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", line)
+        for line in text.splitlines()
+    )
+    return list(deque((line.rstrip() for line in clean if line.strip()), maxlen=count))
 
 
 def fraction(line: str) -> float:
