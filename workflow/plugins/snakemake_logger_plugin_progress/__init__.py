@@ -52,6 +52,15 @@ _SILENT = (
 )
 
 
+_PATH = "check the path after --configfile"
+_OF_CONFIGURATIONS = {
+    "UnicodeDecodeError": "a configuration is not UTF-8; save it as UTF-8",
+    "FileNotFoundError": _PATH,
+    "IsADirectoryError": _PATH,
+    "PermissionError": _PATH,
+}
+
+
 class LogHandler(LogHandlerBase):
     """What Snakemake sends its events to (from one thread, while a terminal is redrawn from another).
 
@@ -259,9 +268,10 @@ class LogHandler(LogHandlerBase):
 
     def _show_as_it_is(self, record: LogRecord) -> None:
         text = self.format(record)
-        if getattr(record, "exception", "") == "UnicodeDecodeError":
+        remedy = _OF_CONFIGURATIONS.get(getattr(record, "exception", ""))
+        if remedy and "in load_configfile" in text:
             # Snakemake reads configurations before the Snakefile could, and says this with a traceback alone.
-            text = f"{text.splitlines()[-1]}: a configuration is not UTF-8; save it as UTF-8"
+            text = f"{text.splitlines()[-1]}: {remedy}"
         if text and text != "None":
             style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
             self._print(Text(text, style=style))
