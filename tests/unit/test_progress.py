@@ -2,8 +2,10 @@
 
 import logging
 import os
+import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -72,8 +74,8 @@ def test_estimates_are_rounded_and_what_is_not_known_is_not_said(left: float | N
 def test_last_lines_skip_empty_ones_and_a_log_may_be_missing(tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert last_lines(log, 3) == []
-    log.write_bytes(b"a\n" * 9000 + b"epoch 1/2\n\xff broken\n\n")
-    assert last_lines(log, 2) == ["epoch 1/2", "� broken"]
+    log.write_bytes(b"a\n" * 9000 + b"epoch 1/2\n\xff broken\x1b[2J\n\n")
+    assert last_lines(log, 2) == ["epoch 1/2", "� broken�[2J"]
 
 
 def record(event: LogEvent | None, message: str | None = None, **fields: Any) -> logging.LogRecord:
@@ -181,6 +183,10 @@ def test_a_step_that_refused_and_was_done_at_the_second_try_is_not_named_at_the_
         (["epoch 1/3"], -99, None, "ended by signal 99"),
         (["epoch 1/3"], None, "status: OUT_OF_MEMORY", "status: OUT_OF_MEMORY"),
         (["sh: python: not found"], 127, None, "sh: python: not found"),
+        # What was said before a crash is not why.
+        (["error: a.h5: damaged", "Traceback (most", "KeyError: 3"], 1, None, "KeyError: 3: a defect of the"),
+        (["Traceback (most", "numpy._core._exceptions._ArrayMemoryError: 3 GiB"], 1, None, "numpy._core"),
+        (["Traceback (most", "MemoryError"], 1, None, "MemoryError: memory is full; run fewer steps at once"),
         ([], 3, None, "exit status 3, without a word"),
         ([], None, None, "Snakemake says above why"),
     ],
@@ -196,6 +202,7 @@ def test_the_reason_of_a_failure_is_one_line(
     [
         ("Command 'a' returned non-zero exit status 137.", -9),
         ("Command 'a' returned non-zero exit status 2.", 2),
+        ("Command 'a' died with <Signals.SIGKILL: 9>.", -9),
         ("Missing output files", None),
     ],
 )
@@ -211,7 +218,18 @@ def test_a_dry_run_shows_what_snakemake_says(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.splitlines() == ["Job stats: 1", "job"]
 
 
-def test_snakemake_takes_the_display_and_ends_with_a_line_for_each_failed_step(tmp_path: Path) -> None:
+FAILED = [
+    "failed: crashes: ValueError: 3: a defect of the program, not of your data; please report it with the "
+    "log (log: crashes.log)",
+    "failed: killed: ended by signal SIGKILL, as the system does when memory is full; run fewer steps at "
+    "once or on a machine with more (log: killed.log)",
+    "failed: refuses: b.nii: no scan here; put it there (log: refuses.log)",
+]
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> Path:
+    """A workflow with steps that refuse, crash and are killed."""
     dies = "import os; os.kill(os.getpid(), 9)"
     (tmp_path / "Snakefile").write_text(
         "rule all:\n    input: 'a.txt', 'b.txt', 'c.txt', 'd.txt'\n"
@@ -223,27 +241,79 @@ def test_snakemake_takes_the_display_and_ends_with_a_line_for_each_failed_step(t
         f"rule killed:\n    output: 'd.txt'\n    log: 'killed.log'\n"
         f"    shell: 'python3 -c \"{dies}\" > {{log}} 2>&1'\n"
     )
+    return tmp_path
+
+
+def snakemake(folder: Path, *options: str, terminal: bool = False, **env: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", *options]
+    if terminal:
+        spawn = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
+        command = [sys.executable, "-c", spawn, *command]
     ended = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "1", "--keep-going", "--logger", "progress"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(PLUGINS)},
+        command,
+        cwd=folder,
+        env=os.environ | {"TERM": "xterm", "COLUMNS": "200", **env},
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert ended.returncode == 1
-    assert "5 steps to do: " in ended.stderr
-    assert "/5  good  " in ended.stderr
-    assert sorted(ended.stderr.splitlines()[-3:]) == [
-        "failed: crashes: ValueError: 3: a defect of the program, not of your data; please report it with "
-        "the log (log: crashes.log)",
-        "failed: killed: ended by signal SIGKILL, as the system does when memory is full; run fewer steps at "
-        "once or on a machine with more (log: killed.log)",
-        "failed: refuses: b.nii: no scan here; put it there (log: refuses.log)",
-    ]
-    assert "RuleException" not in ended.stderr
-    assert "\x1b" not in ended.stderr
+    return ended.returncode, ended.stdout
+
+
+def test_snakemake_takes_the_display_and_ends_with_a_line_for_each_failed_step(faulty: Path) -> None:
+    status, text = snakemake(faulty, "--logger", "progress", PYTHONPATH=str(PLUGINS))
+    assert status == 1
+    assert "5 steps to do: " in text
+    assert "/5  good  " in text
+    assert sorted(text.splitlines()[-3:]) == FAILED
+    assert "RuleException" not in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_without_a_word_of_it_the_snakefile_brings_the_display(faulty: Path, terminal: bool) -> None:
+    snakefile = faulty / "Snakefile"
+    brought = re.search(
+        r"^if workflow\.is_main_process:\n(?:    .*\n|\n)+",
+        (PLUGINS.parent / "rules/place.smk").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    assert brought is not None
+    start = f"import sys\nfrom pathlib import Path\nFOLDER = Path({str(PLUGINS.parents[1])!r})\n"
+    snakefile.write_text(start + brought[0] + snakefile.read_text())
+    status, text = snakemake(faulty, terminal=terminal)
+    assert status == 1
+    plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
+    assert sorted(line for line in plain.splitlines() if line.startswith("failed: ")) == FAILED
+    assert sorted(plain.rstrip().splitlines()[-3:]) == FAILED
+    # In a file, Snakemake's own words stay as they are.
+    assert ("5 steps to do: " in plain) == terminal
+    assert ("rule good:" in plain) == (not terminal)
+
+
+def test_nothing_is_printed_under_the_lock_that_the_redrawing_thread_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, free = handler(), []
+
+    def take() -> None:
+        free.append(made._lock.acquire(timeout=5))
+        if free[-1]:
+            made._lock.release()
+
+    def look(_text: object) -> None:
+        other = threading.Thread(target=take)
+        other.start()
+        other.join()
+
+    monkeypatch.setattr(made._console, "print", look)
+    made.emit(record(LogEvent.RUN_INFO, stats={"train": 1, "total": 1}))
+    made.emit(info(0, 1000.0, wildcards={}))
+    made.emit(record(LogEvent.JOB_FINISHED, job_id=0, created=1300.0))
+    made.close()
+    assert free == [True, True]
 
 
 def test_the_display_is_light() -> None:

@@ -21,6 +21,7 @@ from workflow.provenance.sources import RESOURCES
 
 # Seconds that a job takes to start, and as many to work, if no table names it: one that draws a figure.
 _LIGHT = 1.0
+_LEAST = 0.01  # seconds of work, where there is next to nothing to do
 # How far a kind of job may be from the tables, as a standard deviation of the logarithm: another machine; a
 # method of another size than the measured one; a variant of it.
 _RULE, _METHOD, _VARIANT = 0.7, 1.0, 0.5
@@ -52,7 +53,7 @@ class Expected:
             ``seconds`` of work, after a ``start`` that is the same for all sizes; ``path``: from the widest
             to the narrowest kind of job that it belongs to, each with how far that may be from the tables.
         """
-        if "method" in wildcards:
+        if wildcards.keys() >= {"dataset", "mask", "method", "seed"}:
             return self._of_run(rule, wildcards)
         dataset = wildcards.get("dataset", "")
         _, job = self._data.get(rule) or self._data.get(f"{rule} {dataset}") or (0, None)
@@ -73,7 +74,8 @@ class Expected:
         if not plan.trained(method):
             return {"start": 0.0, "seconds": START, "path": path}
         if rule not in ("train", "trial"):
-            return {"start": START, "seconds": evaluation_seconds(plan, dataset, steps), "path": path}
+            seconds = max(evaluation_seconds(plan, dataset, steps), _LEAST)
+            return {"start": START, "seconds": seconds, "path": path}
         trial = wildcards.get("setting")
         spec = self._tuning.spec(Trial(run, trial)) if trial else plan.spec(run)
         configured = plan.config["datasets"][dataset]

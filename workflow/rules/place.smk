@@ -1,4 +1,4 @@
-"""By what and from where all runs: a Snakemake of today, and the modules of the working directory or none."""
+"""By what and from where all runs, and how it is shown: modules of the working directory or none, and our display."""
 
 import sys
 from pathlib import Path
@@ -16,3 +16,9 @@ if not FOLDER.samefile(Path.cwd()):
         "Snakefile's folder and start there, without --snakefile and --directory."
     )
 sys.path.insert(0, str(FOLDER))
+
+if workflow.is_main_process:
+    sys.path.append(str(FOLDER / "workflow/plugins"))
+    from snakemake_logger_plugin_progress import take_over
+
+    take_over(workflow.logger_manager)

@@ -436,6 +436,17 @@ def test_a_file_in_latin_1_is_refused_by_its_line(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("given", ["none.yaml", "."])
+def test_a_configuration_that_is_not_there_is_told_in_a_sentence(tmp_path, given):
+    path = tmp_path / given
+    command = [sys.executable, "-m", "snakemake", "-n", "--logger", "progress", "--configfile", str(path)]
+    environment = os.environ | {"PYTHONPATH": "workflow/plugins"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{path}': check the path after --configfile" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(("kind", "known"), [("table", "1, 2"), ("figure", "none")])
 def test_a_number_that_the_configuration_does_not_ask_for_is_told_from_those_it_does(tmp_path, kind, known):
     path = tmp_path / "some.yaml"

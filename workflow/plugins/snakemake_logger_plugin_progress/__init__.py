@@ -1,10 +1,12 @@
 """Snakemake's output as progress: steps done of all, what runs now, time left, and what went wrong.
 
+In a terminal, a bar and the running jobs with the last line of each one's log, below a line for each finished
+step. Elsewhere (a file, CI), where it is asked for, those lines alone, and one a minute while nothing ends:
+
     PYTHONPATH=workflow/plugins snakemake --logger progress ...
 
-In a terminal, a bar and the running jobs with the last line of each one's log, below a line for each finished
-step. Elsewhere (a file, CI) those lines alone, and one a minute while nothing ends. Snakemake finds the
-package by its name on Python's path; its own full log in ``.snakemake/log`` stays as it is.
+Snakemake finds the package by its name on Python's path. Without that, the Snakefile lets it ``take_over`` in
+a terminal, and elsewhere say at the end what failed. Snakemake's own full log in ``.snakemake/log`` stays.
 """
 
 import logging
@@ -50,6 +52,15 @@ _SILENT = (
 )
 
 
+_PATH = "check the path after --configfile"
+_OF_CONFIGURATIONS = {
+    "UnicodeDecodeError": "a configuration is not UTF-8; save it as UTF-8",
+    "FileNotFoundError": _PATH,
+    "IsADirectoryError": _PATH,
+    "PermissionError": _PATH,
+}
+
+
 class LogHandler(LogHandlerBase):
     """What Snakemake sends its events to (from one thread, while a terminal is redrawn from another).
 
@@ -77,13 +88,34 @@ class LogHandler(LogHandlerBase):
         self._tracker = Tracker()
         self._statuses: list[tuple[str, int]] = []  # Snakemake's text on a command, and how that ended
         self._failures: dict[int, Text] = {}
+        self._waiting: list[Text] = []  # to be printed
+        self._beside = False
         self._lock = threading.RLock()
         self._live: Live | None = None
         self._ended = threading.Event()
         self._last_printed = time.time()
 
+    def take_over(self, manager: Any, own: logging.Handler) -> None:
+        """Stand in for Snakemake's own output in a terminal; elsewhere leave it, and say at last what failed.
+
+        Args:
+            manager: of Snakemake's log.
+            own: its output.
+        """
+        for accepted in own.filters:
+            self.addFilter(accepted)
+        self.setFormatter(own.formatter)
+        self._beside = not self._in_terminal
+        if self._in_terminal:
+            manager.logger.removeHandler(own)
+        manager.logger.addHandler(self)
+
     def emit(self, record: LogRecord) -> None:
         """Show one event."""
+        self._take(record)
+        self._flush()
+
+    def _take(self, record: LogRecord) -> None:
         with self._lock:
             event = getattr(record, "event", None)
             if self.common_settings.dryrun or self.common_settings.verbose:
@@ -123,8 +155,10 @@ class LogHandler(LogHandlerBase):
         # Outside the lock, for which the redrawing thread may be waiting.
         if live is not None:
             live.stop()
+        self._beside = False
         for line in failures.values():
             self._print(line)
+        self._flush()
         super().close()
 
     # ---- events -------------------------------------------------------------------------------
@@ -139,7 +173,7 @@ class LogHandler(LogHandlerBase):
                 get_renderable=self._screen, console=self._console, refresh_per_second=2, transient=True
             )
             self._live.start()
-        else:
+        elif not self._beside:
             threading.Thread(target=self._beat, daemon=True).start()
 
     def _expect(self, expected: Mapping[int, Any], before: Iterable[tuple[Any, float]]) -> None:
@@ -166,7 +200,8 @@ class LogHandler(LogHandlerBase):
         job = self._tracker.fail(fields["jobid"])
         name = job.name if job else fields["rule_name"]
         command = fields.get("shellcmd")
-        status = next((status for text, status in self._statuses if command and command in text), None)
+        told = (status for text, status in reversed(self._statuses) if command and command in text)
+        status = next(told, None)
         logs = [str(log) for log in fields["log"] or ()]
         lines = [line for log in logs for line in last_lines(Path(log), _LAST_LINES)]
         said = reason(lines, status, fields.get("rule_msg"))
@@ -188,6 +223,7 @@ class LogHandler(LogHandlerBase):
                     for number, job in self._tracker.running.items():
                         running = f"    {job.name}  {duration(now - job.started)}  {tails[number]}"
                         self._print(Text(running.rstrip()))
+            self._flush()
 
     # ---- text ---------------------------------------------------------------------------------
 
@@ -232,16 +268,36 @@ class LogHandler(LogHandlerBase):
 
     def _show_as_it_is(self, record: LogRecord) -> None:
         text = self.format(record)
-        if getattr(record, "exception", "") == "UnicodeDecodeError":
+        remedy = _OF_CONFIGURATIONS.get(getattr(record, "exception", ""))
+        if remedy and "in load_configfile" in text:
             # Snakemake reads configurations before the Snakefile could, and says this with a traceback alone.
-            text = f"{text.splitlines()[-1]}: a configuration is not UTF-8; save it as UTF-8"
+            text = f"{text.splitlines()[-1]}: {remedy}"
         if text and text != "None":
             style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno, "")
             self._print(Text(text, style=style))
 
     def _print(self, text: Text) -> None:
-        self._console.print(text)
-        self._last_printed = time.time()
+        if not self._beside:
+            self._waiting.append(text)
+            self._last_printed = time.time()
+
+    def _flush(self) -> None:
+        """Print what waits, without the lock: the redrawing thread takes it after the terminal's own."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            self._console.print(text)
+
+
+def take_over(manager: Any) -> None:
+    """Show this run's progress instead of Snakemake's own output, if no logger was asked for.
+
+    Args:
+        manager: of Snakemake's log, ``workflow.logger_manager``.
+    """
+    own = next((one for one in manager.logger.handlers if one.name == "DefaultStreamHandler"), None)
+    if own is not None and not manager.settings.dryrun and not manager.settings.log_handler_settings:
+        LogHandler(manager.settings, None).take_over(manager, own)
 
 
 def _job(record: LogRecord) -> Job:
@@ -258,7 +314,12 @@ def last_lines(path: Path, count: int) -> list[str]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    return list(deque((line.rstrip() for line in text.splitlines() if line.strip()), maxlen=count))
+    # What would move the cursor or colour the rest is no text.
+    clean = (
+        re.sub(r"[^\t\x20-\x7e\xa0-\U0010ffff]", "\N{REPLACEMENT CHARACTER}", line)
+        for line in text.splitlines()
+    )
+    return list(deque((line.rstrip() for line in clean if line.strip()), maxlen=count))
 
 
 def fraction(line: str) -> float:
