@@ -176,6 +176,10 @@ def test_the_report_is_built_and_the_summary_printed(copy: Workspace) -> None:
     report = copy.results / "report.html"
     copy.complete("--report", str(report))
     assert report.stat().st_size > 100_000
+    # What it opens with.
+    opening = report.read_text(encoding="utf-8")
+    assert "it gives the answer first" in opening
+    assert "Some of the data is embedded" in opening
     command = [sys.executable, "-m", "workflow.summary", "results/tiny"]
     done = subprocess.run(
         command, cwd=copy.folder, env=environment(), capture_output=True, text=True, check=True

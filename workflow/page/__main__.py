@@ -168,7 +168,7 @@ def render(definition: PageDefinition, results: Path) -> str:
         name: (RESOURCES / name).read_text(encoding="utf-8")
         for name in (
             *("third_party/photoswipe.css", "index/page.css", "third_party/dataTables.min.js"),
-            *("third_party/photoswipe.umd.min.js", "index/page.js"),
+            *("third_party/photoswipe.umd.min.js", "index/page.js", "index/viewer.js"),
         )
     }
     scored = [

@@ -121,11 +121,11 @@ def _clause(tests: pd.DataFrame) -> tuple[Markup, str]:
         )
         return place + said + under + ", with nothing to compare them with" + failed, ""
     leaders, led = _leaders(rows)
-    lead = _leads(LEADING, leaders, led, masks) + _ahead(rows, led)
+    lead = _leads(LEADING, leaders, led, masks) + _ahead(rows, led, masks)
     others, also = _leaders(_with_scores(tests, STANDARD[0]))
     if set(others) == set(leaders):
-        under = _of_masks(also[:: len(others)], masks, brief=True)
-        end = Markup(f", and the highest {metric_of(STANDARD[0]).label} under {under}")
+        under = f" under {_of_masks(also[:: len(others)], masks, brief=True)}" if len(masks) > 1 else ""
+        end = Markup(f", and the highest {metric_of(STANDARD[0]).label}{under}")
     else:
         end = Markup(", but ") + _leads(STANDARD[0], others, also, masks)
     return place + lead + end + failed, _sureness(rows, led)
@@ -153,12 +153,13 @@ def _rivals(rows: pd.DataFrame, led: Sequence[str]) -> pd.DataFrame:
     return others.loc[order].drop_duplicates("mask")
 
 
-def _ahead(rows: pd.DataFrame, led: Sequence[str]) -> str:
+def _ahead(rows: pd.DataFrame, led: Sequence[str], masks: Sequence[str]) -> str:
     gap = _rivals(rows, led)["difference"].abs()
     if gap.empty:
         return ""
     metric = metric_of(LEADING)
-    return f", there {number(gap.mean(), metric.digits)} {metric.unit} above the next best in the mean"
+    there, mean = "there " if len(led) < len(masks) else "", " on average" if len(gap) > 1 else ""
+    return f", {there}{number(gap.mean(), metric.digits)} {metric.unit} above the next best{mean}"
 
 
 def _sureness(rows: pd.DataFrame, led: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The viewer of ``index.html``: example slices as compact data, and the Bokeh plots that show them.
 
 Images are stored as fractions of the slice's maximum (the auxiliary: of its own), so that the browser makes
-an error map by one subtraction. ``workflow/resources/index/page.js`` reads what ``pack`` writes.
+an error map by one subtraction. ``workflow/resources/index/viewer.js`` reads what ``pack`` writes.
 """
 
 import base64

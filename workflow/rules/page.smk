@@ -5,6 +5,10 @@ from workflow.plan.page import index_definition, own_files
 INDEX = index_definition(TRUST)
 
 
+# What the report of Snakemake itself opens with.
+report: "../report/workflow.rst"
+
+
 rule index:
     input:
         files=[f"{ROOT}/{file}" for file in INDEX.files],

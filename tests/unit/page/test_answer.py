@@ -68,8 +68,8 @@ TWO = {
 
 def test_who_is_best_where_and_by_how_much():
     assert said(made(TWO)) == (
-        "On IXI, MANet has the highest PSNR under both masks, there 1.50 dB above the next best in the "
-        "mean, and the highest SSIM under both; 4 test volumes are too few to tell any of it from chance."
+        "On IXI, MANet has the highest PSNR under both masks, 1.50 dB above the next best on average, "
+        "and the highest SSIM under both; 4 test volumes are too few to tell any of it from chance."
     )
     assert said(made(TWO, source="embedded")).startswith("On IXI (embedded data), MANet")
     assert "<strong>MANet</strong>" in str(answer([made(TWO)]))
@@ -90,8 +90,22 @@ def test_what_is_sure_is_counted_and_nothing_more():
 def test_two_that_lead_alike_are_both_named():
     turned = TWO | {(MASKS[1], "unet"): 27.0}
     assert said(made(turned)).startswith(
-        "On IXI, MANet and U-Net each have the highest PSNR under 1 of 2 masks, there 1.00 dB above the next "
-        "best in the mean, and the highest SSIM under 1;"
+        "On IXI, MANet and U-Net each have the highest PSNR under 1 of 2 masks, 1.00 dB above the next "
+        "best on average, and the highest SSIM under 1;"
+    )
+
+
+def test_what_is_led_under_some_masks_is_ahead_there():
+    turned = TWO | {(MASKS[1], "unet"): 22.0, (MASKS[1], "zf"): 29.0, (MASKS[0], "zf"): 26.5}
+    turned |= {("1d_random_3x", name): of for name, of in (("zf", 20.0), ("unet", 21.0), ("manet", 23.0))}
+    assert said(made(turned)).startswith(
+        "On IXI, ZF has the highest PSNR under 2 of 3 masks, there 1.75 dB above the next best on average, "
+        "and the highest SSIM under 2;"
+    )
+    one = {key: of for key, of in TWO.items() if key[0] == MASKS[0]}
+    assert said(made(one)).startswith(
+        "On IXI, MANet has the highest PSNR under 1D-Uniform-6×, 1.00 dB above the next best, and the "
+        "highest SSIM;"
     )
 
 

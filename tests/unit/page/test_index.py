@@ -1,6 +1,8 @@
 """The page of an experiment: what it holds, that it needs nothing else, its size, and its bytes."""
 
+import base64
 import hashlib
+import io
 import json
 import re
 import subprocess
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from index_page import write_results
+from PIL import Image
 
 from data_prep.errors import BadInput
 from data_prep.io.command import call
@@ -38,13 +41,14 @@ class Document(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.open, self.words = [], [], []
+        self.elements, self.open, self.words, self.around = [], [], [], []
         self.raw = {"script": [], "style": []}
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
+        self.around.append(tuple(self.open))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -57,6 +61,11 @@ class Document(HTMLParser):
     @property
     def text(self):
         return " ".join("".join(self.words).split())
+
+    def within(self, outer, tag):
+        """Ids of the elements of a tag that have another around them."""
+        inside = zip(self.elements, self.around, strict=True)
+        return {found.get("id") for (name, found), around in inside if name == tag and outer in around}
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -107,6 +116,51 @@ def test_parts_that_were_not_asked_for_have_no_heading(page):
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert {link[1:] for link in links} <= set(ids)
     assert len(ids) == len(set(ids))
+
+
+def test_tests_that_cannot_be_significant_are_folded_behind_one_sentence(page):
+    # Six volumes are too few for the tests of five methods under two masks.
+    assert page.text.count("can be told from chance: the least p") == 1
+    folded = page.within("details", "table")
+    assert {"significance_1", "table_1", "paper_values"} <= folded
+    assert "paper_claims" not in folded
+
+
+def test_every_claim_stands_with_its_counts_and_its_evidence_behind(results, page):
+    root, _ = results
+    claims = pd.read_csv(root / "claims" / "claims.csv")
+    for row in claims.query("here_comparisons > 0").to_dict("records"):
+        assert f"{row['here']}: {row['here_held']} of {row['here_comparisons']}" in page.text
+        assert row["here_evidence"] in page.text
+    said = re.search(r"Claims of the paper here: ([^.]+)\.", page.text)[1]
+    assert sum(int(count) for count in re.findall(r": (\d+)", said)) == len(claims)
+
+
+def test_trainings_are_told_in_words(page):
+    assert "each method once under each mask (the seed of its random numbers is 0)." in page.text
+    assert "Training seeds" not in page.text
+
+
+def test_masks_and_registration_are_on_the_page_with_every_pixel(results, page):
+    root, definition = results
+    shown = [base64.b64decode(of["src"].partition(",")[2]) for of in page.all("img")]
+    pictures = [one for of in definition.pictures.values() for one in of]
+    assert {"masks/ixi/1d_uniform_6x", "data/ixi/registration"} <= {one.file for one in pictures}
+    originals = [np.asarray(Image.open(root / f"{one.file}.png").convert("RGBA")) for one in pictures]
+    for data in shown:
+        image = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+        assert any(np.array_equal(image, one) for one in originals)
+    assert len(shown) == len(originals)
+
+
+def test_a_method_that_its_variants_beat_is_told_on_the_first_screen(tmp_path):
+    rows = {"manet-no_kspace": "w/o k-space", "manet": "MANet"}
+    definition = write_results(tmp_path, methods=rows, better="manet-no_kspace")
+    write_index(definition, tmp_path, tmp_path / "index.html")
+    beaten = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
+    said = "Table I: MANet is beaten by its own variants: w/o k-space in 4 of 4 comparisons"
+    assert said in beaten.text
+    assert beaten.text.index(said) < beaten.text.index("Flip with the arrow keys")
 
 
 def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):

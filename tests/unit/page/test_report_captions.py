@@ -33,6 +33,7 @@ CASES = [
     *(("counts.rst", {"dataset": d}, "", d) for d in (*MASKS, "brats")),
     ("significance.rst", {}, "", "ixi"),
     ("claims.rst", {}, "", "ixi"),
+    ("workflow.rst", {}, "", "ixi"),
     *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),
     *(("trust_figure.rst", {"figure": f, "dataset": d}, "", d) for f in FIGURES for d in MASKS),
     *(("trust_table.rst", {"table": t, "dataset": d}, "", d) for t in TABLES for d in MASKS),
@@ -63,7 +64,10 @@ def render(name, wildcards, rule, sources):
     job = SimpleNamespace(
         wildcards=SimpleNamespace(**wildcards),
         rule=rule,
-        config={"datasets": {dataset: {"source": source} for dataset, source in sources.items()}},
+        config={
+            "experiment": "made_up",
+            "datasets": {dataset: {"source": source} for dataset, source in sources.items()},
+        },
         params=SimpleNamespace(caption=shown_by(name, wildcards.get("number"), sources)),
     )
     text = environment.from_string((FOLDER / name).read_text(encoding="utf-8")).render(snakemake=job)
