@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workflow.cost.estimate import Steps, read_steps, steps_of, training_seconds
+from workflow.cost.estimate import Steps, chosen_steps, read_steps, steps_of, training_seconds
 from workflow.cost.jobs import START, Job, Table, data_jobs, evaluation_seconds, read_jobs
 from workflow.plan.config import split_numbers
 from workflow.plan.definitions import Run, Trial
@@ -37,7 +37,10 @@ class Expected:
         """
         self._plan, self._tuning = plan, TuningPlan(plan)
         measured = read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))
-        self._steps: Mapping[str, Steps] = next(iter(measured.values()))
+        self._steps: Mapping[str, Steps] = next(iter(chosen_steps(plan, measured).values()))
+        # One that nobody measured is taken for the slowest.
+        known = self._steps.values() or [row.steps for rows in measured.values() for row in rows]
+        self._slowest = max(known, key=lambda steps: steps.training)
         table: Table = read_jobs()
         self._data: dict[str, tuple[int, Job | None]] = data_jobs(plan, table)
 
@@ -68,8 +71,7 @@ class Expected:
         path = [(rule, _RULE), (f"{rule} {folder}", _METHOD)]
         if method != folder:
             path.append((f"{rule} {method}", _VARIANT))
-        # One that nobody measured is taken for the slowest.
-        steps = steps_of(plan, self._steps, method) or max(self._steps.values(), key=lambda s: s.training)
+        steps = steps_of(plan, self._steps, method) or self._slowest
         if not plan.trained(method):
             return {"start": 0.0, "seconds": START, "path": path}
         if rule not in ("train", "trial"):
