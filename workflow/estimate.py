@@ -302,8 +302,12 @@ def estimate(
             of_device.append(Row(name, one.batch, parameters, seconds))
         by_device = chosen_steps(plan, rows)
         bases = [f"steps measured here, of {', '.join(found)}"]
-        batch = math.ceil(checked["training"]["batch_size"] / checked["training"]["devices"])
-        parts = {name: one.batch for name, one in found.items() if one.batch < batch}
+        runs = measured_methods(plan)
+        wanted = {name: plan.spec(runs[name]).training.batch_size for name in found}
+        devices = checked["training"]["devices"]
+        parts = {
+            name: one.batch for name, one in found.items() if one.batch < math.ceil(wanted[name] / devices)
+        }
         bases += [f"parts of {n} slices of {name}, whose batches do not fit" for name, n in parts.items()]
         bases += [f"nothing for {name}: {why}" for name, why in failed.items()]
     else:

@@ -49,9 +49,9 @@ def schema() -> dict[str, Any]:
         trust = properties["trust"]["properties"]
         for key in ("masks",) if dataset.measured else ("masks", "phase"):
             trust[key]["properties"][name] = {"$ref": "#/$defs/masks"}
-        for section in ("training", "tuning"):
-            epochs = properties[section]["properties"]["epochs"]["oneOf"][1]
-            epochs["propertyNames"]["enum"].append(name)
+        for section, key in (("training", "epochs"), ("training", "batch_size"), ("tuning", "epochs")):
+            by_dataset = properties[section]["properties"][key]["oneOf"][1]
+            by_dataset["propertyNames"]["enum"].append(name)
         properties["tuning"]["properties"]["masks"]["properties"][name] = {
             "type": "string",
             "description": "A sampling mask, by name.",
@@ -78,9 +78,10 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     for name, dataset in config["datasets"].items():
         _take_mask_files(name, dataset, config["trust"], config.get("tuning", {}).get("masks", {}))
         _check_dataset(name, dataset)
-        epochs = config["training"]["epochs"]
-        if isinstance(epochs, dict) and name not in epochs:
-            raise BadInput(f"config: training.epochs: no number for {name}; add it, or give one for all")
+        for key in ("epochs", "batch_size"):
+            numbers = config["training"][key]
+            if isinstance(numbers, dict) and name not in numbers:
+                raise BadInput(f"config: training.{key}: no number for {name}; add it, or give one for all")
     training = config["training"]
     if training["compile"] is True and training["devices"] > 1:
         raise BadInput(

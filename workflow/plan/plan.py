@@ -286,7 +286,7 @@ def _training(configured: Mapping[str, Any], dataset: str, trainable: bool) -> d
     training = dict(configured)
     # How trainings share a GPU is the lease's business.
     del training["trainings_per_gpu"]
-    training["epochs"] = of_dataset(training["epochs"], dataset)
+    training |= {key: of_dataset(training[key], dataset) for key in ("epochs", "batch_size")}
     if not trainable:
         # Nothing that only training reads may repeat an evaluation.
         training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
