@@ -182,10 +182,10 @@ def memory_rows(
             numbers[s] * slices_of(configured) * slice_bytes(name, configured) for s in ("train", "val")
         ]
         held = sum(size for size in splits if size <= limit)
-        of_dataset = {run.method for run in plan.runs if run.dataset == name}
+        of_dataset = {run.method: run for run in plan.runs if run.dataset == name}
         for method in (method for method in measured_methods(plan) if method in of_dataset):
             size = weights[method] or 0
-            measured, side = steps_of(plan, steps, method), configured["matrix"]
+            measured, side = steps_of(plan, steps, of_dataset[method]), configured["matrix"]
             step = measured.at(side).memory if measured else 0.0
             total = held + (step or _COPIES * size)
             if not (measured and step) or side < measured.side:
@@ -302,7 +302,6 @@ def estimate(
             of_device.append(Row(name, one.batch, parameters, seconds))
         by_device = chosen_steps(plan, rows)
         bases = [f"steps measured here, of {', '.join(found)}"]
-        runs = measured_methods(plan)
         wanted = {name: plan.spec(runs[name]).training.batch_size for name in found}
         devices = checked["training"]["devices"]
         parts = {

@@ -142,16 +142,17 @@ def _parameters(text: str, place: str, again: str) -> dict[str, Any]:
 
 
 def chosen_steps(plan: Plan, measured: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Steps]]:
-    """Return device -> trained method -> seconds, of the devices that suit an experiment best.
+    """Return device -> seconds by "method on dataset", of the devices that suit an experiment best.
 
     Those are the ones with the most methods measured with the very parameters of the configuration, then with
     the most methods, then with the fewest other parameters; the first device where none knows any method.
     """
-    specs = [plan.spec(run) for run in {run.method: run for run in plan.runs}.values()]
+    # A dataset may have batches of its own.
+    runs = {f"{run.method} on {run.dataset}": run for run in plan.runs if plan.trained(run.method)}
     found: dict[str, dict[str, Steps]] = {}
     for device, rows in measured.items():
-        nearest = {spec.method: _nearest(plan, rows, spec) for spec in specs if spec.trainable}
-        found[device] = {method: steps for method, steps in nearest.items() if steps}
+        nearest = {name: _nearest(plan, rows, plan.spec(run)) for name, run in runs.items()}
+        found[device] = {name: steps for name, steps in nearest.items() if steps}
     ranks = {device: _rank(steps) for device, steps in found.items()}
     best = max(ranks.values())
     chosen = {device: steps for device, steps in found.items() if ranks[device] == best}
@@ -206,7 +207,7 @@ def run_seconds(
     """
     seconds = {}
     for run in plan.runs:
-        measured = steps_of(plan, steps, run.method)
+        measured = steps_of(plan, steps, run)
         if not plan.trained(run.method) or measured is None:
             continue
         dataset = plan.config["datasets"][run.dataset]
@@ -218,20 +219,22 @@ def run_seconds(
     return seconds
 
 
-def steps_of(plan: Plan, steps: Mapping[str, Steps], method: str) -> Steps | None:
-    """Return what was measured of a method, or of the method that it is a variant of."""
-    return steps.get(method) or steps.get(plan.method(method).folder)
+def steps_of(plan: Plan, steps: Mapping[str, Steps], run: Run) -> Steps | None:
+    """Return what was measured of a run's method, or of the method that it is a variant of."""
+    keys = f"{run.method} on {run.dataset}", run.method, plan.method(run.method).folder
+    return next((steps[key] for key in keys if key in steps), None)
 
 
 def unmeasured(plan: Plan, steps: Mapping[str, Steps], runs: Iterable[Run]) -> list[str]:
     """Return the trained methods among some runs whose cost is not known, in order."""
-    methods = sorted({run.method for run in runs if plan.trained(run.method)})
-    return [method for method in methods if steps_of(plan, steps, method) is None]
+    trained = (run for run in runs if plan.trained(run.method))
+    return sorted({run.method for run in trained if steps_of(plan, steps, run) is None})
 
 
 def measured_otherwise(plan: Plan, steps: Mapping[str, Steps]) -> str:
     """Return the methods that were measured with other parameters than the configuration's, with these."""
-    others = {plan.method(method).folder: one.other for method, one in steps.items() if one.other}
+    found = [(plan.method(run.method).folder, steps_of(plan, steps, run)) for run in plan.runs]
+    others = {folder: one.other for folder, one in found if one and one.other}
     return ", ".join(f"{method} ({'; '.join(other)})" for method, other in sorted(others.items()))
 
 

@@ -71,7 +71,7 @@ class Expected:
         path = [(rule, _RULE), (f"{rule} {folder}", _METHOD)]
         if method != folder:
             path.append((f"{rule} {method}", _VARIANT))
-        steps = steps_of(plan, self._steps, method) or self._slowest
+        steps = steps_of(plan, self._steps, run) or self._slowest
         if not plan.trained(method):
             return {"start": 0.0, "seconds": START, "path": path}
         if rule not in ("train", "trial"):

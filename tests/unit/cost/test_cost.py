@@ -186,14 +186,14 @@ def test_a_configuration_gets_the_measurements_of_its_own_parameters(rows: list[
     # Variants and points of the grid have none of their own, and take what their method takes.
     assert set(of_demo.values()) == {Steps(64, 3.0, 1.0)}
     assert set(of_paper.values()) == {Steps(64, 30.0, 10.0)}
-    assert set(of_demo) == {run.method for run in DEMO.runs if DEMO.trained(run.method)}
+    assert set(of_demo) == {f"{run.method} on {run.dataset}" for run in DEMO.runs if DEMO.trained(run.method)}
     assert measured_otherwise(DEMO, of_demo) == measured_otherwise(PAPER, of_paper) == ""
 
 
 def test_other_parameters_are_told_of_those_methods_alone() -> None:
     (found,) = chosen_steps(DEMO, {"here": [*OWN[:2], *SAME[2:]]}).values()
     assert measured_otherwise(DEMO, found) == "unet (channels 32, not 16), xiang (width 64, not 8)"
-    assert found["unet"] == Steps(64, 30.0, 10.0, other=("channels 32, not 16",))
+    assert found["unet on ixi"] == Steps(64, 30.0, 10.0, other=("channels 32, not 16",))
     page = markdown(DEMO, {"here": found}, hours_rows(DEMO, {"here": found}))
     assert "\nMeasured with other parameters: unet (channels 32, not 16), xiang (width 64, not 8).\n" in page
 
@@ -205,12 +205,11 @@ def test_the_fewest_other_parameters_and_then_the_nearest_batch_decide() -> None
         *(Row("manet", batch, NARROW["manet"], Steps(64, batch, batch)) for batch in (1, 2, 4, 16)),
         Row("manet-no_attention", 2, widths, Steps(64, 7.0, 7.0)),
     ]
-    (found,) = chosen_steps(DEMO, {"here": rows}).values()
-    assert found["manet"].training == found["manet-a0.2-b0.4"].training == 2
-    assert found["manet-no_attention"].training == 7
-    training = DEMO.config["training"] | {"batch_size": 5}
-    (of_five,) = chosen_steps(Plan(DEMO.config | {"training": training}, discover()), {"here": rows}).values()
-    assert of_five["manet"].training == 4
+    training = DEMO.config["training"] | {"batch_size": {"ixi": 2, "fastmri": 5}}
+    (found,) = chosen_steps(Plan(DEMO.config | {"training": training}, discover()), {"here": rows}).values()
+    assert found["manet on ixi"].training == 2
+    assert found["manet on fastmri"].training == found["manet-a0.2-b0.4 on fastmri"].training == 4
+    assert found["manet-no_attention on ixi"].training == 7
 
 
 def test_devices_that_know_most_of_the_very_networks_are_shown() -> None:
