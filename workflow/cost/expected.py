@@ -37,10 +37,11 @@ class Expected:
         """
         self._plan, self._tuning = plan, TuningPlan(plan)
         measured = read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))
-        self._steps: Mapping[str, Steps] = next(iter(chosen_steps(plan, measured).values()))
+        # Of full width: what they share with narrower networks is learnt sooner than what a start hides.
+        device, rows = next(iter(measured.items()))
+        self._steps: Mapping[str, Steps] = chosen_steps(plan, {device: rows})[device]
         # One that nobody measured is taken for the slowest.
-        known = self._steps.values() or [row.steps for rows in measured.values() for row in rows]
-        self._slowest = max(known, key=lambda steps: steps.training)
+        self._slowest = max((row.steps for row in rows), key=lambda steps: steps.training)
         table: Table = read_jobs()
         self._data: dict[str, tuple[int, Job | None]] = data_jobs(plan, table)
 
