@@ -1,7 +1,8 @@
 """What a configuration will cost: jobs, hours, disk and memory, before anything runs.
 
 ``python -m workflow.estimate my.yaml`` reckons from measured seconds, those of
-``workflow/resources/measured_steps*.csv`` or of ``--steps``, and says whose they are. ``--measure`` takes a
+``workflow/resources/measured_steps*.csv`` or of ``--steps``, and says whose they are, and which methods had
+other parameters than yours. ``--measure`` takes a
 few steps of every trained method here, added ones included, and reckons with those; ``--to DIR`` writes
 ``cost.csv`` and ``cost.md``, and with ``--measure`` ``measured_steps.csv``, which ``--steps`` takes another
 time. How it is reckoned: docs/cost.md. A method that nobody measured is named, and hours are "at least".
@@ -22,11 +23,15 @@ from tabulate import tabulate
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command, exclusive
 from data_prep.io.files import write_rows
+from data_prep.io.json_files import canonical
 from methods.registry import discover
 from workflow.cost.estimate import (
+    Row,
     Steps,
+    chosen_steps,
     hours_rows,
     makespan,
+    measured_otherwise,
     read_steps,
     run_seconds,
     steps_of,
@@ -50,10 +55,11 @@ from workflow.plan.room import (
 from workflow.provenance.sources import RESOURCES
 from workflow.run.gpus import machine_devices, visible_devices
 
-_STEPS = ["device", "method", "side", "batch", "precision", "training", "reconstruction", "memory"]
+_STEPS = ["device", "method", "parameters", "side", "batch", "precision"]
+_STEPS += ["training", "reconstruction", "memory"]
 # Of examples.npz: target, auxiliary, zero filling, reconstruction, mask; a line of metrics.csv.
 _EXAMPLE_BYTES_PER_PIXEL, _LINE = 17, 125
-_THERE = "there already"
+_THERE, _UNITS = "there already", (("h", 3600), ("min", 60))
 _COPIES = 5  # of the weights while a training runs: they, their gradients, two of Adam, the best ones
 
 
@@ -176,29 +182,26 @@ def memory_rows(
             numbers[s] * slices_of(configured) * slice_bytes(name, configured) for s in ("train", "val")
         ]
         held = sum(size for size in splits if size <= limit)
-        of_dataset = {run.method for run in plan.runs if run.dataset == name}
+        of_dataset = {run.method: run for run in plan.runs if run.dataset == name}
         for method in (method for method in measured_methods(plan) if method in of_dataset):
             size = weights[method] or 0
-            measured = steps_of(plan, steps, method)
-            activations = measured.at(configured["matrix"]).memory if measured else 0.0
-            least = "" if activations else "at least "
-            total = held + (activations or _COPIES * size)
-            yield f"train {method} on {name}", f"{least}{gigabytes(total)}, {gigabytes(held)} of it slices"
-
-
-def _changed(plan: Plan) -> list[str]:
-    """Return the trained methods whose parameters the configuration changes: measured ones had their own."""
-    changed = plan.config["methods"].items()
-    return [name for name, of in changed if of.get("parameters") and plan.trained(name)]
+            measured, side = steps_of(plan, steps, of_dataset[method]), configured["matrix"]
+            step = measured.at(side).memory if measured else 0.0
+            total = held + (step or _COPIES * size)
+            if not (measured and step) or side < measured.side:
+                bound = "at least "
+            elif measured.other:
+                bound = "about "
+            else:
+                # What a process takes beside its maps does not grow with the pixels.
+                bound = "at most " if side > measured.side else ""
+            yield f"train {method} on {name}", f"{bound}{gigabytes(total)}, {gigabytes(held)} of it slices"
 
 
 def _time(seconds: float) -> str:
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return (
-                f"{seconds / size:,.0f} {unit}" if seconds >= 100 * size else f"{seconds / size:.2g} {unit}"
-            )
-    return f"{seconds:.2g} s"
+    unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= 2 * size), ("s", 1))
+    # As many as 99.5 would be 1e+02.
+    return f"{seconds / size:,.0f} {unit}" if seconds >= 99.5 * size else f"{seconds / size:.2g} {unit}"
 
 
 def _least(missing: object) -> str:
@@ -210,7 +213,6 @@ def report(
     measured: Mapping[str, Mapping[str, Steps]],
     bases: Sequence[str],
     table: Table,
-    here_measured: bool,
 ) -> Iterator[str]:
     """Yield the lines that are printed."""
     config = plan.config
@@ -245,9 +247,8 @@ def report(
         missing = unmeasured(plan, steps, plan.runs)
         if missing:
             yield f"Not measured: {', '.join(missing)}; --measure does it here."
-        changed = [] if here_measured else [name for name in _changed(plan) if name in steps]
-        if changed:
-            yield f"Measured with other parameters: {', '.join(changed)}; --measure takes yours."
+        if others := measured_otherwise(plan, steps):
+            yield f"Measured with other parameters: {others}; --measure takes yours."
         if seconds:
             shared = plan.config["training"]["devices"]
             ends = _time(makespan([START + one / shared for one in seconds.values()], at_once))
@@ -292,13 +293,15 @@ def estimate(
         if not found:
             why = "; ".join(failed.values()) or "none is trained"
             raise BadInput(f"--measure: no method could be measured ({why}); leave --measure out")
-        lines = [{"method": name, **vars(one)} for name, one in found.items()]
-        by_device: dict[str, dict[str, Steps]] = {}
+        runs, lines, rows = measured_methods(plan), [], dict[str, list[Row]]()
         for name, one in found.items():
-            of = by_device.setdefault(f"{one.device}, {one.precision}", {})
-            of[name] = Steps(one.side, one.training, one.reconstruction, one.memory)
+            parameters = plan.spec(runs[name]).parameters
+            lines.append({"method": name, **vars(one), "parameters": canonical(parameters)})
+            seconds = Steps(one.side, one.training, one.reconstruction, one.memory)
+            of_device = rows.setdefault(f"{one.device}, {one.precision}", [])
+            of_device.append(Row(name, one.batch, parameters, seconds))
+        by_device = chosen_steps(plan, rows)
         bases = [f"steps measured here, of {', '.join(found)}"]
-        runs = measured_methods(plan)
         wanted = {name: plan.spec(runs[name]).training.batch_size for name in found}
         devices = checked["training"]["devices"]
         parts = {
@@ -308,10 +311,11 @@ def estimate(
         bases += [f"nothing for {name}: {why}" for name, why in failed.items()]
     else:
         files = steps or sorted(RESOURCES.glob("measured_steps*.csv"))
-        by_device, lines = read_steps(files), []
-        bases = [f"{path.name}, measured on {', '.join(read_steps([path]))}" for path in files]
+        by_device, lines = chosen_steps(plan, read_steps(files)), []
+        told = [(path.name, [*filter(by_device.__contains__, read_steps([path]))]) for path in files]
+        bases = [f"{name}, measured on {', '.join(devices)}" for name, devices in told if devices]
     bases.append("measured_jobs.csv for all that is no training")
-    for line in report(plan, by_device, bases, read_jobs(), measure):
+    for line in report(plan, by_device, bases, read_jobs()):
         sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))
     if to is not None:
         write_costs(to, plan, by_device)

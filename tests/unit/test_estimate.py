@@ -59,13 +59,19 @@ def written(folder: Path, change: Callable[[Any], object] = lambda content: None
 def test_it_says_what_it_knows_whose_measurement_that_is_and_what_is_not_known(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    estimate(written(tmp_path), to=tmp_path / "cost")
+    steps = tmp_path / "steps.csv"
+    line = "a core,unet,128,1,32-true,0.4,0.1"
+    steps.write_text(f"device,method,side,batch,precision,training,reconstruction\n{line}\n")
+    estimate(written(tmp_path), steps=[steps], to=tmp_path / "cost")
     text = capsys.readouterr().out
-    assert "based on measured_steps.csv, measured on one core of an Intel Xeon" in text
+    assert "based on steps.csv, measured on a core, 32-true" in text
     assert re.search(r"^align ixi +5 ", text, flags=re.MULTILINE)
     assert re.search(r"^train +2 ", text, flags=re.MULTILINE)
     assert "Not measured: varnet; --measure does it here." in text
-    assert "Measured with other parameters: unet; --measure takes yours." in text
+    sentence = (
+        "Measured with other parameters: unet (channels 32, not 2; pools 4, not 2); --measure takes yours."
+    )
+    assert sentence in text
     assert re.search(r"^all +2 +at least ", text, flags=re.MULTILINE)
     assert re.search(r"^This machine \(.*\): at least ", text, flags=re.MULTILINE)
     assert re.search(r"^prepared ixi +655 kB$", text, flags=re.MULTILINE)
@@ -73,6 +79,23 @@ def test_it_says_what_it_knows_whose_measurement_that_is_and_what_is_not_known(
     assert "at least" in (tmp_path / "cost" / "cost.md").read_text()
     assert "varnet" in (tmp_path / "cost" / "cost.csv").read_text()
     assert not (tmp_path / "cost" / "measured_steps.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [("demo", "AMD EPYC"), ("extended", "AMD EPYC"), ("paper", "Intel Xeon (AVX-512, AMX)")],
+)
+def test_a_shipped_configuration_has_one_table_of_the_machine_that_knows_its_networks(
+    name: str, device: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimate(ROOT / "config" / f"{name}.yaml")
+    text = capsys.readouterr().out
+    assert re.findall(r"^Trainings on (.*), one after another$", text, flags=re.MULTILINE) == [
+        f"one core of an {device}, 32-true"
+    ]
+    assert f"based on measured_steps.csv, measured on one core of an {device}, 32-true\n" in text
+    assert "Measured with other" not in text
+    assert "Not measured" not in text
 
 
 def test_what_experiments_share_is_counted_once(
@@ -112,9 +135,18 @@ def test_measured_methods_are_known_and_kept_for_another_time(
     assert "based on nothing for varnet: its process ended with status -9" in text
     assert "Measured with other parameters" not in text
     kept = tmp_path / "cost" / "measured_steps.csv"
-    assert read_steps([kept])["a card, 32-true"]["unet"].memory == 3e9
+    (row,) = read_steps([kept])["a card, 32-true"]
+    assert (row.method, row.batch, row.steps.memory) == ("unet", 4, 3e9)
+    assert row.parameters == {"channels": 2, "pools": 2, "dropout": 0.0}
     estimate(path, steps=[kept])
-    assert "measured on a card, 32-true" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "measured on a card, 32-true" in text
+    assert "Measured with other parameters" not in text
+    wider = written(tmp_path, lambda content: content["methods"]["unet"]["parameters"].update(channels=3))
+    estimate(wider, steps=[kept])
+    text = capsys.readouterr().out
+    assert "Measured with other parameters: unet (channels 2, not 3); --measure takes yours." in text
+    written(tmp_path)
     answers["unet"] = Measured(**vars(FOUND) | {"batch": 2})
     estimate(path, measure=True)
     assert "based on parts of 2 slices of unet, whose batches do not fit" in capsys.readouterr().out

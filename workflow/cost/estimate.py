@@ -3,13 +3,16 @@
 ``python -m workflow.estimate my.yaml`` is for people; this module's command writes the tables of the rule
 ``paper_cost``. A training costs epochs x (training slices x seconds of a training slice + validation slices x
 seconds of a reconstruction), then test slices x seconds of a reconstruction. Seconds grow with the number of
-pixels. A variant of a method without a measurement of its own is taken to cost what the method costs; of a
-method without any, the hours are not known, and sums say "at least".
+pixels, and are those of the measurement whose parameters are the configuration's, or the fewest others. A
+variant of a method without a measurement of its own is taken to cost what the method costs; of a method
+without any, the hours are not known, and sums say "at least".
 """
 
 import heapq
+import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +27,10 @@ from data_prep.io.json_files import from_json
 from methods.registry import discover
 from workflow.plan.chosen import name_of
 from workflow.plan.config import check_config, split_numbers
-from workflow.plan.definitions import Run
+from workflow.plan.definitions import PHASED, Run
 from workflow.plan.plan import Plan
 from workflow.plan.room import slices_of
+from workflow.run.spec import RunSpec
 from workflow.tables.formats import markdown as escaped
 
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
@@ -43,17 +47,37 @@ class Steps:
         training: seconds that a slice takes in a training step.
         reconstruction: seconds that its reconstruction takes.
         memory: bytes that a training step took at most, of the device if that is a GPU; 0 if not known.
+        other: the parameters in which the measured network differs from the configured one, with both values.
     """
 
     side: int
     training: float
     reconstruction: float
     memory: float = 0.0
+    other: tuple[str, ...] = ()
 
     def at(self, side: int) -> "Steps":
         """Return the seconds at another side: convolutions take time in proportion to the pixels."""
         growth = (side / self.side) ** 2
-        return Steps(side, growth * self.training, growth * self.reconstruction, growth * self.memory)
+        grown = {name: growth * getattr(self, name) for name in ("training", "reconstruction", "memory")}
+        return replace(self, side=side, **grown)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a file of measurements.
+
+    Attributes:
+        method: the run's method id.
+        batch: slices of a step.
+        parameters: those that the network was built with; the method's own where they are not told.
+        steps: what was measured.
+    """
+
+    method: str
+    batch: int
+    parameters: Mapping[str, Any]
+    steps: Steps
 
 
 def training_seconds(steps: Steps, slices: Mapping[str, int], epochs: int) -> float:
@@ -76,31 +100,98 @@ def makespan(seconds: Iterable[float], devices: int) -> float:
     return max(ends)
 
 
-def read_steps(files: Iterable[Path]) -> dict[str, dict[str, Steps]]:
-    """Read measurements: device -> method -> seconds; a later file replaces an earlier one's.
+def read_steps(files: Iterable[Path]) -> dict[str, list[Row]]:
+    """Read measurements: device -> its lines, in the order of the files.
 
     Raises:
         BadInput: a file is missing, has other columns, or holds no number above 0 where one must stand.
     """
-    found: dict[str, dict[str, Steps]] = {}
+    found: dict[str, list[Row]] = {}
     for file in files:
         again = "write it by the bench"
         table = read_csv(file, dict.fromkeys((*TEXTS, *NUMBERS), "string"), again, again)
-        # Files of the bench do not tell the memory.
-        told = table.assign(memory=table.get("memory", 0))[[*NUMBERS, "memory"]]
+        # Files of the bench tell neither memory nor parameters.
+        given = {name: table.get(name, absent) for name, absent in (("memory", 0), ("batch", 1))}
+        told = table.assign(**given)[[*NUMBERS, *given]]
         numbers = told.apply(pd.to_numeric, errors="coerce").fillna(0)
         broken = table.index[~(numbers[[*NUMBERS]] > 0).all(axis=1)]
         if len(broken):
             raise BadInput(
                 f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0; {again}"
             )
-        for row, measured in zip(table.to_dict("records"), numbers.to_dict("records"), strict=True):
+        lines = zip(table.to_dict("records"), numbers.to_dict("records"), strict=True)
+        for number, (row, measured) in enumerate(lines, 2):
             values = measured["training"], measured["reconstruction"], measured["memory"]
-            steps = Steps(int(measured["side"]), *values)
-            found.setdefault(f"{row['device']}, {row['precision']}", {})[row["method"]] = steps
+            parameters = _parameters(str(row.get("parameters", "")), f"{file}, line {number}", again)
+            steps, batch = Steps(int(measured["side"]), *values), max(1, int(measured["batch"]))
+            of_device = found.setdefault(f"{row['device']}, {row['precision']}", [])
+            of_device.append(Row(row["method"], batch, parameters, steps))
     if not found:
         raise BadInput("--steps: no measurement in these files; write one by the bench")
     return found
+
+
+def _parameters(text: str, place: str, again: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput(f'{place}: parameters must be a JSON object such as {{"width":16}} or empty; {again}')
+    return found
+
+
+def chosen_steps(plan: Plan, measured: Mapping[str, Sequence[Row]]) -> dict[str, dict[str, Steps]]:
+    """Return device -> seconds by "method on dataset", of the devices that suit an experiment best.
+
+    Those are the ones with the most methods measured with the very parameters of the configuration, then with
+    the most methods, then with the fewest other parameters; the first device where none knows any method.
+    """
+    # A dataset may have batches of its own.
+    runs = {f"{run.method} on {run.dataset}": run for run in plan.runs if plan.trained(run.method)}
+    found: dict[str, dict[str, Steps]] = {}
+    for device, rows in measured.items():
+        nearest = {name: _nearest(plan, rows, plan.spec(run)) for name, run in runs.items()}
+        found[device] = {name: steps for name, steps in nearest.items() if steps}
+    ranks = {device: _rank(steps) for device, steps in found.items()}
+    best = max(ranks.values())
+    chosen = {device: steps for device, steps in found.items() if ranks[device] == best}
+    return chosen if any(chosen.values()) else dict(list(chosen.items())[:1])
+
+
+def _rank(steps: Mapping[str, Steps]) -> tuple[int, int, int]:
+    others = [len(one.other) for one in steps.values()]
+    return others.count(0), len(others), -sum(others)
+
+
+def _nearest(plan: Plan, rows: Sequence[Row], spec: RunSpec) -> Steps | None:
+    """Return the measurement with the fewest other parameters; of such at the nearest batch, the last."""
+    batch = math.ceil(spec.training.batch_size / spec.training.devices)
+    known = [(other, row) for row in rows if (other := _other_parameters(plan, row, spec)) is not None]
+    if not known:
+        return None
+
+    def distance(one: tuple[dict[str, Any], Row]) -> tuple[int, float]:
+        return len(one[0]), abs(math.log(one[1].batch / batch))
+
+    nearest: tuple[dict[str, Any], Row] = min(reversed(known), key=distance)
+    other, row = nearest
+    # What defines a variant or sweep point is not told: those take what their method takes.
+    told = {name: value for name, value in other.items() if name not in plan.method(spec.method).changes}
+    differing = tuple(f"{name} {value}, not {spec.parameters[name]}" for name, value in told.items())
+    return replace(row.steps, other=differing)
+
+
+def _other_parameters(plan: Plan, row: Row, spec: RunSpec) -> dict[str, Any] | None:
+    """Return those in which a measured network is not a run's; None if it is no network of that method."""
+    folder, own = plan.methods[spec.folder], row.method.removesuffix(PHASED)
+    if row.parameters and own.split("-")[0] == spec.folder:
+        built = {**folder.default.parameters, **row.parameters}
+    elif own in {spec.folder, spec.method.removesuffix(PHASED)}:
+        built = {**folder.method(own).parameters}
+    else:
+        return None
+    return {name: built[name] for name, value in spec.parameters.items() if built[name] != value}
 
 
 def run_seconds(
@@ -116,7 +207,7 @@ def run_seconds(
     """
     seconds = {}
     for run in plan.runs:
-        measured = steps_of(plan, steps, run.method)
+        measured = steps_of(plan, steps, run)
         if not plan.trained(run.method) or measured is None:
             continue
         dataset = plan.config["datasets"][run.dataset]
@@ -128,15 +219,23 @@ def run_seconds(
     return seconds
 
 
-def steps_of(plan: Plan, steps: Mapping[str, Steps], method: str) -> Steps | None:
-    """Return what was measured of a method, or of the method that it is a variant of."""
-    return steps.get(method) or steps.get(plan.method(method).folder)
+def steps_of(plan: Plan, steps: Mapping[str, Steps], run: Run) -> Steps | None:
+    """Return what was measured of a run's method, or of the method that it is a variant of."""
+    keys = f"{run.method} on {run.dataset}", run.method, plan.method(run.method).folder
+    return next((steps[key] for key in keys if key in steps), None)
 
 
 def unmeasured(plan: Plan, steps: Mapping[str, Steps], runs: Iterable[Run]) -> list[str]:
     """Return the trained methods among some runs whose cost is not known, in order."""
-    methods = sorted({run.method for run in runs if plan.trained(run.method)})
-    return [method for method in methods if steps_of(plan, steps, method) is None]
+    trained = (run for run in runs if plan.trained(run.method))
+    return sorted({run.method for run in trained if steps_of(plan, steps, run) is None})
+
+
+def measured_otherwise(plan: Plan, steps: Mapping[str, Steps]) -> str:
+    """Return the methods that were measured with other parameters than the configuration's, with these."""
+    found = [(plan.method(run.method).folder, steps_of(plan, steps, run)) for run in plan.runs]
+    others = {folder: one.other for folder, one in found if one and one.other}
+    return ", ".join(f"{method} ({'; '.join(other)})" for method, other in sorted(others.items()))
 
 
 def parts(plan: Plan) -> dict[str, set[Run]]:
@@ -205,6 +304,7 @@ def markdown(
             "A training that several parts need is counted in each of them and once in all.",
             "",
             *_missing(unmeasured(plan, steps, plan.runs)),
+            *_otherwise(measured_otherwise(plan, steps)),
             tabulate(factors, ["change", "hours times"], tablefmt="pipe", disable_numparse=True),
             "",
         ]
@@ -215,6 +315,10 @@ def _missing(methods: Sequence[str]) -> list[str]:
     if not methods:
         return []
     return [f"Not measured, and so not counted: {', '.join(methods)}.", ""]
+
+
+def _otherwise(methods: str) -> list[str]:
+    return [f"Measured with other parameters: {escaped(methods)}.", ""] if methods else []
 
 
 def hours_text(row: Mapping[str, Any], name: str = "hours") -> str:
@@ -240,4 +344,5 @@ def estimate(
     """Write what an experiment costs."""
     given = from_json(dict[str, Any], config, "--config", "give the JSON of a configuration")
     methods = discover()
-    write_costs(output, Plan(check_config(given, methods), methods), read_steps(steps))
+    plan = Plan(check_config(given, methods), methods)
+    write_costs(output, plan, chosen_steps(plan, read_steps(steps)))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workflow.cost.estimate import Steps, read_steps, steps_of, training_seconds
+from workflow.cost.estimate import Steps, chosen_steps, read_steps, steps_of, training_seconds
 from workflow.cost.jobs import START, Job, Table, data_jobs, evaluation_seconds, read_jobs
 from workflow.plan.config import split_numbers
 from workflow.plan.definitions import Run, Trial
@@ -38,7 +38,11 @@ class Expected:
         """
         self._plan, self._tuning = plan, TuningPlan(plan)
         measured = read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))
-        self._steps: Mapping[str, Steps] = next(iter(measured.values()))
+        # Of full width: what they share with narrower networks is learnt sooner than what a start hides.
+        device, rows = next(iter(measured.items()))
+        self._steps: Mapping[str, Steps] = chosen_steps(plan, {device: rows})[device]
+        # One that nobody measured is taken for the slowest.
+        self._slowest = max((row.steps for row in rows), key=lambda steps: steps.training)
         table: Table = read_jobs()
         self._data: dict[str, tuple[int, Job | None]] = data_jobs(plan, table)
 
@@ -69,8 +73,7 @@ class Expected:
         path = [(rule, _RULE), (f"{rule} {folder}", _METHOD)]
         if method != folder:
             path.append((f"{rule} {method}", _VARIANT))
-        # One that nobody measured is taken for the slowest.
-        steps = steps_of(plan, self._steps, method) or max(self._steps.values(), key=lambda s: s.training)
+        steps = steps_of(plan, self._steps, run) or self._slowest
         if not plan.trained(method):
             return {"start": 0.0, "seconds": START, "path": path}
         if rule not in ("train", "trial"):

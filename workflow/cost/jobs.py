@@ -132,7 +132,7 @@ def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dic
     trained = run_seconds(plan, steps)
     if trained:
         found["train"] = START + sum(trained.values()) / len(trained)
-    tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run.method)) for run in plan.runs]
+    tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run)) for run in plan.runs]
     for rule in ("evaluate", "probe"):
         found[rule] = START + sum(tested) / len(tested)
     return found

@@ -1,6 +1,8 @@
 """What an experiment costs: the arithmetic, checked by hand-made cases and by brute force."""
 
+import csv
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,20 +12,25 @@ from hypothesis import strategies as st
 from data_prep.errors import BadInput
 from methods.registry import discover
 from workflow.cost.estimate import (
+    Row,
     Steps,
+    chosen_steps,
     growth,
     hours_rows,
     hours_text,
     makespan,
     markdown,
+    measured_otherwise,
     parts,
     read_steps,
     run_seconds,
     unmeasured,
 )
 from workflow.cost.estimate import training_seconds as cost_of
+from workflow.cost.jobs import START
 from workflow.plan.config import check_config, read_config
 from workflow.plan.plan import Plan
+from workflow.provenance.sources import RESOURCES
 
 ROOT = Path(__file__).parents[3]
 PAPER = Plan(read_config(ROOT / "config" / "paper.yaml"), discover())
@@ -126,8 +133,8 @@ def test_a_file_of_each_device(tmp_path: Path) -> None:
     (tmp_path / "cpu.csv").write_text(f"{HEADER}a core,unet,128,1,32-true,0.4,0.1\n")
     (tmp_path / "gpu.csv").write_text(f"{HEADER}a card,unet,256,8,bf16-mixed,0.002,0.001\n")
     found = read_steps([tmp_path / "cpu.csv", tmp_path / "gpu.csv"])
-    assert found["a core, 32-true"] == {"unet": Steps(128, 0.4, 0.1)}
-    assert found["a card, bf16-mixed"] == {"unet": Steps(256, 0.002, 0.001)}
+    assert found["a core, 32-true"] == [Row("unet", 1, {}, Steps(128, 0.4, 0.1))]
+    assert found["a card, bf16-mixed"] == [Row("unet", 8, {}, Steps(256, 0.002, 0.001))]
 
 
 @pytest.mark.parametrize(
@@ -161,6 +168,95 @@ def test_a_method_without_a_measurement_is_named_and_hours_are_at_least_those_of
 
 def test_memory_is_read_where_a_file_tells_it(tmp_path: Path) -> None:
     (tmp_path / "with.csv").write_text(f"{HEADER.strip()},memory\na card,unet,64,8,32-true,0.4,0.1,2e9\n")
-    assert read_steps([tmp_path / "with.csv"])["a card, 32-true"]["unet"].at(128).memory == 8e9
+    assert read_steps([tmp_path / "with.csv"])["a card, 32-true"][0].steps.at(128).memory == 8e9
     (tmp_path / "empty.csv").write_text(f"{HEADER.strip()},memory\na card,unet,64,8,32-true,0.4,0.1,\n")
-    assert read_steps([tmp_path / "empty.csv"])["a card, 32-true"]["unet"].memory == 0
+    assert read_steps([tmp_path / "empty.csv"])["a card, 32-true"][0].steps.memory == 0
+
+
+DEMO = Plan(read_config(ROOT / "config" / "demo.yaml"), discover())
+NARROW = {method: dict(DEMO.method(method).parameters) for method in ("unet", "xiang", "dudornet", "manet")}
+OWN = [Row(method, 1, {}, Steps(64, 30.0, 10.0)) for method in NARROW]
+SAME = [Row(method, 2, built, Steps(64, 3.0, 1.0)) for method, built in NARROW.items()]
+
+
+@pytest.mark.parametrize("rows", [[*OWN, *SAME], [*SAME, *OWN]])
+def test_a_configuration_gets_the_measurements_of_its_own_parameters(rows: list[Row]) -> None:
+    (of_demo,) = chosen_steps(DEMO, {"here": rows}).values()
+    (of_paper,) = chosen_steps(PAPER, {"here": rows}).values()
+    # Variants and points of the grid have none of their own, and take what their method takes.
+    assert set(of_demo.values()) == {Steps(64, 3.0, 1.0)}
+    assert set(of_paper.values()) == {Steps(64, 30.0, 10.0)}
+    assert set(of_demo) == {f"{run.method} on {run.dataset}" for run in DEMO.runs if DEMO.trained(run.method)}
+    assert measured_otherwise(DEMO, of_demo) == measured_otherwise(PAPER, of_paper) == ""
+
+
+def test_other_parameters_are_told_of_those_methods_alone() -> None:
+    (found,) = chosen_steps(DEMO, {"here": [*OWN[:2], *SAME[2:]]}).values()
+    assert measured_otherwise(DEMO, found) == "unet (channels 32, not 16), xiang (width 64, not 8)"
+    assert found["unet on ixi"] == Steps(64, 30.0, 10.0, other=("channels 32, not 16",))
+    page = markdown(DEMO, {"here": found}, hours_rows(DEMO, {"here": found}))
+    assert "\nMeasured with other parameters: unet (channels 32, not 16), xiang (width 64, not 8).\n" in page
+
+
+def test_the_fewest_other_parameters_and_then_the_nearest_batch_decide() -> None:
+    widths = {"width": 16, "levels": 2, "fusion": "concat"}
+    rows = [
+        Row("manet", 1, {}, Steps(64, 9.0, 9.0)),
+        *(Row("manet", batch, NARROW["manet"], Steps(64, batch, batch)) for batch in (1, 2, 4, 16)),
+        Row("manet-no_attention", 2, widths, Steps(64, 7.0, 7.0)),
+    ]
+    training = DEMO.config["training"] | {"batch_size": {"ixi": 2, "fastmri": 5}}
+    (found,) = chosen_steps(Plan(DEMO.config | {"training": training}, discover()), {"here": rows}).values()
+    assert found["manet on ixi"].training == 2
+    assert found["manet on fastmri"].training == found["manet-a0.2-b0.4 on fastmri"].training == 4
+    assert found["manet-no_attention on ixi"].training == 7
+
+
+def test_devices_that_know_most_of_the_very_networks_are_shown() -> None:
+    devices = {"full": OWN, "narrow": SAME, "half": [*SAME[:2], *OWN[2:]], "too": SAME}
+    assert [*chosen_steps(DEMO, devices)] == ["narrow", "too"]
+    assert [*chosen_steps(PAPER, devices)] == ["full"]
+    # Of none the very ones: which is nearer nobody knows, unless one knows more methods.
+    changed = DEMO.config["methods"] | {"unet": {"parameters": {"channels": 4}}}
+    other = Plan(
+        DEMO.config | {"compare": ["unet"], "tables": [1], "figures": [], "methods": changed}, discover()
+    )
+    assert [*chosen_steps(other, devices)] == ["full", "narrow", "half", "too"]
+    assert [*chosen_steps(other, {"nothing": [], "full": OWN})] == ["full"]
+    assert chosen_steps(other, {"nothing": [], "no more": []}) == {"nothing": {}}
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_shipped_configuration_was_measured_with_its_own_parameters(file: Path) -> None:
+    """Measure what is missing as docs/cost.md tells."""
+    plan = Plan(read_config(file), discover())
+    for steps in chosen_steps(plan, read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))).values():
+        assert measured_otherwise(plan, steps) == ""
+        assert unmeasured(plan, steps, plan.runs) == []
+
+
+def test_the_trainings_of_a_demo_took_what_is_estimated() -> None:
+    """Of a demo on two cores of which each did nothing else, see tests/unit/test_time_left.py."""
+    recorded = ROOT / "tests" / "unit" / "recorded_runs"
+    plan = Plan(read_config(recorded / "demo.yaml"), discover())
+    (steps,) = chosen_steps(plan, read_steps([RESOURCES / "measured_steps.csv"])).values()
+    expected, took, of_method = run_seconds(plan, steps), Counter[str](), Counter[str]()
+    for run, seconds in expected.items():
+        of_method[run.method] += START + seconds
+    with (recorded / "demo.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rule, *words = row["job"].split()
+            if rule == "train":
+                took[words[2]] += float(row["ended"]) - float(row["started"])
+    assert took.keys() == of_method.keys()
+    assert took.total() == pytest.approx(of_method.total(), rel=0.25)
+    for method, seconds in of_method.items():
+        assert 1 / 1.5 < seconds / took[method] < 1.5, method
+
+
+@pytest.mark.parametrize("cell", ["16", "width", '"{""width"":"', "[16]"])
+def test_parameters_that_are_none_are_named(tmp_path: Path, cell: str) -> None:
+    file = tmp_path / "steps.csv"
+    file.write_text(f"{HEADER.strip()},parameters\na core,unet,64,1,32-true,0.4,0.1,{cell}\n")
+    with pytest.raises(BadInput, match=r"steps\.csv, line 2: parameters must be a JSON object such as"):
+        read_steps([file])
