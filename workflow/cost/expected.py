@@ -37,7 +37,7 @@ class Expected:
         """
         self._plan, self._tuning = plan, TuningPlan(plan)
         measured = read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))
-        # Full-width ones: of narrow networks a start hides much, and replayed runs were foretold worse by them.
+        # Full-width ones: of narrow networks a start hides much, and replays were foretold worse by them.
         device, rows = next(iter(measured.items()))
         self._steps: Mapping[str, Steps] = chosen_steps(plan, {device: rows})[device]
         # One that nobody measured is taken for the slowest.
