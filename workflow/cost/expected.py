@@ -38,7 +38,7 @@ class Expected:
         """
         self._plan, self._tuning = plan, TuningPlan(plan)
         measured = read_steps(sorted(RESOURCES.glob("measured_steps*.csv")))
-        # Of full width: what they share with narrower networks is learnt sooner than what a start hides.
+        # Full-width ones: of narrow networks a start hides much, and replays were foretold worse by them.
         device, rows = next(iter(measured.items()))
         self._steps: Mapping[str, Steps] = chosen_steps(plan, {device: rows})[device]
         # One that nobody measured is taken for the slowest.
