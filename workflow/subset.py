@@ -24,6 +24,7 @@ from methods.registry import MethodFolder, discover, folder_of
 from workflow.plan.chosen import chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config, check_config, read_config
 from workflow.plan.plan import Plan
+from workflow.plan.tuning import TuningPlan
 
 
 def _names(text: str) -> list[str]:
@@ -118,7 +119,9 @@ def _cut_sections(kept: Config, embedded: Iterable[str]) -> None:
         kept.pop("trust", None)
     if not trust.get("transfer"):
         kept["datasets"] = _without_idle_files(kept["datasets"])
-    if kept.get("tuning") is None or not {"masks", "grid"} <= {*kept["tuning"]}:
+    tuning = kept.get("tuning") or {}
+    # A dataset whose mask for tuning was cut is not tuned under another that nobody chose.
+    if "grid" not in tuning or not {*kept["datasets"]} <= {*tuning.get("masks", {})}:
         kept.pop("tuning", None)
 
 
@@ -219,6 +222,7 @@ def main(
     if epochs is not None:
         kept["training"] = {**kept["training"], "epochs": epochs}
     plan = Plan(check_config(kept, known), known)
+    TuningPlan(plan)
     words = shlex.join(["python", "-m", "workflow.subset", *sys.argv[1:]])
     trained = sum(plan.trained(run.method) for run in plan.runs)
     sys.stdout.write(

@@ -124,8 +124,10 @@ def test_tuning_is_cut_along(capsys, tmp_path):
     assert {trial.run.method for trial in TuningPlan(plan).trials} == {"unet"}
     assert smaller["methods"]["unet"]["optimiser"]["lr"] == {"ixi": 0.1}
     assert smaller["experiment"] == "fastmri-subset"
-    smaller, _ = made(capsys, path, masks=["2d_radial_6x"])
-    assert "tuning" not in smaller
+    for masks in (["2d_radial_6x"], ["2d_radial_6x", "equispaced_4x"]):
+        smaller, plan = made(capsys, path, masks=masks)
+        assert "tuning" not in smaller
+        assert not TuningPlan(plan).trials
 
 
 @pytest.mark.parametrize("name", ["my_mask", "my_mask_4x"])
