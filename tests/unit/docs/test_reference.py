@@ -41,6 +41,25 @@ def test_the_page_says_how_many_trainings_and_trials_there_are(plan):
     assert f"That is {len(TuningPlan(plan).trials)} trials." in page
 
 
+def test_the_controls_take_the_runs_that_the_study_has_made(plan):
+    page = (ROOT / "results/reference/README.md").read_text(encoding="utf-8")
+    controls = Plan(read_config(ROOT / "config/reference_controls.yaml"), discover())
+    trained = [run for run in controls.runs if controls.trained(run.method)]
+    shared = [run for run in trained if run in plan.runs]
+    assert all(controls.spec(run) == plan.spec(run) for run in shared)
+    assert {run.seed for run in shared} == {0}
+    assert {run.seed for run in trained} == {0, 1, 2}
+    assert f"{len(trained)}\ntrainings, {len(shared)} of which are the study's own" in page
+
+
+def test_the_showcase_is_sized_for_pictures():
+    page = (ROOT / "results/reference/README.md").read_text(encoding="utf-8")
+    showcase = Plan(read_config(ROOT / "config/showcase.yaml"), discover())
+    assert {of["matrix"] for of in showcase.config["datasets"].values()} == {128}
+    assert list(showcase.figure_definitions) == [5, 6, 7]
+    assert f"from {sum(showcase.trained(run.method) for run in showcase.runs)} trainings" in page
+
+
 @pytest.mark.parametrize(
     ("path", "kept"),
     [
