@@ -66,7 +66,8 @@ _COPIES = 5  # of the weights while a training runs: they, their gradients, two 
 def measured_methods(plan: Plan) -> dict[str, Run]:
     """Return the trained methods that are measured, each with the run that it is measured as.
 
-    Points of the grid of loss weights cost what their method does.
+    Points of the grid of loss weights cost what their method does. A dataset with a batch of its own has
+    each method once more, as "method on dataset".
     """
     grid = {point.method for shown in plan.figure_definitions.values() for point in shown.grid}
     chosen: dict[str, Run] = {}
@@ -79,6 +80,13 @@ def measured_methods(plan: Plan) -> dict[str, Run]:
         folder = plan.method(run.method).folder
         if plan.trained(run.method) and not {run.method, folder} & set(chosen):
             chosen[folder] = run
+    batches = {(name, plan.spec(run).training.batch_size) for name, run in chosen.items()}
+    names = {run.method: name for name, run in chosen.items()}
+    for run in {(run.method, run.dataset): run for run in plan.runs if run.method in names}.values():
+        asked = names[run.method], plan.spec(run).training.batch_size
+        if asked not in batches:
+            batches.add(asked)
+            chosen[f"{names[run.method]} on {run.dataset}"] = run
     return chosen
 
 
@@ -296,10 +304,11 @@ def estimate(
         runs, lines, rows = measured_methods(plan), [], dict[str, list[Row]]()
         for name, one in found.items():
             parameters = plan.spec(runs[name]).parameters
-            lines.append({"method": name, **vars(one), "parameters": canonical(parameters)})
+            method = name.partition(" on ")[0]
+            lines.append({"method": method, **vars(one), "parameters": canonical(parameters)})
             seconds = Steps(one.side, one.training, one.reconstruction, one.memory)
             of_device = rows.setdefault(f"{one.device}, {one.precision}", [])
-            of_device.append(Row(name, one.batch, parameters, seconds))
+            of_device.append(Row(method, one.batch, parameters, seconds))
         by_device = chosen_steps(plan, rows)
         bases = [f"steps measured here, of {', '.join(found)}"]
         wanted = {name: plan.spec(runs[name]).training.batch_size for name in found}

@@ -16,11 +16,12 @@ from data_prep.masks.registry import families
 from methods.registry import discover
 from workflow import estimate as module
 from workflow.cost import steps as measuring
-from workflow.cost.estimate import read_steps
+from workflow.cost.estimate import chosen_steps, read_steps
 from workflow.cost.steps import Measured, measure, measured_apart
 from workflow.estimate import estimate, measured_methods, run_bytes
 from workflow.plan.config import read_config
 from workflow.plan.plan import Plan
+from workflow.run.spec import RunSpec
 
 ROOT = Path(__file__).parents[2]
 FOUND = Measured("a card", "32-true", 64, 4, 0.02, 0.01, 3e9)
@@ -162,7 +163,26 @@ def test_points_of_the_grid_are_measured_once() -> None:
     plan = Plan(read_config(ROOT / "config" / "demo.yaml"), discover())
     chosen = measured_methods(plan)
     variants = {"manet-sc", "manet-sc_cs", "manet-no_kspace", "manet-no_attention"}
-    assert set(chosen) == {"unet", "xiang", "dudornet", "manet"} | variants
+    methods = {"unet", "xiang", "dudornet", "manet"}
+    # Brains have batches of their own there.
+    assert set(chosen) == methods | variants | {f"{method} on ixi" for method in methods}
+
+
+def test_a_dataset_with_a_batch_of_its_own_is_measured_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(spec: RunSpec, side: int) -> Measured:
+        batch = spec.training.batch_size
+        return Measured("a card", "32-true", side, batch, 1.0 / batch, 0.5 / batch, 3e9)
+
+    monkeypatch.setattr(module, "measured_apart", measured)
+    estimate(ROOT / "config" / "demo.yaml", measure=True, to=tmp_path)
+    assert "parts of" not in capsys.readouterr().out
+    rows = read_steps([tmp_path / "measured_steps.csv"])["a card, 32-true"]
+    assert {row.batch for row in rows if row.method == "manet"} == {1, 2}
+    plan = Plan(read_config(ROOT / "config" / "demo.yaml"), discover())
+    (found,) = chosen_steps(plan, {"here": rows}).values()
+    assert (found["manet on ixi"].training, found["manet on fastmri"].training) == (1.0, 0.5)
 
 
 @pytest.mark.parametrize("dataset", ["ixi", "fastmri"])
