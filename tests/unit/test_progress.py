@@ -272,8 +272,9 @@ def test_snakemake_takes_the_display_and_ends_with_a_line_for_each_failed_step(f
     assert "\x1b" not in text
 
 
-@pytest.mark.parametrize("terminal", [True, False])
-def test_without_a_word_of_it_the_snakefile_brings_the_display(faulty: Path, terminal: bool) -> None:
+@pytest.fixture
+def bringing(faulty: Path) -> Path:
+    """The same, whose Snakefile brings the display as ours does."""
     snakefile = faulty / "Snakefile"
     brought = re.search(
         r"^if workflow\.is_main_process:\n(?:    .*\n|\n)+",
@@ -281,9 +282,24 @@ def test_without_a_word_of_it_the_snakefile_brings_the_display(faulty: Path, ter
         re.MULTILINE,
     )
     assert brought is not None
-    start = f"import sys\nfrom pathlib import Path\nFOLDER = Path({str(PLUGINS.parents[1])!r})\n"
-    snakefile.write_text(start + brought[0] + snakefile.read_text())
-    status, text = snakemake(faulty, terminal=terminal)
+    start = "import sys\nfrom pathlib import Path\nfrom snakemake.logging import logger\n"
+    folder = f"FOLDER = Path({str(PLUGINS.parents[1])!r})\n"
+    snakefile.write_text(start + folder + brought[0] + snakefile.read_text())
+    return faulty
+
+
+def test_a_display_that_cannot_be_imported_stops_no_run(bringing: Path) -> None:
+    without = bringing / "without" / "rich"
+    without.mkdir(parents=True)
+    (without / "__init__.py").write_text("raise ImportError('there is no rich')\n")
+    status, text = snakemake(bringing, "good", PYTHONPATH=str(without.parent))
+    assert (status, (bringing / "a.txt").exists()) == (0, True)
+    assert "Progress is shown as Snakemake does it: there is no rich; install the packages of" in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_without_a_word_of_it_the_snakefile_brings_the_display(bringing: Path, terminal: bool) -> None:
+    status, text = snakemake(bringing, terminal=terminal)
     assert status == 1
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text).replace("\r", "")
     assert sorted(line for line in plain.splitlines() if line.startswith("failed: ")) == FAILED

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -19,6 +20,12 @@ sys.path.insert(0, str(FOLDER))
 
 if workflow.is_main_process:
     sys.path.append(str(FOLDER / "workflow/plugins"))
-    from snakemake_logger_plugin_progress import take_over
-
-    take_over(workflow.logger_manager)
+    try:
+        from snakemake_logger_plugin_progress import take_over
+    except ImportError as error:
+        # No step needs it.
+        logger.warning(
+            f"Progress is shown as Snakemake does it: {error}; install the packages of requirements/"
+        )
+    else:
+        take_over(workflow.logger_manager)
