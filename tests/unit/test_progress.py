@@ -309,6 +309,27 @@ def test_without_a_word_of_it_the_snakefile_brings_the_display(bringing: Path, t
     assert ("rule good:" in plain) == (not terminal)
 
 
+def test_what_is_told_at_the_start_leaves_limits_as_they_are(tmp_path: Path) -> None:
+    """Also of resources that depend on files which other steps make."""
+    needs = "lambda wildcards, input: int(input.size_mb)"
+    (tmp_path / "Snakefile").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        f"root = Path({str(PLUGINS.parents[1])!r})\nsys.path.insert(0, str(root))\n"
+        "from methods.registry import discover\nfrom workflow.cost.expected import hand_over\n"
+        "from workflow.plan.config import read_config\nfrom workflow.plan.plan import Plan\n"
+        "rule all:\n    input: 'b1', 'b2'\n"
+        "rule a:\n    output: 'a'\n    shell: 'head -c 3000000 /dev/zero > {output}'\n"
+        f"rule b:\n    input: 'a'\n    output: 'b{{n}}'\n    resources: mem_mb={needs}\n"
+        "    shell: 'mkdir busy && sleep 1 && rmdir busy && touch {output}'\n"
+        "onstart:\n    plan = Plan(read_config(root / 'config/demo.yaml'), discover())\n"
+        "    told = hand_over(plan, workflow.dag, workflow.scheduler.global_resources)\n"
+        "    print([sorted(one['shares']) for one in told['expected'].values()])\n"
+    )
+    status, text = snakemake(tmp_path, "--cores", "2", "--resources", "mem_mb=3")
+    assert "['_cores', 'mem_mb']" in text, text
+    assert status == 0, text
+
+
 def test_nothing_is_printed_under_the_lock_that_the_redrawing_thread_waits_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -106,8 +106,13 @@ def hand_over(plan: Plan, dag: Any, limits: Mapping[str, int]) -> dict[str, Any]
     for job in dag.jobs:
         one = tables.of(job.rule.name, dict(job.wildcards_dict))
         if job in waiting:
-            held = job.scheduler_resources
-            one["shares"] = {name: held.get(name, 0) / limit for name, limit in limited.items()}
+            # Not those of the job itself: it would keep them, and never learn what depends on files to come.
+            held = job.rule.expand_resources(job.wildcards_dict, job.input, job.attempt, {"tmpdir"})
+            shares = {name: held.get(name, 0) for name in limited}
+            # Words stand for what is not known yet.
+            one["shares"] = {
+                name: share / limited[name] for name, share in shares.items() if not isinstance(share, str)
+            }
             expected[dag.jobid(job)] = one
         if job.benchmark and (seconds := measured(Path(job.benchmark))):
             before.append((one, seconds))
