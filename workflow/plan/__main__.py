@@ -26,6 +26,8 @@ from workflow.plan.config import read_config
 from workflow.plan.definitions import Run
 from workflow.plan.document import document as config_readme
 from workflow.plan.plan import Plan
+from workflow.plan.probes import TrustPlan
+from workflow.plan.tuning import TuningPlan
 from workflow.provenance.record import read_run
 
 
@@ -86,10 +88,12 @@ def show(
     if file is None:
         raise WrongUse("name a configuration file, or give --document")
     config = read_config(file)
+    plan = Plan(config, discover())
     if check:
+        # What a run refuses before its first job, and no schema can say.
+        _ = TuningPlan(plan), TrustPlan(plan), [plan.spec(one) for one in plan.runs]
         yaml.safe_dump(config, sys.stdout, sort_keys=False)
         return
-    plan = Plan(config, discover())
     wanted: dict[str, tuple[Any, dict[Any, str]]] = {
         "run": (run, {run.path: plan.spec(run).canonical() for run in plan.runs}),
         "table": (table, {str(n): to_json(d) for n, d in plan.table_definitions.items()}),

@@ -477,14 +477,28 @@ def test_the_command_prints_the_filled_configuration_or_one_sentence(tmp_path):
         command = [sys.executable, "-m", "workflow.plan", str(path), "--check"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
-    good = run(valid())
+    content = changed(figures=[])
+    good = run(content)
     assert good.returncode == 0, good.stderr
-    assert yaml.safe_load(good.stdout) == check_config(valid(), METHODS)
+    assert yaml.safe_load(good.stdout) == check_config(content, METHODS)
     bad = run(changed(datasets__ixi__masks=["1d_uniform_7x"]))
     assert bad.returncode == 1
     assert bad.stdout == ""
     assert bad.stderr.count("\n") == 1
     assert "1d_uniform_7x" in bad.stderr
+    # What only a plan knows, too.
+    by_dataset = {"unet": {"optimiser": {"lr": {"ixi": 0.002}}}}
+    for content, said in (
+        (changed(), "figure 1 shows 1d_random_3x"),
+        (changed(figures=[], methods=by_dataset), "methods.unet.optimiser.lr: no value for fastmri"),
+        (
+            changed(figures=[], tuning={"masks": {"ixi": "1d_uniform_6x"}, "grid": {"lr": [0.1, 0.2]}}),
+            "tuning.masks: names no mask for fastmri",
+        ),
+    ):
+        bad = run(content)
+        assert (bad.returncode, bad.stdout, bad.stderr.count("\n")) == (1, "", 1)
+        assert said in bad.stderr
 
 
 @pytest.mark.parametrize(
