@@ -74,6 +74,13 @@ def test_only_a_methods_own_variants_are_compared_with_it():
     assert beaten(table(both), set()) == ()
 
 
+@pytest.mark.parametrize("phased", ["", PHASED])
+def test_a_variant_that_is_compared_as_a_method_beats_as_any_other_does(phased):
+    rows = {(mask, f"cs{phased}"): (0.1, 1.0) for mask in MASKS}
+    rows |= {(mask, f"cs-wavelet{phased}"): (0.9, 30.0) for mask in MASKS}
+    assert beaten(table(rows), set()) == ()
+
+
 @pytest.mark.parametrize("form", ["md", "tex", "html"])
 def test_the_printed_table_says_so_first(tmp_path, form):
     wanted = read_definition(definition(3, "ixi", MASKS, ROWS, numeral="III"))
