@@ -8,6 +8,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from data_prep.datasets.contract import dataset_of
+from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
@@ -29,9 +30,12 @@ def read_tests(path: Path) -> pd.DataFrame:
         BadInput: it is missing or damaged.
     """
     columns = dict.fromkeys(_TEXTS, "string") | dict.fromkeys(_NUMBERS, "float64")
-    return read_csv(
-        path, columns, "run the workflow to its end first", "delete it and run the workflow again"
-    )
+    again = "delete it and run the workflow again"
+    tests = read_csv(path, columns, "run the workflow to its end first", again)
+    places = ("mask", "metric", "method")
+    if tests.empty or len(tests.drop_duplicates([*places])) != tests[[*places]].nunique().prod():
+        raise BadInput(f"{path}: it does not hold one row for each mask, metric and method; {again}")
+    return tests
 
 
 def is_ablation(tests: pd.DataFrame) -> bool:

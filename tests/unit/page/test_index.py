@@ -366,6 +366,18 @@ def test_damaged_tables_are_named(tmp_path, grid):
             grid(path)
 
 
+@pytest.mark.parametrize("kept", [0, 7])
+def test_tests_of_which_rows_are_lost_are_named(results, tmp_path, kept):
+    root, _ = results
+    path = tmp_path / "table_1.csv"
+    lines = (root / "statistics" / path.name).read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[: 1 + kept]), encoding="utf-8")
+    with pytest.raises(
+        BadInput, match=r"table_1\.csv: it does not hold one row for each .*; delete it and run"
+    ):
+        read_tests(path)
+
+
 def test_carried_scripts_are_those_that_are_credited():
     credited = (ROOT / "THIRD_PARTY_LICENCES" / "README.md").read_text(encoding="utf-8")
     for path in (ROOT / "workflow" / "resources" / "third_party").iterdir():
