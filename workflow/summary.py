@@ -181,8 +181,8 @@ def summarise(
     page = results / "index.html"
     if page.exists() and page not in left:
         console.print(Text(f"Open in a browser: {place}/index.html\n", style="bold"), soft_wrap=True)
-    for number, (name, content) in enumerate(contents.items()):
-        if number:
+    for index, (name, content) in enumerate(contents.items()):
+        if index:
             console.print()
         if content is None:
             console.print(Text(f"No table {name} in {place}; the target paper_tables makes it."))

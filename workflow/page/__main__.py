@@ -192,6 +192,7 @@ def render(definition: PageDefinition, results: Path) -> str:
             ),
             *better_variants(asked, others),
         ],
+        units=tests[0]["convention"].iloc[0] if tests else "",
         auxiliaries=list(dict.fromkeys(dataset_of(shown.dataset).auxiliary for shown in definition.viewer)),
         unsure=unreachable_sentence(tests),
         facts=facts(definition),

@@ -16,7 +16,10 @@ from workflow.plan.definitions import PHASED
 from workflow.statistics.scores import ALPHA, number
 
 LEADING = STANDARD[1]  # the metric that the answer goes by
-_TEXTS = ("table", "dataset", "source", "mask", "metric", "method", "label", "status", "best", "verdict")
+_TEXTS = (
+    *("table", "dataset", "source", "convention", "mask", "metric", "method", "label", "status", "best"),
+    "verdict",
+)
 _NUMBERS = (
     *("mean", "low", "high", "difference", "difference_low", "difference_high", "effect", "p", "p_holm"),
     *("volumes", "tests", "least_p", "volumes_needed"),

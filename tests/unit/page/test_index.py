@@ -87,6 +87,8 @@ def page(results):
 
 def test_every_printed_value_stands_on_the_page(results, page):
     root, _ = results
+    assert "Means over test volumes." in page.text
+    assert "Spreads, values in print and differences to them" in page.text
     table = pd.read_csv(root / "tables" / "table_1.csv")
     for row in table.to_dict("records"):
         assert f"{row['psnr_mean']:.2f} ± {row['psnr_std']:.2f}" in page.text
@@ -164,9 +166,10 @@ def test_a_method_that_its_variants_beat_is_told_on_the_first_screen(tmp_path):
 
 
 def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
-    definition = write_results(tmp_path, number=5, metrics=["hfen"])
+    definition = write_results(tmp_path, number=5, metrics=["hfen"], convention="slice")
     write_index(definition, tmp_path, tmp_path / "index.html")
     beside = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "Means over test slices." in beside.text
     table = pd.read_csv(tmp_path / "tables" / "table_5.csv")
     for row in table.to_dict("records"):
         assert f"{row['hfen_mean']:.3f} ± {row['hfen_std']:.3f}" in beside.text
@@ -175,6 +178,10 @@ def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
     assert "significance_5" in {attributes.get("id") for attributes in beside.all("table")}
     assert "paper" not in {attributes["id"] for attributes in beside.all("section")}
     assert "Claims" not in beside.text
+    # Nor is a paper spoken of that there is not.
+    read = re.sub(r"\s+", " ", beside.text)
+    assert "the paper" not in read.lower()
+    assert "values in print" not in read
 
 
 def test_the_page_loads_nothing(page):
