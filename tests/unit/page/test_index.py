@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from workflow.plan.definitions import PageDefinition
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
+from workflow.tables.page import Block, Page, Text
 
 ROOT = Path(__file__).parents[3]
 VOID = {"meta", "link", "img", "br", "input", "hr", "col"}
@@ -182,6 +184,23 @@ def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
     read = re.sub(r"\s+", " ", beside.text)
     assert "the paper" not in read.lower()
     assert "values in print" not in read
+
+
+def test_what_methods_cost_stands_beside_one_table_of_a_dataset(results, tmp_path):
+    root, definition = results
+    cells = tuple(map(Text, ("7", "26.0")))
+    block = Block("Method", (("IXI", ("parameters", "PSNR ↑")),), (("MANet", cells),))
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "cost_ixi.json").write_text(to_json(Page("cost-ixi", "Cost", "t", (), (block,))))
+    costed = replace(definition, tables=definition.tables | {"cost": ("tables/cost_ixi",)})
+    table = read_tests(root / "statistics" / "table_1.csv")
+    grid = index.printed_grid(root / "tables" / "table_1.json")
+    of_paper = table.assign(table="fastMRI of Ramzi et al. 2020")
+    one, other = index.scores(costed, tmp_path, [grid, grid], [table, of_paper])
+    assert one["cost"].groups == (("Cost", ("parameters",)),)
+    assert other["cost"] is None
+    # Findings are called by the whole name of their table.
+    assert [one["name"], other["name"]] == ["Table I", "Table fastMRI of Ramzi et al. 2020"]
 
 
 def test_the_page_loads_nothing(page):
