@@ -401,6 +401,22 @@ def test_the_scores_can_be_switched_to_another_metric(wide: Opened) -> None:
     assert headers() == {"SSIM ↑", "PSNR ↑"}
 
 
+def test_who_comes_back_finds_no_control_that_tells_what_is_not_shown(wide: Opened) -> None:
+    page = wide.page
+    wide.unfold()
+    page.get_by_role("radio", name="NMSE").check()
+    page.get_by_label("Drag moves the image").check()
+    page.locator('input[data-table="table_1"]').fill("MANet")
+    page.goto("about:blank")
+    page.go_back()
+    page.wait_for_selector("#panels[data-shown]", state="attached")
+    chosen = page.locator('input[name="view"]:checked').get_attribute("value")
+    shown = page.locator(".view:not([hidden])").evaluate_all("all => all.map((one) => one.dataset.view)")
+    assert {*shown} == {chosen}
+    assert not page.get_by_label("Drag moves the image").is_checked()
+    assert page.locator('input[data-table="table_1"]').input_value() == ""
+
+
 def test_images_are_enlarged_smoothly_and_the_sampling_mask_is_not(wide: Opened) -> None:
     shown = wide.data("image")
     assert min(shown.shape) >= 640
