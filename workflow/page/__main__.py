@@ -188,6 +188,7 @@ def render(definition: PageDefinition, results: Path) -> str:
         embedded=sorted(
             dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
         ),
+        datasets=len(definition.sources),
         answer=answer(asked),
         scores=[*compress(scored, answers)],
         variants=[*compress(scored, variants)],

@@ -109,6 +109,11 @@ def test_embedded_data_is_called_so_and_published_is_not(results, page, tmp_path
     write_index(definition, tmp_path, tmp_path / "index.html")
     published = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert "mbedded data" not in published.text
+    # Of several, only what is embedded is called so.
+    assert "; they compare methods on semi-synthetic scans." in page.text
+    both = replace(results[1], sources={"ixi": "embedded", "fastmri": "published"})
+    said = Document(index.render(both, results[0])).text
+    assert "no results on IXI; those of IXI compare methods on semi-synthetic scans." in said
 
 
 def test_parts_that_were_not_asked_for_have_no_heading(page):
