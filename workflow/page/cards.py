@@ -27,10 +27,11 @@ def views(tests: pd.DataFrame) -> dict[str, list[Block]]:
     first = [name for name in metrics if name in FIRST]
     pairs = [masks[start : start + SIDE_BY_SIDE] for start in range(0, len(masks), SIDE_BY_SIDE)]
     texts: dict[tuple[str, str, str], Text] = {}  # by mask, metric and method
-    for (mask, metric), column in tests.groupby(["mask", "metric"], sort=False):
-        placed = ranks(column["mean"], metric_of(metric).digits, metric_of(metric).rising)
+    for _, column in tests.groupby(["mask", "metric"], sort=False):
+        metric = metric_of(column["metric"].iloc[0])
+        placed = ranks(column["mean"], metric.digits, metric.rising)
         for row, rank in zip(column.to_dict("records"), placed, strict=True):
-            texts[mask, metric, row["method"]] = Text(_printed(row), MARKS.get(rank or 0, ""))
+            texts[row["mask"], row["metric"], row["method"]] = Text(_printed(row), MARKS.get(rank or 0, ""))
 
     def block(masks: Sequence[str], metrics: Sequence[str]) -> Block:
         places = [(mask, metric) for mask in masks for metric in metrics]
