@@ -183,6 +183,7 @@ def render(definition: PageDefinition, results: Path) -> str:
     scored = scores(definition, results, [grid for _, grid, _ in grids["tables"]], tests)
     answers = [any(table is one for one in asked) for table in tests]
     variants = [not one for one in answers]
+    names = {row.method: row.label for shown in definition.viewer for row in shown.rows}
     return template("index/page.html.j2").render(
         experiment=definition.experiment,
         embedded=sorted(
@@ -194,7 +195,7 @@ def render(definition: PageDefinition, results: Path) -> str:
         variants=[*compress(scored, variants)],
         findings=[
             *((of["name"], " ".join(of["findings"])) for of in scored if of["findings"]),
-            *better_variants(asked, compress(tests, variants)),
+            *better_variants(asked, compress(tests, variants), names),
         ],
         units=tests[0]["convention"].iloc[0] if tests else "",
         auxiliaries=list(dict.fromkeys(dataset_of(shown.dataset).auxiliary for shown in definition.viewer)),

@@ -1,7 +1,7 @@
 """The answer, from the tests of tables: which method is best where, by how much, and how sure that is."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 
 import pandas as pd
@@ -65,10 +65,17 @@ def _with_scores(tests: pd.DataFrame, metric: str) -> pd.DataFrame:
     return tests[(tests["metric"] == metric) & tests["mean"].notna()]
 
 
-def better_variants(asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame]) -> list[tuple[str, str]]:
+def better_variants(
+    asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame], names: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Name the variants of other tables that are above every method of the tables that are asked.
 
     Variants are compared among themselves: that one of them is the best of all stands in no table.
+
+    Args:
+        asked: tables of methods.
+        others: tables of variants, which call them by what they lack.
+        names: method -> what it is called among all.
 
     Returns:
         The name of the table, and a sentence.
@@ -81,10 +88,10 @@ def better_variants(asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame
     for tests in others:
         rows = _with_scores(tests, LEADING)
         above = rows["mean"] > [tops.get(place, float("inf")) for place in _places(rows)]
-        for name, count in rows[above]["label"].value_counts(sort=False).items():
+        for method, count in rows[above]["method"].value_counts(sort=False).items():
             masks = _of_masks(range(count), list(dict.fromkeys(tests["mask"])))
-            said = f"{name} has a higher {metric_of(LEADING).label} than every method above under {masks}."
-            found.append((f"Table {tests['table'].iloc[0]}", said))
+            higher = f"has a higher {metric_of(LEADING).label} than every method above under {masks}."
+            found.append((f"Table {tests['table'].iloc[0]}", f"{names[str(method)]} {higher}"))
     return found
 
 

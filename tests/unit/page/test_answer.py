@@ -165,10 +165,11 @@ def test_tables_of_variants_answer_only_where_there_is_no_other():
     assert [of["table"].iloc[0] for of in answering([whole, variants])] == ["I"]
     assert answering([variants])[0] is variants
     assert best_methods([whole]) == {("ixi", mask): "manet" for mask in MASKS}
-    assert better_variants([whole], [variants]) == [
-        ("Table IV", "SC has a higher PSNR than every method above under 1D-Uniform-6×.")
+    names = {"manet": "MANet", "manet-sc": "MANet SC"}
+    assert better_variants([whole], [variants], names) == [
+        ("Table IV", "MANet SC has a higher PSNR than every method above under 1D-Uniform-6×.")
     ]
-    assert better_variants([made(dict.fromkeys(TWO, 99.0))], [variants]) == []
+    assert better_variants([made(dict.fromkeys(TWO, 99.0))], [variants], names) == []
 
 
 def test_tables_without_any_reachable_test_become_one_sentence():
