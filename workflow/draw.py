@@ -200,6 +200,9 @@ def draw(
         check_scored(run, store)
     position = position_of(store, subject, slice)
     check_room(definition, (store.height, store.width))
+    for path in to:
+        # A place where nothing can be is told before minutes of reconstruction, not after them.
+        path.parent.mkdir(parents=True, exist_ok=True)
     blocks = []
     for name, of in runs.items():
         columns = []

@@ -4,6 +4,7 @@
 each dataset; another with ``--table 3``.
 """
 
+import math
 import os
 import sys
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
 from workflow.provenance.files import FILE, read_list
+from workflow.statistics.scores import number
 
 WIDTH, NAMES = 100, 16  # columns, and those of methods' names beside two masks
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -114,7 +116,9 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     if row["status"] != "ok":
         return Text("— " if row["status"] == "missing" else f"{row['status']} ")
     style, sign = _MARKS.get(row[f"{metric}_rank"], ("", " "))
-    text = f"{row[f'{metric}_mean']:.{digits}f}±{row[f'{metric}_std']:.{digits}f}"
+    mean, text = row[f"{metric}_mean"], number(row[f"{metric}_mean"], digits)
+    # What is infinite has no spread.
+    text += f"±{row[f'{metric}_std']:.{digits}f}" if math.isfinite(mean) else ""
     # As a span: the style of a whole cell would also underline its padding.
     return Text(text, spans=[Span(0, len(text), style)]) + sign
 
@@ -177,8 +181,8 @@ def summarise(
     page = results / "index.html"
     if page.exists() and page not in left:
         console.print(Text(f"Open in a browser: {place}/index.html\n", style="bold"), soft_wrap=True)
-    for number, (name, content) in enumerate(contents.items()):
-        if number:
+    for index, (name, content) in enumerate(contents.items()):
+        if index:
             console.print()
         if content is None:
             console.print(Text(f"No table {name} in {place}; the target paper_tables makes it."))

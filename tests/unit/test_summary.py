@@ -143,6 +143,18 @@ def test_best_and_second_best_are_marked_without_colour_too(results):
         assert f"{row.psnr_mean:.2f}±{row.psnr_std:.2f}*" in text
 
 
+def test_a_perfect_score_is_printed_as_in_tables(results):
+    path = results / "tables/table_1.csv"
+    table = pd.read_csv(path, keep_default_na=False)
+    one = (table["method"] == "manet") & (table["mask"] == MASKS["ixi"][0])
+    table.loc[one, ["psnr_mean", "psnr_std"]] = ["inf", "nan"]
+    table.to_csv(path, index=False)
+    text = printed(results)
+    assert len(re.findall(r" ∞\*", text)) == 1
+    assert "inf" not in text
+    assert "nan" not in text.casefold()
+
+
 def test_an_experiment_without_the_table_says_so(results):
     assert "No table 2 in results/demo; the target paper_tables makes it." in printed(results, 2)
     with pytest.raises(BadInput, match="no such folder"):

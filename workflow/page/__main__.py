@@ -9,6 +9,7 @@ beside it, and has at most ``LIMIT`` bytes. Light: no torch and no matplotlib he
 import json
 import sys
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -129,16 +130,24 @@ def _trainings(seeds: Sequence[int]) -> str:
     return f"each method {len(seeds)} times under each mask (seeds {', '.join(map(str, seeds))})."
 
 
-def scores(definition: PageDefinition, results: Path, grid: Grid, tests: pd.DataFrame) -> dict[str, Any]:
-    """Return a table's means in blocks, and beside them what its methods cost if that was measured."""
-    costs = f"tables/cost_{tests['dataset'].iloc[0]}"
-    costed = not is_ablation(tests) and costs in definition.tables.get("cost", ())
-    return {
-        "title": grid.title,
-        "findings": grid.findings,
-        "views": views(tests),
-        "cost": cost_block(read_printed(results / f"{costs}.json")) if costed else None,
+def scores(
+    definition: PageDefinition, results: Path, grids: Sequence[Grid], tests: Sequence[pd.DataFrame]
+) -> list[dict[str, Any]]:
+    """Return the means of tables in blocks; beside the first of a dataset what its methods cost, if known."""
+    costs = {
+        file.partition("cost_")[2]: cost_block(read_printed(results / f"{file}.json"))
+        for file in definition.tables.get("cost", ())
     }
+    return [
+        {
+            "name": f"Table {table['table'].iloc[0]}",
+            "title": grid.title,
+            "findings": grid.findings,
+            "views": views(table),
+            "cost": None if is_ablation(table) else costs.pop(table["dataset"].iloc[0], None),
+        }
+        for grid, table in zip(grids, tests, strict=True)
+    ]
 
 
 def embedded_json(value: Any) -> str:
@@ -171,27 +180,24 @@ def render(definition: PageDefinition, results: Path) -> str:
             *("third_party/photoswipe.umd.min.js", "index/page.js", "index/viewer.js"),
         )
     }
-    scored = [
-        (scores(definition, results, grid, table), table)
-        for (_, grid, _), table in zip(grids["tables"], tests, strict=True)
-    ]
-    others = [table for table in tests if not any(table is one for one in asked)]
+    scored = scores(definition, results, [grid for _, grid, _ in grids["tables"]], tests)
+    answers = [any(table is one for one in asked) for table in tests]
+    variants = [not one for one in answers]
+    names = {row.method: row.label for shown in definition.viewer for row in shown.rows}
     return template("index/page.html.j2").render(
         experiment=definition.experiment,
         embedded=sorted(
             dataset_of(name).label for name, source in definition.sources.items() if source == "embedded"
         ),
+        datasets=len(definition.sources),
         answer=answer(asked),
-        scores=[of for of, table in scored if any(table is one for one in asked)],
-        variants=[of for of, table in scored if any(table is one for one in others)],
+        scores=[*compress(scored, answers)],
+        variants=[*compress(scored, variants)],
         findings=[
-            *(
-                (of["title"].partition(".")[0], " ".join(of["findings"]))
-                for of, _ in scored
-                if of["findings"]
-            ),
-            *better_variants(asked, others),
+            *((of["name"], " ".join(of["findings"])) for of in scored if of["findings"]),
+            *better_variants(asked, compress(tests, variants), names),
         ],
+        units=tests[0]["convention"].iloc[0] if tests else "",
         auxiliaries=list(dict.fromkeys(dataset_of(shown.dataset).auxiliary for shown in definition.viewer)),
         unsure=unreachable_sentence(tests),
         facts=facts(definition),

@@ -1,13 +1,14 @@
 """The answer, from the tests of tables: which method is best where, by how much, and how sure that is."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 
 import pandas as pd
 from markupsafe import Markup
 
 from data_prep.datasets.contract import dataset_of
+from data_prep.errors import BadInput
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
@@ -15,7 +16,10 @@ from workflow.plan.definitions import PHASED
 from workflow.statistics.scores import ALPHA, number
 
 LEADING = STANDARD[1]  # the metric that the answer goes by
-_TEXTS = ("table", "dataset", "source", "mask", "metric", "method", "label", "status", "best", "verdict")
+_TEXTS = (
+    *("table", "dataset", "source", "convention", "mask", "metric", "method", "label", "status", "best"),
+    "verdict",
+)
 _NUMBERS = (
     *("mean", "low", "high", "difference", "difference_low", "difference_high", "effect", "p", "p_holm"),
     *("volumes", "tests", "least_p", "volumes_needed"),
@@ -29,9 +33,12 @@ def read_tests(path: Path) -> pd.DataFrame:
         BadInput: it is missing or damaged.
     """
     columns = dict.fromkeys(_TEXTS, "string") | dict.fromkeys(_NUMBERS, "float64")
-    return read_csv(
-        path, columns, "run the workflow to its end first", "delete it and run the workflow again"
-    )
+    again = "delete it and run the workflow again"
+    tests = read_csv(path, columns, "run the workflow to its end first", again)
+    places = ("mask", "metric", "method")
+    if tests.empty or len(tests.drop_duplicates([*places])) != tests[[*places]].nunique().prod():
+        raise BadInput(f"{path}: it does not hold one row for each mask, metric and method; {again}")
+    return tests
 
 
 def is_ablation(tests: pd.DataFrame) -> bool:
@@ -58,10 +65,17 @@ def _with_scores(tests: pd.DataFrame, metric: str) -> pd.DataFrame:
     return tests[(tests["metric"] == metric) & tests["mean"].notna()]
 
 
-def better_variants(asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame]) -> list[tuple[str, str]]:
+def better_variants(
+    asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame], names: Mapping[str, str]
+) -> list[tuple[str, str]]:
     """Name the variants of other tables that are above every method of the tables that are asked.
 
     Variants are compared among themselves: that one of them is the best of all stands in no table.
+
+    Args:
+        asked: tables of methods.
+        others: tables of variants, which call them by what they lack.
+        names: method -> what it is called among all.
 
     Returns:
         The name of the table, and a sentence.
@@ -74,10 +88,10 @@ def better_variants(asked: Iterable[pd.DataFrame], others: Iterable[pd.DataFrame
     for tests in others:
         rows = _with_scores(tests, LEADING)
         above = rows["mean"] > [tops.get(place, float("inf")) for place in _places(rows)]
-        for name, count in rows[above]["label"].value_counts(sort=False).items():
+        for method, count in rows[above]["method"].value_counts(sort=False).items():
             masks = _of_masks(range(count), list(dict.fromkeys(tests["mask"])))
-            said = f"{name} has a higher {metric_of(LEADING).label} than every method above under {masks}."
-            found.append((f"Table {tests['table'].iloc[0]}", said))
+            higher = f"has a higher {metric_of(LEADING).label} than every method above under {masks}."
+            found.append((f"Table {tests['table'].iloc[0]}", f"{names[str(method)]} {higher}"))
     return found
 
 
@@ -94,41 +108,48 @@ def _is_phased(tests: pd.DataFrame) -> bool:
 
 def answer(tables: Sequence[pd.DataFrame]) -> Markup:
     """Return one sentence, or nothing where there is no table: a clause for each, and what is sure."""
-    clauses = [_clause(tests) for tests in tables]
-    if not clauses:
+    if not tables:
         return Markup("")
-    sure = {said for _, said in clauses}
-    if len(sure) == 1:
-        parts = [*(clause for clause, _ in clauses), *filter(None, sure)]
+    places = [_place(tests) for tests in tables]
+    clauses = []
+    for place, tests in zip(places, tables, strict=True):
+        # Several tables of one dataset compare other methods, or under other masks.
+        which = Markup("in Table {} ").format(tests["table"].iloc[0]) if places.count(place) > 1 else Markup()
+        said, rivals = _clause(tests)
+        clauses.append((which + Markup("on {}, ").format(place) + said, rivals))
+    sure = [_sureness(rivals) for _, rivals in clauses]
+    if len(set(sure)) == 1:
+        # Counted together, what is said once is true of all.
+        parts = [*(said for said, _ in clauses), _sureness(pd.concat(rivals for _, rivals in clauses))]
     else:
-        parts = [part for clause in clauses for part in clause if part]
-    text = Markup("; ").join(parts)
+        parts = [part for (said, _), how in zip(clauses, sure, strict=True) for part in (said, how)]
+    text = Markup("; ").join(filter(None, parts))
     return text[0].upper() + text[1:] + Markup(".")
 
 
-def _clause(tests: pd.DataFrame) -> tuple[Markup, str]:
-    """Return which method is best in a table and by how much; and how sure it is, where there is a rival."""
+def _clause(tests: pd.DataFrame) -> tuple[Markup, pd.DataFrame]:
+    """Return which method is best in a table and by how much; and the tests of its rivals, if it has any."""
     masks, rows = list(dict.fromkeys(tests["mask"])), _with_scores(tests, LEADING)
-    place = Markup("on {}, ").format(_place(tests))
     failed = _failed(tests)
     if rows.empty:
-        return place + "no method has a score" + failed, ""
+        return Markup("no method has a score") + failed, rows
     if rows["method"].nunique() == 1:
         mean = number(rows["mean"].mean(), metric_of(LEADING).digits)
         under = f" on average under {_of_masks(list(rows['mask']), masks)}"
         said = Markup("{} alone has scores, {} dB {}").format(
             _strong(rows["label"].iloc[:1]), mean, metric_of(LEADING).label
         )
-        return place + said + under + ", with nothing to compare them with" + failed, ""
+        return said + under + ", with nothing to compare them with" + failed, rows.iloc[:0]
     leaders, led = _leaders(rows)
-    lead = _leads(LEADING, leaders, led, masks) + _ahead(rows, led, masks)
+    rivals = _rivals(rows, led)
+    lead = _leads(LEADING, leaders, led, masks) + _ahead(rivals, led, masks)
     others, also = _leaders(_with_scores(tests, STANDARD[0]))
     if set(others) == set(leaders):
         under = f" under {_of_masks(also[:: len(others)], masks, brief=True)}" if len(masks) > 1 else ""
         end = Markup(f", and the highest {metric_of(STANDARD[0]).label}{under}")
     else:
         end = Markup(", but ") + _leads(STANDARD[0], others, also, masks)
-    return place + lead + end + failed, _sureness(rows, led)
+    return lead + end + failed, rivals
 
 
 def _leads(metric: str, leaders: pd.Series, led: Sequence[str], masks: Sequence[str]) -> Markup:
@@ -153,8 +174,8 @@ def _rivals(rows: pd.DataFrame, led: Sequence[str]) -> pd.DataFrame:
     return others.loc[order].drop_duplicates("mask")
 
 
-def _ahead(rows: pd.DataFrame, led: Sequence[str], masks: Sequence[str]) -> str:
-    gap = _rivals(rows, led)["difference"].abs()
+def _ahead(rivals: pd.DataFrame, led: Sequence[str], masks: Sequence[str]) -> str:
+    gap = rivals["difference"].abs()
     if gap.empty:
         return ""
     metric = metric_of(LEADING)
@@ -162,8 +183,7 @@ def _ahead(rows: pd.DataFrame, led: Sequence[str], masks: Sequence[str]) -> str:
     return f", {there}{number(gap.mean(), metric.digits)} {metric.unit} above the next best{mean}"
 
 
-def _sureness(rows: pd.DataFrame, led: Sequence[str]) -> str:
-    rivals = _rivals(rows, led)
+def _sureness(rivals: pd.DataFrame) -> str:
     verdicts = Counter(rivals["verdict"])
     if not verdicts:
         return ""

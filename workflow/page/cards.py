@@ -14,7 +14,6 @@ from workflow.tables.words import ALIKE
 SIDE_BY_SIDE = 2  # masks, as the paper prints them
 FIRST = STANDARD[:2]  # metrics that are shown together, before the others
 COSTS = ("parameters", "ms", "memory", "training")  # what begins the headers of the cost table that are shown
-_Place = tuple[str, str, str]  # mask, metric, method
 
 
 def views(tests: pd.DataFrame) -> dict[str, list[Block]]:
@@ -23,35 +22,32 @@ def views(tests: pd.DataFrame) -> dict[str, list[Block]]:
     Args:
         tests: a table of ``workflow.page.answer.read_tests``.
     """
-    cells = {(row["mask"], row["metric"], row["method"]): row for row in tests.to_dict("records")}
     methods = dict(zip(tests["method"], tests["label"], strict=True))
     masks, metrics = (list(dict.fromkeys(tests[name])) for name in ("mask", "metric"))
     first = [name for name in metrics if name in FIRST]
     pairs = [masks[start : start + SIDE_BY_SIDE] for start in range(0, len(masks), SIDE_BY_SIDE)]
-    texts = _texts(cells, masks, metrics, list(methods))
+    texts: dict[tuple[str, str, str], Text] = {}  # by mask, metric and method
+    for _, column in tests.groupby(["mask", "metric"], sort=False):
+        metric = metric_of(column["metric"].iloc[0])
+        placed = ranks(column["mean"], metric.digits, metric.rising)
+        for row, rank in zip(column.to_dict("records"), placed, strict=True):
+            texts[row["mask"], row["metric"], row["method"]] = Text(_printed(row), MARKS.get(rank or 0, ""))
+
+    def block(masks: Sequence[str], metrics: Sequence[str]) -> Block:
+        places = [(mask, metric) for mask in masks for metric in metrics]
+        headers = tuple(metric_of(name).header for name in metrics)
+        return Block(
+            stub="Method",
+            groups=tuple((label(mask), headers) for mask in masks),
+            rows=tuple(
+                (name, tuple(texts[*place, method] for place in places)) for method, name in methods.items()
+            ),
+        )
+
     return {
-        " and ".join(metric_of(name).label for name in shown): [
-            _block(texts, pair, shown, methods) for pair in pairs
-        ]
+        " and ".join(metric_of(name).label for name in shown): [block(pair, shown) for pair in pairs]
         for shown in (first, *([name] for name in metrics if name not in first))
     }
-
-
-def _texts(
-    cells: Mapping[_Place, Mapping[Any, Any]],
-    masks: Sequence[str],
-    metrics: Sequence[str],
-    methods: Sequence[str],
-) -> dict[_Place, Text]:
-    """Return every cell as printed, the best and second best of its column marked."""
-    found = {}
-    for mask in masks:
-        for name in metrics:
-            metric, column = metric_of(name), [cells[mask, name, method] for method in methods]
-            placed = ranks([row["mean"] for row in column], metric.digits, metric.rising)
-            for row, rank in zip(column, placed, strict=True):
-                found[mask, name, row["method"]] = Text(_printed(row), MARKS.get(rank or 0, ""))
-    return found
 
 
 def _printed(row: Mapping[Any, Any]) -> str:
@@ -60,20 +56,6 @@ def _printed(row: Mapping[Any, Any]) -> str:
         return words.get(row["status"], str(row["status"]))
     alike = f"\N{NO-BREAK SPACE}{ALIKE}" if row["verdict"] == "not distinguishable" else ""
     return number(row["mean"], metric_of(row["metric"]).digits) + alike
-
-
-def _block(
-    texts: Mapping[_Place, Text], masks: Sequence[str], metrics: Sequence[str], methods: Mapping[str, str]
-) -> Block:
-    headers = tuple(metric_of(name).header for name in metrics)
-    return Block(
-        stub="Method",
-        groups=tuple((label(mask), headers) for mask in masks),
-        rows=tuple(
-            (name, tuple(texts[mask, metric, method] for mask in masks for metric in metrics))
-            for method, name in methods.items()
-        ),
-    )
 
 
 def cost_block(page: Page) -> Block:

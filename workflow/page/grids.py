@@ -212,10 +212,11 @@ def significance_grid(table: pd.DataFrame) -> Grid:
             for verdict in verdicts
         ],
     }
-    numeral = str(table["table"].iloc[0]) if len(table) else ""
     subjects = int(table["volumes"].max()) if table["volumes"].notna().any() else 0
     caption = (f"95 % t intervals: {coverage_note(subjects)}.",)
-    return make_grid(f"Tests and intervals of Table {numeral}", columns.items(), caption=caption)
+    return make_grid(
+        f"Tests and intervals of Table {table['table'].iloc[0]}", columns.items(), caption=caption
+    )
 
 
 def _number(value: float, digits: str) -> Cell:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.masks.registry import label
+from methods.registry import MethodFolder, discover
 from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import PHASED, Shown
 from workflow.provenance.runs import read_runs
@@ -43,18 +44,38 @@ def beaten(table: pd.DataFrame, unfinished: Places) -> tuple[str, ...]:
         for row in table.to_dict("records")
         if row["status"] == "ok"
     }
+    folders = discover()
+    # A variant that stands beside all methods is one of them.
+    compared = {name for folder in folders.values() for name in folder.compared}
+    variants = [one for one in labels if whole_of(one) != one and one.removesuffix(PHASED) not in compared]
+    labels |= {one: _named(one, text, folders) for one, text in labels.items() if whole_of(one) == one}
     return tuple(
-        sentence for whole in labels for sentence in _beaten(whole, labels, scores, metrics, unfinished)
+        sentence
+        for whole in labels
+        for sentence in _beaten(whole, variants, labels, scores, metrics, unfinished)
     )
 
 
+def _named(whole: str, text: str, folders: Mapping[str, MethodFolder]) -> str:
+    """Return what a method is called where a table calls it by what it has and its variants lack, "CS"."""
+    folder = folders.get(whole.partition("-")[0])
+    if folder is None or any(name in text for name in folder.default.label.values()):
+        return text
+    return f"{folder.default.label_on('other')} ({text})"
+
+
 def _beaten(
-    whole: str, labels: Mapping[str, str], scores: _Scores, metrics: Sequence[str], unfinished: Places
+    whole: str,
+    variants: Sequence[str],
+    labels: Mapping[str, str],
+    scores: _Scores,
+    metrics: Sequence[str],
+    unfinished: Places,
 ) -> Iterator[str]:
     """Yield the sentences about one method: none, if no variant of it has a better score."""
     won: list[str] = []
     lost: dict[str, None] = {}
-    for variant in (one for one in labels if one != whole and whole_of(one) == whole):
+    for variant in (one for one in variants if whole_of(one) == whole):
         masks = [mask for mask, method in scores if method == variant and (mask, whole) in scores]
         better = [
             mask

@@ -1,5 +1,6 @@
 """Figures of any mask, method and slice: the scored images, drawn as the figures of papers are."""
 
+import re
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
@@ -215,6 +216,15 @@ def test_what_is_not_there_is_refused_in_a_sentence_before_anything_is_drawn(
         said(draw, experiment, "--dataset", "brats", "--device", "cpu", "--to", to, *words)
     assert "\n" not in str(told.value)
     assert not to.exists()
+
+
+def test_a_place_where_nothing_can_be_is_told_before_anything_is_reconstructed(
+    experiment, to, said, monkeypatch
+):
+    to.write_text("no folder", encoding="utf-8")
+    monkeypatch.setattr("workflow.evaluate.volumes.example_slice", lambda *_: pytest.fail("reconstructed"))
+    with pytest.raises(OSError, match=re.escape(str(to))):
+        said(draw, experiment, "--dataset", "brats", "--device", "cpu", "--to", to / "figure.png")
 
 
 def test_several_datasets_and_a_place_within_the_results_are_refused(experiment, to, said):

@@ -144,16 +144,32 @@ def test_each_dataset_has_a_clause_and_no_table_no_answer():
     assert answer([]) == ""
 
 
+def test_leads_of_several_tables_that_are_told_once_are_counted_together():
+    tables = made(TWO, "distinguishable"), made(TWO, "distinguishable", dataset="fastmri")
+    assert said(*tables).count("; ") == 2
+    assert said(*tables).endswith("; 4 of these 4 leads are more than chance (p ≤ 0.05).")
+    tables[1].loc[tables[1]["method"] != "manet", "verdict"] = "not distinguishable"
+    assert "; 2 of these 2 leads are more than chance (p ≤ 0.05); on fastMRI" in said(*tables)
+
+
+def test_tables_of_one_dataset_are_told_apart():
+    both = said(made(TWO), made(TWO, table="fastMRI of Ramzi"), made(TWO, dataset="fastmri", table="II"))
+    assert both.startswith("In Table I on IXI, MANet has")
+    assert "; in Table fastMRI of Ramzi on IXI, MANet has" in both
+    assert "; on fastMRI, MANet has" in both
+
+
 def test_tables_of_variants_answer_only_where_there_is_no_other():
     variants = made({(MASKS[0], "manet"): 26.0, (MASKS[0], "manet-sc"): 30.0}, table="IV")
     whole = made(TWO)
     assert [of["table"].iloc[0] for of in answering([whole, variants])] == ["I"]
     assert answering([variants])[0] is variants
     assert best_methods([whole]) == {("ixi", mask): "manet" for mask in MASKS}
-    assert better_variants([whole], [variants]) == [
-        ("Table IV", "SC has a higher PSNR than every method above under 1D-Uniform-6×.")
+    names = {"manet": "MANet", "manet-sc": "MANet SC"}
+    assert better_variants([whole], [variants], names) == [
+        ("Table IV", "MANet SC has a higher PSNR than every method above under 1D-Uniform-6×.")
     ]
-    assert better_variants([made(dict.fromkeys(TWO, 99.0))], [variants]) == []
+    assert better_variants([made(dict.fromkeys(TWO, 99.0))], [variants], names) == []
 
 
 def test_tables_without_any_reachable_test_become_one_sentence():

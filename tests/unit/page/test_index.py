@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +32,7 @@ from workflow.plan.definitions import PageDefinition
 from workflow.plan.page import index_definition
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
+from workflow.tables.page import Block, Page, Text
 
 ROOT = Path(__file__).parents[3]
 VOID = {"meta", "link", "img", "br", "input", "hr", "col"}
@@ -87,6 +89,8 @@ def page(results):
 
 def test_every_printed_value_stands_on_the_page(results, page):
     root, _ = results
+    assert "Means over test volumes." in page.text
+    assert "Spreads, values in print and differences to them" in page.text
     table = pd.read_csv(root / "tables" / "table_1.csv")
     for row in table.to_dict("records"):
         assert f"{row['psnr_mean']:.2f} ± {row['psnr_std']:.2f}" in page.text
@@ -105,6 +109,11 @@ def test_embedded_data_is_called_so_and_published_is_not(results, page, tmp_path
     write_index(definition, tmp_path, tmp_path / "index.html")
     published = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
     assert "mbedded data" not in published.text
+    # Of several, only what is embedded is called so.
+    assert "; they compare methods on semi-synthetic scans." in page.text
+    both = replace(results[1], sources={"ixi": "embedded", "fastmri": "published"})
+    said = Document(index.render(both, results[0])).text
+    assert "no results on IXI; those of IXI compare methods on semi-synthetic scans." in said
 
 
 def test_parts_that_were_not_asked_for_have_no_heading(page):
@@ -164,9 +173,10 @@ def test_a_method_that_its_variants_beat_is_told_on_the_first_screen(tmp_path):
 
 
 def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
-    definition = write_results(tmp_path, number=5, metrics=["hfen"])
+    definition = write_results(tmp_path, number=5, metrics=["hfen"], convention="slice")
     write_index(definition, tmp_path, tmp_path / "index.html")
     beside = Document((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "Means over test slices." in beside.text
     table = pd.read_csv(tmp_path / "tables" / "table_5.csv")
     for row in table.to_dict("records"):
         assert f"{row['hfen_mean']:.3f} ± {row['hfen_std']:.3f}" in beside.text
@@ -175,6 +185,27 @@ def test_a_table_beside_the_papers_shows_its_own_metric_and_no_claims(tmp_path):
     assert "significance_5" in {attributes.get("id") for attributes in beside.all("table")}
     assert "paper" not in {attributes["id"] for attributes in beside.all("section")}
     assert "Claims" not in beside.text
+    # Nor is a paper spoken of that there is not.
+    read = re.sub(r"\s+", " ", beside.text)
+    assert "the paper" not in read.lower()
+    assert "values in print" not in read
+
+
+def test_what_methods_cost_stands_beside_one_table_of_a_dataset(results, tmp_path):
+    root, definition = results
+    cells = tuple(map(Text, ("7", "26.0")))
+    block = Block("Method", (("IXI", ("parameters", "PSNR ↑")),), (("MANet", cells),))
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "cost_ixi.json").write_text(to_json(Page("cost-ixi", "Cost", "t", (), (block,))))
+    costed = replace(definition, tables=definition.tables | {"cost": ("tables/cost_ixi",)})
+    table = read_tests(root / "statistics" / "table_1.csv")
+    grid = index.printed_grid(root / "tables" / "table_1.json")
+    of_paper = table.assign(table="fastMRI of Ramzi et al. 2020")
+    one, other = index.scores(costed, tmp_path, [grid, grid], [table, of_paper])
+    assert one["cost"].groups == (("Cost", ("parameters",)),)
+    assert other["cost"] is None
+    # Findings are called by the whole name of their table.
+    assert [one["name"], other["name"]] == ["Table I", "Table fastMRI of Ramzi et al. 2020"]
 
 
 def test_the_page_loads_nothing(page):
@@ -364,6 +395,18 @@ def test_damaged_tables_are_named(tmp_path, grid):
         path.write_bytes(content)
         with pytest.raises(BadInput, match=r"table\.csv: .*; delete it and run the workflow again"):
             grid(path)
+
+
+@pytest.mark.parametrize("kept", [0, 7])
+def test_tests_of_which_rows_are_lost_are_named(results, tmp_path, kept):
+    root, _ = results
+    path = tmp_path / "table_1.csv"
+    lines = (root / "statistics" / path.name).read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join(lines[: 1 + kept]), encoding="utf-8")
+    with pytest.raises(
+        BadInput, match=r"table_1\.csv: it does not hold one row for each .*; delete it and run"
+    ):
+        read_tests(path)
 
 
 def test_carried_scripts_are_those_that_are_credited():
