@@ -123,6 +123,14 @@ class Workspace:
 
         return Workspace(Path(shutil.copytree(self.folder, folder, symlinks=True, copy_function=copy_file)))
 
+    def part(self) -> None:
+        """Take files of one's own in place of those shared with the folder that this one is a copy of."""
+        for path in self.folder.rglob("*"):
+            if path.is_file() and not path.is_symlink() and path.stat().st_nlink > 1:
+                own = path.with_name(f".own-{path.name}")
+                shutil.copy2(path, own)
+                own.replace(path)
+
     @property
     def results(self) -> Path:
         """Folder of the tiny experiment's results."""
