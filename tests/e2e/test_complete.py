@@ -71,7 +71,11 @@ def test_one_page_shows_all_of_it_and_is_listed(finished: Workspace, plan: Plan)
     for number in plan.table_definitions:
         assert f'id="table_{number}"' in text
         assert f'id="significance_{number}"' in text
-    assert text.count('class="enlarge"') == len(plan.figure_definitions) + len(plan.table_definitions) + 2
+    # Figures; of each table the differences; of datasets curves, masks and two sheets of a registration.
+    masks = sum(len(of["masks"]) for of in plan.config["datasets"].values())
+    shown = len(plan.figure_definitions) + len(plan.table_definitions) + masks
+    shown += len(plan.trained_datasets()) + 2 * len(plan.subjects.reported)
+    assert text.count('class="enlarge"') == shown
     assert str(finished.folder) not in text
     listed = json.loads((finished.results / "provenance.json").read_text(encoding="utf-8"))["outputs"]
     assert "index.html" in listed
