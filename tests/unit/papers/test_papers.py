@@ -56,6 +56,13 @@ def test_papers_are_found_by_existing_and_a_name_with_an_underscore_is_none(fold
     assert {"_ramzi_old", "notes"}.isdisjoint(papers())
 
 
+def spoil(path, old, new):
+    """Put one text of a file in place of another that stands there."""
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "said"),
     [
@@ -91,10 +98,7 @@ def test_papers_are_found_by_existing_and_a_name_with_an_underscore_is_none(fold
     ],
 )
 def test_a_mistake_is_refused_by_file_and_field_and_takes_no_other_paper_along(folder, file, old, new, said):
-    path = folder / "ramzi" / file
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    spoil(folder / "ramzi" / file, old, new)
     with pytest.raises(BadInput, match=said) as refused:
         assert plan(paper="ramzi").papers
     place = "ramzi" if "names the method" in said else f"ramzi/{file}"
@@ -123,10 +127,7 @@ def test_a_mistake_is_refused_by_file_and_field_and_takes_no_other_paper_along(f
     ],
 )
 def test_the_check_says_what_no_reading_tells(folder, capsys, name, old, new, said):
-    path = folder / "ramzi" / name
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    spoil(folder / "ramzi" / name, old, new)
     failures, checks = check_paper.run("ramzi")
     assert (failures > 0, checks) == (True, len(check_paper.CHECKS))
     assert re.search(said, capsys.readouterr().out)
