@@ -14,7 +14,7 @@ from docutils.core import publish_parts
 from PIL import Image
 
 from data_prep.errors import reading
-from workflow.plan.definitions import Picture
+from workflow.plan.definitions import Picture, names_in_captions
 
 _LARGEST = 2**26  # bytes of a picture, which becomes part of the page
 CAPTIONS = Path(__file__).parents[1] / "report"
@@ -75,7 +75,8 @@ def caption(
         shown: the parameter ``caption`` of the picture's rule.
     """
     config = SimpleNamespace(
-        datasets={name: SimpleNamespace(source=source) for name, source in sources.items()}
+        datasets={name: SimpleNamespace(source=source) for name, source in sources.items()},
+        named=names_in_captions(sources),
     )
     params = SimpleNamespace(caption=shown)
     job = SimpleNamespace(wildcards=SimpleNamespace(**wildcards), config=config, params=params)

@@ -3,6 +3,7 @@
 Every step takes its definition as JSON in an option; ``python -m workflow.plan`` prints it for use by hand.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,12 @@ def data_note(dataset: str, source: str) -> str:
     """Say whose data it is: "embedded data, not IXI", or "IXI"."""
     name = dataset_of(dataset).label
     return f"embedded data, not {name}" if source == "embedded" else name
+
+
+def names_in_captions(datasets: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what captions of the report say of datasets: dataset -> attribute of its entry -> value."""
+    keys = ("label", "target", "auxiliary", "drawn_masks")
+    return {name: {key: getattr(dataset_of(name), key) for key in keys} for name in datasets}
 
 
 @dataclass(frozen=True, order=True)

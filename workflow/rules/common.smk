@@ -18,6 +18,7 @@ from workflow.plan.room import short_of_room, too_few_gpus
 from data_prep.io.json_files import canonical, to_json
 from data_prep.io.private import without_logins
 from workflow.plan.chosen import caption_of
+from workflow.plan.definitions import names_in_captions
 from workflow.papers.contract import FILES
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
@@ -68,6 +69,8 @@ SHARED = SUBJECTS.root
 TURNS = Turns(ROOT, SUBJECTS.folders, logger.info)
 TRUST = TrustPlan(PLAN)
 DATASETS = PLAN.config["datasets"]
+# For the captions of the report, which see no more than Snakemake's own configuration.
+config["named"] = names_in_captions(DATASETS)
 # Of chosen metrics: computed by evaluations, named and ranked by tables, which name datasets too.
 METRIC_SOURCES = metric_sources(PLAN.metrics)
 NAMING_SOURCES = METRIC_SOURCES + dataset_sources(DATASETS)

@@ -12,6 +12,7 @@ from published_masks import MASKS
 from methods.registry import discover
 from workflow.plan.chosen import caption_of
 from workflow.plan.config import check_config
+from workflow.plan.definitions import names_in_captions
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES
 
@@ -20,7 +21,6 @@ docutils = pytest.importorskip("docutils.core")
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "workflow" / "report"
-SHOWN = ("table.rst", "figure.rst")  # of a paper
 CASES = [
     *(("table.rst", {"number": n}, "", "fastmri" if n == "2" else "ixi") for n in "1234"),
     ("table.rst", {"number": "5"}, "", "brats"),
@@ -34,10 +34,10 @@ CASES = [
     ("significance.rst", {}, "", "ixi"),
     ("claims.rst", {}, "", "ixi"),
     ("workflow.rst", {}, "", "ixi"),
-    *(("training_curves.rst", {"dataset": d}, "", d) for d in MASKS),
-    *(("trust_figure.rst", {"figure": f, "dataset": d}, "", d) for f in FIGURES for d in MASKS),
-    *(("trust_table.rst", {"table": t, "dataset": d}, "", d) for t in TABLES for d in MASKS),
-    *(("cost.rst", {"dataset": d}, "", d) for d in MASKS),
+    *(("training_curves.rst", {"dataset": d}, "", d) for d in (*MASKS, "brats")),
+    *(("trust_figure.rst", {"figure": f, "dataset": d}, "", d) for f in FIGURES for d in (*MASKS, "brats")),
+    *(("trust_table.rst", {"table": t, "dataset": d}, "", d) for t in TABLES for d in (*MASKS, "brats")),
+    *(("cost.rst", {"dataset": d}, "", d) for d in (*MASKS, "brats")),
 ]
 
 
@@ -67,6 +67,7 @@ def render(name, wildcards, rule, sources):
         config={
             "experiment": "made_up",
             "datasets": {dataset: {"source": source} for dataset, source in sources.items()},
+            "named": names_in_captions(sources),
         },
         params=SimpleNamespace(caption=shown_by(name, wildcards.get("number"), sources)),
     )
@@ -80,8 +81,7 @@ def test_captions_render_and_name_the_source(name, wildcards, rule, dataset):
     published = render(name, wildcards, rule, dict.fromkeys((*MASKS, "brats"), "published"))
     assert "mbedded" not in published
     if dataset:
-        labels = {"ixi": "IXI", "fastmri": "fastMRI"}
-        other = labels.get(dataset, dataset if name not in SHOWN else "BraTS")
+        other = {"ixi": "IXI", "fastmri": "fastMRI", "brats": "BraTS"}[dataset]
         assert f"not {other}" in embedded.replace("\n", " ")
     for value in wildcards.values():
         assert name != "overlay.rst" or value in embedded
