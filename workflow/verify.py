@@ -7,11 +7,15 @@ there, and it is said where it is not. The folder may have been moved or copied 
 hostile: only regular files that the list names are read, and names are printed so that they stay within their
 line.
 
+With ``--part`` the folder may hold some of the files of its list, as results/reference does in Git: those
+that are here are compared, the others counted.
+
 With ``--share`` it names instead what tells of places, users, hosts, logins or patients in any file of the
 folder, listed or not, and exits with 1 if anything does.
 
 Not covered: who made the list, which has no signature; whether the numbers are right; and logs/, benchmarks/,
-resume/, tensorboard/, report.html, report.zip, ro-crate-metadata.json and names that begin with a dot.
+resume/, tensorboard/, weights/, gpu/, README.md, report.html, report.zip, ro-crate-metadata.json and names
+that begin with a dot.
 """
 
 import sys
@@ -98,6 +102,7 @@ def verify(
     results: Annotated[Path, "folder of an experiment, such as results/demo"],
     /,
     share: Annotated[bool, "name what is private: places, users, hosts, logins, ids of patients"] = False,
+    part: Annotated[bool, "the folder holds a part of what it lists; count what is not here"] = False,
 ) -> None:
     """Print what differs; the exit status is 1 if anything does, leftovers apart."""
     if share:
@@ -105,13 +110,19 @@ def verify(
         return
     differences, shown = compare(results), printable(str(results))
     absent = differences.pop("absent")
+    elsewhere = len(differences.pop("missing")) if part else 0
     for word, names in differences.items():
         sys.stdout.writelines(f"{word:8} {printable(name)}\n" for name in names)
     leftover = differences.pop("leftover")
     if any(differences.values()):
         counts = ", ".join(f"{len(names)} {word}" for word, names in differences.items())
         sys.exit(f"{shown} differs from its {FILE}: {counts}")
-    said = f"all {_compared(results, absent)} files are as listed"
+    compared = _compared(results, absent) - elsewhere
+    if not compared:
+        raise BadInput(f"{shown}: none of the files that its {FILE} lists is here; give their folder")
+    said = f"all {compared} files are as listed"
+    if elsewhere:
+        said = f"{compared} files are as listed, {elsewhere} others are not here"
     if leftover:
         said += f"; {len(leftover)} leftovers of another configuration are no results of this one"
     sys.stdout.write(f"{shown}: {said}\n")

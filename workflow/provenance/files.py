@@ -23,8 +23,8 @@ _SYSTEM = (Path("/dev"), Path("/proc"), Path("/sys"))
 # What nobody wrote of a file reads as zeros, at any length; results have none of it.
 _MOST_UNWRITTEN = 2**30  # bytes
 # Differ from run to run, can be deleted, or are made from the results afterwards.
-_LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard"}
-_LEFT_OUT_FILES = {FILE, "report.html", "report.zip", "ro-crate-metadata.json"}
+_LEFT_OUT_FOLDERS = {"logs", "benchmarks", "resume", "tensorboard", "weights", "gpu"}
+_LEFT_OUT_FILES = {FILE, "README.md", "report.html", "report.zip", "ro-crate-metadata.json"}
 
 
 class Listed(NamedTuple):

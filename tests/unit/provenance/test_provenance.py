@@ -119,8 +119,8 @@ def test_the_command_tells_by_its_exit_status(results):
     assert "Traceback" not in done.stderr
 
 
-def verified(folder):
-    command = [sys.executable, "-m", "workflow.verify", str(folder)]
+def verified(folder, *options):
+    command = [sys.executable, "-m", "workflow.verify", *options, str(folder)]
     # Whoever opens a pipe waits for ever.
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
 
@@ -190,6 +190,31 @@ def test_a_name_does_not_leave_its_line(results):
         f"error: {results}/{said.replace(chr(92) + 'r', ' ')}: no such folder; give the results of an "
         "experiment, such as results/demo"
     ]
+
+
+def test_a_part_of_a_folder_agrees_unless_what_is_there_differs(results):
+    """As in Git, where results/reference holds its small files and its page."""
+    for name in ("runs/ixi/1d_uniform_6x/zf/seed0/run.json", "data/ixi/manifest.csv"):
+        (results / name).unlink()
+    for name in ("README.md", "weights/unet.ckpt", "gpu/h200/report.md"):
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        (results / name).touch()
+    done = verified(results, "--part")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 files are as listed, 2 others are not here" in done.stdout
+    assert verified(results).returncode == 1
+    (results / "metrics.parquet").write_text("Numbers")
+    done = verified(results, "--part")
+    assert (done.returncode, done.stdout) == (1, "changed  metrics.parquet\n")
+
+
+def test_a_part_without_any_file_of_the_list_is_refused(results):
+    for path in results.rglob("*"):
+        if path.is_file() and path.name != "provenance.json":
+            path.unlink()
+    done = verified(results, "--part")
+    assert done.returncode != 0
+    assert "none of the files that its provenance.json lists is here" in done.stderr
 
 
 def test_verifying_says_what_it_does_not_cover(results):
