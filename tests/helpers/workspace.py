@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +172,7 @@ class Workspace:
     def start(
         self,
         *arguments: str,
-        config: Path = CONFIG,
+        config: Path | Sequence[Path] = CONFIG,
         cores: int = 2,
         largest_file: int | None = None,
         **options: Any,
@@ -180,9 +180,11 @@ class Workspace:
         """Start Snakemake in a process group of its own, as a shell does.
 
         Args:
+            config: one, or several of which the later change the earlier.
             largest_file: bytes (in steps of 1024) that a file may grow to, in place of a disk that fills.
         """
-        command = ["snakemake", *arguments, "--cores", str(cores), "--configfile", str(config), "--nocolor"]
+        files = map(str, [config] if isinstance(config, Path) else config)
+        command = ["snakemake", *arguments, "--cores", str(cores), "--configfile", *files, "--nocolor"]
         if largest_file is not None:
             limit = f'ulimit -S -f {largest_file // 1024}; exec "$@"'
             command = ["bash", "-c", limit, "bash", *command]

@@ -1,7 +1,9 @@
 """The reference study: one budget for all, a page that says what is planned, and small files in Git."""
 
+import re
 import subprocess
 
+import pandas as pd
 import pytest
 
 from methods.registry import discover
@@ -33,6 +35,12 @@ def test_it_makes_all_of_the_paper_under_every_mask(plan):
     assert len(plan.figure_definitions[9].grid) == 16
     assert {len(plan.table_definitions[number].masks) for number in (1, 2)} == {8, 4}
     assert {"unet2", "varnet", "cs"} <= set(plan.table_definitions[1].methods)
+
+
+def test_the_first_part_trains_what_the_study_does(plan):
+    part = Plan(read_config(ROOT / "config/reference_brains.yaml"), discover())
+    assert [run for run in part.runs if part.spec(run) != plan.spec(run)] == []
+    assert {run.mask for run in part.runs} == {"1d_uniform_6x"}
 
 
 def test_the_page_says_how_many_trainings_and_trials_there_are(plan):
@@ -101,3 +109,72 @@ def test_git_keeps_its_small_files_only(path, kept):
     command = ["git", "check-ignore", "--quiet", "--no-index", f"results/reference/{path}"]
     ignored = subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     assert ignored is not kept
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return pd.read_csv(ROOT / "results/reference/tables/table_1.csv").set_index("method")
+
+
+@pytest.fixture(scope="module")
+def pairs() -> pd.DataFrame:
+    """What MANet has more than another method, by metric and method."""
+    found = pd.read_csv(ROOT / "results/reference/statistics/pairs_1.csv")
+    one, other = found[found.method_b == "manet"], found[found.method_a == "manet"]
+    # Differences are of the first to the second.
+    one = one.assign(method=one.method_a, gain=-one.difference)
+    other = other.assign(method=other.method_b, gain=other.difference)
+    return pd.concat([one, other]).set_index(["metric", "method"])
+
+
+def rows_of(page: str, heading: str) -> dict[str, list[str]]:
+    """The table below a line, by the first cell of each row."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    lines = text[text.index(heading) :].splitlines()
+    cells = [[cell.strip(" *") for cell in line.split("|")[1:-1]] for line in lines if line.startswith("|")]
+    end = next((place for place, row in enumerate(cells) if len(row) != len(cells[0])), len(cells))
+    return {row[0]: row[1:] for row in cells[:end]}
+
+
+SHOWN = ["zf", "cs", "unet", "unet2", "xiang", "dudornet", "varnet", "manet"]
+
+
+def test_the_readme_shows_the_studys_table_and_tests(table: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    rows = rows_of("README.md", "**An answer")
+    assert rows[""] == list(table.loc[SHOWN, "label"])
+    assert rows["PSNR, dB"] == [f"{mean:.2f}" for mean in table.loc[SHOWN, "psnr_mean"]]
+    assert rows["SSIM"] == [f"{mean:.3f}" for mean in table.loc[SHOWN, "ssim_mean"]]
+    gains = pairs.loc["psnr"].loc[SHOWN[:-1]]
+    assert rows["MANet's gain, dB"] == [*(f"{gain:.1f}" for gain in gains.gain), ""]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("| MANet's gain"))
+    starred = [cell.strip().endswith("*") for cell in line.split("|")[2:-2]]
+    assert starred == list(gains.p_holm < 0.05)
+    assert f"Holm's correction for {gains.tests.iloc[0]} tests" in text
+
+
+def test_the_page_of_other_methods_shows_the_same(table: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    rows = rows_of("docs/other_methods.md", "## From long trainings")
+    by_label = table.reset_index().set_index("label")
+    for label in (name for name in rows if name in by_label.index):
+        psnr, ssim, *gains = rows[label]
+        assert (psnr, ssim) == (
+            f"{by_label.loc[label, 'psnr_mean']:.2f}",
+            f"{by_label.loc[label, 'ssim_mean']:.3f}",
+        )
+        if label != "MANet":
+            for metric, digits, said in zip(("psnr", "ssim"), (2, 3), gains, strict=True):
+                found = pairs.loc[(metric, by_label.loc[label, "method"])]
+                number, p = said.rstrip(")").split(" (")
+                assert number == f"{found.gain:.{digits}f}"
+                assert float(p) == pytest.approx(found.p_holm, rel=0.5)
+    assert {"CS-TV", "UNet-T1+T2", "VarNet", "MANet"} <= set(rows)
+
+
+def test_the_readme_says_what_manets_parts_are_worth() -> None:
+    found = pd.read_csv(ROOT / "results/reference/statistics/pairs_3.csv")
+    found = found.set_index(["metric", "method_a", "method_b"])
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for part in ("no_kspace", "no_attention"):
+        of = found.loc[("psnr", f"manet-{part}", "manet")]
+        assert re.search(rf"{of.difference:.2f} dB( better)? \(p = {of.p_holm:.1g}\)", text)
