@@ -111,10 +111,10 @@ def later(said: Sequence[Said]) -> list[Said]:
 @pytest.mark.parametrize(
     ("run", "before", "shown"),
     [
-        (DEMO, None, 0.65),
+        (DEMO, None, 0.95),
         (DEMO, SHARED, 1),
         (DEMO, BESIDE, 1),
-        (SMOKE, None, 0.3),
+        (SMOKE, None, 0.6),
         (SMOKE, DEMO, 0.6),
         # Where others come and go, how long they will, nobody knows; little is said, and that holds.
         (BESIDE, None, 0.05),

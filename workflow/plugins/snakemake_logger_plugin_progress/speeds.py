@@ -13,9 +13,9 @@ _MACHINE, _JOB, _DRIFT, _RUN = 0.4, 0.15, 0.05, 0.3
 _CHANCE = 0.5  # seconds of any job that come and go
 _LEAST = 0.1  # share of a job that is taken for work, however long its start took
 _MEMORY = 0.97  # of the load that a machine had, from one job to the next
-# Others who came and went will do so again: how much of the variance that the load has had, the load of what
-# is left may be away from now's. With 0.5 to 1 all that is shown of the recorded runs holds; with 0.35 not.
-_AGAIN = 0.5
+# Others who came and went will do so again: how much of the variance that the load has had, what is left may
+# be away from now's load; and the share of what learning alone moved that is no load. By recorded runs.
+_AGAIN, _LEARNT = 6.0, 0.4
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,24 @@ class Expected:
 
 @dataclass(frozen=True)
 class _Load:
-    """Mean and variance of the machine's factor (its logarithm) after each job, the last ones most."""
+    """How the machine's factor (its logarithm) has moved from job to job, the last ones counting most."""
 
     weight: float = 0.0
     mean: float = 0.0
-    variance: float = 0.0
+    spread: float = 0.0
+    learnt: float = 0.0
 
-    def after(self, level: float) -> "_Load":
+    def after(self, level: float, learnt: float) -> "_Load":
+        """Take a job's new level, and the square by which learning alone is expected to have moved it."""
         weight = _MEMORY * self.weight + 1
         away = level - self.mean
-        return _Load(weight, self.mean + away / weight, (1 - 1 / weight) * (self.variance + away**2 / weight))
+        spread = (1 - 1 / weight) * (self.spread + away**2 / weight)
+        return _Load(weight, self.mean + away / weight, spread, _MEMORY * self.learnt + learnt)
+
+    @property
+    def variance(self) -> float:
+        """Return the variance of the load."""
+        return max(0.0, self.spread - _LEARNT * self.learnt)
 
 
 class Speeds:
@@ -89,7 +97,7 @@ class Speeds:
         spread = float(known @ shared) + _JOB**2 + (_CHANCE / seconds) ** 2 + uncertainty**2
         self._mean = self._mean + shared / spread * beyond
         self._covariance = self._covariance - np.outer(shared, shared) / spread
-        self._load = self._load.after(float(self._mean[0]))
+        self._load = self._load.after(float(self._mean[0]), float(shared[0]) ** 2 / spread)
 
     def seconds(self, job: Expected) -> float:
         """Return what a job will take."""
