@@ -14,6 +14,7 @@ from data_prep.io.command import command
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.definitions import PHASED, Definition, Row
+from workflow.provenance.files import check_outside
 
 if TYPE_CHECKING:
     from data_prep.undersample.slices import SliceStore
@@ -174,10 +175,7 @@ def draw(
     for path in to:
         if path.suffix not in (".pdf", ".png"):
             raise BadInput(f"--to: {path} ends in neither .pdf nor .png; name it so")
-        if path.resolve().is_relative_to(results.resolve()):
-            raise BadInput(
-                f"--to: {path} lies within {results}, whose files are listed; choose a folder elsewhere"
-            )
+        check_outside("--to", path, results)
     folders = chosen_runs(results, dataset, mask, method, seed)
     if kind == "modalities":
         if len(folders) > 1:

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput
 from data_prep.io.command import command
+from workflow.provenance.files import check_outside
 
 Also = Literal["truth", "zero_filled", "error"]
 
@@ -39,8 +39,7 @@ def export(
     from workflow.run.finished import find_runs
 
     folders = find_runs(results, dataset=dataset, mask=mask, method=method)
-    if to.resolve().is_relative_to(results.resolve()):
-        raise BadInput(f"--to: {to} lies within {results}, whose files are listed; choose a folder elsewhere")
+    check_outside("--to", to, results)
     from workflow.evaluate.volumes import check_scored, open_test, reconstructed, scan_record
     from workflow.run.device import set_up_torch
     from workflow.run.finished import read_finished

@@ -22,6 +22,7 @@ from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.metrics.contract import STANDARD
 from workflow.plan.definitions import data_note
+from workflow.provenance.files import check_outside
 from workflow.run.finished import Finished, read_finished
 
 if TYPE_CHECKING:
@@ -114,10 +115,7 @@ def weights(
         raise BadInput(
             f"{place}: {run.spec.method} {why}, so that there is nothing to pack; give another run"
         )
-    if to.resolve().is_relative_to(run.results.resolve()):
-        raise BadInput(
-            f"--to: {to} lies within {run.results}, whose files are listed; choose a place elsewhere"
-        )
+    check_outside("--to", to, run.results)
     from workflow.run.weights import pack
 
     pack(run, card_of(run, licence, use), to)

@@ -106,6 +106,21 @@ def listed(results: Path) -> list[str]:
     return sorted(_walk(results))
 
 
+def check_outside(option: str, path: Path, results: Path) -> None:
+    """Refuse to write among the files of a results folder that its list names.
+
+    Raises:
+        BadInput: the path lies there, and in none of the folders that the list leaves out.
+    """
+    real = path.resolve()
+    if not real.is_relative_to(results.resolve()):
+        return
+    if _LEFT_OUT_FOLDERS.isdisjoint(real.relative_to(results.resolve()).parts[:-1]):
+        raise BadInput(
+            f"{option}: {path} lies within {results}, whose files are listed; choose a folder elsewhere"
+        )
+
+
 def leftovers(names: Iterable[str], own: Iterable[str]) -> list[str]:
     """Return those of the listed files that another configuration has left, runs as their folders, in order.
 

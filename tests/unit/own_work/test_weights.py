@@ -177,6 +177,10 @@ def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
         said(weights, "pack", run, "--to", tmp_path / "weights.pt", *LICENCE)
     with pytest.raises(BadInput, match=r"--to: .* lies within .*, whose files are listed"):
         said(weights, "pack", run, "--to", run / "packed.ckpt", *LICENCE)
+    # A folder that the list leaves out.
+    kept = run.parents[4] / "weights" / "unet.ckpt"
+    said(weights, "pack", run, "--to", kept, *LICENCE)
+    assert kept.is_file()
     with pytest.raises(BadInput, match=r"model\.ckpt: it has no card; pack the run's folder"):
         said(weights, "show", run / "model.ckpt")
     with pytest.raises(BadInput, match=r"none\.ckpt: no such file; give one that workflow\.weights packed"):
