@@ -20,6 +20,7 @@ from workflow.plan.definitions import (
 )
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
+from workflow.plan.tuning import TuningPlan
 from workflow.provenance.footer import config_sha256
 
 
@@ -79,6 +80,7 @@ def own_files(trust: TrustPlan) -> list[str]:
     What no pattern fits is left over from another configuration.
     """
     plan, index = trust.plan, index_definition(trust)
+    tuning = TuningPlan(plan)
     stems = [file.rpartition(".")[0] for file in index.files if not file.startswith("runs/")]
     return sorted(
         {
@@ -93,7 +95,9 @@ def own_files(trust: TrustPlan) -> list[str]:
                 for mask in {*dataset["masks"], *dataset.get("mask_files", {})}
             ),
             *("metrics.parquet", "index.html", "cost.*", "trust/probes.parquet", "trust/lesions.h5"),
-            *(("tuning/*",) if "tuning" in plan.config else ()),
+            *(f"tuning/trials/{trial.path}/*" for trial in tuning.trials),
+            *(f"tuning/trials_{trial.run.dataset}.*" for trial in tuning.trials),
+            *(("tuning/winners.yaml",) if tuning.trials else ()),
         }
     )
 

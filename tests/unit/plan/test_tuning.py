@@ -110,6 +110,12 @@ def test_what_a_tuning_leaves_belongs_to_its_experiment():
     plan = tuned().plan
     names = ["tuning/winners.yaml", "tuning/trials/ixi/1d_uniform_6x/unet/lr0.001/seed0/run.json"]
     assert leftovers(names, own_files(TrustPlan(plan))) == []
+    others = [
+        "tuning/trials/ixi/1d_uniform_6x/unet/lr0.5/seed0/run.json",
+        "tuning/trials/brats/1d_uniform_6x/unet/lr0.001/seed0/run.json",
+        "tuning/trials_brats.csv",
+    ]
+    assert leftovers([*names, *others], own_files(TrustPlan(plan))) == sorted(others)
     without = Plan({key: value for key, value in plan.config.items() if key != "tuning"}, METHODS)
     assert leftovers(names, own_files(TrustPlan(without))) == sorted(names)
 
