@@ -1,7 +1,9 @@
 """The reference study: one budget for all, a page that says what is planned, and small files in Git."""
 
 import re
+import shlex
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -35,6 +37,13 @@ def test_it_makes_all_of_the_paper_under_every_mask(plan):
     assert len(plan.figure_definitions[9].grid) == 16
     assert {len(plan.table_definitions[number].masks) for number in (1, 2)} == {8, 4}
     assert {"unet2", "varnet", "cs"} <= set(plan.table_definitions[1].methods)
+
+
+def test_the_first_part_is_what_its_head_says_that_cuts_it():
+    text = (ROOT / "config/reference_brains.yaml").read_text(encoding="utf-8")
+    command = shlex.split(text.splitlines()[0].removeprefix("# python "))
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == text
 
 
 def test_the_first_part_trains_what_the_study_does(plan):
