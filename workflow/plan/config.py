@@ -88,6 +88,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
             f"config: training.compile: is true, but training.devices is {training['devices']}, and only "
             "steps on one GPU are compiled; set compile to auto, or devices to 1"
         )
+    _check_schedule(training)
     _check_methods(config, methods)
     _check_shown(config)
     for name, values in config["sweep"].items():
@@ -107,6 +108,21 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
                 f"{', '.join(metrics())}"
             )
     return config
+
+
+def _check_schedule(training: Config) -> None:
+    """Refuse what ``constant`` does not heed, and steps that would train nothing."""
+    for key in ("floor", "tail"):
+        if training[key] > 0 and training["schedule"] == "constant":
+            raise BadInput(
+                f"config: training.{key}: is {training[key]}, but training.schedule is constant, and only "
+                "cosine falls; set it to 0, or schedule to cosine"
+            )
+    if training["tail"] > 0 and training["floor"] == 0:
+        raise BadInput(
+            f"config: training.tail: is {training['tail']}, but training.floor is 0, and steps at a rate of "
+            "zero train nothing; give a floor such as 0.05, or set tail to 0"
+        )
 
 
 def read_config(path: Path) -> Config:

@@ -289,7 +289,14 @@ def _training(configured: Mapping[str, Any], dataset: str, trainable: bool) -> d
     training |= {key: of_dataset(training[key], dataset) for key in ("epochs", "batch_size")}
     if not trainable:
         # Nothing that only training reads may repeat an evaluation.
-        training |= {"epochs": 1, "schedule": "constant", "warm_up": 0, "gradient_clip": None}
+        training |= {
+            "epochs": 1,
+            "schedule": "constant",
+            "warm_up": 0,
+            "floor": 0,
+            "tail": 0,
+            "gradient_clip": None,
+        }
         training |= {"channels_last": False, "deterministic": True, "recompute": True, "compile": False}
         training |= {"devices": 1, "logger": "csv"}
     return training

@@ -37,6 +37,8 @@ class TrainingSpec:
         threads: torch threads on the CPU; another number may change the last bits.
         schedule: of the learning rate, ``constant`` or ``cosine``.
         warm_up: share of the steps over which the learning rate rises from zero.
+        floor: share of the learning rate to which ``cosine`` falls.
+        tail: share of the steps, the last, over which the learning rate stays at that.
         precision: ``32-true`` or ``bf16-mixed``.
         resident_gigabytes: the largest split (1e9 bytes) held on the device; changes no result.
         gradient_clip: largest norm of the gradient; None does not clip.
@@ -56,6 +58,8 @@ class TrainingSpec:
     precision: Precision
     resident_gigabytes: Annotated[float, Meta(ge=0)]
     warm_up: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    floor: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    tail: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     gradient_clip: Annotated[float, Meta(gt=0)] | None = None
     channels_last: bool = False
     deterministic: bool = True

@@ -41,12 +41,17 @@ LOOK_EVERY = 20
 def learning_rate(base: float, training: TrainingSpec, step: int, steps: int) -> float:
     """Return the rate of one step (of ``steps``, from 0).
 
-    ``cosine`` falls from ``base`` towards zero. Over the first ``warm_up`` of the steps it rises to that.
+    ``cosine`` falls from ``base`` to ``floor`` of it, at which it stays over the last ``tail`` of the steps.
+    Over the first ``warm_up`` of the steps it rises to that.
     """
     rising = training.warm_up * steps
     if step + 1 < rising:
         base *= (step + 1) / rising
-    return base if training.schedule == "constant" else base * (1 + math.cos(math.pi * step / steps)) / 2
+    if training.schedule == "constant":
+        return base
+    falling = (1 - training.tail) * steps
+    height = (1 + math.cos(math.pi * step / falling)) / 2 if step < falling else 0.0
+    return base * (training.floor + (1 - training.floor) * height)
 
 
 class Training:

@@ -261,6 +261,11 @@ def test_defaults_are_filled_in_and_the_input_is_left_alone():
             "training.epochs: 'x' is not a whole number from 1 or keys with values (ixi",
         ),
         ({"training__epochs": {"ixi": 0}}, "training.epochs.ixi: 0 is less than the minimum of 1; "),
+        ({"training__floor": 0.1}, "training.floor: is 0.1, but training.schedule is constant"),
+        (
+            {"training__schedule": "cosine", "training__tail": 0.2},
+            "training.tail: is 0.2, but training.floor is 0, and steps at a rate of zero train nothing; give",
+        ),
         ({"training__warm_up": True}, "training.warm_up: True is not of type 'number'; "),
         ({"experiment": "a" * 300}, "experiment: has 300 characters, more than 200; "),
         ({"experiment": "ä" + "b" * 99}, "experiment: 'äbbbbbbbbbbb...bbbbbbbbbbbbb' does not match"),

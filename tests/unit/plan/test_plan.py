@@ -278,6 +278,8 @@ def test_what_only_training_reads_changes_no_spec_of_an_untrained_method():
         "batch_size": 2,
         "schedule": "cosine",
         "warm_up": 0.1,
+        "floor": 0.1,
+        "tail": 0.2,
         "gradient_clip": 1.0,
         "channels_last": True,
         "deterministic": False,

@@ -138,6 +138,9 @@ def test_the_rate_follows_the_schedule():
     assert rates(range(4), schedule="constant", warm_up=0.75) == pytest.approx([2 / 3, 4 / 3, 2.0, 2.0])
     warm = rates(range(5), schedule="cosine", warm_up=0.5)
     assert warm == pytest.approx([cosine[0] / 2, *cosine[1:]])
+    # Half of the way down in half of the steps, then at rest.
+    assert rates(range(4), schedule="cosine", floor=0.1, tail=0.5) == pytest.approx([2.0, 1.1, 0.2, 0.2])
+    assert rates(range(5), schedule="cosine", floor=0.5) == pytest.approx([1 + rate / 2 for rate in cosine])
 
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.8])
