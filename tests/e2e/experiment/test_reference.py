@@ -12,7 +12,7 @@ from methods.registry import discover
 from workflow.plan.config import read_config
 from workflow.plan.plan import Plan
 
-CONFIG = Path("config/reference_brains.yaml")
+CONFIG = Path("config/reference_part.yaml")
 WINNERS = Path("results/reference/tuning/winners.yaml")
 RESULTS = Path("results/reference")
 DRAWN = ("tables", "statistics", "figures", "claims")
