@@ -23,6 +23,7 @@ from methods.registry import DECIMAL, MethodFolder, check_parameters, discover, 
 from workflow.metrics.contract import metrics
 from workflow.papers.contract import papers as all_papers
 from workflow.papers.contract import read_paper
+from workflow.plan.training import check_training
 
 _SCHEMA_FILE = Path(__file__).parents[1] / "schemas" / "config.schema.yaml"
 Config = dict[str, Any]
@@ -78,17 +79,7 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
     for name, dataset in config["datasets"].items():
         _take_mask_files(name, dataset, config["trust"], config.get("tuning", {}).get("masks", {}))
         _check_dataset(name, dataset)
-        for key in ("epochs", "batch_size"):
-            numbers = config["training"][key]
-            if isinstance(numbers, dict) and name not in numbers:
-                raise BadInput(f"config: training.{key}: no number for {name}; add it, or give one for all")
-    training = config["training"]
-    if training["compile"] is True and training["devices"] > 1:
-        raise BadInput(
-            f"config: training.compile: is true, but training.devices is {training['devices']}, and only "
-            "steps on one GPU are compiled; set compile to auto, or devices to 1"
-        )
-    _check_schedule(training)
+    check_training(config["training"], config["datasets"])
     _check_methods(config, methods)
     _check_shown(config)
     for name, values in config["sweep"].items():
@@ -108,21 +99,6 @@ def check_config(content: Mapping[str, Any], methods: Mapping[str, MethodFolder]
                 f"{', '.join(metrics())}"
             )
     return config
-
-
-def _check_schedule(training: Config) -> None:
-    """Refuse what ``constant`` does not heed, and steps that would train nothing."""
-    for key in ("floor", "tail"):
-        if training[key] > 0 and training["schedule"] == "constant":
-            raise BadInput(
-                f"config: training.{key}: is {training[key]}, but training.schedule is constant, and only "
-                "cosine falls; set it to 0, or schedule to cosine"
-            )
-    if training["tail"] > 0 and training["floor"] == 0:
-        raise BadInput(
-            f"config: training.tail: is {training['tail']}, but training.floor is 0, and steps at a rate of "
-            "zero train nothing; give a floor such as 0.05, or set tail to 0"
-        )
 
 
 def read_config(path: Path) -> Config:
