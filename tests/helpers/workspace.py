@@ -169,6 +169,17 @@ class Workspace:
         self.path(name).write_text(yaml.safe_dump(content), encoding="utf-8")
         return Path(name)
 
+    def shell(self, commands: str) -> "subprocess.CompletedProcess[str]":
+        """Type commands of a page here; the first that fails ends them."""
+        return subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", commands],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def start(
         self,
         *arguments: str,

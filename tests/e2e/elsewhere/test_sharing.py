@@ -2,11 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from workspace import RESULTS, SHARED, Job, Workspace, environment
+from workspace import RESULTS, SHARED, Job, Workspace
 
 RECORDS = Path(".snakemake/metadata")
 
@@ -23,15 +22,7 @@ def restore(workspace: Workspace) -> "subprocess.CompletedProcess[str]":
     """Do what docs/clusters.md says of copies without times."""
     text = (workspace.folder / "docs" / "clusters.md").read_text()
     (command,) = (line for line in text.splitlines() if line.startswith("python -m workflow.verify"))
-    command = command.replace("python", sys.executable, 1).replace("results/demo", str(RESULTS))
-    return subprocess.run(
-        ["bash", "-c", command],
-        cwd=workspace.folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return workspace.shell(command.replace("results/demo", str(RESULTS)))
 
 
 @pytest.mark.long

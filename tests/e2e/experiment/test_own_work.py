@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 from guides import blocks
-from workspace import Workspace, environment
+from workspace import Workspace
 
 from data_prep.io.command import call
 
@@ -31,14 +31,7 @@ def run(command: str, workspace: Workspace) -> str:
         with contextlib.redirect_stdout(io.StringIO()) as stream:
             call(program(module), words)
         return stream.getvalue()
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=workspace.folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = workspace.shell(command)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from workspace import ROOT, Workspace, environment
+from workspace import ROOT, Workspace
 
 from methods.registry import discover
 from workflow.plan.config import read_config
@@ -60,10 +60,8 @@ def test_the_weights_of_each_method_are_kept_with_their_card(clone: Workspace, p
     for dataset, of in plan.config["datasets"].items():
         for method in filter(plan.trained, plan.config["compare"]):
             path = clone.folder / RESULTS / "weights" / f"{dataset}_{of['masks'][0]}_{method}.ckpt"
-            command = [sys.executable, "-m", "workflow.weights", "show", str(path)]
-            done = subprocess.run(
-                command, cwd=clone.folder, env=environment(), capture_output=True, text=True, check=True
-            )
+            done = clone.shell(f"python -m workflow.weights show {path}")
+            assert done.returncode == 0, done.stderr
             assert f"method: {method} " in done.stdout
             assert "source: embedded" in done.stdout
 
@@ -74,14 +72,7 @@ def test_the_readme_reconstructs_a_test_subject_with_them(clone: Workspace) -> N
     (commands,) = [
         block for block in re.findall(r"^```sh\n(.*?)^```$", page, re.M | re.S) if "pair/" in block
     ]
-    done = subprocess.run(
-        ["bash", "-euc", commands],
-        cwd=clone.folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = clone.shell(commands)
     assert done.returncode == 0, done.stdout + done.stderr
     scored = [line for line in done.stdout.splitlines() if "against the scan" in line]
     assert [line.split()[0] for line in scored] == ["manet", "zero"]
