@@ -2,7 +2,7 @@
 
 ``python -m data_prep.check /data/IXI`` reads names and headers only; ``--deep`` reads every voxel, too. The
 exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 too few are
-left to fill every split.
+left to give each split one. Whether they fill the splits of a configuration, ``snakemake -n`` tells.
 """
 
 import sys

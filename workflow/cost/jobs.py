@@ -132,9 +132,11 @@ def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dic
     trained = run_seconds(plan, steps)
     if trained:
         found["train"] = START + sum(trained.values()) / len(trained)
-    tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run)) for run in plan.runs]
-    for rule in ("evaluate", "probe"):
-        found[rule] = START + sum(tested) / len(tested)
+    untrained = [run for run in plan.runs if not plan.trained(run.method)]
+    for rule, runs in (("evaluate", untrained), ("probe", TrustPlan(plan).runs)):
+        tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run)) for run in runs]
+        if tested:
+            found[rule] = START + sum(tested) / len(tested)
     return found
 
 

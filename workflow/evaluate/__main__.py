@@ -4,7 +4,7 @@ An untrained method whose spec names values to try (``tune``) chooses among them
 before. A training scores itself in the same way, in its own process; this command serves untrained
 methods, and trained ones by their checkpoint:
 
-    python -m workflow.evaluate --spec JSON --data results/X/data/brats \
+    python -m workflow.evaluate --spec JSON --data results/shared/data/brats-KEY \
         --mask results/X/masks/brats/NAME.npz [--checkpoint model.ckpt] --output FOLDER
 """
 

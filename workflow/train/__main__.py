@@ -2,8 +2,8 @@ r"""Train one method under one mask, then score it.
 
 Writes model.ckpt, history.csv, metrics.csv, examples.npz and run.json:
 
-    python -m workflow.train --spec JSON --data results/X/data/brats --mask results/X/masks/brats/NAME.npz \
-        --output results/X/runs/brats/NAME/METHOD/seed0
+    python -m workflow.train --spec JSON --data results/shared/data/brats-KEY \
+        --mask results/X/masks/brats/NAME.npz --output results/X/runs/brats/NAME/METHOD/seed0
 
 The weights are those of the epoch with the lowest validation loss; the test split is opened only after it
 is chosen, and not at all by a trial of a tuning, which is scored on the validation split. The state of the

@@ -3,7 +3,7 @@ r"""Evaluate a finished run again under altered conditions, without training: on
 One process evaluates all conditions of a run on its test split and writes a CSV with a row for each
 condition, subject and metric (columns and conditions: docs/trust.md):
 
-    python -m workflow.trust.probe --spec JSON --data results/X/data/brats \
+    python -m workflow.trust.probe --spec JSON --data results/shared/data/brats-KEY \
         --mask results/X/masks/brats/NAME.npz --checkpoint results/X/runs/brats/NAME/METHOD/seed0/model.ckpt \
         --shifts 1 2 4 --swaps zeroed --audit --output FILE.csv
 

@@ -3,8 +3,8 @@
 The published form is a folder per subject, such as ``BraTS2021_00000``, that holds
 ``BraTS2021_00000_t1.nii.gz``, ``BraTS2021_00000_t2.nii.gz`` and others that are not used: int16, 240 x 240 x
 155 voxels of 1 mm, x to the left, y to the back, z up. From 2023 on, scans are named
-``BraTS-GLI-00000-000-t1n.nii.gz`` and ``-t2w``. Embedded subjects have the form of 2021 at any size; they
-have small lesions but no tumours.
+``BraTS-GLI-00000-000-t1n.nii.gz`` and ``-t2w``. Embedded subjects have the form of 2021 at other sizes;
+they have small lesions but no tumours.
 """
 
 import re

@@ -47,6 +47,9 @@ def test_seconds_by_rule_are_those_of_the_plans_jobs() -> None:
     mean = (on_ixi * ixi + (69 - on_ixi) * fastmri) / 69
     assert found["train"] == pytest.approx(START + mean)
     assert {"fetch_donor", "embed_ixi", "embed_fastmri", "align", "prepare", "mask", "evaluate"} <= set(found)
+    # Evaluations are of methods without training, and what networks take does not count there.
+    assert found["evaluate"] == START
+    assert found["probe"] == pytest.approx(START + (4 * 8 * 0.1 + 4 * 6 * 0.1) / 10)  # ZF takes none
     # Nothing of a training is known where nobody measured one.
     assert "train" not in seconds_per_job(plan, {}, TABLE)
 
