@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
+from data_prep.masks.registry import parse_mask
 from methods.registry import discover
 from workflow.papers.contract import read_paper
 from workflow.plan.config import read_config
@@ -46,11 +46,18 @@ def test_every_method_is_offered_the_same_second_beta(plan):
 
 def test_it_makes_all_of_the_paper_under_every_mask(plan):
     paper = read_paper("manet")
-    assert set(plan.table_definitions) == set(paper.tables)
+    with_phase = [number for number, of in plan.table_definitions.items() if of.phase != "none"]
+    assert set(plan.table_definitions) == {*paper.tables, *with_phase}
     assert set(plan.figure_definitions) == set(paper.figures)
     assert len(plan.figure_definitions[9].grid) == 16
     assert {len(plan.table_definitions[number].masks) for number in (1, 2)} == {8, 4}
     assert {"unet2", "varnet", "cs"} <= set(plan.table_definitions[1].methods)
+
+
+def test_it_asks_of_one_acceleration_whether_symmetry_makes_2d_masks_easier(plan):
+    (table,) = [of for of in plan.table_definitions.values() if of.phase != "none"]
+    assert len({parse_mask(mask)[1] for mask in table.masks}) == 1
+    assert {mask[:3] for mask in table.masks} == {"1d_", "2d_"}
 
 
 def test_the_part_that_has_been_run_is_what_its_head_says_that_cuts_it():
@@ -63,7 +70,7 @@ def test_the_part_that_has_been_run_is_what_its_head_says_that_cuts_it():
 def test_the_part_that_has_been_run_trains_what_the_study_does(plan):
     part = Plan(read_config(ROOT / "config/reference_part.yaml"), discover())
     assert [run for run in part.runs if part.spec(run) != plan.spec(run)] == []
-    assert {run.mask for run in part.runs} == {"1d_uniform_6x", "equispaced_4x"}
+    assert {run.mask for run in part.runs} == {"1d_uniform_6x", "2d_radial_9x", "equispaced_4x"}
 
 
 def test_the_page_says_how_many_trainings_and_trials_there_are(plan):
@@ -134,18 +141,34 @@ def test_git_keeps_its_small_files_only(path, kept):
     assert ignored is not kept
 
 
-# The tables of the study, and what stands above each of them on a page.
-SHOWN = {1: "T2 of brains under 1D-Uniform-6×", 2: "PDFS of knees under Equispaced-4×"}
-METHODS = ["zf", "cs", "unet", "unet2", "xiang", "dudornet", "varnet", "manet"]
+# The masks that are shown, by what they are called on a page, and the table that each belongs to.
+SHOWN = {
+    "1d_uniform_6x": (1, "brains, 1D-Uniform-6×"),
+    "2d_radial_9x": (1, "brains, 2D-Radial-9×"),
+    "equispaced_4x": (2, "knees, Equispaced-4×"),
+}
+# Two names differ between the tables, by the name of the target.
+ROWS = {
+    "zf": "ZF",
+    "cs": "CS-TV",
+    "unet": "UNet, target alone",
+    "unet2": "UNet, both contrasts",
+    "xiang": "Xiang et al.",
+    "dudornet": "DuDoRNet",
+    "varnet": "VarNet",
+    "manet": "MANet",
+}
 
 
-def table(number: int) -> pd.DataFrame:
-    return pd.read_csv(ROOT / f"results/reference/tables/table_{number}.csv").set_index("method")
+def table(mask: str) -> pd.DataFrame:
+    found = pd.read_csv(ROOT / f"results/reference/tables/table_{SHOWN[mask][0]}.csv")
+    return found[found["mask"] == mask].set_index("method")
 
 
-def gains(number: int) -> pd.DataFrame:
-    """What MANet has more than another method, by metric and method."""
-    found = pd.read_csv(ROOT / f"results/reference/statistics/pairs_{number}.csv")
+def gains(mask: str, number: int = 0) -> pd.DataFrame:
+    """What MANet has more than another method, by metric and method, in the mask's table or another one."""
+    found = pd.read_csv(ROOT / f"results/reference/statistics/pairs_{number or SHOWN[mask][0]}.csv")
+    found = found[found["mask"] == mask]
     one, other = found[found.method_b == "manet"], found[found.method_a == "manet"]
     # Differences are of the first to the second.
     one = one.assign(method=one.method_a, gain=-one.difference)
@@ -154,33 +177,40 @@ def gains(number: int) -> pd.DataFrame:
 
 
 def rows_of(page: str, heading: str) -> dict[str, list[str]]:
-    """The first table below a heading, by the first cell of each row, without what makes letters bold."""
+    """The first table below a heading, by the first cell of each row."""
     text = (ROOT / page).read_text(encoding="utf-8")
     lines = itertools.dropwhile(lambda line: line[:1] != "|", text[text.index(heading) :].splitlines())
     rows = itertools.takewhile(lambda line: line[:1] == "|", lines)
-    cells = [[cell.strip().replace("**", "") for cell in row.split("|")[1:-1]] for row in rows]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]
     return {row[0]: row[1:] for row in cells}
 
 
-@pytest.mark.parametrize("number", SHOWN)
-def test_the_readme_shows_the_studys_tables_and_tests(number: int) -> None:
-    rows, shown = rows_of("README.md", SHOWN[number]), table(number).loc[METHODS]
-    assert rows[""] == list(shown["label"])
-    assert rows["PSNR, dB"] == [f"{mean:.2f}" for mean in shown["psnr_mean"]]
-    assert rows["SSIM"] == [f"{mean:.3f}" for mean in shown["ssim_mean"]]
-    psnr = gains(number).loc["psnr"].loc[METHODS[:-1]]
-    said = [f"{row.gain:.1f}" + (" *" if row.p_holm < 0.05 else "") for row in psnr.itertuples()]
-    assert rows["MANet's gain, dB"] == [*said, ""]
+@pytest.mark.parametrize("mask", SHOWN)
+def test_the_readme_shows_the_studys_tables_and_tests(mask: str) -> None:
+    rows, shown, found = rows_of("README.md", "**An answer"), table(mask), gains(mask)
+    assert [name for name in rows if name in ROWS.values()] == list(ROWS.values())
+    column = rows[""].index(SHOWN[mask][1])
+    best = {metric: shown.loc[list(ROWS), f"{metric}_mean"].max() for metric in ("psnr", "ssim")}
+    for method, name in ROWS.items():
+        said = []
+        for metric, digits in (("psnr", 2), ("ssim", 3)):
+            mean = shown.loc[method, f"{metric}_mean"]
+            number = f"{mean:.{digits}f}"
+            number = f"**{number}**" if mean == best[metric] else number
+            differs = method != "manet" and found.loc[(metric, method)].p_holm < 0.05
+            said.append(number + (" \\*" if differs else ""))
+        assert rows[name][column] == " / ".join(said)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"Holm's correction for {psnr.tests.iloc[0]} tests" in text
+    assert f"{found.tests.iloc[0]} on {SHOWN[mask][1].split(',')[0]}" in text
 
 
-@pytest.mark.parametrize("number", SHOWN)
-def test_the_page_of_other_methods_shows_the_same(number: int) -> None:
-    rows, found = rows_of("docs/other_methods.md", SHOWN[number]), gains(number)
-    by_label = table(number).reset_index().set_index("label")
+@pytest.mark.parametrize("mask", SHOWN)
+def test_the_page_of_other_methods_shows_the_same(mask: str) -> None:
+    heading = SHOWN[mask][1].replace(", ", " under ")
+    rows, found = rows_of("docs/other_methods.md", f"{heading}:"), gains(mask)
+    by_label = table(mask).reset_index().set_index("label")
     shown = [name for name in rows if name in by_label.index]
-    assert len(shown) == len(METHODS) - 1
+    assert len(shown) == len(ROWS) - 1
     for label in shown:
         of = by_label.loc[label]
         psnr, ssim, *more = rows[label]
@@ -192,13 +222,36 @@ def test_the_page_of_other_methods_shows_the_same(number: int) -> None:
                 assert float(p) == pytest.approx(found.loc[(metric, of.method)].p_holm, rel=0.5)
 
 
+def better_by(mask: str, method: str, number: int = 0) -> float:
+    """How much more PSNR a method has than MANet, beyond chance, by a table."""
+    found = gains(mask, number).loc[("psnr", method)]
+    assert found.p_holm < 0.05
+    return -float(found.gain)
+
+
 def test_the_readme_says_what_manets_parts_are_worth() -> None:
-    found = pd.read_csv(ROOT / "results/reference/statistics/pairs_3.csv")
-    found = found.set_index(["metric", "method_a", "method_b"])
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for part in ("no_kspace", "no_attention"):
-        of = found.loc[("psnr", f"manet-{part}", "manet")]
-        assert re.search(rf"{of.difference:.2f} dB( better)? \(p = {of.p_holm:.1g}\)", text)
+    one, other = "1d_uniform_6x", "2d_radial_9x"
+    spectral, attention = (
+        f"{better_by(one, part, 3):.2f} and {better_by(other, part, 3):.2f} dB"
+        for part in ("manet-no_kspace", "manet-no_attention")
+    )
+    (p,) = {
+        float(f"{of.p_holm:.1g}") for mask in (one, other) for of in gains(mask, 3).loc["psnr"].itertuples()
+    }
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"{spectral} better without its k-space network, {attention} without its attention (p = {p} each)"
+        in text
+    )
+
+
+def test_the_readme_says_by_how_much_others_beat_manet() -> None:
+    unet, varnet = ([f"{better_by(mask, name):.1f}" for mask in SHOWN] for name in ("unet2", "varnet"))
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        f"on brains the U-Net is {unet[0]} and {unet[1]}, VarNet {varnet[0]} and {varnet[1]} dB better, "
+        f"on knees {unet[2]} and {varnet[2]} dB." in text
+    )
 
 
 def test_the_studys_page_says_which_trainings_had_converged() -> None:
