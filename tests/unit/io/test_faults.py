@@ -2,17 +2,20 @@
 
 import builtins
 import errno
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import h5py
 import nibabel
@@ -332,6 +335,32 @@ def test_a_folder_that_may_not_be_read_is_not_empty(open_folder: Path) -> None:
             assert fault(lambda: findings(open_folder)).errno == errno.EACCES
     finally:
         inner.chmod(0o755)
+
+
+def test_a_compressed_scan_that_memory_does_not_suffice_for_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan.nii.gz"
+    READERS["nifti_gz"].write(path)
+
+    def refuse(*_: Any) -> None:
+        # As zlib says it where it cannot have its window.
+        raise zlib.error("Error -4 while decompressing data")
+
+    monkeypatch.setattr(gzip.GzipFile, "read", refuse)
+    error = fault(lambda: READERS["nifti_gz"].read(path))
+    assert (error.errno, error.filename) == (errno.ENOMEM, str(path))
+
+
+def test_a_header_that_memory_does_not_suffice_for_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ElementTree.ParseError("out of memory: line 1, column 0")
+
+    monkeypatch.setattr(ElementTree, "fromstring", refuse)
+    with pytest.raises(MemoryError):
+        open_scan(write_published(tmp_path / "file1000001.h5"))
 
 
 # ---- one by one -----------------------------------------------------------------------------------
