@@ -122,8 +122,11 @@ def twins(path: Path) -> list[Path]:
     """Find other files of the same scan: the other suffix, or the same name in another folder of the dataset.
 
     Args:
-        path: a scan with a published name, in one of the dataset's folders.
+        path: a scan in one of the dataset's folders; one without a published name has none, as only those
+            names tell the modality.
     """
+    if scan_name(path) is None:
+        return []
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     root = path.parent
     while root.name in _FOLDERS:
