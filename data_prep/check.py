@@ -15,6 +15,7 @@ from rich.console import Console
 from data_prep.datasets.contract import DatasetId, dataset_of, discover
 from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
 from data_prep.datasets.forms import advice, nothing_in
+from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import Choices, command
 
@@ -66,6 +67,8 @@ def main(
     entry = dataset_of(recognise(folder, dataset, lists))
     named = {key: path for key, path in lists.items() if key in entry.lists}
     found, summary = entry.check(entry, folder, slices, deep, named)
+    if unnamed := misnamed(entry, folder):
+        found, summary = [*found, *unnamed], summary | {"not taken because of their names": str(len(unnamed))}
     print_report(Console(), folder, entry, found, summary)
     if csv:
         write_csv(csv, entry.id, found)

@@ -20,6 +20,7 @@ import numpy as np
 from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.datasets.align import align, write_aligned
 from data_prep.datasets.contract import Dataset, Scans, Size, Wanted, dataset_of, datasets, discover
+from data_prep.datasets.misnamed import misnamed
 from data_prep.datasets.record import Aligned
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command
@@ -104,6 +105,9 @@ def finding(candidate: Candidate) -> None:
         require(sorted(named) == made, f"embedded_id gives {', '.join(named)}, not {', '.join(made)}")
     for subject, scans in candidate.scans.items():
         require(scans.target != scans.auxiliary, f"{scans.target} is both scans of {subject}")
+    others = {str(candidate.root / file) for told in misnamed(dataset, candidate.root) for file in told.files}
+    for path in (path for scans in candidate.scans.values() for path in (scans.target, scans.auxiliary)):
+        require(path not in others, f"{path} is taken, but misnamed says that it is not")
 
 
 def reading(candidate: Candidate) -> None:

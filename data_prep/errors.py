@@ -14,12 +14,15 @@ import signal
 import stat
 import sys
 import unicodedata
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 # HDF5 and torch tell the system's number in their texts only, h5py in exceptions of many types.
 _IN_A_TEXT = re.compile(r"\berrno = (\d+)|\bError code (\d+)")
+# What zlib and expat begin with where memory is full; damage has other texts.
+_FULL_MEMORY = re.compile("Error -4 |out of memory: line ")
 # Of a place in a file that cannot be, which a damaged file asks for.
 _OF_THE_CONTENT = {errno.EINVAL, errno.EOVERFLOW}
 
@@ -65,7 +68,7 @@ def visible(text: str) -> str:
 
 def system_number(error: BaseException) -> int | None:
     """Return the system's number (``errno``) that an exception carries or tells in its text, or None."""
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _FULL_MEMORY.match(str(error)):
         return errno.ENOMEM
     told = _IN_A_TEXT.search(str(error))
     number = (isinstance(error, OSError) and error.errno) or (told and int(told[1] or told[2]))
@@ -85,7 +88,7 @@ def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, LookupError) as error:
+    except (OSError, RuntimeError, LookupError, zlib.error) as error:
         if (number := system_number(error)) is None:
             raise
         named = getattr(error, "filename", None)

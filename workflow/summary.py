@@ -20,6 +20,7 @@ from rich.text import Span, Text
 from data_prep.datasets.contract import dataset_of, datasets
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
+from data_prep.io.files import matching
 from data_prep.io.frames import read_csv
 from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
@@ -39,7 +40,7 @@ _FILES = (
     ("Tables", "tables", ("*.html", "*.md", "*.tex", "*.csv")),
     ("Figures", "figures", ("*.pdf", "*.png")),
     ("Significance", "statistics", ("table_*.csv", "table_*.pdf", "table_*.png")),
-    ("Paper against ours", "claims", ("**/*.html", "**/*.md", "**/*.csv")),
+    ("Paper against ours", "claims", ("*.html", "*.md", "*.csv", "*/*.html", "*/*.md", "*/*.csv")),
     ("Metrics", ".", ("metrics.parquet",)),
     ("Report", ".", ("index.html", "report.html", "report.zip", "ro-crate-metadata.json")),
 )
@@ -156,12 +157,12 @@ def summarise(
     # A pipe or a log has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     left = {results / name for name in left_over(results)}
-    there = {*(results / "tables").glob("table_*.csv")} - left
+    there = {*matching(results / "tables", "table_*.csv")} - left
     names = [table] if table else main_tables(path.stem.removeprefix("table_") for path in there) or ["1"]
     contents = {name: read_table(results, name) for name in names}
     place = printable(os.path.relpath(results))
     groups = [
-        (heading, [path for pattern in patterns for path in sorted((results / folder).glob(pattern))])
+        (heading, [path for pattern in patterns for path in sorted(matching(results / folder, pattern))])
         for heading, folder, patterns in _FILES
     ]
     made = [(heading, [path for path in paths if path not in left]) for heading, paths in groups]

@@ -7,6 +7,7 @@ from types import FunctionType, ModuleType
 from typing import TypeVar
 
 from data_prep.errors import BadInput
+from data_prep.io.files import matching
 
 Entry = TypeVar("Entry")
 
@@ -49,7 +50,7 @@ def entries_of(
     found: dict[str, tuple[str, Entry]] = {}
     places = [Path(place) for place in package.__path__]
     pattern = f"[!_.]*/{file}" if file else "[!_.]*.py"
-    files = [(path.relative_to(place), path) for place in places for path in place.glob(pattern)]
+    files = [(path.relative_to(place), path) for place in places for path in matching(place, pattern)]
     for inner, path in sorted(files):
         module = ".".join((package.__name__, *inner.with_suffix("").parts))
         try:

@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from data_prep.io.json_files import from_json
 from data_prep.words import SENTENCE, check_words
 
 SUBJECT = "[A-Za-z0-9_-]+"
-_FIELD = "{subject}"
+FIELD = "{subject}"
 Status = Literal["ok", "suspicious", "excluded"]
 
 
@@ -191,6 +191,8 @@ class Dataset:
         lists: keys of its configuration that name files which list its subjects, by pool.
         locate: (root, files of ``lists`` by key) -> the scans of every subject of whom there is one, sorted;
             one of the two may be missing. By the names of the files if not given.
+        misnamed: root -> files that end as scans do and are not taken because of their names, by subject; by
+            the names of the files if neither this nor ``locate`` is given.
         example: what its two scans are called, for messages; the patterns of the files if not given.
         other_forms: pattern of what may lie in a folder instead of the scans -> what that is and what to do,
             with ``{path}`` for it and ``{root}`` for the folder above; see ``data_prep.datasets.forms``.
@@ -241,6 +243,7 @@ class Dataset:
     published: Mapping[str, Published] = field(default_factory=dict)
     lists: tuple[str, ...] = ()
     locate: Callable[[Path, Mapping[str, Path]], dict[str, Scans]] | None = None
+    misnamed: Callable[[Path], Mapping[str, Sequence[Path]]] | None = None
     example: str = ""
     other_forms: Mapping[str, str] = field(default_factory=dict)
     read: Callable[[Path, Path], Any] = Later("data_prep.datasets.registered:read_registered")
@@ -280,8 +283,8 @@ class Dataset:
             check_words(f"DATASET: {name}", getattr(self, name))
         check_words("DATASET: descent", self.descent, SENTENCE)
         for name in ("target_file", "auxiliary_file"):
-            if _FIELD not in getattr(self, name):
-                raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {_FIELD}; put it in")
+            if FIELD not in getattr(self, name):
+                raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {FIELD}; put it in")
         if (self.embed is None) != (self.embedded_id is None):
             raise BadInput("DATASET: embed and embedded_id belong together; define both or none")
 
@@ -368,11 +371,8 @@ def scans_by_names(root: Path, forms: Sequence[tuple[str, str]]) -> dict[str, Sc
         raise BadInput(f"{root}: no such folder; point it at the folder that holds {forms[0][0]}")
     found: dict[tuple[str, int], Path] = {}
     missing: dict[tuple[str, int], Path] = {}
-    patterns = [(which, form, _pattern(form[which])) for form in forms for which in (0, 1)]
-    # Every folder is looked into once: on file servers that is what takes time.
-    folders = {Path(form[which].replace(_FIELD, "*")).parent for which, form, _ in patterns}
-    looked = ((folder / "*").as_posix() for folder in sorted(folders))
-    for path in (path for pattern in looked for path in matching(root, pattern)):
+    patterns = patterns_of(forms)
+    for path in searched(root, forms):
         name = path.relative_to(root).as_posix()
         for which, form, pattern in patterns:
             if (match := pattern.fullmatch(name)) is None:
@@ -380,7 +380,7 @@ def scans_by_names(root: Path, forms: Sequence[tuple[str, str]]) -> dict[str, Sc
             subject = match["subject"]
             if (other := found.setdefault((subject, which), path)) != path:
                 raise BadInput(f"{path}: {other} is the same scan of {subject}; keep one of the two")
-            beside = form[1 - which].replace(_FIELD, subject)
+            beside = form[1 - which].replace(FIELD, subject)
             missing[subject, 1 - which] = (
                 path.with_name(Path(beside).name) if "*" in beside else root / beside
             )
@@ -391,9 +391,22 @@ def scans_by_names(root: Path, forms: Sequence[tuple[str, str]]) -> dict[str, Sc
     }
 
 
+def searched(root: Path, forms: Sequence[tuple[str, str]]) -> Iterator[Path]:
+    """Yield what lies in the folders that scans of some forms may lie in."""
+    # Every folder is looked into once: on file servers that is what takes time.
+    folders = {Path(file.replace(FIELD, "*")).parent for form in forms for file in form}
+    for folder in sorted(folders):
+        yield from matching(root, (folder / "*").as_posix())
+
+
+def patterns_of(forms: Sequence[tuple[str, str]]) -> list[tuple[int, tuple[str, str], re.Pattern[str]]]:
+    """Return what names of targets (0) and auxiliaries (1) below the root match, with their forms."""
+    return [(which, form, _pattern(form[which])) for form in forms for which in (0, 1)]
+
+
 def _pattern(file: str) -> re.Pattern[str]:
     """Return what a scan's name below the root matches; the id is the same wherever it stands."""
-    parts = [re.escape(part).replace(r"\*", "[^/]+") for part in file.split(_FIELD)]
+    parts = [re.escape(part).replace(r"\*", "[^/]+") for part in file.split(FIELD)]
     return re.compile(f"{parts[0]}(?P<subject>{SUBJECT}){'(?P=subject)'.join(parts[1:])}")
 
 

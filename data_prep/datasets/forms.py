@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from data_prep.datasets.contract import Dataset, Scans, discover
+from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput
 
 # As Dataset.other_forms, for all datasets.
@@ -59,7 +60,7 @@ def advice(folder: Path, sought: Sequence[Dataset], lists: Mapping[str, Path] | 
     """
     if not folder.is_dir():
         return "there is no such folder"
-    said = [*_elsewhere(folder, sought, lists or {}), *_otherwise(folder, sought)]
+    said = [*_elsewhere(folder, sought, lists or {}), *_otherwise(folder, sought), *_misnamed(folder, sought)]
     if not said:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         said = [f"it holds {_some(names)}" if names else "it is empty"]
@@ -106,6 +107,13 @@ def _otherwise(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
             names = _some([path.relative_to(folder).as_posix() for path in new])
             path, root = (shlex.quote(str(place)) for place in (new[0], new[0].parent))
             yield f"{names}: {what.format(path=path, root=root)}"
+
+
+def _misnamed(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
+    """Yield what would be scans by other names."""
+    for dataset in sought:
+        if found := misnamed(dataset, folder):
+            yield f"{_some([file for finding in found for file in finding.files])}: {found[0].reason}"
 
 
 def _some(names: Sequence[str]) -> str:

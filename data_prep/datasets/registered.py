@@ -13,6 +13,7 @@ from data_prep.datasets.contract import Dataset, Finding, Scans, Wanted
 from data_prep.datasets.geometry import Geometry
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
+from data_prep.io.private import from_within
 from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
 
 BEFORE, AFTER = "#ff8c1a", "#1fd0c0"  # colours of outlines in quality pictures
@@ -191,5 +192,5 @@ def _finding(dataset: Dataset, folder: Path, subject: str, scans: Scans, slices:
         elif dataset.read == Dataset.read:
             _require_one_grid(read_header(target), read_header(auxiliary), target, auxiliary)
     except BadInput as error:
-        return Finding(subject, "excluded", str(error).replace(f"{folder}/", ""), there)
+        return Finding(subject, "excluded", from_within(str(error), folder), there)
     return Finding(subject, "ok", files=there)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from data_prep.errors import visible
+
 # Who logs in stands before the last @ of what ends at the first slash.
 LOGIN = re.compile(r"(?<=://)[^/?#\s\"'<>]*@")
 SECRET = re.compile(
@@ -41,6 +43,11 @@ def without_folders(text: str, names: Mapping[Path, str]) -> str:
     for folder in {path.parent for path in names} - {Path("/"), Path()}:
         text = re.sub(rf"(?<![\w./-]){re.escape(str(folder))}/", "", text)
     return text
+
+
+def from_within(text: str, folder: Path) -> str:
+    """Return a message that names files below a folder as they are named from there."""
+    return text.replace(visible(f"{folder}/"), "")
 
 
 def named_in(person: str, subject: str) -> bool:

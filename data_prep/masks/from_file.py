@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.errors import BadInput, reading
+from data_prep.io.files import matching
 from data_prep.masks.contract import Mask
 from data_prep.masks.registry import families
 
@@ -103,7 +104,7 @@ def registered() -> list[str]:
 
 def register_found(results: Path) -> None:
     """Make the names of an experiment's masks known to a command that shows results."""
-    register_unknown(path.stem for path in results.glob("masks/*/*.json"))
+    register_unknown(path.stem for path in matching(results, "masks/*/*.json"))
 
 
 def register_unknown(names: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
-from data_prep.io.files import read_rows, replacing
+from data_prep.io.files import matching, read_rows, replacing
 from data_prep.io.json_files import check_fields, read_as, write_json
 
 SHARED = "shared"
@@ -98,7 +98,7 @@ def shared_files(results: Path, dataset: str) -> list[str]:
         names = (row[key].rpartition("/")[2] for key in ("target_file", "auxiliary_file"))
         own |= {row["subject"], *names}
     found = [
-        *(path for name in places.donors for path in (shared / "donors").glob(f"{name}.*")),
+        *(path for name in places.donors for path in matching(shared / "donors", f"{name}.*")),
         *_files(shared / places.data),
         *(
             path
@@ -111,10 +111,18 @@ def shared_files(results: Path, dataset: str) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, but for hidden ones: locks, and what killed processes left behind."""
-    for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+    """Yield the files below a folder, but for hidden ones: locks, and what killed processes left behind.
+
+    Links to folders are not followed.
+
+    Raises:
+        OSError: a folder may not be read.
+    """
+    for path in matching(folder, "[!.]*"):
+        if path.is_file():
             yield path
+        elif not path.is_symlink():
+            yield from _files(path)
 
 
 def _subject_of(name: str, own: set[str]) -> bool:

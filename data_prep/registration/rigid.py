@@ -6,6 +6,9 @@ change happens at its border, here. Everything runs on one thread with fixed sam
 is the same to the bit on every run, whatever the number of cores.
 """
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +38,10 @@ _FARTHER = tuple(
     for sign in (1, -1)
 )
 _REFINED = 3
+# All errors of SimpleITK are RuntimeErrors, told apart by their texts alone. Of two scans that a start does
+# not lay on each other, or leaves nothing to compare: no sample inside, one value alone, no step to take.
+_APART = re.compile("All samples map outside|Joint PDF summed|Zero-valued spacing|m_Scales values must")
+_FULL_MEMORY = re.compile("allocate memory|bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,18 @@ class RegistrationFailed(Exception):
     """No start of the search led anywhere."""
 
 
+@contextmanager
+def _telling_full_memory() -> Iterator[None]:
+    """Raise MemoryError where SimpleITK had no memory, which says nothing about the scans."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _FULL_MEMORY.search(str(error)):
+            raise MemoryError("SimpleITK could not allocate memory") from error
+        raise
+
+
+@_telling_full_memory()
 def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
     """Find the rigid transform that lays the moving scan onto the fixed one.
 
@@ -73,6 +92,7 @@ def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
 
     Raises:
         RegistrationFailed: the scans do not overlap from any start.
+        MemoryError: memory is full.
     """
     mask = head_mask(fixed)
     fixed_image, moving_image, mask_image = _image(fixed), _image(moving), _image(fixed, mask)
@@ -102,14 +122,16 @@ def _optimised(level: "_Level", starts: list[Any], step: float, smallest: float)
     for start in starts:
         try:
             found.append(level.optimise(start, step=step, smallest=smallest))
-        except RuntimeError:
-            # SimpleITK's only error type: from here the scans do not overlap, another start may do.
-            continue
+        except RuntimeError as error:
+            # Another start may do.
+            if not _APART.search(str(error)):
+                raise
     if not found:
         raise RegistrationFailed
     return [transform for _, transform in sorted(found, key=lambda pair: pair[0])]
 
 
+@_telling_full_memory()
 def resample(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> NDArray[np.float32]:
     """Sample the moving scan on another scan's voxels, with cubic B-splines.
 
@@ -130,6 +152,7 @@ def resample(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> ND
     return np.maximum(means, 0)
 
 
+@_telling_full_memory()
 def preview(moving: Volume, grid: Volume, transform: NDArray[np.float64]) -> NDArray[np.float32]:
     """Like ``resample``, but quick: linear interpolation at the centres of the grid's voxels."""
     return _sample(moving, _image(grid), transform, sitk.sitkLinear)

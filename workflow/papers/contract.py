@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, reading
+from data_prep.io.files import matching
 from data_prep.io.json_files import converted
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.registry import masks_of
@@ -236,7 +237,7 @@ def _rows(path: Path, metrics: list[str]) -> Iterator[tuple[str, dict[str, str]]
 
 def papers() -> list[str]:
     """Return the ids of all papers, sorted."""
-    return sorted(path.parent.name for path in PAPERS.glob("[!_.]*/paper.yaml"))
+    return sorted(path.parent.name for path in matching(PAPERS, "[!_.]*/paper.yaml"))
 
 
 @cache

@@ -13,6 +13,7 @@ import yaml
 from data_prep.datasets.contract import Size, dataset_of
 from data_prep.datasets.contract import discover as datasets
 from data_prep.errors import BadInput, visible
+from data_prep.io.files import matching
 from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
 from data_prep.masks.from_file import full_name, read_mask, register
@@ -376,7 +377,7 @@ def _pass_over_gone(config: Config, methods: Mapping[str, MethodFolder]) -> None
     chosen = config["compare"] if isinstance(config["compare"], list) else []
     named = {*chosen, *config["methods"]}
     for name in sorted(name for name in named if name.split("-")[0] not in methods):
-        if chosen != [name] and any(runs.glob(f"*/*/{glob.escape(name)}")):
+        if chosen != [name] and any(matching(runs, f"*/*/{glob.escape(name)}")):
             config["methods"].pop(name, None)
             chosen[:] = [other for other in chosen if other != name]
             sys.stderr.write(

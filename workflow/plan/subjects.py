@@ -10,6 +10,7 @@ from typing import Any
 
 from data_prep.datasets.contract import Dataset, Scans, dataset_of
 from data_prep.datasets.forms import advice, fault, nothing_in, unfilled
+from data_prep.datasets.misnamed import misnamed
 from data_prep.datasets.record import AGAIN, Record
 from data_prep.errors import BadInput, visible
 from data_prep.io.json_files import canonical, read_as
@@ -202,7 +203,7 @@ class Subjects(Mapping[str, dict[str, Scans]]):
                     self._not_there(dataset)
                     or self._unfilled(dataset)
                     or self._too_few(dataset)
-                    or (_bad_scan(self, dataset) if self._strict else None)
+                    or (_bad_scan(self, dataset, self._root(dataset)) if self._strict else None)
                 )
                 if problem is not None:
                     return problem
@@ -272,8 +273,25 @@ class Subjects(Mapping[str, dict[str, Scans]]):
         return None
 
 
-def _bad_scan(subjects: Subjects, dataset: Dataset) -> str | None:
-    """Return what is wrong with the first subject that lacks a scan or was excluded before."""
+def misnamed_scans(config: Config) -> str | None:
+    """Return which published scans of a configuration are not taken because of their names, if any."""
+    published = {name: of for name, of in config["datasets"].items() if of["source"] != "embedded"}
+    roots = {name: Path(of["root"]) for name, of in published.items() if of["root"]}
+    said = (_misnamed(dataset_of(name), root) for name, root in roots.items() if root.is_dir())
+    return next(filter(None, said), None)
+
+
+def _misnamed(dataset: Dataset, root: Path) -> str | None:
+    if not (found := misnamed(dataset, root)):
+        return None
+    more = f" (and files of {len(found) - 1} more)" if found[1:] else ""
+    return f"{root / found[0].files[0]}{more}: {found[0].reason}"
+
+
+def _bad_scan(subjects: Subjects, dataset: Dataset, root: Path) -> str | None:
+    """Return which scan is misnamed, or why the first subject that lacks one or was excluded is refused."""
+    if said := _misnamed(dataset, root):
+        return f"{said}, or set bad_scans to exclude to go on without it"
     for subject, scans in subjects[dataset.id].items():
         if said := fault(dataset, subject, scans):
             return f"{said}, or set bad_scans to exclude to go on without the subject"

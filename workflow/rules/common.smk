@@ -24,6 +24,7 @@ from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
 from workflow.plan.tuning import TuningPlan
 from data_prep.prepare.places import KEPT
+from workflow.plan.subjects import misnamed_scans
 from workflow.plan.turns import Turns
 from workflow.provenance.footer import config_sha256, data_sha256, shareable
 from data_prep.masks.registry import parse_mask
@@ -59,8 +60,10 @@ try:
     if said := SUBJECTS.too_few():
         raise BadInput(said)
     # Once for a whole run, not by each job that a cluster starts.
-    if workflow.is_main_process and (said := short_of_room(PLAN) or too_few_gpus(PLAN)):
-        logger.warning(said)
+    if workflow.is_main_process:
+        told = (short_of_room(PLAN) or too_few_gpus(PLAN), misnamed_scans(PLAN.config))
+        for said in filter(None, told):
+            logger.warning(said)
 except (BadInput, OSError) as error:
     raise WorkflowError(sentence_of(error)) from None
 

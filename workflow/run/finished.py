@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.errors import BadInput
+from data_prep.io.files import matching
 from data_prep.masks.from_file import register_unknown
 from data_prep.masks.sets import MaskSet
 from methods.registry import discover
@@ -141,8 +142,9 @@ def find_runs(results: Path, **wanted: tuple[str, ...]) -> list[Path]:
 
     Raises:
         BadInput: there is no run, or none of a wanted value.
+        OSError: a folder may not be read.
     """
-    found = sorted(path.parent for path in results.glob("runs/*/*/*/seed*/run.json"))
+    found = sorted(path.parent for path in matching(results, "runs/*/*/*/seed*/run.json"))
     if not found:
         raise BadInput(f"{results}: it holds no finished run; give the results of an experiment")
     for position, name in ((2, "dataset"), (1, "mask"), (0, "method")):

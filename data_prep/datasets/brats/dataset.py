@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data_prep.datasets.contract import Dataset, Later, Scans, Size, check_brain_size, scans_by_names
+from data_prep.datasets.misnamed import misnamed_by_names
 from data_prep.errors import BadInput
 
 # Above the published numbers.
@@ -76,6 +77,7 @@ DATASET = Dataset(
     target_file="{subject}/{subject}_t2.nii.gz",
     auxiliary_file="{subject}/{subject}_t1.nii.gz",
     locate=locate,
+    misnamed=lambda root: misnamed_by_names(root, FORMS),
     group=group,
     embed=Later("data_prep.datasets.brats.embedded:embed"),
     embedded_id=embedded_id,

@@ -14,6 +14,7 @@ from data_prep.datasets.fastmri.dataset import DATASET, PAIRS, files
 from data_prep.datasets.fastmri.pairs import check_pair, paired_slices
 from data_prep.datasets.fastmri.scans import Scan, open_scan, read_images, remarks
 from data_prep.errors import BadInput
+from data_prep.io.private import from_within
 
 PUBLISHED_FILES = {"train": 973, "val": 199}
 # Under these names the lists are found beside the folders of scans, if no others are given.
@@ -86,7 +87,7 @@ def _single(folder: Path, split: str, path: Path, deep: bool) -> Finding:
         if deep:
             _read(scan, scan.slices)
     except BadInput as error:
-        return Finding(path.stem, "excluded", str(error), files, split)
+        return Finding(path.stem, "excluded", from_within(str(error), folder), files, split)
     return _judged(path.stem, remarks(scan), files, split)
 
 
@@ -105,12 +106,13 @@ def _pair(
         for scan in (pdfs, pd):
             other, where = people.setdefault(scan.patient_id, (split, scan.path.name))
             if other != split:
+                # A person's id may be a patient's, and findings are passed on; the files tell who it is.
                 raise BadInput(
-                    f"{scan.path}: its person (patient_id {scan.patient_id}) is in the other list too, with "
-                    f"{where}, which the run refuses; remove one of the two pairs from its list"
+                    f"{scan.path}: its person (attribute patient_id) is in the other list too, with {where}, "
+                    "which the run refuses; remove one of the two pairs from its list"
                 )
     except BadInput as error:
-        return Finding(subject, "excluded", str(error), files, split)
+        return Finding(subject, "excluded", from_within(str(error), folder), files, split)
     return _judged(subject, [*remarks(pdfs), *remarks(pd)], files, split)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.datasets.geometry import Geometry
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, system_number
 from data_prep.fourier import ifft2c
 from data_prep.io import hdf5
 
@@ -103,6 +103,8 @@ def parse_header(xml: bytes, path: Path) -> Header:
             )
         root = ElementTree.fromstring(text)
     except (UnicodeDecodeError, ElementTree.ParseError, ValueError) as error:
+        if system_number(error) is not None:
+            raise MemoryError(str(error)) from error
         raise _damaged(path, f"ismrmrd_header is not XML ({error})") from error
 
     def matrix(space: str) -> tuple[int, int]:

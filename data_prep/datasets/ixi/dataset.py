@@ -10,6 +10,7 @@ from data_prep.datasets.ixi.names import (
     SUFFIXES,
     embedded_subject_id,
     find_scans,
+    misnamed,
     parse_scan_name,
     twins,
 )
@@ -82,6 +83,7 @@ DATASET = Dataset(
     # 581 T1 and 578 T2; the paper counts those with both, with 100 slices each (V.A).
     published={"": Published(582, 577, 57_700, _HOLES)},
     locate=locate,
+    misnamed=misnamed,
     example="IXI-T2/IXI012-HH-1211-T2.nii.gz and IXI-T1/IXI012-HH-1211-T1.nii.gz",
     other_forms={
         "IXI-T[12].tar": "not unpacked; run python -m data_prep.datasets.ixi.fetch --root {root}",

@@ -17,6 +17,7 @@ from data_prep.datasets.ixi.dataset import DATASET
 from data_prep.datasets.ixi.names import MODALITIES, SITES, check_single, find_scans, parse_scan_name
 from data_prep.datasets.registered import require_slices
 from data_prep.errors import BadInput, naming
+from data_prep.io.private import from_within
 from data_prep.volumes import Header, axial_slices, load_volume, read_header
 
 # Voxel sizes in mm of a brain scan that is worth a look beyond, and how far apart two centres may lie.
@@ -79,7 +80,7 @@ def _finding(
         headers = {modality: _checked(path, deep) for modality, path in scans.items()}
         require_slices(axial_slices(headers["T2"]), slices, scans["T2"], DATASET.id)
     except BadInput as error:
-        return replace(finding, status="excluded", reason=str(error).replace(f"{folder}/", ""))
+        return replace(finding, status="excluded", reason=from_within(str(error), folder))
     doubts = [*_doubts(subject, headers), *_copies(subject, scans, first)]
     return replace(finding, status="suspicious", reason="; ".join(doubts)) if doubts else finding
 

@@ -23,6 +23,8 @@ _SCAN_NAME = re.compile(
     r"(?P<subject>(?P<group>IXI\d{3,})-(?P<site>[A-Za-z]+)-(?P<number>\d+))-(?P<modality>[A-Z0-9]+)\.nii(\.gz)?"
 )
 
+_LIKE_A_SCAN = re.compile(r"(?P<subject>.*?)[-_. ]*T[12]\.nii(\.gz)?", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class ScanName:
@@ -95,6 +97,20 @@ def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
     return dict(sorted(found.items()))
 
 
+def misnamed(folder: Path) -> dict[str, list[Path]]:
+    """Find visible files that end as T1 and T2 scans do, but have no published name.
+
+    Returns:
+        What precedes the modality -> the files, sorted.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(path for place in _places(folder) for path in place.iterdir()):
+        like = _LIKE_A_SCAN.fullmatch(path.name)
+        if like and scan_name(path) is None and not path.name.startswith(".") and not path.is_dir():
+            found.setdefault(like["subject"] or path.name, []).append(path)
+    return dict(sorted(found.items()))
+
+
 def _places(folder: Path) -> Iterator[Path]:
     """Yield the folder and those within that may hold scans."""
     named = [folder / name for name in _FOLDERS]
@@ -106,8 +122,11 @@ def twins(path: Path) -> list[Path]:
     """Find other files of the same scan: the other suffix, or the same name in another folder of the dataset.
 
     Args:
-        path: a scan with a published name, in one of the dataset's folders.
+        path: a scan in one of the dataset's folders; one without a published name has none, as only those
+            names tell the modality.
     """
+    if scan_name(path) is None:
+        return []
     stem = path.name.removesuffix(".gz").removesuffix(".nii")
     root = path.parent
     while root.name in _FOLDERS:

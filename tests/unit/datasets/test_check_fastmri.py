@@ -90,13 +90,44 @@ def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
         "suspicious",
         "excluded",
     )
-    assert missing.reason.startswith(f"{train / 'file100.h5'}: the file is missing")
+    assert missing.reason.startswith("singlecoil_train/file100.h5: the file is missing")
     assert "acquisition is CORPD_FBK" in swapped.reason
     assert "file120.h5: k-space is 24 x 20, the header encodes 24 x 22" in odd.reason
-    assert "person (patient_id person 12) is in the other list too, with file121.h5" in leaked.reason
+    assert leaked.reason.startswith("singlecoil_val/file130.h5: its person (attribute patient_id) is in the ")
+    assert "other list too, with file121.h5, which" in leaked.reason
     counted = summary(folder, findings(folder))
     assert counted["slices of usable pairs of train"] == "4 (8332 published)"
     assert (counted["ok"], counted["suspicious"], counted["excluded"]) == ("0", "1", "3")
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_findings_tell_of_no_patient_and_no_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], listed: bool
+) -> None:
+    for path in (folder / "singlecoil_train" / "file121.h5", folder / "singlecoil_val" / "file130.h5"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["patient_id"] = "MRN-4711-Smith"
+    pair(folder, "train", 14)
+    (folder / "singlecoil_train" / "file140.h5").write_text("no scan")
+    with (folder / "singlecoil_train_split_less.csv").open("a") as file:
+        file.write("file140,file141,0.5\n")
+    if not listed:
+        for path in folder.glob("*.csv"):
+            path.unlink()
+    # A name that messages show with escapes.
+    root = folder.rename(folder.with_name(f"{folder.name} \x1b[1m"))
+    found = root.with_name("found.csv")
+    monkeypatch.setattr("sys.argv", ["check", str(root), "--csv", str(found)])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit):
+        call(check.main)
+    # Counts and verdict name the folder that was asked for.
+    table = capsys.readouterr().out.partition("Excluded and suspicious")[2].partition("sable")[0]
+    for text in (table, found.read_text(encoding="utf-8")):
+        assert "singlecoil_train/file140.h5: it is truncated or no HDF5 file" in text
+        assert ("singlecoil_val/file130.h5: its person" in text) == listed
+        assert "4711" not in text
+        assert folder.name not in text
 
 
 def test_a_folder_without_any_validation_pair_is_not_usable(

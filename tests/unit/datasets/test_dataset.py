@@ -464,6 +464,11 @@ def mirror_image(path, geometry):
 FAULTS = [
     ("finding", DATASET, "find sees no subject"),
     ("finding", replace(DATASET, auxiliary_file=DATASET.target_file, locate=None), "is both scans of"),
+    (
+        "finding",
+        replace(DATASET, misnamed=lambda root: {"x": [*root.glob("*/*_t2.nii.gz")]}),
+        "is taken, but mis",
+    ),
     ("reading", replace(DATASET, read=as_one), "both scans are one image"),
     ("reading", replace(DATASET, read=shifted), "the target is negative somewhere"),
     ("reading", replace(DATASET, read=lambda *_: 1 / 0), "ZeroDivisionError"),

@@ -124,6 +124,14 @@ def test_a_scan_that_is_there_twice_is_listed_once_and_refused(
         check_single(path)
 
 
+@pytest.mark.parametrize("name", ["p01.nii.gz", "IXI12-HH-1211.nii.gz", "p01-T1.nii.gz"])
+def test_scans_whose_names_tell_no_modality_are_not_the_same_one(tmp_path: Path, name: str) -> None:
+    paths = [tmp_path / folder / name for folder in ("T1", "T2")]
+    touch(*paths)
+    for path in paths:
+        check_single(path)
+
+
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert find_scans(tmp_path) == {}
     with pytest.raises(BadInput, match="no such folder"):

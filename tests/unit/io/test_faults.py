@@ -2,17 +2,21 @@
 
 import builtins
 import errno
+import gzip
 import io
 import json
 import os
 import subprocess
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from xml.etree import ElementTree
 
 import h5py
 import nibabel
@@ -27,6 +31,7 @@ from tiny_runs import write_mask, write_splits
 from users import MALLORY as NOBODY
 from users import as_user, common_folder
 
+from data_prep.contracts.discovery import entries_of
 from data_prep.datasets.fastmri.dataset import locate
 from data_prep.datasets.fastmri.folder import findings
 from data_prep.datasets.fastmri.pairs import read_pair_list
@@ -38,13 +43,17 @@ from data_prep.io import archives, hdf5
 from data_prep.io.files import matching, read_rows, replacing
 from data_prep.io.frames import read_csv, read_parquet
 from data_prep.io.hashes import file_sha256
-from data_prep.io.json_files import read_as, read_json
+from data_prep.io.json_files import read_as, read_json, write_json
 from data_prep.io.yaml_files import read_yaml
+from data_prep.masks.from_file import register_found
 from data_prep.masks.sets import MaskSet
 from data_prep.prepare.files import stored_matrix
+from data_prep.prepare.places import Places, shared_files
 from data_prep.undersample.slices import SliceStore
 from data_prep.volumes import load_volume, read_header
 from workflow.run.checkpoint import load_whole, save_atomically
+from workflow.run.finished import find_runs
+from workflow.summary import summarise
 from workflow.train.progress import Refused, StateFile
 
 ROOT = Path(__file__).parents[3]
@@ -332,6 +341,73 @@ def test_a_folder_that_may_not_be_read_is_not_empty(open_folder: Path) -> None:
             assert fault(lambda: findings(open_folder)).errno == errno.EACCES
     finally:
         inner.chmod(0o755)
+
+
+def test_a_compressed_scan_that_memory_does_not_suffice_for_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan.nii.gz"
+    READERS["nifti_gz"].write(path)
+
+    def refuse(*_: Any) -> None:
+        # As zlib says it where it cannot have its window.
+        raise zlib.error("Error -4 while decompressing data")
+
+    monkeypatch.setattr(gzip.GzipFile, "read", refuse)
+    error = fault(lambda: READERS["nifti_gz"].read(path))
+    assert (error.errno, error.filename) == (errno.ENOMEM, str(path))
+
+
+def test_a_header_that_memory_does_not_suffice_for_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise ElementTree.ParseError("out of memory: line 1, column 0")
+
+    monkeypatch.setattr(ElementTree, "fromstring", refuse)
+    with pytest.raises(MemoryError):
+        open_scan(write_published(tmp_path / "file1000001.h5"))
+
+
+def _shared(folder: Path) -> list[str]:
+    """The shared files of an experiment that reads those of ``folder/shared``."""
+    results = folder / "mine"
+    write_json(results / "data" / "ixi" / "shared.json", Places("raw", "aligned", "data"))
+    row = "IXI1,IXI1-T2.nii.gz,IXI1-T1.nii.gz"
+    (results / "data" / "ixi" / "manifest.csv").write_text(f"subject,target_file,auxiliary_file\n{row}\n")
+    return shared_files(results, "ixi")
+
+
+def _plug_ins(folder: Path) -> list[str]:
+    package = ModuleType("plug_ins")
+    package.__path__ = [str(folder)]
+    return list(entries_of(package, "DATASET", int, "real", "", "dataset.py"))
+
+
+@pytest.mark.parametrize(
+    ("listed", "closed", "call"),
+    [
+        ("runs/ixi/2d_radial_9x/unet/seed0/run.json", "runs/ixi/2d_radial_9x", find_runs),
+        ("shared/aligned/inner/IXI1.h5", "shared/aligned/inner", _shared),
+        ("shared/raw/IXI-T2/IXI1-T2.nii.gz", "shared/raw", _shared),
+        ("masks/ixi/mine_6x.json", "masks/ixi", register_found),
+        ("tables/table_1.csv", "tables", summarise),
+        ("mine/dataset.py", "mine", _plug_ins),
+    ],
+)
+def test_what_lies_in_a_folder_that_may_not_be_read_is_not_passed_over(
+    open_folder: Path, listed: str, closed: str, call: Callable[[Path], Any]
+) -> None:
+    path = open_folder / listed
+    path.parent.mkdir(parents=True)
+    path.touch()
+    (open_folder / closed).chmod(0)
+    try:
+        with as_nobody():
+            error = fault(lambda: call(open_folder))
+    finally:
+        (open_folder / closed).chmod(0o755)
+    assert (error.errno, error.filename) == (errno.EACCES, str(open_folder / closed))
 
 
 # ---- one by one -----------------------------------------------------------------------------------

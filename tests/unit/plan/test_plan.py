@@ -22,6 +22,7 @@ from workflow.plan.definitions import PHASED, Curve, Run
 from workflow.plan.page import index_definition, own_files
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
+from workflow.plan.subjects import misnamed_scans
 from workflow.provenance.files import leftovers
 from workflow.provenance.runs import Planned
 from workflow.run.spec import RunSpec
@@ -481,6 +482,27 @@ def test_a_scan_that_is_there_twice_stops_the_run_or_is_left_to_be_excluded(tmp_
     lenient = published("ixi", root, bad_scans="exclude")
     assert lenient.subjects.missing_scans() is None
     assert list(lenient.subjects["ixi"]) == [*IDS, "IXI030-IOP-0900"]
+
+
+def test_scans_of_other_names_stop_the_run_or_are_told(tmp_path):
+    root = ixi_folder(tmp_path, *COMPLETE)
+    assert misnamed_scans(published("ixi", root).config) is None
+    ixi_folder(root, "IXI12-HH-1211-T1", "IXI12-HH-1211-T2", "ixi014-HH-1236-T2")
+    strict, lenient = published("ixi", root), published("ixi", root, bad_scans="exclude")
+    message = strict.subjects.missing_scans()
+    assert message is not None
+    assert message.startswith(
+        f"{root}/IXI-T1/IXI12-HH-1211-T1.nii.gz (and files of 1 more): not taken because of"
+    )
+    assert message.endswith(
+        "rename it, or move it elsewhere, or set bad_scans to exclude to go on without it"
+    )
+    assert lenient.subjects.missing_scans() is None
+    assert list(lenient.subjects["ixi"]) == IDS
+    told = misnamed_scans(lenient.config)
+    assert told is not None
+    assert message.startswith(told)
+    assert misnamed_scans(plan().config) is None
 
 
 def knee_folder(root: Path, **pairs: list[str]) -> Path:

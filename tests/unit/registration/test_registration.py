@@ -252,6 +252,38 @@ def test_scans_that_lie_apart_fail_and_are_no_crash(subject: Subject) -> None:
         align_ixi.check_transform(apart, to_axial(t2), found.transform, RECORD)
 
 
+def test_a_scan_that_lies_beyond_the_head_from_every_start_is_another_head(subject: Subject) -> None:
+    _, t2 = scans(subject)
+    # Of two millimetres: laid on the head's centre it falls between the samples.
+    speck = Volume(np.random.default_rng(0).random((4, 4, 4)).astype(np.float32), np.diag([0.5] * 3 + [1]))
+    with pytest.raises(BadInput, match="t1: does not overlap with t2 from any start of the registration"):
+        align_ixi.register_checked(speck, to_axial(t2), RECORD)
+
+
+ITK = "Exception thrown in SimpleITK ImageRegistrationMethod_Execute: itkImportImageContainer.hxx:179:\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        (ITK + "Failed to allocate memory for image.", MemoryError),
+        ("Exception thrown in SimpleITK new_VectorDouble: std::bad_alloc", MemoryError),
+        (ITK + "ITK ERROR: Process management structure could not be allocated", RuntimeError),
+    ],
+)
+@pytest.mark.parametrize("place", ["Execute", "BinShrink"])
+def test_what_says_nothing_about_the_scans_is_no_verdict_about_them(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, said: str, raised: type[Exception], place: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(sitk.ImageRegistrationMethod if place == "Execute" else sitk, place, fail)
+    t1, t2 = scans(subject)
+    with pytest.raises(raised):
+        align_ixi.register_checked(t1, to_axial(t2), RECORD)
+
+
 def test_registration_does_not_depend_on_the_number_of_threads(subject: Subject) -> None:
     t1, t2 = scans(subject)
     threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
