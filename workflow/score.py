@@ -27,7 +27,7 @@ from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, UNDEFINED, metric_of
 from workflow.plan.definitions import Definition, Row
-from workflow.provenance.files import FILE, read_list
+from workflow.provenance.files import FILE, check_outside, read_list
 from workflow.run.finished import read_finished
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 
@@ -204,8 +204,10 @@ def main(
     to: Annotated[Path | None, "file to write the table to, .csv or .json"] = None,
 ) -> None:
     """Score and print."""
-    if to is not None and to.suffix not in (".csv", ".json"):
-        raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
+    if to is not None:
+        if to.suffix not in (".csv", ".json"):
+            raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
+        check_outside("--to", to, experiment)
     data = sorted(path.parent.name for path in experiment.glob("data/*/shared.json"))
     if not data:
         raise BadInput(f"{experiment}: it holds no test data; give the results of an experiment")

@@ -288,7 +288,7 @@ def test_wrong_configurations_are_refused_in_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-def test_wrong_options_are_refused(tmp_path: Path) -> None:
+def test_wrong_options_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, steps = written(tmp_path), tmp_path / "steps.csv"
     steps.write_text("device,method\nhere,unet\n")
     with pytest.raises(BadInput, match=r"steps\.csv: column precision is missing; write it by the bench"):
@@ -297,3 +297,7 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         estimate(path, to=steps)
     with pytest.raises(WrongUse, match="--steps: not allowed with argument --measure"):
         estimate(path, steps=[steps], measure=True)
+    monkeypatch.chdir(tmp_path)
+    # There stand those that the workflow has written.
+    with pytest.raises(BadInput, match=r"--to: results/\w+ lies within .*, whose files are listed"):
+        estimate(path, to=Path("results") / config()["experiment"])

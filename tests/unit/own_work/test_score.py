@@ -181,6 +181,17 @@ def test_what_is_not_said_is_asked_for(experiment, theirs, said):
         said(main, *words(theirs, theirs))
 
 
+@pytest.mark.parametrize(
+    "place", ["tables/table_brats.csv", "data/brats/mine.json", "../shared/data/brats/a.csv"]
+)
+def test_files_of_the_results_are_not_written(experiment, exported, said, place):
+    to = experiment / place
+    before = to.read_bytes() if to.is_file() else None
+    with pytest.raises(BadInput, match=r"--to: .* lies within .*; choose a folder elsewhere"):
+        said(main, *words(experiment, exported / BRAINS), "--to", to)
+    assert (to.read_bytes() if to.is_file() else None) == before
+
+
 def test_other_data_than_the_rows_is_refused(experiment, theirs, tmp_path, said):
     copy = copy_of(experiment, tmp_path / "copy")
     with h5py.File(folder_of(copy, "brats", "data") / "test.h5", "a") as file:
