@@ -329,7 +329,7 @@ def _pickle(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> I
         if isinstance(argument, str):
             yield Told("pickle", argument)
         elif isinstance(argument, bytes | bytearray):
-            yield from _strings(argument)
+            yield from _strings(bytes(argument))
 
 
 def _png(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> Iterator[Told]:
