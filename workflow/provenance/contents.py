@@ -73,7 +73,7 @@ def texts(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int = _DEEP
         elif size > _MOST:
             yield Told("", f"a text of {size} bytes", UNREAD)
         else:
-            yield from _written(stream.read(_MOST).decode(code, errors="replace"), name)
+            yield from _written(stream.read(_MOST).decode(code, errors="replace"), name, deeper)
     except _DAMAGE as error:
         if isinstance(error, OSError) and system_number(error) is not None:
             raise
@@ -112,7 +112,7 @@ def _header(beginning: bytes) -> Iterator[Told]:
     yield from _strings(beginning[: int(start) if 348 <= start <= len(beginning) else 352])
 
 
-def _written(text: str, name: PurePosixPath) -> Iterator[Told]:
+def _written(text: str, name: PurePosixPath, deeper: int) -> Iterator[Told]:
     """Yield the lines of a text, what pages hold as data, and fields and columns that tell by their names."""
     if text.lstrip()[:1] in ("{", "["):
         try:
@@ -122,8 +122,16 @@ def _written(text: str, name: PurePosixPath) -> Iterator[Told]:
             pass
     pages = re.compile(r"data:([\w./+-]*)(?:;[\w=-]+)*;base64,([A-Za-z0-9+/=]+)")
     for found in pages.finditer(text):
-        if found[1].startswith(("text/", "application/json", "application/javascript", "image/svg")):
-            yield Told(f"{found[1]} within", b64decode(found[2], validate=False).decode(errors="replace"))
+        # Pictures and fonts are not read, but for those that are texts.
+        if re.match("image/(?!svg)|font/|application/(x-)?font", found[1]):
+            continue
+        place = f"{found[1]} within"
+        if not deeper:
+            yield Told(place, "a file within files", UNREAD)
+            continue
+        content = b64decode(found[2], validate=False)
+        for told in texts(io.BytesIO(content), len(content), PurePosixPath("within"), deeper - 1):
+            yield told if told.place == BYTES else told._replace(place=place)
     for number, line in enumerate(pages.sub("", text).splitlines(), 1):
         yield Told(f"line {number}", line)
     if name.suffix.lower() in (".csv", ".tsv"):
@@ -220,9 +228,8 @@ def _parquet(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> 
     with pq.ParquetFile(stream, memory_map=False) as file:
         for key, value in (file.metadata.metadata or {}).items():
             if key != b"ARROW:schema":
-                yield from _written(
-                    value.decode(errors="replace"), PurePosixPath(key.decode(errors="replace"))
-                )
+                own = PurePosixPath(key.decode(errors="replace"))
+                yield from _written(value.decode(errors="replace"), own, deeper)
         for field in file.schema_arrow:
             if pa.types.is_primitive(field.type) and not _named(field.name, 0):
                 continue
@@ -262,28 +269,24 @@ def _archive(stream: IO[bytes], size: int, name: PurePosixPath, deeper: int) -> 
         yield Told("comment", archive.comment.decode(errors="replace"))
         room, members = 4 * _MOST, archive.infolist()
         # Of checkpoints; beside each folder of them lies the pickle that tells what they are.
-        weights = {
-            PurePosixPath(member.filename).with_suffix("")
-            for member in members
-            if PurePosixPath(member.filename).name == "data.pkl"
-        }
-        for member in members:
+        inside = [PurePosixPath(member.filename) for member in members]
+        weights = {path.with_suffix("") for path in inside if path.name == "data.pkl"}
+        for member, path in zip(members, inside, strict=True):
             yield Told("name within", member.filename)
-            inside = PurePosixPath(member.filename)
-            if inside.parent in weights:
+            if path.parent in weights:
                 continue
             with archive.open(member) as inner:
                 beginning = inner.read(_BEGINNING)
                 # Images, by the million.
                 if _is_array_of_numbers(beginning):
-                    yield from _numbers(inside)
+                    yield from _numbers(path)
                     continue
                 content = beginning + inner.read(_MOST - len(beginning) + 1)
             room -= len(content)
             if len(content) > _MOST or room < 0:
                 yield Told(member.filename, "too many bytes", UNREAD)
                 continue
-            for told in texts(io.BytesIO(content), len(content), inside, deeper - 1):
+            for told in texts(io.BytesIO(content), len(content), path, deeper - 1):
                 yield told._replace(
                     place=f"{member.filename}, {told.place}" if told.place != BYTES else BYTES
                 )

@@ -13,6 +13,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +277,7 @@ def write_data_zip(path: Path) -> None:
         archive.writestr("study/data/notes.txt", "of reading-room-7")
 
 
+CARRIED = b64encode(gzip.compress(b"of reading-room-7")).decode()
 LONG = b"subject,score\n" + (b"a" * 999 + b",1\n") * 1700 + b"path,/home/anna/study\n"  # 1.7 MB
 
 
@@ -308,6 +310,11 @@ PRIVATE = {
         write_text('<a href="data:text/plain;base64,L2hvbWUvYW5uYS9zY2Fucw==">log</a>'),
         "absolute path",
         "/home/anna/scans",
+    ),
+    "carried.html": (
+        write_text(f'<a href="data:application/gzip;base64,{CARRIED}">'),
+        "host",
+        "application/gzip within",
     ),
     "report.zip": (write_zip, "host", "report/report.html"),
     "ro-crate-metadata.json": (
