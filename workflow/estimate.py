@@ -52,6 +52,7 @@ from workflow.plan.room import (
     slices_of,
     too_few_gpus,
 )
+from workflow.provenance.files import check_outside
 from workflow.provenance.sources import RESOURCES
 from workflow.run.gpus import machine_devices, visible_devices
 
@@ -294,6 +295,9 @@ def estimate(
         raise BadInput(f"--to: {to} is no folder; give one to write into")
     checked = read_config(file)
     plan = Plan(checked, discover())
+    if to is not None:
+        # There the workflow's own estimate has the same names.
+        check_outside("--to", to, Path(plan.root))
     if said := plan.subjects.too_few():
         raise BadInput(said)
     if measure:

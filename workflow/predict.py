@@ -28,6 +28,7 @@ from data_prep.masks.sets import MaskSet, make_masks
 from data_prep.prepare.files import write_split
 from methods.registry import discover
 from workflow.plan.definitions import data_note
+from workflow.provenance.files import check_outside
 from workflow.run.finished import Finished
 from workflow.run.weights import open_run
 
@@ -190,6 +191,8 @@ def predict(
             raise BadInput(f"{path}: no such file; give a scan")
         if to.exists() and to.samefile(path):
             raise BadInput(f"--to: {to} is a scan that is read; choose another name")
+    if trained.record is not None:
+        check_outside("--to", to, trained.results)
     ending = "".join(Path(entry.target_file).suffixes)
     if not to.name.endswith((ending, ending.removesuffix(".gz"))):
         raise BadInput(f"--to: {to} does not end in {ending}, the form of {entry.label}; name it so")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
@@ -24,11 +25,11 @@ from data_prep.io.frames import csv_of, read_csv
 from data_prep.io.json_files import write_json
 from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
-from workflow.metrics.contract import STANDARD, metric_of
+from workflow.metrics.contract import STANDARD, UNDEFINED, metric_of
 from workflow.plan.definitions import Definition, Row
-from workflow.provenance.files import FILE, read_list
+from workflow.provenance.files import FILE, check_outside, read_list
 from workflow.run.finished import read_finished
-from workflow.statistics.scores import Cell, cells_of, ranks
+from workflow.statistics.scores import Cell, cells_of, number, ranks
 
 if TYPE_CHECKING:
     from data_prep.undersample.slices import SliceStore
@@ -128,15 +129,13 @@ def score(
     from workflow.train.progress import say
 
     rows = []
-    for number, (subject, positions) in enumerate(store.volumes().items(), 1):
+    for place, (subject, positions) in enumerate(store.volumes().items(), 1):
         target = store.batch(positions)[0].abs()
         images = read_prediction(files[subject], records[subject], target.numpy())
         indices = [store.slice_indices[position] for position in positions]
         found = score_rows(target, torch.from_numpy(images), indices, names)
         rows += [{**run, "subject": subject, **row} for row in found]
-        say(
-            f"{number} of {len(files)} {subject}: SSIM {rows[-1]['ssim']:.3f}, PSNR {rows[-1]['psnr']:.2f} dB"
-        )
+        say(f"{place} of {len(files)} {subject}: SSIM {rows[-1]['ssim']:.3f}, PSNR {rows[-1]['psnr']:.2f} dB")
     return pd.DataFrame(rows)
 
 
@@ -176,18 +175,23 @@ def show(table: pd.DataFrame, names: tuple[str, ...], mask: str) -> None:
     grid = Table(title=label(mask), title_justify="left", box=box.SIMPLE_HEAD)
     grid.add_column("Method", no_wrap=True)
     for metric in names:
-        grid.add_column(metric_of(metric).header, justify="right", no_wrap=True)
+        grid.add_column(Text(metric_of(metric).header), justify="right", no_wrap=True)
     for row in table.to_dict("records"):
-        cells = [printable(str(row["label"]))]
-        for metric in names:
-            text, rank = row["status"], row[f"{metric}_rank"]
-            if text == "ok":
-                digits = metric_of(metric).digits
-                text = f"{row[f'{metric}_mean']:.{digits}f} ± {row[f'{metric}_std']:.{digits}f}"
-            mark = {1: "bold", 2: "underline"}.get(rank) if not pd.isna(rank) else None
-            cells.append(f"[{mark}]{text}[/]" if mark else text)
-        grid.add_row(*cells)
+        # Of a plain string rich would take what stands in brackets or between colons for its own.
+        grid.add_row(Text(printable(str(row["label"]))), *(_shown(row, metric) for metric in names))
     Console(highlight=False).print(grid)
+
+
+def _shown(row: dict[Any, Any], metric: str) -> Text:
+    mean, rank, digits = row[f"{metric}_mean"], row[f"{metric}_rank"], metric_of(metric).digits
+    if row["status"] != "ok":
+        return Text(printable(row["status"]))
+    text = UNDEFINED if np.isnan(mean) else number(mean, digits)
+    if np.isfinite(mean):
+        text += f" ± {row[f'{metric}_std']:.{digits}f}"
+    style = "" if pd.isna(rank) else {1: "bold", 2: "underline"}.get(rank, "")
+    # As a span: the style of a whole cell would also underline its padding.
+    return Text.assemble((text, style))
 
 
 @command
@@ -200,8 +204,10 @@ def main(
     to: Annotated[Path | None, "file to write the table to, .csv or .json"] = None,
 ) -> None:
     """Score and print."""
-    if to is not None and to.suffix not in (".csv", ".json"):
-        raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
+    if to is not None:
+        if to.suffix not in (".csv", ".json"):
+            raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
+        check_outside("--to", to, experiment)
     data = sorted(path.parent.name for path in experiment.glob("data/*/shared.json"))
     if not data:
         raise BadInput(f"{experiment}: it holds no test data; give the results of an experiment")
@@ -238,11 +244,13 @@ def main(
         metrics=names,
     )
     beside = with_row(table, cells_of(scores, definition)[mask, _OWN], name, names)
-    show(beside, names, mask)
+    # Written first: a terminal that fails loses nothing.
     if to is not None and to.suffix == ".csv":
         write_text(to, csv_of(beside))
     elif to is not None:
+        # Of a rank that there is not, pandas makes a value of its own.
         write_json(
             to,
             [{key: None if pd.isna(v) else v for key, v in row.items()} for row in beside.to_dict("records")],
         )
+    show(beside, names, mask)

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from data_prep.datasets.contract import Dataset, Finding
 from data_prep.errors import printable
@@ -105,9 +105,9 @@ def _stems(finding: Finding) -> set[str]:
     return {Path(file).name.split(".")[0] for file in finding.files} - {""}
 
 
-def _plain(text: str) -> str:
+def _plain(text: str) -> Text:
     """Return a text that neither the terminal nor rich takes for more than it says."""
-    return escape(printable(text))
+    return Text(printable(text))
 
 
 def write_csv(path: Path, dataset: str, findings: Sequence[Finding]) -> None:

@@ -6,11 +6,12 @@ text of a parameter changes.
 """
 
 import json
+import math
 import os
 import re
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -207,6 +208,20 @@ def _read(path: Path, absent: str, damaged: str) -> Any:
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Write a record (dataclasses as objects), keys sorted, floats in full."""
-    text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, default=_fields)
+    """Write a record (dataclasses as objects), keys sorted, floats in full.
+
+    JSON has no number that is not finite: NaN is written as null, and an infinite one as the text "inf" or
+    "-inf".
+    """
+    text = json.dumps(_finite(record), sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(float(value))
+    if is_dataclass(value):
+        value = _fields(value)
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

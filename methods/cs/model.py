@@ -151,7 +151,7 @@ class CompressedSensing(ReconstructionModel):
 
 
 def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionModel:
-    """Set up the method; it takes any image shape.
+    """Set up the method; it takes any image shape whose sides the wavelet transform need not double.
 
     Raises:
         BadInput: ``transform`` is unknown, or ``weight``, ``iterations`` or ``levels`` is out of range.
@@ -163,4 +163,9 @@ def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionMod
     for field in ("iterations", "levels"):
         if params[field] < 1:
             raise bad_parameter("cs", field, params[field], "set it to 1 or more")
+    # Sides are padded to multiples of 2 to this power; what no longer halves pixels but air fills any memory.
+    if params["transform"] == "wavelet" and params["levels"] > (2 * max(image_shape)).bit_length() - 1:
+        height, width = image_shape
+        remedy = f"lower it: an image of {height}x{width} cannot be halved so often"
+        raise bad_parameter("cs", "levels", params["levels"], remedy)
     return CompressedSensing(params["transform"], params["weight"], params["iterations"], params["levels"])

@@ -136,8 +136,10 @@ def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionMod
     """Build both networks with ``features``, ``recurrences``, ``prior`` and ``initial_std``.
 
     Raises:
-        BadInput: there is no recurrence.
+        BadInput: there is no recurrence, or ``initial_std`` is not above 0.
     """
     if params["recurrences"] < 1:
         raise bad_parameter("dudornet", "recurrences", params["recurrences"], "set it to 1 or more")
+    if params["initial_std"] <= 0:
+        raise bad_parameter("dudornet", "initial_std", params["initial_std"], "set it above 0, such as 0.02")
     return DuDoRNet(params["features"], params["recurrences"], params["prior"], params["initial_std"])

@@ -288,12 +288,24 @@ def test_wrong_configurations_are_refused_in_one_sentence(
     assert "\n" not in str(refused.value)
 
 
-def test_wrong_options_are_refused(tmp_path: Path) -> None:
+def test_wrong_options_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, steps = written(tmp_path), tmp_path / "steps.csv"
     steps.write_text("device,method\nhere,unet\n")
     with pytest.raises(BadInput, match=r"steps\.csv: column precision is missing; write it by the bench"):
         estimate(path, steps=[steps])
+    for side in ("inf", "0.5"):
+        steps.write_text(
+            "device,precision,method,side,training,reconstruction\n"
+            f"here,32-true,unet,64,0.1,0.1\nhere,32-true,unet,{side},0.1,0.1\n"
+        )
+        with pytest.raises(BadInput, match=r"steps\.csv, line 3: .* side and batch whole ones") as told:
+            estimate(path, steps=[steps])
+        assert "\n" not in str(told.value)
     with pytest.raises(BadInput, match=r"--to: .*steps\.csv is no folder; give one to write into"):
         estimate(path, to=steps)
     with pytest.raises(WrongUse, match="--steps: not allowed with argument --measure"):
         estimate(path, steps=[steps], measure=True)
+    monkeypatch.chdir(tmp_path)
+    # There stand those that the workflow has written.
+    with pytest.raises(BadInput, match=r"--to: results/\w+ lies within .*, whose files are listed"):
+        estimate(path, to=Path("results") / config()["experiment"])

@@ -170,7 +170,9 @@ def _grid(results: Path, figure: Definition | None) -> dict[Point, dict[str, flo
 def compare_cells(paper: Paper, ours: Scores, definitions: Sequence[Definition]) -> pd.DataFrame:
     """Return one row per value that a paper prints, with ours, both ranks and the verdict.
 
-    Ranks count the methods that stand in both tables. Values of embedded data are judged by rank only.
+    Ranks count the methods that stand in both tables, and of equal values each has the first of theirs: 1, 1,
+    3. Where a paper prints k values alike from rank r on, ours may have any rank from r to r + k - 1: it is
+    known to more digits. Values of embedded data are judged by rank only.
     """
     theirs = paper_scores(paper)
     names = ("table", "dataset", "source", "mask", "metric", "method", "label")
@@ -196,15 +198,29 @@ def _column(
     # A hole of ours must not move the others: the paper is ranked without it too.
     shared = [None if mine is None else value for value, mine in zip(theirs, own, strict=True)]
     of = metric_of(metric)
-    both_ranks = (ranks(side, of.digits, of.rising) for side in (shared, own))
+    # Ours at least as finely as the paper tells methods apart.
+    digits = max(of.digits, paper.printed[metric].digits)
+    both_ranks = _places(shared, None, of.rising), _places(own, digits, of.rising)
     for row, value, mine, paper_rank, rank in zip(rows, theirs, own, *both_ranks, strict=True):
+        alike = both_ranks[0].count(paper_rank)
         # Alone, a method has the same rank whatever it does.
-        same = paper_rank == rank if len(own) - own.count(None) > 1 else None
+        same = _agree(paper_rank, alike, rank) if len(own) - own.count(None) > 1 else None
         difference = np.nan if mine is None or value is None else mine - value
         tolerance = paper.printed[metric].tolerance if definition.source == "published" else None
         verdict = _verdict(definition.source, tolerance, difference, same)
         stated = printed[mask, row.method][f"{metric}_mean"]
         yield row.method, row.label, stated, mine, difference, paper_rank, rank, verdict
+
+
+def _places(values: Sequence[float | None], digits: int | None, rising: bool) -> list[int | None]:
+    """Rank values with gaps after equal ones, as 1, 1, 3: a place says how many are better."""
+    dense = ranks(values, digits, rising)
+    return [None if own is None else 1 + sum(r is not None and r < own for r in dense) for own in dense]
+
+
+def _agree(paper_rank: int | None, alike: int, rank: int | None) -> bool:
+    """Whether a rank is one of those that the paper's value shares with the others that are printed alike."""
+    return paper_rank is not None and rank is not None and paper_rank <= rank < paper_rank + alike
 
 
 def _verdict(source: str, tolerance: float | None, difference: float, same_rank: bool | None) -> str:
@@ -231,8 +247,13 @@ def order_agreement(cells: pd.DataFrame) -> pd.DataFrame:
                 "table": numeral,
                 "metric": metric,
                 "columns": len(columns),
-                "same_order": sum(bool((c["paper_rank"] == c["rank"]).all()) for c in columns),
+                "same_order": sum(map(_same_order, columns)),
                 "tau": float(np.nanmean(taus)) if not np.isnan(taus).all() else np.nan,
             }
         )
     return pd.DataFrame.from_records(records, columns=["table", "metric", "columns", "same_order", "tau"])
+
+
+def _same_order(column: pd.DataFrame) -> bool:
+    alike = column.groupby("paper_rank")["rank"].transform("size")
+    return all(map(_agree, column["paper_rank"], alike, column["rank"]))

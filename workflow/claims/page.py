@@ -1,5 +1,6 @@
 """The page of claims: sections laid out, as Markdown and as HTML."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def lay_out(
             f"{'Paper' if paper.plain else paper.name} against ours: experiment "
             f"{definitions[0].experiment if definitions else ''}"
         ),
-        "introduction": _introduction(definitions, paper),
+        "introduction": _introduction(definitions, paper, any("–" in text for text in rank_texts(cells))),
         "heading": claims_heading(claims["section"]),
         "claims": judged,
         "table": Block("Claim", (("", tuple(_SIDES.values())),), rows),
@@ -62,7 +63,26 @@ def claims_heading(sections: Iterable[str], whose: str = "the paper") -> str:
     return f"Claims of {whose}'s text{beyond}"
 
 
-def _introduction(definitions: Sequence[Definition], paper: Paper) -> tuple[str, ...]:
+def rank_texts(cells: pd.DataFrame) -> list[str]:
+    """Write the ranks of each value as "paper's → ours", empty where there is none of ours.
+
+    Of values that the paper prints alike these are all that they share: 2–3 → 3.
+
+    Args:
+        cells: what ``compare_cells`` returns, or as its file is read.
+    """
+    places = [*zip(*(cells[name] for name in ("table", "mask", "metric", "paper_rank")), strict=True)]
+    alike, texts = Counter(places), []
+    for place, first, rank in zip(places, cells["paper_rank"], cells["rank"], strict=True):
+        if pd.isna(rank):
+            texts.append("")
+            continue
+        last = "" if alike[place] == 1 else f"–{int(first) + alike[place] - 1}"
+        texts.append(f"{int(first)}{last} → {int(rank)}")
+    return texts
+
+
+def _introduction(definitions: Sequence[Definition], paper: Paper, tied: bool) -> tuple[str, ...]:
     tolerances = " or ".join(
         " ".join(filter(None, (f"{of.tolerance}", metric_of(name).unit, f"({metric_of(name).label})")))
         for name, of in sorted(paper.printed.items())
@@ -84,6 +104,10 @@ def _introduction(definitions: Sequence[Definition], paper: Paper) -> tuple[str,
         reproduced = f"A value is reproduced if it differs from the paper's by at most {tolerances}"
         sentences.append(f"{reproduced}: {paper.tolerance}.")
     sentences.append("Ranks count the methods that both tables hold; rank: the paper's → ours.")
+    if tied:
+        sentences.append(
+            "Values that the paper prints alike share their ranks, such as 2–3; any of them is the same rank."
+        )
     return tuple(sentences)
 
 
@@ -100,7 +124,8 @@ def _section(
         for row in agreement[agreement["table"] == definition.numeral].to_dict("records")
         if row["columns"]
     ]
-    by_place = {(row["mask"], row["method"], row["metric"]): row for row in cells.to_dict("records")}
+    records = cells.assign(ranks=rank_texts(cells)).to_dict("records")
+    by_place = {(row["mask"], row["method"], row["metric"]): row for row in records}
     parts, blocks = ("paper", "here", "Δ", "rank", "verdict"), []
     headers = tuple(f"{metric_of(name).label} {part}" for name in metrics for part in parts)
     for mask in definition.masks:
@@ -119,5 +144,5 @@ def _cells(row: Mapping[Any, Any]) -> tuple[Text, ...]:
     digits, texts = metric_of(row["metric"]).digits, ["—", "", ""]
     if not np.isnan(row["difference"]):
         texts = [number(row["ours"], digits), number(row["difference"], digits, signed=True)]
-        texts.append(f"{row['paper_rank']} → {row['rank']}")
+        texts.append(row["ranks"])
     return tuple(map(Text, (row["paper"], *texts, f"{SIGNS[row['verdict']]} {row['verdict']}")))

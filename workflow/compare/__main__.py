@@ -26,6 +26,7 @@ from workflow.compare.cells import cells
 from workflow.compare.differences import Difference, dataset_label, differences, mask_label, notes
 from workflow.compare.side import SIDES, read_side, shared
 from workflow.metrics.contract import STANDARD, metric_of
+from workflow.provenance.files import check_outside
 from workflow.statistics.scores import number
 from workflow.tables.formats import printed
 from workflow.tables.page import Block, Page, Text
@@ -128,8 +129,11 @@ def compare(
     """Print what differs between two experiments, and by how much their scores do."""
     if a.is_dir() and b.is_dir() and a.samefile(b):
         raise BadInput(f"{a} and {b}: are one folder; give two experiments")
-    if to is not None and to.exists() and not to.is_dir():
-        raise BadInput(f"--to: {to} is no folder; give one to write into")
+    if to is not None:
+        if to.exists() and not to.is_dir():
+            raise BadInput(f"--to: {to} is no folder; give one to write into")
+        for side in (a, b):
+            check_outside("--to", to, side)
     sides = read_side(a), read_side(b)
     for column in ("dataset", "mask", "method"):
         if not shared(*sides, column):

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -113,11 +114,16 @@ def read_steps(files: Iterable[Path]) -> dict[str, list[Row]]:
         # Files of the bench tell neither memory nor parameters.
         given = {name: table.get(name, absent) for name, absent in (("memory", 0), ("batch", 1))}
         told = table.assign(**given)[[*NUMBERS, *given]]
-        numbers = told.apply(pd.to_numeric, errors="coerce").fillna(0)
-        broken = table.index[~(numbers[[*NUMBERS]] > 0).all(axis=1)]
+        # What is left empty of memory and batch is not known; any other word is a mistake.
+        numbers = told.mask(told == "", 0).apply(pd.to_numeric, errors="coerce").astype("float64")
+        usable = np.isfinite(numbers).all(axis=1) & (numbers[[*NUMBERS]] > 0).all(axis=1)
+        usable &= (numbers["memory"] >= 0) & (numbers["batch"] >= 0)
+        usable &= (numbers[["side", "batch"]] % 1 == 0).all(axis=1)
+        broken = table.index[~usable]
         if len(broken):
             raise BadInput(
-                f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0; {again}"
+                f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0, side and batch "
+                f"whole ones, and memory from 0; {again}"
             )
         lines = zip(table.to_dict("records"), numbers.to_dict("records"), strict=True)
         for number, (row, measured) in enumerate(lines, 2):

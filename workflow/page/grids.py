@@ -14,7 +14,7 @@ from data_prep.io.json_files import read_as
 from data_prep.masks.registry import label
 from workflow.claims.across import COLUMNS, HEADERS, row_texts
 from workflow.claims.claims import NOT_IN_PAPER
-from workflow.claims.page import SIGNS, claims_heading
+from workflow.claims.page import SIGNS, claims_heading, rank_texts
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
 from workflow.statistics.tests import coverage_note
@@ -185,8 +185,8 @@ _CLAIMED = {
     **dict.fromkeys((f"{side}_{count}" for side in _SIDES for count in ("held", "comparisons")), "int64"),
 }
 _VALUES = {
-    **dict.fromkeys(("table", "mask", "metric", "label", "paper", "paper_rank", "rank", "verdict"), "string"),
-    **dict.fromkeys(("ours", "difference"), "float64"),
+    **dict.fromkeys(("table", "mask", "metric", "label", "paper", "verdict"), "string"),
+    **dict.fromkeys(("ours", "difference", "paper_rank", "rank"), "float64"),
 }
 
 
@@ -259,7 +259,6 @@ def _verdicts(names: Iterable[str]) -> list[Cell]:
 def values_grid(path: Path, whose: str = "the paper") -> Grid:
     """Return every value that a paper prints beside ours, from its ``cells.csv``."""
     values = read_csv(path, _VALUES, *_REMEDIES)
-    rows = values.to_dict("records")
     digits = [f".{metric_of(name).digits}f" for name in values["metric"]]
     columns = {
         "Method": placed(values["label"]),
@@ -269,9 +268,7 @@ def values_grid(path: Path, whose: str = "the paper") -> Grid:
         "Paper": list(map(Cell, values["paper"])),
         "Here": list(map(_number, values["ours"], digits)),
         "Δ": list(map(_number, values["difference"], (f"+{form}" for form in digits))),
-        "Rank, paper → here": [
-            Cell(f"{row['paper_rank']} → {row['rank']}" if row["rank"] != "" else "") for row in rows
-        ],
+        "Rank, paper → here": list(map(Cell, rank_texts(values))),
         "Verdict": _verdicts(values["verdict"]),
     }
     return make_grid(f"{whose[0].upper()}{whose[1:]}'s values and ours", columns.items())

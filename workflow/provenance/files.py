@@ -15,6 +15,7 @@ from rich.progress import track
 from data_prep.errors import BadInput, naming
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import check_fields, read_json
+from data_prep.prepare.places import shared_folder
 
 FILE = "provenance.json"
 
@@ -107,17 +108,24 @@ def listed(results: Path) -> list[str]:
 
 
 def check_outside(option: str, path: Path, results: Path) -> None:
-    """Refuse to write among the files of a results folder that its list names.
+    """Refuse to write among the files of a results folder that its list names, or among those that it shares.
 
     Raises:
         BadInput: the path lies there, and in none of the folders that the list leaves out.
     """
-    real = path.resolve()
-    if not real.is_relative_to(results.resolve()):
-        return
-    if _LEFT_OUT_FOLDERS.isdisjoint(real.relative_to(results.resolve()).parts[:-1]):
+    real, written = path.resolve(), Path(os.path.normpath(path.absolute()))
+    # As it is written too: a folder of the results may be a link to another disk.
+    for place, folder in ((real, results.resolve()), (written, Path(os.path.normpath(results.absolute())))):
+        if place.is_relative_to(folder) and _LEFT_OUT_FOLDERS.isdisjoint(
+            place.relative_to(folder).parts[:-1]
+        ):
+            raise BadInput(
+                f"{option}: {path} lies within {results}, whose files are listed; choose a folder elsewhere"
+            )
+    shared = shared_folder(results)
+    if real.is_relative_to(shared) and any(results.glob("data/*/shared.json")):
         raise BadInput(
-            f"{option}: {path} lies within {results}, whose files are listed; choose a folder elsewhere"
+            f"{option}: {path} lies within {shared}, where {results} has its data; choose a folder elsewhere"
         )
 
 

@@ -39,7 +39,7 @@ def run(command: str, workspace: Workspace) -> str:
 def shape_of(text: str) -> list[str]:
     """A transcript without its numbers, and without widths that depend on them."""
     plain = re.sub(r"(device|commit|torch): .*", r"\1: #", text)
-    plain = re.sub(r"[0-9a-f]{64}|-?\d+(\.\d+)?", "#", plain)
+    plain = re.sub(r"[0-9a-f]{64}|[-−]?\d+(\.\d+)?", "#", plain)
     return [re.sub(r"[ ─]+", " ", line).strip() for line in plain.splitlines() if line.strip()]
 
 

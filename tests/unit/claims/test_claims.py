@@ -35,6 +35,7 @@ from workflow.claims.agreement import (
 from workflow.claims.claims import Comparison, compare
 from workflow.claims.judge import judge, judge_claims
 from workflow.claims.mirrors import beside, mirror_notes, phased_parts
+from workflow.claims.page import rank_texts
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.papers import contract as papers
 from workflow.papers.claim import claims_of
@@ -426,6 +427,53 @@ def test_a_method_alone_in_its_column_has_no_rank_to_share():
         assert set(column.drop(index="manet")["verdict"]) == {"no value"}
 
 
+def tied_column(no_kspace, no_attention, manet, source="embedded", metric="ssim"):
+    """Table III under 1D-Uniform-9×, whose SSIM is 0.934, 0.934, 0.947 in print, with these as ours."""
+    values = dict(zip(ABLATION, (no_kspace, no_attention, manet), strict=True))
+    changes = {("III", "1d_uniform_9x", method): {metric: value} for method, value in values.items()}
+    cells = compare_cells(MANET, with_values(paper_scores(MANET), changes), definitions(source)[2:3])
+    return cells.query(f"mask == '1d_uniform_9x' and metric == '{metric}'")
+
+
+@pytest.mark.parametrize(
+    ("ours", "texts", "verdicts", "same_order"),
+    [
+        ((0.835, 0.834, 0.9), ["2–3 → 2", "2–3 → 3", "1 → 1"], ["same rank"] * 3, 1),
+        ((0.834, 0.835, 0.9), ["2–3 → 3", "2–3 → 2", "1 → 1"], ["same rank"] * 3, 1),
+        ((0.834, 0.834, 0.9), ["2–3 → 2", "2–3 → 2", "1 → 1"], ["same rank"] * 3, 1),
+        ((0.99, 0.834, 0.9), ["2–3 → 1", "2–3 → 3", "1 → 2"], ["other rank", "same rank", "other rank"], 0),
+        # A hole of ours leaves no tie.
+        ((np.nan, 0.834, 0.9), ["", "2 → 2", "1 → 1"], ["no value", "same rank", "same rank"], 1),
+    ],
+)
+def test_values_that_the_paper_prints_alike_share_their_ranks(ours, texts, verdicts, same_order):
+    column = tied_column(*ours)
+    assert rank_texts(column) == texts
+    assert list(column["verdict"]) == verdicts
+    (row,) = order_agreement(column).to_dict("records")
+    assert (row["columns"], row["same_order"]) == (1, same_order)
+    published = [verdict.replace("other rank", "not reproduced") for verdict in verdicts]
+    assert list(tied_column(*ours, source="published")["verdict"]) == published
+
+
+def test_ours_are_ranked_by_all_their_digits_where_the_paper_has_no_tie():
+    # 31.5, 31.8 and 32.4 in print; to the paper's one digit, two of ours would be alike.
+    column = tied_column(30.02, 30.01, 33.0, metric="psnr")
+    assert rank_texts(column) == ["3 → 2", "2 → 3", "1 → 1"]
+    assert list(column["verdict"]) == ["other rank", "other rank", "same rank"]
+    # Nor does a tie of ours move those behind it.
+    assert rank_texts(tied_column(30.0, 33.0, 33.0, metric="psnr")) == ["3 → 3", "2 → 1", "1 → 1"]
+
+
+def test_a_paper_of_more_digits_is_not_rounded():
+    paper = replace(MANET, printed={name: replace(of, digits=5) for name, of in MANET.printed.items()})
+    changes = {("I", "1d_uniform_6x", "manet"): {"ssim": 0.93701}}
+    ours = with_values(paper_scores(paper), changes)
+    cells = compare_cells(paper, ours, definitions()[:1])
+    own = cells.query("mask == '1d_uniform_6x' and metric == 'ssim'").set_index("method")
+    assert (own.loc["manet", "rank"], own.loc["dudornet", "rank"]) == (1, 2)
+
+
 def test_agreement_of_orders_is_kendalls():
     paper = paper_scores(MANET)
     swapped = with_values(
@@ -477,6 +525,10 @@ def test_the_page_holds_every_claim_and_value_and_needs_no_network(results, tmp_
     cells, judgements = pd.read_csv(tmp_path / "cells.csv"), pd.read_csv(tmp_path / "claims.csv")
     assert len(cells) == 2 * 83
     assert set(cells["verdict"]) <= {"same rank", "other rank"}
+    # Under two masks the paper's Table III has a tie.
+    assert "such as 2–3; any of them is the same rank" in page.text
+    assert sum(text.startswith("2–3 → ") for text in rank_texts(cells)) == 4
+    assert page.text.count("2–3 → ") == text.count("2–3 → ") == 4
     assert len(judgements) == len(CLAIMS)
     assert "judged by rank alone" in page.text
     # 16 volumes are enough here: the made-up MANet leaves less error than the made-up variant.

@@ -375,3 +375,14 @@ def test_one_folder_and_an_output_that_is_a_file_are_refused(tmp_path: Path, fir
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match=r"--to: .*file is no folder; give one to write into"):
         compare(first, other, to=tmp_path / "file")
+
+
+def test_neither_of_the_two_is_written_into(tmp_path: Path, first: Path) -> None:
+    other = write(tmp_path / "b", moved(rows()))
+    (tmp_path / "disk").mkdir()
+    (other / "runs").symlink_to(tmp_path / "disk")
+    for to in (first, other / "tables", other / "runs" / "ixi"):
+        with pytest.raises(BadInput, match=r"--to: .* lies within .*, whose files are listed"):
+            compare(first, other, to=to)
+    assert {path.name for path in first.iterdir()} == {"metrics.parquet", "provenance.json"}
+    assert not [*(tmp_path / "disk").iterdir()]

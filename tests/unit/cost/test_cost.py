@@ -138,7 +138,19 @@ def test_a_file_of_each_device(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["a core,unet,128,1,32-true,zero,0.1", "a core,unet,128,1,32-true,0,0.1", "a,b"]
+    "line",
+    [
+        "a core,unet,128,1,32-true,zero,0.1",
+        "a core,unet,128,1,32-true,0,0.1",
+        "a core,unet,128,1,32-true,inf,0.1",
+        "a core,unet,128,1,32-true,nan,0.1",
+        "a core,unet,inf,1,32-true,0.4,0.1",
+        "a core,unet,0.5,1,32-true,0.4,0.1",
+        "a core,unet,64.5,1,32-true,0.4,0.1",
+        "a core,unet,128,inf,32-true,0.4,0.1",
+        "a core,unet,128,some,32-true,0.4,0.1",
+        "a,b",
+    ],
 )
 def test_a_broken_measurement_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "steps.csv"

@@ -67,10 +67,10 @@ def test_every_published_split_must_fill_its_own(pools: dict[str, str], code: in
 def test_the_table_shows_what_is_wrong_and_no_more() -> None:
     stream = io.StringIO()
     console = Console(file=stream, width=100)
-    print_report(console, Path("a[1]"), IXI, findings("ok", "excluded", "suspicious"), {"T1 scans": "3"})
+    print_report(console, Path("a[1]:x:"), IXI, findings("ok", "excluded", "suspicious"), {"T1 scans": "3"})
     text = stream.getvalue()
-    # Brackets are text, not rich's markup.
-    assert "IXI in a[1]" in text
+    # Brackets and colons are text, not rich's markup and names of pictures.
+    assert "IXI in a[1]:x:" in text
     assert "T1 scans" in text
     assert "IXI000" not in text
     lines = [line for line in text.splitlines() if "IXI00" in line]

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import torch
 from tiny_runs import MASKS, SIDE, spec_content, write_mask, write_splits
 
+from data_prep.errors import BadInput
 from data_prep.io.command import call
 from data_prep.undersample.acquisition import open_acquisition, open_split
 from workflow.evaluate import tuning as tuning_module
@@ -135,3 +137,27 @@ def test_a_grid_is_every_combination_and_what_is_not_a_number_loses(tmp_path, mo
     assert tried == list(scores)
     assert record["chosen"] == {"weight": 0.2, "iterations": 5}
     assert chosen.parameters == {**spec.parameters, "weight": 0.2, "iterations": 5}
+
+
+def test_nothing_is_chosen_by_volumes_without_signal(tmp_path, monkeypatch):
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+    with h5py.File(tmp_path / "data/ixi/val.h5", "r+") as file:
+        file["target"][...] = np.zeros_like(file["target"][...])
+    with pytest.raises(BadInput, match=r"cs: no validation volume has signal, .* datasets\.ixi\.splits\.val"):
+        run(tmp_path, content(), monkeypatch)
+    assert not (tmp_path / "output").exists()
+
+
+def test_none_is_chosen_of_values_that_all_fail(tmp_path, monkeypatch):
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+
+    def failing(*arguments: Any) -> Any:
+        reconstruct = reconstructor(*arguments)
+        return lambda measurement: reconstruct(measurement) * torch.nan
+
+    monkeypatch.setattr(tuning_module, "reconstructor", failing)
+    with pytest.raises(BadInput, match=r"cs: each of the 3 combinations of `tune` gave NaN .* methods/cs/"):
+        run(tmp_path, content(), monkeypatch)
+    assert not (tmp_path / "output").exists()

@@ -1,9 +1,11 @@
 """JSON files are read as objects with the needed fields, or refused by name and remedy."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 
 from data_prep.errors import BadInput
@@ -138,3 +140,14 @@ def test_what_is_written_is_read_back_as_it_was_and_equal_values_are_equal_texts
 def test_what_was_not_written_so_is_refused_by_place_field_and_remedy(text: str, what: str) -> None:
     with pytest.raises(BadInput, match=rf"^--whole: {what}.*; mend it$"):
         from_json(Whole, text, "--whole", "mend it")
+
+
+def test_what_is_written_is_json_whatever_the_numbers(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Tried:
+        scores: tuple[float, ...]
+
+    numbers = (1.5, float("nan"), float("inf"), -float("inf"))
+    write_json(tmp_path / "a.json", {"tried": Tried(numbers), "more": [{"psnr": np.float64("inf")}, 2]})
+    read = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert read == {"tried": {"scores": [1.5, None, "inf", "-inf"]}, "more": [{"psnr": "inf"}, 2]}

@@ -126,6 +126,9 @@ def test_mtrans_refuses_images_of_another_shape():
         ("fsmnet", (32, 32), {"features": 4}, "features"),
         ("mtrans", (32, 32), {"auxiliary_patch": 6}, "auxiliary_patch"),
         ("mtrans", (32, 32), {"heads": 5}, "heads"),
+        ("unet2", (32, 32), {"dropout": 5.0}, "dropout"),
+        ("unet2", (32, 32), {"dropout": -1.0}, "dropout"),
+        ("cs", (32, 24), {"transform": "wavelet", "levels": 7}, "levels"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(method, shape, changes, field):

@@ -248,6 +248,11 @@ def test_smallest_accepted_sides_train(method: str, changes: dict[str, Any], sha
         ("manet", (64, 64), {"alpha": 1.5}, "alpha"),
         ("manet", (64, 64), {"beta": -0.1}, "beta"),
         ("dudornet", (64, 64), {"recurrences": 0}, "recurrences"),
+        ("unet", (64, 64), {"dropout": 5.0}, "dropout"),
+        ("unet", (64, 64), {"dropout": 1.0}, "dropout"),
+        ("unet", (64, 64), {"dropout": -1.0}, "dropout"),
+        ("dudornet", (64, 64), {"initial_std": -1.0}, "initial_std"),
+        ("dudornet", (64, 64), {"initial_std": 0}, "initial_std"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(

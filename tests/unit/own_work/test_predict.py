@@ -142,6 +142,14 @@ def test_a_fully_sampled_knee_is_undersampled(experiment, tmp_path, said):
     assert "file81.h5: registered onto it, score" in text
 
 
+def test_files_of_the_results_are_not_written(experiment, run, pair, said):
+    (scan,) = (experiment.parent / "shared/aligned/brats").glob("*0.h5")
+    for to in (run / "a.nii.gz", scan.with_suffix(".nii.gz")):
+        with pytest.raises(BadInput, match=r"--to: .* lies within .*; choose a folder elsewhere"):
+            said(predict, "--run", run, "--to", to, *pair, "--device", "cpu")
+        assert not to.exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -13,9 +13,11 @@ from small_experiment import BRAINS, KNEES, copy_of, subjects
 
 from data_prep.errors import BadInput
 from data_prep.prepare.places import folder_of
+from workflow import score as score_module
 from workflow.evaluate.volumes import scan_record
 from workflow.export import export
-from workflow.score import main, read_prediction
+from workflow.score import main, read_prediction, show, table_of, with_row
+from workflow.statistics.scores import Cell
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +52,38 @@ def test_exported_volumes_have_the_scores_of_their_run(experiment, exported, tmp
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_the_truth_is_best_in_every_column(experiment, exported, tmp_path, said):
     text = said(main, *words(experiment, exported / "brats/truth"), "--to", tmp_path / "table.json")
-    assert "Theirs" in text
-    rows = {row["label"]: row for row in json.loads((tmp_path / "table.json").read_text())}
+    (line,) = (line for line in text.splitlines() if "Theirs" in line)
+    # What is infinite has no spread.
+    assert line.split() == ["Theirs", "1.000", "±", "0.000", "∞", "0.0000", "±", "0.0000"]
+    written = json.loads((tmp_path / "table.json").read_text(), parse_constant=pytest.fail)
+    rows = {row["label"]: row for row in written}
     assert rows["Theirs"]["ssim_mean"] == 1.0
     assert rows["Theirs"]["nmse_mean"] == 0.0
+    assert [rows["Theirs"][f"psnr_{part}"] for part in ("mean", "std", "rank")] == ["inf", None, 1]
     assert [rows["Theirs"][f"{metric}_rank"] for metric in ("ssim", "nmse")] == [1, 1]
+
+
+@pytest.mark.parametrize("name", ["MyNet [v2]", "[red]x", "odd [/]", "of :x: and [link=http://a]b[/link]"])
+def test_a_name_is_printed_as_it_was_given(experiment, capsys, name):
+    index = pd.MultiIndex.from_tuples([("a", -1)], names=["subject", "slice"])
+    cell = Cell("ok", (0,), pd.DataFrame({"ssim": [0.5], "psnr": [np.nan]}, index=index))
+    table = table_of(experiment, "brats", "1d_uniform_6x")
+    show(with_row(table, cell, name, ("ssim", "psnr")), ("ssim", "psnr"), "1d_uniform_6x")
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "0.500" in line)
+    assert line.strip().startswith(f"{name} ")
+    assert line.split()[-1] == "undefined"
+
+
+def test_a_table_that_cannot_be_printed_is_written_all_the_same(
+    experiment, exported, tmp_path, said, monkeypatch
+):
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(score_module, "show", fail)
+    with pytest.raises(OSError, match="No space"):
+        said(main, *words(experiment, exported / BRAINS), "--to", tmp_path / "table.csv")
+    assert "Theirs" in (tmp_path / "table.csv").read_text()
 
 
 def rescaled(path: Path, factor: float) -> None:
@@ -150,6 +179,17 @@ def test_what_is_not_said_is_asked_for(experiment, theirs, said):
         said(main, *words(experiment, theirs / "none"))
     with pytest.raises(BadInput, match="it holds no test data"):
         said(main, *words(theirs, theirs))
+
+
+@pytest.mark.parametrize(
+    "place", ["tables/table_brats.csv", "data/brats/mine.json", "../shared/data/brats/a.csv"]
+)
+def test_files_of_the_results_are_not_written(experiment, exported, said, place):
+    to = experiment / place
+    before = to.read_bytes() if to.is_file() else None
+    with pytest.raises(BadInput, match=r"--to: .* lies within .*; choose a folder elsewhere"):
+        said(main, *words(experiment, exported / BRAINS), "--to", to)
+    assert (to.read_bytes() if to.is_file() else None) == before
 
 
 def test_other_data_than_the_rows_is_refused(experiment, theirs, tmp_path, said):

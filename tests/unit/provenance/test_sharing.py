@@ -1,14 +1,19 @@
 """What is published tells of no place, login or patient, and what still does is named, file by file."""
 
+import bz2
 import csv
+import gzip
 import hashlib
+import io
 import json
 import os
 import pickle
 import subprocess
 import sys
+import tarfile
 import zipfile
 import zlib
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from data_prep.io.json_files import write_json
 from data_prep.io.private import without_folders, without_login, without_logins
 from data_prep.prepare.counts import write_manifest
 from data_prep.prepare.splits import choose_splits
+from workflow.provenance import contents
 from workflow.provenance.__main__ import record
 from workflow.provenance.footer import config_sha256
 from workflow.provenance.private import Names, private_words
@@ -239,6 +245,42 @@ def write_parquet_attrs(path: Path) -> None:
     frame.to_parquet(path)
 
 
+def write_columns(**columns: Any) -> Any:
+    return lambda path: pd.DataFrame(columns).to_parquet(path)
+
+
+def write_tar(path: Path) -> None:
+    content = b"A" * 2**20 + b"\n/home/anna/study\n"
+    with tarfile.open(path, "w") as archive:
+        member = tarfile.TarInfo("notes")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+
+
+def write_compound_h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["subjects"] = np.zeros(2, [("patient", "i4"), ("score", "f4")])
+
+
+def write_int_h5(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file["study/patient_id"] = np.array([4711, 4712])
+
+
+def write_long_pdf(path: Path) -> None:
+    text = zlib.compress(b"1 0 m\n" * 2**18 + b"(/home/anna/scans)")
+    path.write_bytes(b"%PDF-1.4\n1 0 obj\n<< >>\nstream\n" + text + b"\nendstream\nendobj\n")
+
+
+def write_data_zip(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("study/data/notes.txt", "of reading-room-7")
+
+
+CARRIED = b64encode(gzip.compress(b"of reading-room-7")).decode()
+LONG = b"subject,score\n" + (b"a" * 999 + b",1\n") * 1700 + b"path,/home/anna/study\n"  # 1.7 MB
+
+
 def write_nifti(path: Path) -> None:
     image = nibabel.Nifti1Image(np.random.default_rng(3).integers(0, 999, (64, 64, 9), np.int16), np.eye(4))
     image.header["descrip"] = b"/home/anna/mr/4711"
@@ -268,6 +310,11 @@ PRIVATE = {
         write_text('<a href="data:text/plain;base64,L2hvbWUvYW5uYS9zY2Fucw==">log</a>'),
         "absolute path",
         "/home/anna/scans",
+    ),
+    "carried.html": (
+        write_text(f'<a href="data:application/gzip;base64,{CARRIED}">'),
+        "host",
+        "application/gzip within",
     ),
     "report.zip": (write_zip, "host", "report/report.html"),
     "ro-crate-metadata.json": (
@@ -343,6 +390,82 @@ PRIVATE = {
         "annab",
     ),
     "raw/ixi/a.nii.gz": (write_nifti, "absolute path", "/home/anna/mr/4711"),
+    "raw/b.nii": (write_nifti, "absolute path", "/home/anna/mr/4711"),
+    "packed/long.csv.gz": (lambda path: path.write_bytes(gzip.compress(LONG)), "absolute path", "line 1702"),
+    "packed/two.gz": (
+        # Packed in two parts, one behind the other.
+        lambda path: path.write_bytes(gzip.compress(b"ready\n") + gzip.compress(b"/home/anna/a\n")),
+        "absolute path",
+        "line 2",
+    ),
+    "packed/cut.gz": (lambda path: path.write_bytes(gzip.compress(LONG)[:-9]), "not looked into", "ended"),
+    "packed/a.txt.bz2": (
+        lambda path: path.write_bytes(bz2.compress(b"/home/anna/a")),
+        "not looked into",
+        "packed by bzip2",
+    ),
+    "packed/a.tar": (write_tar, "not looked into", "a tar archive"),
+    "packed/a.zip": (write_data_zip, "host", "study/data/notes.txt"),
+    "other/long.bin": (
+        lambda path: path.write_bytes(b"\0\1" * 2**19 + b"/home/anna/scans"),
+        "not looked into",
+        "1048592 bytes of an unknown form",
+    ),
+    "other/wide.bin": (
+        lambda path: path.write_bytes(b"\0\1\xff" + "/home/anna/scans/a".encode("utf-16-le")),
+        "absolute path",
+        "among bytes",
+    ),
+    "texts/utf16.csv": (
+        lambda path: path.write_text("patient_id,split\n4711,test\n", encoding="utf-16"),
+        "id of a patient",
+        "patient_id",
+    ),
+    "texts/utf32.txt": (
+        lambda path: path.write_text("of /home/anna/scans", encoding="utf-32"),
+        "absolute path",
+        "line 1",
+    ),
+    "texts/latin.csv": (
+        lambda path: path.write_text("patient_id,name\n4711,Jürgen\n4712,Anna\n", encoding="latin-1"),
+        "id of a patient",
+        "line 2",
+    ),
+    "texts/a.json": (write_text('{"patient_id": [4711, 4712]}'), "id of a patient", "patient_id"),
+    "tables/int.parquet": (
+        write_columns(patient_id=[4711, 4712], ssim=[0.5, 0.6]),
+        "id of a patient",
+        "patient_id",
+    ),
+    "tables/date.parquet": (
+        write_columns(birth=pd.to_datetime(["1950-01-02"])),
+        "id of a patient",
+        "1950-01-02",
+    ),
+    "tables/list.parquet": (
+        write_columns(patient_id=[["Meier", "Berg"]], ssim=[0.5]),
+        "id of a patient",
+        "'Berg' (column patient_id)",
+    ),
+    "tables/struct.parquet": (
+        write_columns(study=[{"hostname": "elsewhere"}]),
+        "host or user",
+        "column study.hostname",
+    ),
+    "tables/bytes.parquet": (write_columns(note=[b"/home/anna/a"]), "absolute path", "column note"),
+    "data/g/test.h5": (write_compound_h5, "not looked into", "dataset subjects"),
+    "data/h/test.h5": (write_int_h5, "id of a patient", "dataset study/patient_id"),
+    "runs/h/patient_id.npy": (
+        lambda path: np.save(path, np.array([4711])),
+        "id of a patient",
+        "numbers",
+    ),
+    "runs/i/state.pkl": (
+        lambda path: path.write_bytes(pickle.dumps([b"/home/anna/scans"])),
+        "absolute path",
+        "among bytes",
+    ),
+    "figures/e.pdf": (write_long_pdf, "absolute path", "/home/anna/scans"),
     "raw/other.bin": (
         lambda path: path.write_bytes(b"\0\1\xff" + b"/home/anna/scans/a" + b"\0\xfe"),
         "absolute path",
@@ -369,6 +492,30 @@ def test_what_is_private_is_named_whatever_the_form_of_the_file(tmp_path: Path, 
     assert "hush" not in str(found)
 
 
+def test_what_is_too_long_is_looked_into_as_far_as_it_goes_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contents, "_MOST", 2**21)
+    (tmp_path / "a.log.gz").write_bytes(gzip.compress(b"/home/anna/a\n" + b"a" * 2**21))
+    np.save(tmp_path / "a.npy", np.array(["a" * 2**17] * 5))
+    found, _ = find_private(tmp_path, NAMES)
+    assert [(entry.file, entry.kind) for entry in found] == [
+        ("a.log.gz", "absolute path"),
+        ("a.log.gz", "not looked into"),
+        ("a.npy", "not looked into"),
+    ]
+
+
+def test_archives_within_archives_end_somewhere(tmp_path: Path) -> None:
+    content = b"of reading-room-7"
+    for depth in range(1, 5):
+        content = gzip.compress(content)
+        (tmp_path / f"{depth}.gz").write_bytes(content)
+    found, _ = find_private(tmp_path, NAMES)
+    kinds = {entry.file: entry.kind for entry in found}
+    assert kinds == {"1.gz": "host", "2.gz": "host", "3.gz": "not looked into", "4.gz": "not looked into"}
+
+
 def test_what_the_workflow_means_to_be_shared_has_nothing_of_the_kind(tmp_path: Path) -> None:
     """Texts that look like paths but are none: slashes in addresses, tags, units, media types, JavaScript."""
     (tmp_path / "index.html").write_text(
@@ -381,6 +528,7 @@ def test_what_the_workflow_means_to_be_shared_has_nothing_of_the_kind(tmp_path: 
     write_h5(tmp_path / "test.h5", source="published", fingerprint="ab" * 32)
     write_h5(tmp_path / "embedded.h5", patient_id="embedded-knee-00001")
     pd.DataFrame({"subject": ["file1"], "ssim": [0.5]}).to_parquet(tmp_path / "metrics.parquet")
+    (tmp_path / "metrics.csv.gz").write_bytes(gzip.compress(b"subject,ssim\n" + b"a,1\n" * 2000))
     torch.save({"state_dict": torch.nn.Linear(2, 2).state_dict()}, tmp_path / "model.ckpt")
     np.savez(tmp_path / "examples.npz", target=np.zeros((2, 3)), subject=np.array(["file1"]))
     for suffix in ("png", "pdf", "svg"):

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from tiny_trainings import (
 )
 from torch import Tensor, nn
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, run_command
 from data_prep.measurement import Measurement, Truth
 from data_prep.undersample.acquisition import epoch_order
 from methods import recomputation
@@ -393,3 +394,20 @@ def test_what_is_computed_again_can_be_kept_instead_with_the_same_bits(ixi, tmp_
     assert files[True][1] == files[False][1]
     assert files[True][0].keys() == files[False][0].keys()
     assert all(torch.equal(value, files[False][0][name]) for name, value in files[True][0].items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"parameters__dropout": 5.0}, "dropout is 5.0"),
+        ({"parameters__dropout": -1.0}, "dropout is -1.0"),
+        (SMALL["dudornet"] | {"parameters": DUDORNET | {"initial_std": -1.0}}, "initial_std is -1.0"),
+    ],
+)
+def test_a_network_that_cannot_be_built_ends_in_one_sentence(ixi, tmp_path, changes, field):
+    with pytest.raises(SystemExit) as ended:
+        run_command(lambda: run(ixi, tmp_path, tiny_spec(**changes)))
+    # A text as status is printed, and the status is 1.
+    assert re.fullmatch(
+        rf"error: methods/\w+/method\.yaml or the configuration: {field}; set it .*", ended.value.code
+    )
