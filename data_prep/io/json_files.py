@@ -98,7 +98,8 @@ def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Hand
 def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
     """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` as "field a[0].b is 'x', not ..."."""
     what, _, where = problem.partition(" - at ")
-    where = where.strip("`").removeprefix("$")
+    of_a_key = where.startswith("`key` in ")
+    where = where.removeprefix("`key` in ").strip("`").removeprefix("$")
     field = f"{place}{where}".lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
@@ -108,14 +109,15 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
         wanted = [f"{wanted[0]} {_BOUNDS[named[2]]} {float(named[3]):g}"]
     found = ""
     # Msgspec leaves the keys of mappings out.
-    if "..." not in where:
+    if "..." not in where and not of_a_key:
         for step in re.findall(r"\w+", where):
             content = content[int(step) if step.isdigit() else step]
             kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # of what may be left out
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
     wanted = wanted or _choices(kind) or [f"usable ({what})"]
-    return f"{f'field {field}' if field else 'the whole'} is{found} not {' or '.join(wanted)}"
+    verb = "has a key that is" if of_a_key else f"is{found}"
+    return f"{f'field {field}' if field else 'the whole'} {verb} not {' or '.join(wanted)}"
 
 
 def _choices(kind: Any) -> list[str]:
