@@ -83,8 +83,16 @@ class Finished:
         from workflow.run.checkpoint import load_whole
         from workflow.run.model import build_model
 
-        with torch.device("meta"):
-            wanted = {name: of.shape for name, of in build_model(self.spec, shape).state_dict().items()}
+        try:
+            with torch.device("meta"):
+                wanted = {name: of.shape for name, of in build_model(self.spec, shape).state_dict().items()}
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if self.record is not None:  # it was trained here: the fault is the method's
+                raise
+            raise BadInput(
+                f"{self.place}: methods/{self.spec.folder} cannot be built with the parameters that it names "
+                f"({type(error).__name__}: {error}); get the file again, or the version that wrote it"
+            ) from error
         stored = load_whole(self.checkpoint).get("state_dict")
         held = {name: of.shape for name, of in stored.items()} if isinstance(stored, dict) else {}
         if held != wanted and shape != (self.side, self.side):
