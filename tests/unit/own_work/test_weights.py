@@ -10,9 +10,10 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from small_experiment import BRAINS, KNEES, spec_of, write_brain
+from small_experiment import BRAINS, KNEES, copy_of, spec_of, write_brain
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.command import call
@@ -287,6 +288,20 @@ def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
         said(weights, "show", tmp_path / "none.ckpt")
     with pytest.raises(SystemExit):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rows", "what"),
+    [("psnr", np.nan, 1, "1 of 2 volumes failed"), ("blank", 1, 2, "no volume has signal")],
+)
+def test_the_mean_of_what_is_left_stands_on_no_card(experiment, tmp_path, said, column, value, rows, what):
+    run = copy_of(experiment, tmp_path) / "runs" / BRAINS
+    table = pd.read_csv(run / "metrics.csv")
+    table.loc[table.index[table["level"] == "volume"][:rows], column] = value
+    table.to_csv(run / "metrics.csv", index=False)
+    with pytest.raises(BadInput, match=rf"metrics\.csv: {what}, so that a card has no mean to tell"):
+        said(weights, "pack", run, "--to", tmp_path / "weights.ckpt", *LICENCE)
+    assert not (tmp_path / "weights.ckpt").exists()
 
 
 def test_what_is_packed_is_the_same_each_time(experiment, packed, tmp_path, said):
