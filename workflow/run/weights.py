@@ -14,7 +14,7 @@ import torch
 from data_prep.errors import BadInput
 from data_prep.io.json_files import check_fields, from_json
 from data_prep.masks.from_file import register_unknown
-from data_prep.masks.sets import MaskSet
+from data_prep.masks.sets import SMALLEST, MaskSet
 from methods.contract import ReconstructionModel
 from methods.registry import discover
 from workflow.run.checkpoint import AGAIN, load_checkpoint, load_whole, plain, save_atomically
@@ -122,6 +122,8 @@ def read_packed(path: Path) -> Finished:
     masks = MaskSet(spec.mask, mask.numpy().astype(bool))
     if masks.mask.shape[1] != card.matrix or (not masks.drawn and masks.mask.shape[0] != card.matrix):
         raise BadInput(f"{path}: field mask is not of the card's matrix, {card.matrix}; {_AGAIN}")
+    if card.matrix < SMALLEST or not (masks.drawn or masks.mask.any()):
+        raise BadInput(f"{path}: field mask samples nothing, or has a side below {SMALLEST}; {_AGAIN}")
     return Finished(path, spec, masks, card.source, card.fingerprint, content["status"], path)
 
 

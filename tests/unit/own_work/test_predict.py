@@ -176,6 +176,16 @@ def test_wrong_input_is_told_in_one_sentence(run, pair, tmp_path, said, changes,
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_matrix_too_small_for_drawn_masks_is_told_before_anything_is_written(experiment, tmp_path, said):
+    pair = [write_knee(tmp_path / f"file8{contrast}.h5", 8, contrast) for contrast in (0, 1)]
+    words = ("--run", experiment / "runs" / KNEES, "--to", tmp_path / "out.h5", "--device", "cpu")
+    with pytest.raises(
+        BadInput, match="mask `equispaced_4x`: a matrix of 4 x 4 is too small; use sides of 32"
+    ):
+        said(predict, *words, "--target", pair[0], "--auxiliary", pair[1], "--matrix", 4)
+    assert not (tmp_path / "out.h5").exists()
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [

@@ -167,6 +167,11 @@ def disguised() -> OrderedDict:
             "field mask is not of the card's matrix, 32",
         ),
         (lambda packed: {"mask": "1d"}, "field mask is no mask"),
+        (lambda packed: {"mask": torch.zeros(32, 32, dtype=torch.uint8)}, "field mask samples nothing"),
+        (
+            lambda packed: {"mask": torch.ones(4, 4, dtype=torch.uint8), "card": card(packed, matrix=4)},
+            "field mask samples nothing, or has a side below 32",
+        ),
         (
             lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 10**9, "dropout": 0.1})},
             "its parameters hold a number above 4096, which no network has",
