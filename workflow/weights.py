@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, printable
+from data_prep.errors import BadInput, printable, tell
 from data_prep.io.command import WrongUse, command
 from data_prep.io.files import read_rows
 from data_prep.io.frames import read_csv
@@ -126,4 +126,4 @@ def weights(
     from workflow.run.weights import pack
 
     pack(run, card_of(run, licence, use), to)
-    sys.stdout.write(f"wrote {to}\n")
+    tell(f"wrote {to}")

@@ -309,6 +309,12 @@ def test_the_mean_of_what_is_left_stands_on_no_card(experiment, tmp_path, said, 
     assert not (tmp_path / "weights.ckpt").exists()
 
 
+def test_the_name_of_the_file_forges_no_line(experiment, tmp_path, said, odd, lines):
+    to = tmp_path / f"{odd}.ckpt"
+    assert any(lines(said(weights, "pack", experiment / "runs" / BRAINS, "--to", to, *LICENCE)))
+    assert to.is_file()
+
+
 def test_what_is_packed_is_the_same_each_time(experiment, packed, tmp_path, said):
     said(weights, "pack", experiment / "runs" / BRAINS, "--to", tmp_path / "again.ckpt", *LICENCE)
     assert (tmp_path / "again.ckpt").read_bytes() == packed.read_bytes()
