@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from small_experiment import BRAINS, KNEES, copy_of, spec_of, write_brain
+from torch import nn
 
 from data_prep.errors import BadInput, run_command
 from data_prep.io.command import call
@@ -255,6 +256,25 @@ def test_what_is_refused_ends_in_one_line(packed, tmp_path):
         # The interpreter prints it and exits with status 1.
         assert str(told.value.code).startswith(f"error: {file}: ")
         assert "\n" not in str(told.value.code)
+
+
+def test_a_network_of_more_parts_than_the_file_has_weights_is_not_built(packed, tmp_path, monkeypatch):
+    from methods.unet import model
+
+    built = []
+
+    def of_parts(parameters, shape):
+        parts = nn.ModuleList()
+        for _ in range(parameters["channels"]):
+            parts.append(nn.Linear(1, 1))
+            built.append(parts[-1])
+        return parts
+
+    monkeypatch.setattr(model, "build", of_parts)
+    of_many = spec(packed, parameters={"channels": 4096, "pools": 2, "dropout": 0.1})
+    with pytest.raises(BadInput, match="field state_dict does not fit methods/unet with the parameters"):
+        load_model(changed(packed, tmp_path / "theirs.ckpt", spec=of_many))
+    assert len(built) < 1000
 
 
 def test_nothing_in_a_file_is_run(packed, tmp_path, monkeypatch, said):
