@@ -83,16 +83,24 @@ def _whole(digits: str) -> int:
 def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Handed:
     """Return what ``parsed`` gave as a dataclass; see ``from_json``."""
     try:
-        record = msgspec.convert(content, kind)
+        record = _taken(kind, content)
     except msgspec.ValidationError as error:
         raise BadInput(f"{place}: {_said(kind, content, str(error))}; {remedy}") from error
     except BadInput as error:
-        # Of a dataclass's own checks, which know neither.
+        # Of a dataclass's own checks, which know neither place nor remedy.
         raise BadInput(f"{place}: {error}; {remedy}") from error
     unknown = _unknown(content, msgspec.to_builtins(record), "")
     if unknown is not None:
         raise BadInput(f"{place}: field {unknown} is unknown; {remedy}")
     return record
+
+
+def _taken(kind: type[Handed], content: Any) -> Handed:
+    """Return what msgspec makes of it, which cannot refuse half of a character where it wants no text."""
+    try:
+        return msgspec.convert(content, kind)
+    except UnicodeEncodeError as error:
+        raise BadInput(f"holds {reprlib.repr(error.object)}, which is no text") from error
 
 
 def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
@@ -196,11 +204,13 @@ def check_fields(
             value = value[part]
         if isinstance(fields, Mapping):
             try:
-                msgspec.convert(value, fields[name])
+                _taken(fields[name], value)
             except msgspec.ValidationError as error:
                 raise BadInput(
                     f"{path}: {_said(fields[name], value, str(error), name)}; {damaged}"
                 ) from error
+            except BadInput as error:
+                raise BadInput(f"{path}: field {name} {error}; {damaged}") from error
 
 
 def _read(path: Path, absent: str, damaged: str) -> Any:
