@@ -66,6 +66,11 @@ def visible(text: str) -> str:
     return printable(re.sub(r"\s*[\r\n]\s*", " ", text.strip("\r\n")))
 
 
+def tell(text: str) -> None:
+    """Print a line, ``printable``: whatever names are in it, it is one line, and can be encoded."""
+    print(printable(text), flush=True)
+
+
 def system_number(error: BaseException) -> int | None:
     """Return the system's number (``errno``) that an exception carries or tells in its text, or None."""
     if isinstance(error, MemoryError) or _FULL_MEMORY.match(str(error)):
@@ -168,12 +173,15 @@ def run_command(main: Callable[[], None]) -> None:
     """Run a command line program: bad input and faults of the system end in one sentence and exit status 1.
 
     Everything else keeps its traceback, because it is a defect of ours and not of the input. What is printed
-    is UTF-8 whatever the locale, as are the files that are made of it. A reader that has seen enough, such as
-    ``head``, ends the program without a word, with the status of a program that SIGPIPE ends.
+    is UTF-8 whatever the locale, as are the files that are made of it; a name of other bytes is printed with
+    escapes, and ends no program after its work. A reader that has seen enough, such as ``head``, ends the
+    program without a word, with the status of a program that SIGPIPE ends.
     """
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(encoding="utf-8", errors=errors)
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             main()

@@ -9,8 +9,8 @@ that hold it, is imported by ``load_builder``.
 
 import importlib.metadata
 import importlib.util
-import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -241,7 +241,8 @@ def _same_kind(value: Any, default: Any) -> bool:
     if isinstance(value, bool) or isinstance(default, bool):
         return isinstance(value, bool) and isinstance(default, bool)
     if isinstance(default, float):
-        return isinstance(value, int | float) and math.isfinite(value)
+        # Compared and not converted: a whole number may be larger than any fraction.
+        return isinstance(value, int | float) and abs(value) <= sys.float_info.max
     return isinstance(value, type(default))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 from data_prep.io.command import command
 from data_prep.masks.registry import label
 from methods.registry import discover
@@ -215,7 +215,7 @@ def draw(
         for path in to:
             style.save_as(figure, path.with_suffix(""), path.suffix[1:])
     shown = blocks[0].reference
-    print(f"{shown.subject}, slice {shown.slice + 1}, under {', '.join(map(label, definition.masks))}")
-    print(", ".join(row.label for row in definition.rows))
+    tell(f"{shown.subject}, slice {shown.slice + 1}, under {', '.join(map(label, definition.masks))}")
+    tell(", ".join(row.label for row in definition.rows))
     for path in to:
-        print(f"wrote {path}")
+        tell(f"wrote {path}")

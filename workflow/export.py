@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from data_prep.datasets.contract import dataset_of
+from data_prep.errors import tell
 from data_prep.io.command import command
 from workflow.provenance.files import check_outside
 
@@ -77,4 +78,4 @@ def export(
                     written.add(file)
             say(f"{number} of {len(folders)} {name}: {volume.subject}")
         store.close()
-    print(f"{len(written)} volumes in {to}")
+    tell(f"{len(written)} volumes in {to}")

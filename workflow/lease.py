@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, printable
 from data_prep.io.command import Choices, WrongUse, command
 from data_prep.io.locks import owner, user
 from data_prep.undersample.device_memory import SHARED_BY
@@ -223,7 +223,7 @@ def _obstacle(folder: Path, device: Device) -> str:
 
 
 def _say(text: str) -> None:
-    print(f"lease: {text}", file=sys.stderr, flush=True)
+    print(printable(f"lease: {text}"), file=sys.stderr, flush=True)
 
 
 def leased_environment(count: int, environment: Mapping[str, str], per_device: int = 1) -> dict[str, str]:

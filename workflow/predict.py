@@ -18,7 +18,7 @@ import h5py
 
 from data_prep.datasets.contract import SUBJECT, Dataset, Wanted, dataset_of
 from data_prep.datasets.record import Aligned, Record
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 from data_prep.io.command import WrongUse, command, exclusive
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import converted
@@ -127,30 +127,34 @@ def _reconstruct(
         store = SliceStore(folder / "test.h5", chosen, resident_gigabytes=0.0)
         (volume,) = reconstructed(trained, store, chosen, zero_filled=simulated, masks=masks)
         store.close()
+    # Before the file is written: what cannot be scored leaves none.
+    scores = {
+        name: volume_metrics(volume.target, image)
+        for name, image in ((spec.method, volume.image), ("zero filling", volume.zero_filled))
+        if simulated and image is not None
+    }
     geometry = record.geometry
     if geometry is None:
         raise BadInput(f"{record.target_file}: the dataset {entry.id} does not tell the scan's geometry")
     entry.export(to, geometry.placed(volume.image), geometry)
     scanned = " x ".join(map(str, geometry.shape))
-    print(f"{record.target_file}: {scanned} voxels, of which {record.slices} slices of {height} x {width}")
+    tell(f"{record.target_file}: {scanned} voxels, of which {record.slices} slices of {height} x {width}")
     if record.score_after is not None:
-        scores = f"{record.score_before:.3f} bits before and {record.score_after:.3f} after"
-        print(f"{record.auxiliary_file}: registered onto it, score {scores}")
+        told = f"{record.score_before:.3f} bits before and {record.score_after:.3f} after"
+        tell(f"{record.auxiliary_file}: registered onto it, score {told}")
     fewer = f"{masks.realised_acceleration:.2f} times fewer samples"
     if simulated:
         noise = f", noise of {spec.noise:g} of each slice's mean added" if spec.noise else ""
-        print(f"undersampled by simulation: {label(spec.mask)}, {fewer}{noise}")
+        tell(f"undersampled by simulation: {label(spec.mask)}, {fewer}{noise}")
     else:
-        print(f"k-space taken as it was measured, with {fewer}; {entry.auxiliary} is not registered onto it")
+        tell(f"k-space taken as it was measured, with {fewer}; {entry.auxiliary} is not registered onto it")
     origin = f"trained on {data_note(spec.dataset, trained.source)}, {trained.side} x {trained.side}"
     weights = f"{origin}, {label(spec.mask)}" if spec.trainable else "which has no weights"
-    print(f"reconstructed by {spec.method}, {weights}")
-    for name, image in ((spec.method, volume.image), ("zero filling", volume.zero_filled)):
-        if simulated and image is not None:
-            scored = volume_metrics(volume.target, image)
-            print(f"{name} against the scan: SSIM {scored['ssim']:.3f}, PSNR {scored['psnr']:.2f} dB")
-    print(f"wrote {to}: float32 in the scan's units, 0 where nothing was reconstructed")
-    print(WARNING)
+    tell(f"reconstructed by {spec.method}, {weights}")
+    for name, scored in scores.items():
+        tell(f"{name} against the scan: SSIM {scored['ssim']:.3f}, PSNR {scored['psnr']:.2f} dB")
+    tell(f"wrote {to}: float32 in the scan's units, 0 where nothing was reconstructed")
+    tell(WARNING)
 
 
 @command

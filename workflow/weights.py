@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, printable
+from data_prep.errors import BadInput, printable, tell
 from data_prep.io.command import WrongUse, command
 from data_prep.io.files import read_rows
 from data_prep.io.frames import read_csv
@@ -39,7 +39,7 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
     """Return what is to be known of a run's weights.
 
     Raises:
-        BadInput: a file of the run or its data's manifest is missing or damaged.
+        BadInput: a file of the run or its data's manifest is missing or damaged, or a volume has no score.
     """
     from workflow.run.weights import Card
 
@@ -52,6 +52,13 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
     columns = {"level": "string", "blank": "int64", **dict.fromkeys(STANDARD, "float64")}
     table = read_csv(run.place / "metrics.csv", columns, _AGAIN, _AGAIN)
     volumes = table[(table["level"] == "volume") & (table["blank"] == 0)]
+    # The volumes that are left would flatter the weights, as in tables, which print no mean of them either.
+    failed = int(volumes[list(STANDARD)].isna().any(axis=1).sum())
+    if failed or not len(volumes):
+        what = f"{failed} of {len(volumes)} volumes failed" if failed else "no volume has signal"
+        raise BadInput(
+            f"{run.place / 'metrics.csv'}: {what}, so that a card has no mean to tell; give another run"
+        )
     kept = ("epochs", "batch_size", "schedule", "precision")
     return Card(
         method=f"{spec.method} ({method.label_on(spec.dataset)}), {record.parameter_count:,} parameters",
@@ -119,4 +126,4 @@ def weights(
     from workflow.run.weights import pack
 
     pack(run, card_of(run, licence, use), to)
-    sys.stdout.write(f"wrote {to}\n")
+    tell(f"wrote {to}")

@@ -84,11 +84,11 @@ def _whole(digits: str) -> int:
 def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Handed:
     """Return what ``parsed`` gave as a dataclass; see ``from_json``."""
     try:
-        record = msgspec.convert(content, kind)
+        record = _taken(kind, content)
     except msgspec.ValidationError as error:
         raise BadInput(f"{place}: {_said(kind, content, str(error))}; {remedy}") from error
     except BadInput as error:
-        # Of a dataclass's own checks, which know neither.
+        # Of a dataclass's own checks, which know neither place nor remedy.
         raise BadInput(f"{place}: {error}; {remedy}") from error
     unknown = _unknown(content, msgspec.to_builtins(record), "")
     if unknown is not None:
@@ -96,10 +96,19 @@ def converted(kind: type[Handed], content: Any, place: str, remedy: str) -> Hand
     return record
 
 
+def _taken(kind: type[Handed], content: Any) -> Handed:
+    """Return what msgspec makes of it, which cannot refuse half of a character where it wants no text."""
+    try:
+        return msgspec.convert(content, kind)
+    except UnicodeEncodeError as error:
+        raise BadInput(f"holds {reprlib.repr(error.object)}, which is no text") from error
+
+
 def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
     """Say msgspec's ``Expected `int`, got `str` - at `$.a[0].b``` as "field a[0].b is 'x', not ..."."""
     what, _, where = problem.partition(" - at ")
-    where = where.strip("`").removeprefix("$")
+    of_a_key = where.startswith("`key` in ")
+    where = where.removeprefix("`key` in ").strip("`").removeprefix("$")
     field = f"{place}{where}".lstrip(".")
     if missing := re.fullmatch(r"Object missing required field `(\w+)`", what):
         return f"field {'.'.join(filter(None, (field, missing[1])))} is missing"
@@ -109,14 +118,15 @@ def _said(kind: Any, content: Any, problem: str, place: str = "") -> str:
         wanted = [f"{wanted[0]} {_BOUNDS[named[2]]} {float(named[3]):g}"]
     found = ""
     # Msgspec leaves the keys of mappings out.
-    if "..." not in where:
+    if "..." not in where and not of_a_key:
         for step in re.findall(r"\w+", where):
             content = content[int(step) if step.isdigit() else step]
             kind = get_args(kind)[0] if type(None) in get_args(kind) else kind  # of what may be left out
             kind = get_args(kind)[0] if step.isdigit() else get_type_hints(kind)[step]
         found = f" {reprlib.repr(content)},"
     wanted = wanted or _choices(kind) or [f"usable ({what})"]
-    return f"{f'field {field}' if field else 'the whole'} is{found} not {' or '.join(wanted)}"
+    verb = "has a key that is" if of_a_key else f"is{found}"
+    return f"{f'field {field}' if field else 'the whole'} {verb} not {' or '.join(wanted)}"
 
 
 def _choices(kind: Any) -> list[str]:
@@ -195,11 +205,13 @@ def check_fields(
             value = value[part]
         if isinstance(fields, Mapping):
             try:
-                msgspec.convert(value, fields[name])
+                _taken(fields[name], value)
             except msgspec.ValidationError as error:
                 raise BadInput(
                     f"{path}: {_said(fields[name], value, str(error), name)}; {damaged}"
                 ) from error
+            except BadInput as error:
+                raise BadInput(f"{path}: field {name} {error}; {damaged}") from error
 
 
 def _read(path: Path, absent: str, damaged: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def shared_lock(path: Path, remedy: str) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            print(f"waiting for another process, which holds {path} (a file of {owner(path)})", flush=True)
+            tell(f"waiting for another process, which holds {path} (a file of {owner(path)})")
             lock.acquire()
     except OSError as error:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP):

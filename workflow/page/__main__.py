@@ -7,7 +7,6 @@ beside it, and has at most ``LIMIT`` bytes. Light: no torch and no matplotlib he
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from itertools import compress
 from pathlib import Path
@@ -17,7 +16,7 @@ import pandas as pd
 from bokeh.resources import Resources
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 from data_prep.io.command import command
 from data_prep.io.files import replacing
 from data_prep.masks.registry import label
@@ -233,4 +232,4 @@ def write_index(
         )
     with replacing(output) as temporary:
         temporary.write_bytes(page)
-    sys.stdout.write(f"{output}: {len(page) / 1e6:.1f} MB\n")
+    tell(f"{output}: {len(page) / 1e6:.1f} MB")

@@ -8,13 +8,12 @@ relative ones; the configuration is written without the
 places of scans and without passwords (``shareable``).
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, tell
 from data_prep.io.command import command
 from data_prep.io.files import read_rows
 from data_prep.io.json_files import check_fields, from_json, read_as, write_json
@@ -127,6 +126,6 @@ def write_provenance(
         raise BadInput(f"--config: field experiment is missing; {remedy}")
     content = record(results, configuration["experiment"], configuration, planned, own)
     write_json(results / FILE, content)
-    sys.stdout.write(f"{len(content['outputs'])} files, {len(content['shared'])} shared ones\n")
+    tell(f"{len(content['outputs'])} files, {len(content['shared'])} shared ones")
     for name in content["leftovers"]:
-        sys.stdout.write(f"leftover of another configuration: {name}\n")
+        tell(f"leftover of another configuration: {name}")

@@ -1,5 +1,7 @@
 """Finished runs taken up again."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,10 +86,27 @@ class Finished:
         from workflow.run.checkpoint import load_whole
         from workflow.run.model import build_model
 
-        with torch.device("meta"):
-            wanted = {name: of.shape for name, of in build_model(self.spec, shape).state_dict().items()}
         stored = load_whole(self.checkpoint).get("state_dict")
-        held = {name: of.shape for name, of in stored.items()} if isinstance(stored, dict) else {}
+        held = (
+            {name: getattr(of, "shape", None) for name, of in stored.items()}
+            if isinstance(stored, dict)
+            else {}
+        )
+        unfit = BadInput(
+            f"{self.checkpoint}: field state_dict does not fit methods/{self.spec.folder} with the "
+            "parameters that it names; get the file again, or the version that wrote it"
+        )
+        try:
+            # A network of thousands of parts takes time and memory also without its values.
+            with torch.device("meta"), _weights_at_most(16 * len(held) + 100, unfit):
+                wanted = {name: of.shape for name, of in build_model(self.spec, shape).state_dict().items()}
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if self.record is not None:  # it was trained here: the fault is the method's
+                raise
+            raise BadInput(
+                f"{self.place}: methods/{self.spec.folder} cannot be built with the parameters that it names "
+                f"({type(error).__name__}: {error}); get the file again, or the version that wrote it"
+            ) from error
         if held != wanted and shape != (self.side, self.side):
             height, width = shape
             raise BadInput(
@@ -95,10 +114,25 @@ class Finished:
                 f"takes none of {height} x {width}; give --matrix {self.side}, which crops or pads"
             )
         if held != wanted:
-            raise BadInput(
-                f"{self.checkpoint}: field state_dict does not fit methods/{self.spec.folder} with the "
-                "parameters that it names; get the file again, or the version that wrote it"
-            )
+            raise unfit
+
+
+@contextmanager
+def _weights_at_most(most: int, otherwise: BadInput) -> Iterator[None]:
+    """Build networks in the block that name no more weights than so many, used for a time or kept."""
+    from torch.nn.modules.module import register_module_parameter_registration_hook
+
+    left = iter(range(most))
+
+    def count(*_: object) -> None:
+        if next(left, None) is None:
+            raise otherwise
+
+    hook = register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def read_finished(place: Path) -> Finished:

@@ -21,6 +21,8 @@ Precision = Literal["32-true", "bf16-mixed"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FromZero = Annotated[int, Meta(ge=0)]
 FromOne = Annotated[int, Meta(ge=1)]
+# As the schema of the configuration; torch takes no number, and no machine has more.
+Threads = Annotated[int, Meta(ge=1, le=1024)]
 Auto = bool | Literal["auto"]
 
 # Of the training's part of a spec, what changes no weight.
@@ -53,7 +55,7 @@ class TrainingSpec:
 
     epochs: FromOne
     batch_size: FromOne
-    threads: FromOne
+    threads: Threads
     schedule: Literal["constant", "cosine"]
     precision: Precision
     resident_gigabytes: Annotated[float, Meta(ge=0)]

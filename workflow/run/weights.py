@@ -4,7 +4,6 @@ The file is a checkpoint like ``model.ckpt`` and is read in the same way: nothin
 believed that its size does not bear out.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,17 @@ import numpy as np
 import torch
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import check_fields, converted
+from data_prep.io.json_files import check_fields, from_json
 from data_prep.masks.from_file import register_unknown
-from data_prep.masks.sets import MaskSet
+from data_prep.masks.sets import SMALLEST, MaskSet
 from methods.contract import ReconstructionModel
 from methods.registry import discover
-from workflow.run.checkpoint import AGAIN, load_checkpoint, load_whole, save_atomically
+from workflow.run.checkpoint import AGAIN, load_checkpoint, load_whole, plain, save_atomically
 from workflow.run.finished import Finished, read_finished
 from workflow.run.model import build_model
 from workflow.run.spec import RunSpec
 
 _AGAIN = "get the file again from who packed it"
-_LONGEST = 100_000  # characters of a card
 _LARGEST = (
     4096  # whole number among a network's parameters: as many layers are built before sizes are compared
 )
@@ -92,9 +90,7 @@ def read_card(path: Path) -> tuple[Card, dict[str, Any]]:
         raise BadInput(str(error).replace(AGAIN, _AGAIN)) from error
     if "card" not in content:
         raise BadInput(f"{path}: it has no card; pack the run's folder with workflow.weights first")
-    card = converted(Card, content["card"], f"{path}: card", _AGAIN)
-    if len(json.dumps(asdict(card))) > _LONGEST:
-        raise BadInput(f"{path}: its card is longer than {_LONGEST} characters; {_AGAIN}")
+    card = from_json(Card, plain(content, "card", path, _AGAIN), f"{path}: card", _AGAIN)
     return card, content
 
 
@@ -105,12 +101,14 @@ def read_packed(path: Path) -> Finished:
         BadInput: the file is damaged, or of a method that is not here.
     """
     card, content = read_card(path)
-    check_fields(content, {"spec": dict, "status": str, "state_dict": dict}, path, _AGAIN)
-    if (folder := content["spec"].get("folder")) not in discover():
+    needed = {"spec.folder": str, "status": str, "state_dict": dict[str, torch.Tensor]}
+    check_fields(content, needed, path, _AGAIN)
+    if (folder := content["spec"]["folder"]) not in discover():
         raise BadInput(f"{path}: it is of methods/{folder}, which is not here; add that folder")
+    text = plain(content, "spec", path, _AGAIN)
     try:
-        spec = RunSpec.from_json(json.dumps(content["spec"]))
-    except (BadInput, TypeError, ValueError) as error:
+        spec = RunSpec.from_json(text)
+    except BadInput as error:
         raise BadInput(f"{path}: {error} (in the file); {_AGAIN}") from error
     sizes = [value for of in spec.parameters.values() for value in (of if isinstance(of, list) else [of])]
     if any(isinstance(size, int) and abs(size) > _LARGEST for size in sizes):
@@ -124,6 +122,8 @@ def read_packed(path: Path) -> Finished:
     masks = MaskSet(spec.mask, mask.numpy().astype(bool))
     if masks.mask.shape[1] != card.matrix or (not masks.drawn and masks.mask.shape[0] != card.matrix):
         raise BadInput(f"{path}: field mask is not of the card's matrix, {card.matrix}; {_AGAIN}")
+    if card.matrix < SMALLEST or not (masks.drawn or masks.mask.any()):
+        raise BadInput(f"{path}: field mask samples nothing, or has a side below {SMALLEST}; {_AGAIN}")
     return Finished(path, spec, masks, card.source, card.fingerprint, content["status"], path)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, printable
 from workflow.run.checkpoint import load_whole, save_atomically
 from workflow.run.identity import differences, identity_hash
 
@@ -180,8 +180,8 @@ def _copy_of_weights(model: nn.Module) -> dict[str, Tensor]:
 
 
 def say(text: str) -> None:
-    """Print a line of progress at once: logs are read while jobs run."""
-    print(text, file=sys.stderr, flush=True)
+    """Print a line of progress at once, ``printable``: logs are read while jobs run."""
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def spoken_duration(seconds: float) -> str:

@@ -1,15 +1,17 @@
 """A user's mistake ends in one sentence and status 1; a defect of ours keeps its traceback."""
 
 import errno
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from data_prep.errors import BadInput, run_command
+from data_prep.errors import BadInput, run_command, tell
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,6 +59,26 @@ def test_a_full_disk_without_a_file_name_is_told_too():
 def test_a_defect_of_ours_is_not_hidden(error):
     with pytest.raises(type(error)):
         run_command(raising(error))
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, text: str) -> bytes:
+    """What a command prints where standard output is UTF-8 and strict."""
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="utf-8", errors="strict"))
+    run_command(partial(print, text))
+    return content.getvalue()
+
+
+def test_a_name_of_other_bytes_is_printed_with_escapes(monkeypatch):
+    name = os.fsdecode(b"caf\xe9.h5")
+    assert printed(monkeypatch, f"wrote {name}") == b"wrote caf\\udce9.h5\n"
+    assert printed(monkeypatch, "6\u00d7") == "6\u00d7\n".encode()
+
+
+def test_what_is_told_is_one_line_that_moves_no_cursor(capsys):
+    name = os.fsdecode(b"knee\nwrote somewhere\x1b[2K caf\xe9.h5")
+    tell(f"wrote {name}: 6\u00d7")
+    assert capsys.readouterr().out == "wrote knee\\nwrote somewhere\\x1b[2K caf\\udce9.h5: 6\u00d7\n"
 
 
 def test_status_and_output_of_a_process():

@@ -77,6 +77,38 @@ def checkpoint(path: Path, **options: Any) -> None:
             archive.writestr(name, content.replace(old, new) if old else content)
 
 
+def doubled(times: int) -> list[Any]:
+    """A list of 2**times numbers, of which each level is stored once."""
+    values: list[Any] = [0]
+    for _ in range(times):
+        values = [values, values]
+    return values
+
+
+def endless() -> list[Any]:
+    values: list[Any] = []
+    values.append(values)
+    return values
+
+
+def pickled(path: Path, *instructions: bytes) -> None:
+    """Write a checkpoint of one storage, a, whose pickle is of these instructions, begun with a mapping."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}" + b"".join(instructions) + b".")
+        archive.writestr("archive/data/a", b"1234")
+
+
+def twice(number: int) -> bytes:
+    """Put a tuple of what has a number, twice, and give it the next number."""
+    return b"h%ch%c\x86q%c" % (number, number, number + 1)
+
+
+def storage(count: bytes) -> tuple[bytes, ...]:
+    """Read the storage a as so many elements of 2**28 bytes each."""
+    size, text = b"J\x00\x00\x00\x10", b"X\x07\x00\x00\x00storage"
+    return (text, b"(", text, size, b"X\x01\x00\x00\x00aX\x03\x00\x00\x00cpu", count, b"tQs")
+
+
 def knee(path: Path, change: Callable[[h5py.File], None]) -> None:
     write_published(path)
     with h5py.File(path, "r+") as file:
@@ -152,6 +184,62 @@ BOMBS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], Any], str]]
         load_whole,
         "holds a torch._utils._rebuild_sparse_tensor",
     ),
+    "values that double": (
+        "a.ckpt",
+        lambda path: save_atomically({"card": {"training": doubled(60)}}, path),
+        load_whole,
+        "its values claim more than 67108864 bytes",
+    ),
+    "a text many times": (
+        "a.ckpt",
+        lambda path: save_atomically({"card": ["x" * 10_000] * 10_000}, path),
+        load_whole,
+        "its values claim more than 67108864 bytes",
+    ),
+    "values without end": (
+        "a.ckpt",
+        lambda path: save_atomically({"card": endless()}, path),
+        load_whole,
+        "within each other more than 64 deep",
+    ),
+    # Its hash is as long as what it stands for.
+    "a key that doubles": (
+        "a.ckpt",
+        lambda path: pickled(path, b"K\x00\x85q\x00", *map(twice, range(60)), b"}h\x3cK\x00s"),
+        load_whole,
+        "a key is neither a text nor a whole number",
+    ),
+    "one of many keys that doubles": (
+        "a.ckpt",
+        lambda path: pickled(path, b"(K\x00\x85q\x00", *map(twice, range(61)), b"K\x00u"),
+        load_whole,
+        "a key is neither a text nor a whole number",
+    ),
+    "a set of what doubles": (
+        "a.ckpt",
+        lambda path: pickled(path, b"(K\x00\x85q\x00", *map(twice, range(61)), b"\x91"),
+        load_whole,
+        "it is not whole, or no checkpoint",
+    ),
+    # The number of bytes comes before them, and none follow.
+    "bytes by a number": (
+        "a.ckpt",
+        lambda path: pickled(path, b"\x96" + struct.pack("<Q", 2**28)),
+        load_whole,
+        "it is not whole, or no checkpoint",
+    ),
+    "a storage times a list": (
+        "a.ckpt",
+        lambda path: pickled(path, *storage(b"]K\x00a")),
+        load_whole,
+        "a storage is not told by name and size",
+    ),
+    "a tensor of many axes": (
+        "a.ckpt",
+        lambda path: save_atomically({"a": torch.ones(1).expand((1,) * 100)}, path),
+        load_whole,
+        "a tensor is of no shape",
+    ),
     "number of many digits": (
         "a.json",
         lambda path: path.write_text("9" * 5000) and None,
@@ -216,6 +304,22 @@ def test_tied_and_expanded_weights_and_every_type_of_number_are_taken(tmp_path: 
     read = load_whole(tmp_path / "a.ckpt")
     assert list(read) == list(content)
     assert all(torch.equal(read[name], of) for name, of in content.items() if name != "c")
+
+
+def test_the_state_of_a_long_training_is_taken(tmp_path: Path) -> None:
+    """With a long history, an optimiser's numbers, and the versions that torch keeps beside the weights."""
+    names = ("epoch", "train_loss", "val_loss", "val_psnr", "learning_rate", "seconds")
+    history = [{name: float(epoch) + place for place, name in enumerate(names)} for epoch in range(20_000)]
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    optimiser = torch.optim.AdamW(model.parameters())
+    model(torch.ones(1, 1, 5, 5)).sum().backward()
+    optimiser.step()
+    states = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    save_atomically({"progress": {"history": history}, **states}, tmp_path / "a.pt")
+    read = load_whole(tmp_path / "a.pt")
+    assert read["progress"]["history"] == history
+    assert read["model"]._metadata == states["model"]._metadata
+    optimiser.load_state_dict(read["optimiser"])
 
 
 def test_scaled_voxels_are_those_that_nibabel_reads(tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from data_prep.errors import BadInput
-from data_prep.io.json_files import canonical, from_json, read_as, read_json, to_json, write_json
+from data_prep.io.json_files import (
+    canonical,
+    check_fields,
+    from_json,
+    read_as,
+    read_json,
+    to_json,
+    write_json,
+)
 
 
 def test_an_object_with_its_fields_is_returned(tmp_path: Path) -> None:
@@ -151,3 +159,15 @@ def test_what_is_written_is_json_whatever_the_numbers(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"tried": Tried(numbers), "more": [{"psnr": np.float64("inf")}, 2]})
     read = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
     assert read == {"tried": {"scores": [1.5, None, "inf", "-inf"]}, "more": [{"psnr": "inf"}, 2]}
+
+
+def test_half_of_a_character_in_place_of_a_number_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"^a\.json: holds '\\ud800', which is no text; mend it$"):
+        from_json(dict[str, float], '{"a": "\\ud800"}', "a.json", "mend it")
+    with pytest.raises(BadInput, match=r"^a\.json: field a holds '\\ud800', which is no text; mend it$"):
+        check_fields({"a": "\ud800"}, {"a": float}, Path("a.json"), "mend it")
+
+
+def test_a_key_of_another_kind_is_named() -> None:
+    with pytest.raises(BadInput, match=r"a\.json: field a has a key that is not a text; mend it"):
+        check_fields({"a": {3: 1}}, {"a": dict[str, int]}, Path("a.json"), "mend it")

@@ -262,9 +262,19 @@ def test_a_broken_family_is_named(
         sys.modules.pop("data_prep.masks.families.zz_mine", None)
 
 
-def test_too_small_a_matrix_is_refused() -> None:
-    with pytest.raises(BadInput, match="32 or more"):
-        frozen_mask("2d_radial_6x", 31, 64, 1)
+@pytest.mark.parametrize("name", [*FROZEN, *DRAWN])
+@pytest.mark.parametrize("shape", [(31, 64), (64, 31), (4, 4)])
+def test_too_small_a_matrix_is_refused(name: str, shape: tuple[int, int]) -> None:
+    with pytest.raises(
+        BadInput, match=f"mask `{name}`: a matrix of {shape[0]} x .*; use sides of 32 or more"
+    ):
+        make_masks(name, *shape, 1, ["file1"])
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_smallest_drawn_masks_sample_the_zero_frequency(name: str) -> None:
+    masks = make_masks(name, 32, 32, 1, [f"file{number}" for number in range(50)]).mask
+    assert masks[:, 16].all()
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

@@ -263,3 +263,10 @@ def test_more_than_fits_a_page_legibly_is_refused():
     check_room(asked(3, 12), (256, 256))
     with pytest.raises(BadInput, match="--method: 6 methods under 6 masks do not fit a page legibly; choose"):
         check_room(asked(6, 6), (256, 256))
+
+
+def test_the_name_of_the_file_forges_no_line(experiment, tmp_path, said, odd, lines):
+    to = tmp_path / f"{odd}.png"
+    words = ("--dataset", "brats", "--method", "zf", "--device", "cpu", "--to", to)
+    assert any(line.startswith("wrote ") for line in lines(said(draw, experiment, *words)))
+    assert to.is_file()

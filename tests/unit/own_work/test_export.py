@@ -204,3 +204,8 @@ def test_one_volume_is_read_at_a_time(experiment, monkeypatch):
         assert volume.image.shape == volume.target.shape == (SHAPE[0], 32, 32)
     assert not store.resident
     assert number == 2
+
+
+def test_the_name_of_the_folder_forges_no_line(experiment, tmp_path, said, odd, lines):
+    words = ("--dataset", "brats", "--method", "zf", "--device", "cpu", "--to", tmp_path / odd)
+    assert any(line.startswith("2 volumes in ") for line in lines(said(export, experiment, *words)))

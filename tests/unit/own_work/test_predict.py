@@ -103,7 +103,7 @@ def test_a_method_of_one_size_refuses_others_and_says_what_to_give(
     said(predict, *words, "--matrix", 32)
 
 
-def lines(step: int) -> np.ndarray:
+def lines_of(step: int) -> np.ndarray:
     mask = np.arange(COLUMNS) % step == 0
     mask[COLUMNS // 2 - 3 : COLUMNS // 2 + 3] = True
     return mask
@@ -111,7 +111,7 @@ def lines(step: int) -> np.ndarray:
 
 def test_kspace_with_a_mask_is_taken_as_it_is(experiment, tmp_path, said):
     """Zero filling of all rows and columns, computed apart, is what comes out of that method."""
-    mask = lines(3)
+    mask = lines_of(3)
     scan = write_knee(tmp_path / "file7.h5", 7, 0, mask)
     to = tmp_path / "out.h5"
     run = experiment / "runs" / KNEES.replace("unet", "zf")
@@ -125,8 +125,16 @@ def test_kspace_with_a_mask_is_taken_as_it_is(experiment, tmp_path, said):
     assert " against the scan" not in text
 
 
+def test_names_of_scans_forge_no_line_and_stop_nothing(experiment, tmp_path, said, odd, lines):
+    scan, to = write_knee(tmp_path / f"{odd}.h5", 7, 0, lines_of(3)), tmp_path / f"{odd}-out.h5"
+    run = experiment / "runs" / KNEES.replace("unet", "zf")
+    found = lines(said(predict, "--run", run, "--kspace", scan, "--to", to, "--device", "cpu"))
+    assert to.is_file()
+    assert WARNING in found
+
+
 def test_kspace_goes_through_a_network_of_any_size(experiment, tmp_path, said):
-    scan = write_knee(tmp_path / "file7.h5", 7, 0, lines(3))
+    scan = write_knee(tmp_path / "file7.h5", 7, 0, lines_of(3))
     to, run = tmp_path / "out.h5", experiment / "runs" / KNEES
     said(predict, "--run", run, "--kspace", scan, "--to", to, "--device", "cpu")
     with h5py.File(to) as file:
@@ -182,6 +190,16 @@ def test_wrong_input_is_told_in_one_sentence(run, pair, tmp_path, said, changes,
         said(predict, *words, "--device", "cpu")
     assert "\n" not in str(told.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_matrix_too_small_for_drawn_masks_is_told_before_anything_is_written(experiment, tmp_path, said):
+    pair = [write_knee(tmp_path / f"file8{contrast}.h5", 8, contrast) for contrast in (0, 1)]
+    words = ("--run", experiment / "runs" / KNEES, "--to", tmp_path / "out.h5", "--device", "cpu")
+    with pytest.raises(
+        BadInput, match="mask `equispaced_4x`: a matrix of 4 x 4 is too small; use sides of 32"
+    ):
+        said(predict, *words, "--target", pair[0], "--auxiliary", pair[1], "--matrix", 4)
+    assert not (tmp_path / "out.h5").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,22 +4,27 @@ import json
 import os
 import shutil
 import sys
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from small_experiment import BRAINS, KNEES, spec_of, write_brain
+from small_experiment import BRAINS, KNEES, copy_of, spec_of, write_brain
+from torch import nn
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, run_command
 from data_prep.io.command import call
 from data_prep.measurement import measure
 from data_prep.prepare.places import folder_of
 from methods.registry import discover
 from workflow.evaluate.__main__ import main as evaluate
 from workflow.predict import predict
-from workflow.run.checkpoint import load_whole, save_atomically
+from workflow.run.checkpoint import load_checkpoint, load_whole, save_atomically
+from workflow.run.model import build_model
 from workflow.run.weights import load_model, read_packed
 from workflow.weights import weights
 
@@ -120,6 +125,36 @@ def spec(packed: Path, **changes: object) -> dict:
     return {**load_whole(packed)["spec"], **changes}
 
 
+def training(packed: Path, **changes: object) -> dict:
+    content = spec(packed)
+    return content | {"training": content["training"] | changes}
+
+
+def card(packed: Path, **changes: object) -> dict:
+    return {**load_whole(packed)["card"], **changes}
+
+
+def doubled(times: int) -> list:
+    """A list of 2**times numbers, of which each level is stored once."""
+    values: list = [0]
+    for _ in range(times):
+        values = [values, values]
+    return values
+
+
+def endless() -> list:
+    values: list = []
+    values.append(values)
+    return values
+
+
+def disguised() -> OrderedDict:
+    """A mapping that has a value in place of a method."""
+    mapping = OrderedDict(a=torch.ones(1))
+    mapping.values = None
+    return mapping
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -133,6 +168,11 @@ def spec(packed: Path, **changes: object) -> dict:
             "field mask is not of the card's matrix, 32",
         ),
         (lambda packed: {"mask": "1d"}, "field mask is no mask"),
+        (lambda packed: {"mask": torch.zeros(32, 32, dtype=torch.uint8)}, "field mask samples nothing"),
+        (
+            lambda packed: {"mask": torch.ones(4, 4, dtype=torch.uint8), "card": card(packed, matrix=4)},
+            "field mask samples nothing, or has a side below 32",
+        ),
         (
             lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 10**9, "dropout": 0.1})},
             "its parameters hold a number above 4096, which no network has",
@@ -141,6 +181,42 @@ def spec(packed: Path, **changes: object) -> dict:
             lambda packed: {"spec": spec(packed, parameters={"channels": 4096, "pools": 2, "dropout": 0.1})},
             "field state_dict does not fit methods/unet with the parameters that it names",
         ),
+        (lambda packed: {"card": card(packed, training={"b": doubled(60)})}, "its values claim more than"),
+        (lambda packed: {"spec": spec(packed, parameters={"b": doubled(60)})}, "its values claim more than"),
+        (lambda packed: {"card": card(packed, licence="x" * 100_000)}, "its card is longer than 100000 char"),
+        (lambda packed: {"spec": spec(packed, method="x" * 100_000)}, "its spec is longer than 100000 char"),
+        (
+            lambda packed: {"card": card(packed, training={"b": torch.zeros(2)})},
+            "field card holds more than texts and numbers .*Tensor",
+        ),
+        (
+            lambda packed: {"spec": spec(packed, parameters={"dropout": torch.zeros(2)})},
+            "field spec holds more than texts and numbers .*Tensor",
+        ),
+        (lambda packed: {"card": card(packed, training={"b": endless()})}, "within each other more than 64"),
+        (
+            lambda packed: {"spec": spec(packed, folder=["unet"])},
+            r"field spec\.folder is \['unet'\], not a text",
+        ),
+        (
+            lambda packed: {"spec": training(packed, threads=2**31)},
+            "field training.threads is 2147483648, not a whole number up to 1024",
+        ),
+        (
+            lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 2, "dropout": 10**400})},
+            "parameters.dropout: is 1000.*; give a number",
+        ),
+        (
+            lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 2, "dropout": 7.0})},
+            r"methods/unet cannot be built with the parameters that it names \(ValueError: dropout",
+        ),
+        (
+            lambda packed: {"spec": spec(packed, parameters={})},
+            r"methods/unet cannot be built with the parameters that it names \(KeyError: 'pools'\)",
+        ),
+        (lambda packed: {"state_dict": {"a": 3}}, "field state_dict.* not Tensor"),
+        (lambda packed: {"state_dict": {3: torch.ones(1)}}, "field state_dict has a key that is not a text"),
+        (lambda packed: {"state_dict": disguised()}, "it gives an object more than its versions"),
     ],
 )
 def test_a_file_that_others_changed_is_refused_in_one_sentence(packed, tmp_path, make, message):
@@ -149,6 +225,56 @@ def test_a_file_that_others_changed_is_refused_in_one_sentence(packed, tmp_path,
         load_model(file)
     assert str(told.value).startswith(f"{file}: ")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            lambda packed: {"spec": spec(packed, parameters={"b": torch.zeros(2)})},
+            "field spec holds more",
+        ),
+        (lambda packed: {"state_dict": {"a": 3}}, "field state_dict.* not Tensor"),
+    ],
+)
+def test_evaluation_refuses_such_a_file_as_well(packed, tmp_path, changes, message):
+    file, own = changed(packed, tmp_path / "theirs.ckpt", **changes(packed)), spec_of("brats", "unet")
+    with pytest.raises(BadInput, match=rf"theirs\.ckpt: {message}"):
+        load_checkpoint(build_model(own, (32, 32)), own, file)
+
+
+def test_what_is_refused_ends_in_one_line(packed, tmp_path):
+    many = changed(packed, tmp_path / "many.ckpt", spec=training(packed, threads=2**31))
+    held = changed(packed, tmp_path / "held.ckpt", card=card(packed, training={"b": torch.zeros(2)}))
+    scan = write_brain(tmp_path / "T2.nii.gz", 5, 0)
+    with pytest.raises(SystemExit) as first:
+        run_command(partial(call, weights, ["show", str(held)]))
+    words = ["--run", many, "--target", scan, "--auxiliary", scan, "--to", tmp_path / "out.nii.gz"]
+    with pytest.raises(SystemExit) as second:
+        run_command(partial(call, predict, [str(word) for word in words]))
+    for told, file in ((first, held), (second, many)):
+        # The interpreter prints it and exits with status 1.
+        assert str(told.value.code).startswith(f"error: {file}: ")
+        assert "\n" not in str(told.value.code)
+
+
+def test_a_network_of_more_parts_than_the_file_has_weights_is_not_built(packed, tmp_path, monkeypatch):
+    from methods.unet import model
+
+    built = []
+
+    def of_parts(parameters, shape):
+        parts = nn.ModuleList()
+        for _ in range(parameters["channels"]):
+            parts.append(nn.Linear(1, 1))
+            built.append(parts[-1])
+        return parts
+
+    monkeypatch.setattr(model, "build", of_parts)
+    of_many = spec(packed, parameters={"channels": 4096, "pools": 2, "dropout": 0.1})
+    with pytest.raises(BadInput, match="field state_dict does not fit methods/unet with the parameters"):
+        load_model(changed(packed, tmp_path / "theirs.ckpt", spec=of_many))
+    assert len(built) < 1000
 
 
 def test_nothing_in_a_file_is_run(packed, tmp_path, monkeypatch, said):
@@ -187,6 +313,26 @@ def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
         said(weights, "show", tmp_path / "none.ckpt")
     with pytest.raises(SystemExit):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rows", "what"),
+    [("psnr", np.nan, 1, "1 of 2 volumes failed"), ("blank", 1, 2, "no volume has signal")],
+)
+def test_the_mean_of_what_is_left_stands_on_no_card(experiment, tmp_path, said, column, value, rows, what):
+    run = copy_of(experiment, tmp_path) / "runs" / BRAINS
+    table = pd.read_csv(run / "metrics.csv")
+    table.loc[table.index[table["level"] == "volume"][:rows], column] = value
+    table.to_csv(run / "metrics.csv", index=False)
+    with pytest.raises(BadInput, match=rf"metrics\.csv: {what}, so that a card has no mean to tell"):
+        said(weights, "pack", run, "--to", tmp_path / "weights.ckpt", *LICENCE)
+    assert not (tmp_path / "weights.ckpt").exists()
+
+
+def test_the_name_of_the_file_forges_no_line(experiment, tmp_path, said, odd, lines):
+    to = tmp_path / f"{odd}.ckpt"
+    assert any(lines(said(weights, "pack", experiment / "runs" / BRAINS, "--to", to, *LICENCE)))
+    assert to.is_file()
 
 
 def test_what_is_packed_is_the_same_each_time(experiment, packed, tmp_path, said):
