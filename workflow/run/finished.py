@@ -100,8 +100,9 @@ class Finished:
             # A network of thousands of parts takes time and memory also without its values.
             with torch.device("meta"), _weights_at_most(16 * len(held) + 100, unfit):
                 wanted = {name: of.shape for name, of in build_model(self.spec, shape).state_dict().items()}
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            if self.record is not None:  # it was trained here: the fault is the method's
+        except (ArithmeticError, BadInput, LookupError, RuntimeError, TypeError, ValueError) as error:
+            # Of what was trained here, the fault is the method's.
+            if error is unfit or self.record is not None:
                 raise
             raise BadInput(
                 f"{self.place}: methods/{self.spec.folder} cannot be built with the parameters that it names "

@@ -208,7 +208,7 @@ def disguised() -> OrderedDict:
         ),
         (
             lambda packed: {"spec": spec(packed, parameters={"channels": 2, "pools": 2, "dropout": 7.0})},
-            r"methods/unet cannot be built with the parameters that it names \(ValueError: dropout",
+            r"methods/unet cannot be built with the parameters that it names \(BadInput: .*dropout is 7\.0",
         ),
         (
             lambda packed: {"spec": spec(packed, parameters={})},
