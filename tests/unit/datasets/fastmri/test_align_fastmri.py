@@ -33,7 +33,7 @@ from data_prep.io.command import call
 from data_prep.prepare.counts import write_manifest
 from data_prep.registration.in_plane import _SEARCH_MATRIX, register_in_plane, resample, rigid_in_plane
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MATRIX, SLICES = 64, 3
 UNREGISTERED = ("--options", '{"register": false}')
 

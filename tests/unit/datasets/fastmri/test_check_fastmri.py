@@ -18,7 +18,7 @@ from data_prep.datasets.fastmri.scans import PD, PDFS
 from data_prep.errors import BadInput
 from data_prep.io.command import call
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def pair(folder: Path, split: str, number: int, slices: int = 4) -> tuple[Path, Path]:
