@@ -58,6 +58,20 @@ def bad_parameter(method: str, field: str, value: object, remedy: str) -> BadInp
     return BadInput(f"methods/{method}/method.yaml or the configuration: {field} is {value!r}; {remedy}")
 
 
+def require_dropout(method: str, probability: float) -> None:
+    """Check that a method's ``dropout`` leaves something of its maps.
+
+    Args:
+        method: folder of the method, for the message.
+        probability: that a map is dropped.
+
+    Raises:
+        BadInput: it is no probability below 1; torch takes a negative one for none.
+    """
+    if not 0 <= probability < 1:
+        raise bad_parameter(method, "dropout", probability, "set it to a probability from 0 and below 1")
+
+
 def require_depth(
     method: str, field: str, depth: int, image_shape: tuple[int, int], *, least: int, padded: bool
 ) -> None:

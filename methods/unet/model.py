@@ -1,6 +1,6 @@
 """U-Net on the zero-filled magnitude of the target alone (UNet-T2, UNet-PDFS)."""
 
-from methods.blocks import bad_parameter, require_depth
+from methods.blocks import require_depth, require_dropout
 from methods.contract import Parameters, ReconstructionModel
 from methods.networks import UNetReconstruction
 
@@ -12,8 +12,5 @@ def build(params: Parameters, image_shape: tuple[int, int]) -> ReconstructionMod
         BadInput: ``pools`` does not suit the image shape, or ``dropout`` is no probability below 1.
     """
     require_depth("unet", "pools", params["pools"], image_shape, least=1, padded=False)
-    if not 0 <= params["dropout"] < 1:
-        raise bad_parameter(
-            "unet", "dropout", params["dropout"], "set it to a probability from 0 and below 1"
-        )
+    require_dropout("unet", params["dropout"])
     return UNetReconstruction(1, **params)
