@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Self
 
-from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, scan_name
+from data_prep.datasets.ixi.names import MODALITIES, SUFFIXES, misnamed_subject, scan_name
 from data_prep.errors import BadInput, naming, reading, with_causes
 from data_prep.io.command import command
 from data_prep.io.files import remove_partial_files, replacing
@@ -330,7 +330,7 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
     """Unpack a modality's scans into ``folder``, which appears only when it is complete.
 
     Returns:
-        Number of scans; files that are no scans are passed over.
+        Number of scans. Files that are no scans are passed over; what ends as a scan does is kept.
 
     Raises:
         BadInput: the archive is broken, holds no scan or one twice, or a member would leave the folder, is no
@@ -352,7 +352,9 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         if member.issparse():
             raise _unfit(archive, f"member {member.name} claims more than is stored of it")
         name = scan_name(path.name)
-        if member.isdir() or name is None or name.modality != modality:
+        # What is like a scan is kept, so that the check of the folder tells it.
+        wanted = name.modality == modality if name else misnamed_subject(path.name) is not None
+        if member.isdir() or not wanted:
             return None
         if (partial / path.name).exists():
             raise _unfit(archive, f"it holds {path.name} twice")
@@ -373,7 +375,7 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
                     assert content is not None, "a plain file, see above"
                     with content, place.open("xb") as file:
                         shutil.copyfileobj(content, file)
-        scans = len(list(partial.iterdir()))
+        scans = sum(scan_name(path) is not None for path in partial.iterdir())
         if not scans:
             raise _unfit(archive, f"it holds no scan with a name like IXI012-HH-1211-{modality}.nii.gz")
     return scans

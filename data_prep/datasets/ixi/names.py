@@ -105,10 +105,16 @@ def misnamed(folder: Path) -> dict[str, list[Path]]:
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(path for place in _places(folder) for path in place.iterdir()):
-        like = _LIKE_A_SCAN.fullmatch(path.name)
-        if like and scan_name(path) is None and not path.name.startswith(".") and not path.is_dir():
-            found.setdefault(like["subject"] or path.name, []).append(path)
+        subject = misnamed_subject(path.name)
+        if subject is not None and not path.is_dir():
+            found.setdefault(subject or path.name, []).append(path)
     return dict(sorted(found.items()))
+
+
+def misnamed_subject(name: str) -> str | None:
+    """Return what precedes the modality in a name like a scan's; None for published and hidden names."""
+    like = _LIKE_A_SCAN.fullmatch(name)
+    return like["subject"] if like and scan_name(name) is None and not name.startswith(".") else None
 
 
 def _places(folder: Path) -> Iterator[Path]:

@@ -21,6 +21,7 @@ from users import ALICE, MALLORY, as_user, common_folder
 
 from data_prep.datasets.ixi import fetch as fetch_ixi
 from data_prep.datasets.ixi.fetch import ARCHIVES, Patience, fetch, parse_archives, unpack
+from data_prep.datasets.ixi.names import misnamed
 from data_prep.errors import BadInput
 
 NAMES = {modality: f"/IXI-{modality}.tar" for modality in ("T1", "T2")}
@@ -421,6 +422,12 @@ def test_folders_in_the_archive_and_other_files_do_not_matter(tmp_path: Path) ->
     (tmp_path / "a.tar").write_bytes(tar(members))
     assert unpack(tmp_path / "a.tar", tmp_path / "IXI-T1", "T1") == 3
     assert {path.name for path in (tmp_path / "IXI-T1").iterdir()} == set(scans("T1"))
+
+
+def test_a_scan_by_another_name_is_kept_for_the_check_and_not_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(tar(scans("T1") | {"IXI/IXI004 HH 1_T1.nii.gz": b""}))
+    assert unpack(tmp_path / "a.tar", tmp_path / "IXI-T1", "T1") == 3
+    assert [path.name for paths in misnamed(tmp_path).values() for path in paths] == ["IXI004 HH 1_T1.nii.gz"]
 
 
 # ---- command --------------------------------------------------------------------------------------
