@@ -9,7 +9,7 @@ import sys
 import pandas as pd
 import pytest
 
-from data_prep.masks.registry import parse_mask
+from data_prep.masks.registry import label, parse_mask
 from methods.registry import discover
 from workflow.papers.contract import read_paper
 from workflow.plan.config import read_config
@@ -70,7 +70,6 @@ def test_the_part_that_has_been_run_is_what_its_head_says_that_cuts_it():
 def test_the_part_that_has_been_run_trains_what_the_study_does(plan):
     part = Plan(read_config(ROOT / "config/reference_part.yaml"), discover())
     assert [run for run in part.runs if part.spec(run) != plan.spec(run)] == []
-    assert {run.mask for run in part.runs} == {"1d_uniform_6x", "2d_radial_9x", "equispaced_4x"}
 
 
 def test_the_page_says_how_many_trainings_and_trials_there_are(plan):
@@ -141,12 +140,15 @@ def test_git_keeps_its_small_files_only(path, kept):
     assert ignored is not kept
 
 
-# The masks that are shown, by what they are called on a page, and the table that each belongs to.
-SHOWN = {
-    "1d_uniform_6x": (1, "brains, 1D-Uniform-6×"),
-    "2d_radial_9x": (1, "brains, 2D-Radial-9×"),
-    "equispaced_4x": (2, "knees, Equispaced-4×"),
-}
+PART = ROOT / "config/reference_part.yaml"
+MASKS = {name: of["masks"] for name, of in read_config(PART)["datasets"].items()}
+# The masks that the README shows, and the pages' tables: a page, what precedes the table, and its masks.
+SHOWN = ("1d_uniform_6x", "2d_radial_9x", "equispaced_4x")
+PAGES = [
+    ("README.md", "**An answer", SHOWN),
+    ("docs/other_methods.md", "T2 of brains", MASKS["ixi"]),
+    ("docs/other_methods.md", "PDFS of knees", MASKS["fastmri"]),
+]
 # Two names differ between the tables, by the name of the target.
 ROWS = {
     "zf": "ZF",
@@ -160,14 +162,19 @@ ROWS = {
 }
 
 
+def number_of(mask: str) -> int:
+    """The table of the paper that a mask belongs to."""
+    return 1 if mask in MASKS["ixi"] else 2
+
+
 def table(mask: str) -> pd.DataFrame:
-    found = pd.read_csv(ROOT / f"results/reference/tables/table_{SHOWN[mask][0]}.csv")
+    found = pd.read_csv(ROOT / f"results/reference/tables/table_{number_of(mask)}.csv")
     return found[found["mask"] == mask].set_index("method")
 
 
 def gains(mask: str, number: int = 0) -> pd.DataFrame:
     """What MANet has more than another method, by metric and method, in the mask's table or another one."""
-    found = pd.read_csv(ROOT / f"results/reference/statistics/pairs_{number or SHOWN[mask][0]}.csv")
+    found = pd.read_csv(ROOT / f"results/reference/statistics/pairs_{number or number_of(mask)}.csv")
     found = found[found["mask"] == mask]
     one, other = found[found.method_b == "manet"], found[found.method_a == "manet"]
     # Differences are of the first to the second.
@@ -185,41 +192,37 @@ def rows_of(page: str, heading: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-@pytest.mark.parametrize("mask", SHOWN)
-def test_the_readme_shows_the_studys_tables_and_tests(mask: str) -> None:
-    rows, shown, found = rows_of("README.md", "**An answer"), table(mask), gains(mask)
-    assert [name for name in rows if name in ROWS.values()] == list(ROWS.values())
-    column = rows[""].index(SHOWN[mask][1])
-    best = {metric: shown.loc[list(ROWS), f"{metric}_mean"].max() for metric in ("psnr", "ssim")}
-    for method, name in ROWS.items():
+def cells_of(mask: str) -> list[str]:
+    """A mask's column: PSNR / SSIM, the best bold, a star where MANet differs beyond chance."""
+    shown, found = table(mask), gains(mask)
+    column = []
+    for method in ROWS:
         said = []
         for metric, digits in (("psnr", 2), ("ssim", 3)):
             mean = shown.loc[method, f"{metric}_mean"]
             number = f"{mean:.{digits}f}"
-            number = f"**{number}**" if mean == best[metric] else number
+            number = f"**{number}**" if mean == shown.loc[list(ROWS), f"{metric}_mean"].max() else number
             differs = method != "manet" and found.loc[(metric, method)].p_holm < 0.05
             said.append(number + (" \\*" if differs else ""))
-        assert rows[name][column] == " / ".join(said)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert f"{found.tests.iloc[0]} on {SHOWN[mask][1].split(',')[0]}" in text
+        column.append(" / ".join(said))
+    return column
 
 
-@pytest.mark.parametrize("mask", SHOWN)
-def test_the_page_of_other_methods_shows_the_same(mask: str) -> None:
-    heading = SHOWN[mask][1].replace(", ", " under ")
-    rows, found = rows_of("docs/other_methods.md", f"{heading}:"), gains(mask)
-    by_label = table(mask).reset_index().set_index("label")
-    shown = [name for name in rows if name in by_label.index]
-    assert len(shown) == len(ROWS) - 1
-    for label in shown:
-        of = by_label.loc[label]
-        psnr, ssim, *more = rows[label]
-        assert (psnr, ssim) == (f"{of.psnr_mean:.2f}", f"{of.ssim_mean:.3f}")
-        if of.method != "manet":
-            for metric, digits, said in zip(("psnr", "ssim"), (2, 3), more, strict=True):
-                number_said, p = said.rstrip(")").split(" (")
-                assert number_said == f"{found.loc[(metric, of.method)].gain:.{digits}f}"
-                assert float(p) == pytest.approx(found.loc[(metric, of.method)].p_holm, rel=0.5)
+@pytest.mark.parametrize(("page", "heading", "masks"), PAGES)
+def test_a_page_shows_the_studys_tables_and_tests(page: str, heading: str, masks: tuple[str, ...]) -> None:
+    rows = rows_of(page, heading)
+    assert [name for name in rows if name in ROWS.values()] == list(ROWS.values())
+    columns = [name.removeprefix("brains, ").removeprefix("knees, ") for name in rows[""]]
+    assert columns == [label(mask) for mask in masks]
+    for column, mask in enumerate(masks):
+        assert [rows[name][column] for name in ROWS.values()] == cells_of(mask)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/other_methods.md"])
+def test_a_page_says_how_many_tests_are_corrected_for(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    brains, knees = (gains(of[0]).tests.iloc[0] for of in (MASKS["ixi"], MASKS["fastmri"]))
+    assert f"{brains} on brains, {knees} on knees" in text
 
 
 def better_by(mask: str, method: str, number: int = 0) -> float:
