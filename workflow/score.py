@@ -244,13 +244,13 @@ def main(
         metrics=names,
     )
     beside = with_row(table, cells_of(scores, definition)[mask, _OWN], name, names)
-    # Written first: a terminal that fails loses nothing.
-    if to is not None and to.suffix == ".csv":
-        write_text(to, csv_of(beside))
-    elif to is not None:
-        # Of a rank that there is not, pandas makes a value of its own.
-        write_json(
-            to,
-            [{key: None if pd.isna(v) else v for key, v in row.items()} for row in beside.to_dict("records")],
-        )
-    show(beside, names, mask)
+    # Neither a terminal that fails nor a full disk loses the other of the two.
+    try:
+        if to is not None and to.suffix == ".csv":
+            write_text(to, csv_of(beside))
+        elif to is not None:
+            rows = beside.to_dict("records")
+            # Of a rank that there is not, pandas makes a value of its own.
+            write_json(to, [{key: None if pd.isna(v) else v for key, v in row.items()} for row in rows])
+    finally:
+        show(beside, names, mask)

@@ -144,8 +144,12 @@ def compare(
         ((title, headers),) = block.groups
         rows = [[name, *(cell.text for cell in of)] for name, of in block.rows]
         lines += [title, tabulate(rows, [block.stub, *headers], disable_numparse=True), ""]
-    for line in "\n".join([*lines, legend(found)]).splitlines():
-        sys.stdout.write(f"{printable(line)}\n")
+    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
+    try:
+        if to is not None:
+            write_comparison(to, (a.resolve().name, b.resolve().name), changed, said, found)
+    finally:
+        for line in "\n".join([*lines, legend(found)]).splitlines():
+            sys.stdout.write(f"{printable(line)}\n")
     if to is not None:
-        write_comparison(to, (a.resolve().name, b.resolve().name), changed, said, found)
         sys.stdout.write(f"\n{printable(str(to))}/: {', '.join(FILES)}\n")
