@@ -81,6 +81,11 @@ def system_number(error: BaseException) -> int | None:
     return number if number and number not in _OF_THE_CONTENT else None
 
 
+def of_the_system(error: BaseException) -> bool:
+    """Whether an exception tells of a fault of the system, mended by waiting, room or rights."""
+    return system_number(error) in _REMEDY
+
+
 @contextmanager
 def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Give faults of the system the name of the file: reading or writing an open one does not tell it.
