@@ -302,6 +302,24 @@ def test_neither_a_reader_that_left_nor_a_full_disk_loses_the_other(
     assert "b − a" in capsys.readouterr().out
 
 
+def test_files_of_two_comparisons_are_not_mixed(
+    tmp_path: Path, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, output = write(tmp_path / "b", moved(rows())), tmp_path / "out"
+    compare(first, other, to=output)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    write_one = Path.write_text
+
+    def fill(path: Path, text: str, **options: Any) -> int:
+        return full() if "<html" in text else write_one(path, text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", fill)
+        with pytest.raises(OSError, match="No space left"):
+            compare(other, first, to=output)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
 def no_folder(folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
