@@ -82,8 +82,8 @@ class Finished:
         path, record = self.checkpoint, self.record
         if path and record and sha256_of(path) != record.outputs.get(path.name):
             raise BadInput(
-                f"{path}: was replaced while this command was at work, as a run of the workflow does; run the "
-                "command again when that has ended"
+                f"{path}: was replaced while this command was at work, as a run of the workflow does; run "
+                "the command again when that has ended"
             )
 
     def check_size(self, shape: tuple[int, int]) -> None:
