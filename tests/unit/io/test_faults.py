@@ -561,7 +561,10 @@ def test_a_check_gives_no_verdict_where_the_system_is_at_fault(error: Exception)
 
 
 def test_a_check_finds_fault_with_code_that_looks_for_a_missing_file() -> None:
-    assert problem_with(lambda path: path.read_text(), ROOT / "none", ROOT) is not None
+    def check(path: Path) -> None:
+        path.read_text()
+
+    assert problem_with(check, ROOT / "none", ROOT) is not None
 
 
 @pytest.mark.parametrize("create", [new_method, new_paper], ids=["method", "paper"])
