@@ -69,9 +69,12 @@ def main(
     found, summary = entry.check(entry, folder, slices, deep, named)
     if unnamed := misnamed(entry, folder):
         found, summary = [*found, *unnamed], summary | {"not taken because of their names": str(len(unnamed))}
-    print_report(Console(), folder, entry, found, summary)
-    if csv:
-        write_csv(csv, entry.id, found)
+    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
+    try:
+        if csv:
+            write_csv(csv, entry.id, found)
+    finally:
+        print_report(Console(), folder, entry, found, summary)
     if (code := exit_code(found, entry)) == NOT_USABLE:
         print(printable(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}."))
     sys.exit(code)

@@ -8,7 +8,6 @@ if the dataset's own code stopped, in which line. The exit status is 0 only if e
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from data_prep.datasets.misnamed import misnamed
 from data_prep.datasets.record import Aligned
 from data_prep.errors import BadInput
 from data_prep.io.command import WrongUse, command
+from data_prep.io.files import scratch
 from data_prep.io.json_files import converted
 from data_prep.phantom.toy import write_toy_donors
 from data_prep.prepare.__main__ import prepare
@@ -226,8 +226,7 @@ def run(name: str, root: Path | None, donors: Path | None, *, briefly: bool = Fa
         raise BadInput(f"{name}: has no embedded form; name the folder of its scans with --root")
     if root is not None and dataset.lists:
         raise BadInput(f"--root: {name} is published with lists; use python -m data_prep.check {root}")
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with scratch() as folder:
         if root is None and donors is None:
             (folder / "donors").mkdir()
             write_toy_donors(folder / "donors", dataset.maps)

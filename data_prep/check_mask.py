@@ -5,9 +5,7 @@ acceleration is made for small even, odd and oblong matrices. A failure says wha
 and, if the family's own code stopped, in which line. The exit status is 0 only if everything holds.
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +14,7 @@ from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.contracts.discovery import entry_named
 from data_prep.datasets.contract import discover as datasets
 from data_prep.io.command import command
+from data_prep.io.files import scratch
 from data_prep.masks.__main__ import save
 from data_prep.masks.contract import Mask, MaskFamily, centre_block
 from data_prep.masks.registry import families
@@ -131,9 +130,9 @@ def files(family: MaskFamily) -> None:
     dataset = next(name for name, (_, of) in datasets().items() if of.drawn_masks == family.drawn)
     for name in family.names:
         made = make_masks(name, 64, 64, 0, stems)
-        with tempfile.TemporaryDirectory() as folder:
-            save(made, 64, 64, 0, dataset, Path(folder))
-            read = MaskSet.load(Path(folder) / f"{name}.npz")
+        with scratch() as folder:
+            save(made, 64, 64, 0, dataset, folder)
+            read = MaskSet.load(folder / f"{name}.npz")
         require(read.sha256 == made.sha256, f"{name} is not read back as it was made")
 
 

@@ -13,6 +13,7 @@ import re
 import signal
 import stat
 import sys
+import textwrap
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,8 +22,8 @@ from pathlib import Path
 
 # HDF5 and torch tell the system's number in their texts only, h5py in exceptions of many types.
 _IN_A_TEXT = re.compile(r"\berrno = (\d+)|\bError code (\d+)")
-# What zlib and expat begin with where memory is full; damage has other texts.
-_FULL_MEMORY = re.compile("Error -4 |out of memory: line ")
+# What zlib, expat and torch begin with where memory is full; damage has other texts.
+_FULL_MEMORY = re.compile("Error -4 |out of memory: line |CUDA out of memory")
 # Of a place in a file that cannot be, which a damaged file asks for.
 _OF_THE_CONTENT = {errno.EINVAL, errno.EOVERFLOW}
 
@@ -78,6 +79,11 @@ def system_number(error: BaseException) -> int | None:
     told = _IN_A_TEXT.search(str(error))
     number = (isinstance(error, OSError) and error.errno) or (told and int(told[1] or told[2]))
     return number if number and number not in _OF_THE_CONTENT else None
+
+
+def of_the_system(error: BaseException) -> bool:
+    """Whether an exception tells of a fault of the system, mended by waiting, room or rights."""
+    return system_number(error) in _REMEDY
 
 
 @contextmanager
@@ -175,8 +181,13 @@ def run_command(main: Callable[[], None]) -> None:
     Everything else keeps its traceback, because it is a defect of ours and not of the input. What is printed
     is UTF-8 whatever the locale, as are the files that are made of it; a name of other bytes is printed with
     escapes, and ends no program after its work. A reader that has seen enough, such as ``head``, ends the
-    program without a word, with the status of a program that SIGPIPE ends.
+    program without a word, with the status of a program that SIGPIPE ends, unless something else went wrong
+    before; where standard output or error is closed, nothing is printed there. Ctrl-C ends it with a word.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Also so that no file of ours takes the closed one's number, which libraries print to.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until the end
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
             stream.reconfigure(encoding="utf-8", errors=errors)
@@ -187,12 +198,42 @@ def run_command(main: Callable[[], None]) -> None:
             main()
         finally:
             _flush()
-    except BrokenPipeError:
-        sys.exit(128 + signal.SIGPIPE)
-    except (BadInput, OSError) as error:
-        if isinstance(error, OSError) and error.errno is None:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        first = _first(error)
+        if isinstance(first, KeyboardInterrupt):
+            # The interpreter then ends by the signal, by which a shell knows that its loop is to end too.
+            sys.excepthook = lambda *_: print("interrupted", file=sys.stderr)
+        if isinstance(first, BrokenPipeError):
+            sys.exit(128 + signal.SIGPIPE)
+        if said := _said(first):
+            sys.exit(f"error: {said}")
+        if first is error:
             raise
-        sys.exit(f"error: {sentence_of(error)}")
+        raise first from None
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what ended a program: a signal, whatever it became, or what went wrong before a reader left."""
+    before = error.__context__
+    # Of a reader that left, rich makes an end with status 1, which is some commands' verdict.
+    if (isinstance(error, SystemExit) and isinstance(before, BrokenPipeError)) or (
+        isinstance(error, BrokenPipeError) and isinstance(before, BadInput | OSError)
+    ):
+        return _first(before)
+    stopped = (one for one in with_causes(error) if isinstance(one, KeyboardInterrupt | SystemExit))
+    return next(stopped, error)
+
+
+def _said(error: BaseException) -> str | None:
+    """Return the sentence of bad input or of a fault of the system; None of all else."""
+    if isinstance(error, BadInput) or (isinstance(error, OSError) and error.errno is not None):
+        return sentence_of(error)
+    number = system_number(error) if isinstance(error, OSError | MemoryError | RuntimeError) else None
+    if number == errno.ENOMEM:
+        told = printable(textwrap.shorten(str(error), 160, placeholder=" ..."))
+        full = f"memory is full ({told})" if told else "memory is full"
+        return f"{full}; {_REMEDY[number]}, then run again (finished steps are kept)"
+    return None if number is None else sentence_of(OSError(number, os.strerror(number)))
 
 
 def _flush() -> None:

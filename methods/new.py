@@ -11,6 +11,7 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from data_prep.io.files import replacing
 from methods.registry import METHODS_FOLDER, installed_methods
 
 TEMPLATE = "_template"
@@ -46,15 +47,17 @@ def create(name: str, folder: Path = METHODS_FOLDER) -> Path:
         BadInput: the name cannot be a method's, or is taken.
     """
     check_name(name, folder)
-    made = folder / name
-    made.mkdir()
-    words = name.split("_")
-    for file in _FILES:
-        text = (METHODS_FOLDER / TEMPLATE / file).read_text(encoding="utf-8")
-        # The class first: its name holds the label's.
-        text = text.replace("TemplateReconstruction", "".join(map(str.capitalize, words)) + "Reconstruction")
-        text = text.replace("Template", " ".join(words).capitalize()).replace("template", name)
-        (made / file).write_text(text, encoding="utf-8")
+    made, words = folder / name, name.split("_")
+    # All of it or nothing: half a method would be refused by every command.
+    with replacing(made) as temporary:
+        temporary.mkdir()
+        for file in _FILES:
+            text = (METHODS_FOLDER / TEMPLATE / file).read_text(encoding="utf-8")
+            # The class first: its name holds the label's.
+            named = f"{''.join(map(str.capitalize, words))}Reconstruction"
+            text = text.replace("TemplateReconstruction", named)
+            text = text.replace("Template", " ".join(words).capitalize()).replace("template", name)
+            (temporary / file).write_text(text, encoding="utf-8")
     return made
 
 

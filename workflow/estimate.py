@@ -328,9 +328,12 @@ def estimate(
         told = [(path.name, [*filter(by_device.__contains__, read_steps([path]))]) for path in files]
         bases = [f"{name}, measured on {', '.join(devices)}" for name, devices in told if devices]
     bases.append("measured_jobs.csv for all that is no training")
-    for line in report(plan, by_device, bases, read_jobs()):
-        sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))
-    if to is not None:
-        write_costs(to, plan, by_device)
-        if lines:
+    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
+    try:
+        if to is not None and lines:
             write_rows(to / "measured_steps.csv", _STEPS, lines)
+        if to is not None:
+            write_costs(to, plan, by_device)
+    finally:
+        for line in report(plan, by_device, bases, read_jobs()):
+            sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from data_prep.io.files import replacing
 from workflow.papers.contract import FILES, PAPERS
 
 TEMPLATE = "_template"
@@ -28,11 +29,13 @@ def create(name: str, folder: Path = PAPERS) -> Path:
     made = folder / name
     if made.exists():
         raise BadInput(f"ID: workflow/papers/{name} exists already; choose another id or delete it")
-    made.mkdir()
-    for file in (*FILES, "README.md"):
-        text = (PAPERS / TEMPLATE / file).read_text(encoding="utf-8")
-        text = text.replace("Template", name.replace("_", " ").capitalize()).replace("template", name)
-        (made / file).write_text(text, encoding="utf-8")
+    # All of it or nothing: half a paper would be refused by every command.
+    with replacing(made) as temporary:
+        temporary.mkdir()
+        for file in (*FILES, "README.md"):
+            text = (PAPERS / TEMPLATE / file).read_text(encoding="utf-8")
+            text = text.replace("Template", name.replace("_", " ").capitalize()).replace("template", name)
+            (temporary / file).write_text(text, encoding="utf-8")
     return made
 
 

@@ -11,15 +11,14 @@ This is research software and no medical device.
 import re
 from dataclasses import asdict, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
 
-import h5py
-
+from data_prep.datasets.align import write_slices
 from data_prep.datasets.contract import SUBJECT, Dataset, Wanted, dataset_of
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput, tell
 from data_prep.io.command import WrongUse, command, exclusive
+from data_prep.io.files import scratch
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import converted
 from data_prep.masks.from_file import registered
@@ -119,10 +118,8 @@ def _reconstruct(
     chosen = set_up_torch(spec.training.threads, device)
     height, width = aligned.target.shape[1:]
     say(f"reconstructing {record.slices} slices on {chosen.type}")
-    with TemporaryDirectory() as place:
-        folder = Path(place)
-        with h5py.File(folder / f"{record.subject}.h5", "w") as file:
-            file["target"], file["auxiliary"] = aligned.target, aligned.auxiliary
+    with scratch() as folder:
+        write_slices(aligned, folder)
         write_split(folder / "test.h5", folder, "test", [record], (height, width))
         store = SliceStore(folder / "test.h5", chosen, resident_gigabytes=0.0)
         (volume,) = reconstructed(trained, store, chosen, zero_filled=simulated, masks=masks)

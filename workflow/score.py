@@ -20,7 +20,7 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
-from data_prep.io.files import write_text
+from data_prep.io.files import below, matching, write_text
 from data_prep.io.frames import csv_of, read_csv
 from data_prep.io.json_files import write_json
 from data_prep.masks.from_file import register_found
@@ -52,7 +52,7 @@ def table_of(results: Path, dataset: str, mask: str) -> pd.DataFrame:
     columns = dict.fromkeys(_TEXTS, "string") | {
         f"{m}_{part}": "float64" for m in STANDARD for part in ("mean", "std")
     }
-    for path in sorted((results / "tables").glob("table_*.csv")):
+    for path in sorted(matching(results / "tables", "table_*.csv")):
         table = read_csv(path, columns, _AGAIN, f"delete it and {_AGAIN}")
         chosen = table[(table["dataset"] == dataset) & (table["mask"] == mask)]
         if len(chosen) and f"tables/{path.name}" not in left:
@@ -74,7 +74,7 @@ def matched(predictions: Path, records: dict[str, Record]) -> dict[str, Path]:
     endings = tuple({path.suffix for path in wanted.values()} | {".nii", ".gz", ".h5"})
     strange = sorted(
         path
-        for path in predictions.rglob("*")
+        for path in below(predictions)
         if path.name.endswith(endings) and not path.name.startswith(".") and path not in wanted.values()
     )
     missing = [path for path in wanted.values() if not path.is_file()]
@@ -208,12 +208,12 @@ def main(
         if to.suffix not in (".csv", ".json"):
             raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
         check_outside("--to", to, experiment)
-    data = sorted(path.parent.name for path in experiment.glob("data/*/shared.json"))
+    data = sorted(path.parent.name for path in matching(experiment, "data/*/shared.json"))
     if not data:
         raise BadInput(f"{experiment}: it holds no test data; give the results of an experiment")
     dataset = one_of("dataset", dataset, data, experiment)
     register_found(experiment)
-    masks = sorted(path.stem for path in experiment.glob(f"masks/{dataset}/*.npz"))
+    masks = sorted(path.stem for path in matching(experiment, f"masks/{dataset}/*.npz"))
     mask = one_of("mask", mask, masks, experiment / "masks" / dataset)
     table = table_of(experiment, dataset, mask)
     import torch
@@ -244,13 +244,13 @@ def main(
         metrics=names,
     )
     beside = with_row(table, cells_of(scores, definition)[mask, _OWN], name, names)
-    # Written first: a terminal that fails loses nothing.
-    if to is not None and to.suffix == ".csv":
-        write_text(to, csv_of(beside))
-    elif to is not None:
-        # Of a rank that there is not, pandas makes a value of its own.
-        write_json(
-            to,
-            [{key: None if pd.isna(v) else v for key, v in row.items()} for row in beside.to_dict("records")],
-        )
-    show(beside, names, mask)
+    # Neither a terminal that fails nor a full disk loses the other of the two.
+    try:
+        if to is not None and to.suffix == ".csv":
+            write_text(to, csv_of(beside))
+        elif to is not None:
+            rows = beside.to_dict("records")
+            # Of a rank that there is not, pandas makes a value of its own.
+            write_json(to, [{key: None if pd.isna(v) else v for key, v in row.items()} for row in rows])
+    finally:
+        show(beside, names, mask)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from data_prep.errors import of_the_system
+
 Subject = TypeVar("Subject")
 
 
@@ -31,12 +33,17 @@ def problem_with(check: Callable[[Subject], None], subject: Subject, own: Path) 
         check: raises ``Violation``, or what foreign code raises, if something is wrong.
         subject: what is checked.
         own: file or folder of its code, whose last line an error came through is named.
+
+    Raises:
+        Exception: a fault of the system, such as a full disk, which says nothing about what is checked.
     """
     try:
         check(subject)
     except Violation as violation:
         return str(violation)
     except Exception as error:  # The code under check is foreign: anything may come out of it.
+        if of_the_system(error):
+            raise
         return f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, own)}"
     return None
 

@@ -90,17 +90,23 @@ def _notice(record: Record) -> Any:
     return figure
 
 
-def write_aligned(aligned: Aligned, output: Path) -> None:
-    """Write ``<subject>.h5``, ``.png`` and ``.json``, the record last: it says that the others are there.
+def write_slices(aligned: Aligned, output: Path) -> None:
+    """Write ``<subject>.h5``.
 
     Raises:
-        BadInput: there is not enough room for the slices.
+        OSError: there is not enough room for the slices.
     """
-    stem = aligned.record.subject
     size = aligned.target.nbytes + aligned.auxiliary.nbytes + 4096
-    with replacing(output / f"{stem}.h5", size) as temporary, h5py.File(temporary, "w") as file:
+    path = output / f"{aligned.record.subject}.h5"
+    with replacing(path, size) as temporary, h5py.File(temporary, "w") as file:
         file["target"] = aligned.target
         file["auxiliary"] = aligned.auxiliary
+
+
+def write_aligned(aligned: Aligned, output: Path) -> None:
+    """Write ``<subject>.h5``, ``.png`` and ``.json``, the record last: it says that the others are there."""
+    stem = aligned.record.subject
+    write_slices(aligned, output)
     with replacing(output / f"{stem}.png") as temporary:
         aligned.picture().savefig(temporary, metadata={"Software": None})
     write_json(output / f"{stem}.json", asdict(aligned.record))

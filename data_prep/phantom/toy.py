@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_prep.io.files import replacing
 from data_prep.phantom.brain import CSF, GM, TEMPLATE, WM
 from data_prep.phantom.fields import smooth_noise
 
@@ -16,7 +17,8 @@ def write_toy_donors(folder: Path, names: Iterable[str]) -> None:
     """Write made-up maps in the place of the donors'."""
     for seed, name in enumerate(sorted(names)):
         arrays: dict[str, Any] = {**(toy_knee() if name == "knee" else toy_donor(seed))}
-        np.savez(folder / f"{name}.npz", **arrays)
+        with replacing(folder / f"{name}.npz") as temporary:
+            np.savez(temporary, **arrays)
 
 
 @cache

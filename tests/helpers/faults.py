@@ -1,11 +1,14 @@
 """Faults of the system, as they are: locks of other processes, and files that give EIO."""
 
+import errno
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 # A regular file to all that ask, whose first bytes the system cannot read: no page of memory lies there.
 UNREADABLE = Path("/proc/self/mem")
@@ -36,6 +39,19 @@ def spoil(path: Path) -> None:
     """Replace a file by one that is there but cannot be read (EIO)."""
     path.unlink(missing_ok=True)
     path.symlink_to(UNREADABLE)
+
+
+class NobodyReads(io.StringIO):
+    """Standard output whose reader has seen enough, such as ``head``."""
+
+    def write(self, _: str) -> int:
+        """Refuse, as the system does."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def full(*_: object, **__: object) -> NoReturn:
+    """Stand in for a writer whose disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere")
 
 
 @contextmanager

@@ -1,12 +1,14 @@
 """What an experiment will cost, told before anything runs."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from faults import NobodyReads, full
 from tiny_runs import tiny_spec
 
 from data_prep.errors import BadInput
@@ -157,6 +159,22 @@ def test_measured_methods_are_known_and_kept_for_another_time(
         BadInput, match=r"no method could be measured .*too little memory for one slice of unet"
     ):
         estimate(path, measure=True)
+
+
+def test_neither_a_reader_that_left_nor_a_full_disk_loses_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "measured_apart", lambda spec, side: FOUND)
+    path, output = written(tmp_path), tmp_path / "cost"
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", NobodyReads())
+        with pytest.raises(BrokenPipeError):
+            estimate(path, measure=True, to=output)
+    assert {path.name for path in output.iterdir()} == {"cost.csv", "cost.md", "measured_steps.csv"}
+    monkeypatch.setattr(module, "write_rows", full)
+    with pytest.raises(OSError, match="No space left"):
+        estimate(path, measure=True, to=output)
+    assert "Trainings on a card, 32-true" in capsys.readouterr().out
 
 
 def test_points_of_the_grid_are_measured_once() -> None:

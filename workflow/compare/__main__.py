@@ -20,7 +20,7 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable, visible
 from data_prep.io.command import command
-from data_prep.io.files import write_text
+from data_prep.io.files import write_texts
 from data_prep.io.frames import csv_of
 from workflow.compare.cells import cells
 from workflow.compare.differences import Difference, dataset_label, differences, mask_label, notes
@@ -99,12 +99,7 @@ def _told(found: list[Difference]) -> str:
 def write_comparison(
     output: Path, names: tuple[str, str], changed: list[Difference], said: list[str], found: pd.DataFrame
 ) -> None:
-    """Write ``differences.csv``, ``cells.csv`` and ``comparison.html``."""
-    write_text(
-        output / "differences.csv",
-        csv_of(pd.DataFrame(map(vars, changed), columns=["kind", "name", "a", "b"])),
-    )
-    write_text(output / "cells.csv", csv_of(found))
+    """Write ``differences.csv``, ``cells.csv`` and ``comparison.html``, all of them or none."""
     told = tuple((f"{one.kind}: {one.name}", (Text(one.a), Text(one.b))) for one in changed)
     differs = Block("What", (("What differs", ("a", "b")),), told)
     shown = tuple(blocks(found, dict.fromkeys(found["metric"])))
@@ -116,7 +111,10 @@ def write_comparison(
         (differs, *shown),
         tuple(said),
     )
-    write_text(output / "comparison.html", printed("html", page))
+    rows = csv_of(pd.DataFrame(map(vars, changed), columns=["kind", "name", "a", "b"]))
+    texts = (rows, csv_of(found), printed("html", page))
+    # None of them tells on its own which folders were compared.
+    write_texts({output / name: text for name, text in zip(FILES, texts, strict=True)})
 
 
 @command
@@ -144,8 +142,12 @@ def compare(
         ((title, headers),) = block.groups
         rows = [[name, *(cell.text for cell in of)] for name, of in block.rows]
         lines += [title, tabulate(rows, [block.stub, *headers], disable_numparse=True), ""]
-    for line in "\n".join([*lines, legend(found)]).splitlines():
-        sys.stdout.write(f"{printable(line)}\n")
+    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
+    try:
+        if to is not None:
+            write_comparison(to, (a.resolve().name, b.resolve().name), changed, said, found)
+    finally:
+        for line in "\n".join([*lines, legend(found)]).splitlines():
+            sys.stdout.write(f"{printable(line)}\n")
     if to is not None:
-        write_comparison(to, (a.resolve().name, b.resolve().name), changed, said, found)
         sys.stdout.write(f"\n{printable(str(to))}/: {', '.join(FILES)}\n")

@@ -11,7 +11,6 @@ import math
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import numpy as np
 
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from data_prep.io.files import scratch
 from data_prep.io.json_files import from_json, to_json
 from workflow.run.spec import RunSpec
 
@@ -77,10 +77,10 @@ def measure(spec: RunSpec, side: int) -> Measured:
     name = f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}"
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         while True:
             try:
-                seconds, memory = _timed(spec, side, batch, device, Path(folder))
+                seconds, memory = _timed(spec, side, batch, device, folder)
                 return Measured(name, spec.training.precision, side, batch, *seconds, memory)
             except RuntimeError as error:
                 if not out_of_memory(error):

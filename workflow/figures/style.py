@@ -6,6 +6,7 @@ that a figure looks the same on every machine.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,11 @@ def save(figure: Figure, stem: Path) -> None:
 
 def save_as(figure: Figure, stem: Path, suffix: str, dpi: int = DPI) -> None:
     """Write ``<stem>.<suffix>``, a ``pdf`` or a ``png``; the same figure gives the same bytes."""
+    # In memory first: where a disk fills up, matplotlib's writer of PDF raises an error of its own.
+    drawn = BytesIO()
+    figure.savefig(drawn, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
     with replacing(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
-        figure.savefig(temporary, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
+        temporary.write_bytes(drawn.getvalue())
 
 
 def line_style(index: int) -> dict[str, Any]:

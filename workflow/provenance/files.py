@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from data_prep.errors import BadInput, naming
+from data_prep.io.files import matching
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import check_fields, read_json
 from data_prep.prepare.places import shared_folder
@@ -123,7 +124,7 @@ def check_outside(option: str, path: Path, results: Path) -> None:
                 f"{option}: {path} lies within {results}, whose files are listed; choose a folder elsewhere"
             )
     shared = shared_folder(results)
-    if real.is_relative_to(shared) and any(results.glob("data/*/shared.json")):
+    if real.is_relative_to(shared) and any(matching(results, "data/*/shared.json")):
         raise BadInput(
             f"{option}: {path} lies within {shared}, where {results} has its data; choose a folder elsewhere"
         )

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from data_prep.errors import BadInput
+from data_prep.io.files import below
 from workflow.provenance.contents import BYTES, UNREAD, Told, texts
 from workflow.provenance.private import Names, names_here, private_words
 
@@ -48,7 +49,7 @@ def find_private(results: Path, names: Names | None = None) -> tuple[list[Privat
         raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
     names = names or names_here(results)
     found, count = [], 0
-    for path in _files(results):
+    for path in below(results):
         file, by_kind = path.relative_to(results).as_posix(), dict[str, list[str]]()
         for told in _told(path, file):
             kinds = (
@@ -62,18 +63,6 @@ def find_private(results: Path, names: Names | None = None) -> tuple[list[Privat
         found += [Private(file, kind, shown[0], len(shown) - 1) for kind, shown in by_kind.items()]
         count += 1
     return found, count
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield all that lies below a folder and is no folder, in order; links to folders too, and unfollowed."""
-
-    def fail(error: OSError) -> None:
-        raise error
-
-    for place, folders, files in os.walk(folder, onerror=fail):
-        folders.sort()
-        links = [name for name in folders if Path(place, name).is_symlink()]
-        yield from (Path(place, name) for name in sorted((*files, *links)))
 
 
 def _told(path: Path, file: str) -> Iterator[Told]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from data_prep.errors import BadInput
 from data_prep.io.files import matching
+from data_prep.io.hashes import sha256_of
 from data_prep.masks.from_file import register_unknown
 from data_prep.masks.sets import MaskSet
 from methods.registry import discover
@@ -63,13 +64,27 @@ class Finished:
             device: where to reconstruct.
 
         Raises:
-            BadInput: the weights are damaged, or fit images of the training's size only.
+            BadInput: the weights are damaged, were replaced, or fit images of the training's size only.
         """
         from workflow.run.model import restore
 
         self.check_size(shape)
         _, reconstruct, _ = restore(self.spec, shape, self.checkpoint, device)
+        self.check_kept()
         return reconstruct
+
+    def check_kept(self) -> None:
+        """Refuse weights that were replaced since the run was read, which may be minutes ago.
+
+        Raises:
+            BadInput: a run of the workflow has replaced them.
+        """
+        path, record = self.checkpoint, self.record
+        if path and record and sha256_of(path) != record.outputs.get(path.name):
+            raise BadInput(
+                f"{path}: was replaced while this command was at work, as a run of the workflow does; run "
+                "the command again when that has ended"
+            )
 
     def check_size(self, shape: tuple[int, int]) -> None:
         """Refuse weights that do not fit the network for images of a size, before memory is taken for it.

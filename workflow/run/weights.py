@@ -62,9 +62,14 @@ class Card:
 
 
 def pack(run: Finished, card: Card, path: Path) -> None:
-    """Write a run's weights with its spec, mask and card."""
+    """Write a run's weights with its spec, mask and card.
+
+    Raises:
+        BadInput: the weights are damaged, or were replaced since the run was read.
+    """
     assert run.checkpoint is not None
     content = load_whole(run.checkpoint)
+    run.check_kept()
     # Masks that are drawn for each subject are drawn anew; names of subjects are nobody's business.
     mask = np.zeros((0, run.side), np.uint8) if run.masks.drawn else run.masks.mask.astype(np.uint8)
     content |= {

@@ -1,6 +1,7 @@
 """Two results folders against each other: what is said, what is compared, what is refused."""
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from html.parser import HTMLParser
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from faults import NobodyReads, full
 from made_up_results import metric_rows, run_record, sha256
 from scipy.stats import ttest_rel
 
@@ -17,7 +19,8 @@ from data_prep.errors import BadInput
 from data_prep.io.hashes import file_sha256
 from data_prep.masks.from_file import VARIABLE
 from data_prep.masks.registry import families
-from workflow.compare.__main__ import compare
+from workflow.compare import __main__ as module
+from workflow.compare.__main__ import FILES, compare
 from workflow.compare.cells import cells
 from workflow.compare.side import read_side
 
@@ -282,6 +285,39 @@ def test_words_of_others_stay_words(tmp_path: Path, first: Path, capsys: pytest.
 
 
 # ---- what is refused ----------------------------------------------------------------------------------
+
+
+def test_neither_a_reader_that_left_nor_a_full_disk_loses_the_other(
+    tmp_path: Path, first: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, output = write(tmp_path / "b", moved(rows())), tmp_path / "out"
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", NobodyReads())
+        with pytest.raises(BrokenPipeError):
+            compare(first, other, to=output)
+    assert {path.name for path in output.iterdir()} == set(FILES)
+    monkeypatch.setattr(module, "write_comparison", full)
+    with pytest.raises(OSError, match="No space left"):
+        compare(first, other, to=output)
+    assert "b − a" in capsys.readouterr().out
+
+
+def test_files_of_two_comparisons_are_not_mixed(
+    tmp_path: Path, first: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, output = write(tmp_path / "b", moved(rows())), tmp_path / "out"
+    compare(first, other, to=output)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    write_one = Path.write_text
+
+    def fill(path: Path, text: str, **options: Any) -> int:
+        return full() if "<html" in text else write_one(path, text, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", fill)
+        with pytest.raises(OSError, match="No space left"):
+            compare(other, first, to=output)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
 
 
 def no_folder(folder: Path) -> None:

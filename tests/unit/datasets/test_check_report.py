@@ -5,8 +5,10 @@ import io
 from pathlib import Path
 
 import pytest
+from faults import full
 from rich.console import Console
 
+from data_prep import check as module
 from data_prep.datasets.contract import Finding, Status, dataset_of
 from data_prep.datasets.folder import exit_code, print_report, verdict, write_csv
 
@@ -122,3 +124,22 @@ def test_the_csv_has_every_subject(tmp_path: Path) -> None:
         "reason": "why [1]",
         "files": "1-T1.nii;1-T2.nii",
     }
+
+
+def test_neither_a_reader_that_left_nor_a_full_disk_loses_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = tmp_path / "IXI"
+    for name in ("IXI-T1/IXI012-HH-1211-T1.nii.gz", "IXI-T2/IXI012-HH-1211-T2.nii.gz"):
+        (scans / name).parent.mkdir(parents=True)
+        (scans / name).touch()
+    found = tmp_path / "found.csv"
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "print_report", full)
+        with pytest.raises(OSError, match="No space left"):
+            module.main(scans, csv=found)
+    assert "excluded" in found.read_text()
+    monkeypatch.setattr(module, "write_csv", full)
+    with pytest.raises(OSError, match="No space left"):
+        module.main(scans, csv=found)
+    assert "Not usable" in capsys.readouterr().out

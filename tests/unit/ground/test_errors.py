@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -105,6 +106,13 @@ def test_a_reader_that_has_seen_enough_is_no_error():
     assert done.stderr == b""
 
 
+def test_a_table_whose_reader_has_seen_enough_has_no_status_of_its_own():
+    code = "from rich.console import Console\nfrom data_prep.errors import *\n"
+    code += "run_command(lambda: [Console().print('666\\n' * 99, highlight=False) for _ in range(999)])"
+    done = shell('"$PY" -c "$TABLE" | head -c 3; echo ${PIPESTATUS[0]}', TABLE=code)
+    assert (done.stdout, done.stderr) == (b"666141\n", b"")
+
+
 def test_a_full_device_is_told_also_at_the_end():
     done = shell('"$PY" -c "$CODE" > /dev/full')
     assert done.returncode == 1
@@ -121,3 +129,108 @@ def test_what_is_printed_is_utf_8_in_every_locale(locale):
     done = shell('"$PY" -c "$CODE"', **locale)
     assert done.stderr == b""
     assert done.stdout.decode("utf-8").splitlines() == ["6\u00d7" * 9999] * 9
+
+
+def test_a_closed_output_is_one_that_nobody_reads():
+    done = shell('"$PY" -c "$CODE" >&-; echo $?; "$PY" -c "$CODE" 2>&- | tail -n 1; echo $?')
+    assert done.stdout.decode() == "0\n" + "6\u00d7" * 9999 + "\n0\n"
+    assert done.stderr == b""
+
+
+_CLOSED = """
+import os, sys
+from pathlib import Path
+from data_prep.errors import run_command
+
+def main():
+    with Path(sys.argv[1]).open("wb") as file:
+        os.write(1, b"a library's own words")  # as HDF5's and a subprocess's are printed
+        print("progress", file=sys.stderr)
+        file.write(b"kept")
+
+run_command(main)
+"""
+
+
+def test_nothing_is_printed_into_a_file_that_takes_the_place_of_a_closed_output(tmp_path):
+    done = shell(f'"$PY" -c "$CODED" {tmp_path}/file >&- 2>&-', CODED=_CLOSED)
+    assert (done.returncode, (tmp_path / "file").read_bytes()) == (0, b"kept")
+
+
+def test_what_went_wrong_is_told_although_nobody_reads_the_output():
+    code = "from data_prep.errors import *\ndef main():\n  try: raise BadInput('a.csv: bad; mend it')\n"
+    code += "  finally: print('6' * 99999, flush=True)\nrun_command(main)"
+    done = shell('"$PY" -c "$FAILING" | head -c 3; echo ${PIPESTATUS[0]}', FAILING=code)
+    assert done.stdout == b"6661\n"
+    assert done.stderr == b"error: a.csv: bad; mend it\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError(), "memory is full; "),
+        (MemoryError("Unable to allocate 3 GiB\nfor an array"), "memory is full (Unable to allocate 3 GiB"),
+        (RuntimeError("DefaultCPUAllocator: can't: Error code 12 (Cannot)"), "memory is full (DefaultCPU"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), "memory is full (CUDA out of"),
+        (OSError("Unable to write (errno = 28, error message = 'No')"), "input or output: No space left on"),
+    ],
+    ids=repr,
+)
+def test_a_fault_of_the_system_without_a_number_is_told_in_one_sentence(error, told):
+    message = ended(error)
+    assert message.startswith(f"error: {told}")
+    assert message.endswith("then run again (finished steps are kept)")
+
+
+_WAITING = '''"""Wait while a file is written."""
+import time
+from pathlib import Path
+from data_prep.io.command import command
+from data_prep.io.files import replacing
+
+
+class Wait:
+    def __set_name__(self, *_: object) -> None:
+        print("begun", flush=True)
+        time.sleep(60)
+
+
+@command
+def main(path: Path, /) -> None:
+    """Write.
+
+    Args:
+        path: to write.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text("half")
+        # Python wraps whatever comes out of this.
+        type("Any", (), {"wait": Wait()})
+'''
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "told"),
+    [
+        (signal.SIGINT, -signal.SIGINT, "interrupted\n"),
+        (signal.SIGTERM, 128 + signal.SIGTERM, ""),
+        (signal.SIGHUP, 128 + signal.SIGHUP, ""),
+    ],
+)
+def test_a_signal_leaves_nothing_half_written_and_no_traceback(tmp_path, sent, status, told):
+    (tmp_path / "waiting.py").write_text(_WAITING)
+    (tmp_path / "made").mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "waiting", str(tmp_path / "made" / "file")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, tmp_path)))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # As a shell starts it: tests may run where Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(sent)
+        assert (process.communicate(timeout=30)[1], process.returncode) == (told, status)
+    assert list((tmp_path / "made").iterdir()) == []

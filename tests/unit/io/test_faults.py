@@ -6,9 +6,11 @@ import gzip
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -24,13 +26,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from faults import failing, locked, spoil
+from faults import failing, full, locked, spoil
 from knee_phantom import write_published
 from matplotlib.figure import Figure
 from tiny_runs import write_mask, write_splits
 from users import MALLORY as NOBODY
 from users import as_user, common_folder
 
+from data_prep.contracts.checking import problem_with
 from data_prep.contracts.discovery import entries_of
 from data_prep.datasets.fastmri.dataset import locate
 from data_prep.datasets.fastmri.folder import findings
@@ -40,7 +43,7 @@ from data_prep.datasets.ixi.fetch import unpack
 from data_prep.datasets.ixi.report import _read_picture
 from data_prep.errors import BadInput, naming, reading, run_command
 from data_prep.io import archives, hdf5
-from data_prep.io.files import matching, read_rows, replacing
+from data_prep.io.files import matching, read_rows, replacing, scratch
 from data_prep.io.frames import read_csv, read_parquet
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import read_as, read_json, write_json
@@ -51,8 +54,14 @@ from data_prep.prepare.files import stored_matrix
 from data_prep.prepare.places import Places, shared_files
 from data_prep.undersample.slices import SliceStore
 from data_prep.volumes import load_volume, read_header
+from methods.new import create as new_method
+from workflow.figures.style import save_as
+from workflow.new_paper import create as new_paper
+from workflow.provenance.files import check_outside
 from workflow.run.checkpoint import load_whole, save_atomically
 from workflow.run.finished import find_runs
+from workflow.score import main as score
+from workflow.score import matched, table_of
 from workflow.summary import summarise
 from workflow.train.progress import Refused, StateFile
 
@@ -393,6 +402,10 @@ def _plug_ins(folder: Path) -> list[str]:
         ("masks/ixi/mine_6x.json", "masks/ixi", register_found),
         ("tables/table_1.csv", "tables", summarise),
         ("mine/dataset.py", "mine", _plug_ins),
+        ("data/ixi/shared.json", "data", lambda folder: score(folder, folder)),
+        ("data/ixi/shared.json", "data/ixi", lambda at: check_outside("", at / "../shared/a", at)),
+        ("tables/table_1.csv", "tables", lambda folder: table_of(folder, "ixi", "1d_uniform_6x")),
+        ("inner/IXI1-T2.nii.gz", "inner", lambda folder: matched(folder, {})),
     ],
 )
 def test_what_lies_in_a_folder_that_may_not_be_read_is_not_passed_over(
@@ -525,3 +538,75 @@ def test_a_fault_in_writing_names_the_result_and_not_its_temporary_name(tmp_path
             temporary.write_text("{}")
 
     assert fault(write).filename == str(path)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "a.npz"),
+        OSError(errno.EMFILE, "Too many open files"),
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)"),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ],
+    ids=repr,
+)
+def test_a_check_gives_no_verdict_where_the_system_is_at_fault(error: Exception) -> None:
+    def check(_: None) -> None:
+        raise error
+
+    with pytest.raises(type(error)) as caught:
+        problem_with(check, None, ROOT)
+    assert caught.value is error
+
+
+def test_a_check_finds_fault_with_code_that_looks_for_a_missing_file() -> None:
+    def check(path: Path) -> None:
+        path.read_text()
+
+    assert problem_with(check, ROOT / "none", ROOT) is not None
+
+
+@pytest.mark.parametrize("create", [new_method, new_paper], ids=["method", "paper"])
+def test_an_entry_is_begun_whole_or_not_at_all(
+    create: Callable[[str, Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, written = Path.write_text, list[str]()
+
+    def fill(path: Path, text: str, **options: Any) -> int:
+        written.append(path.name)
+        return write(path, text, **options) if len(written) == 1 else full()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", fill)
+        assert fault(lambda: create("mine", tmp_path)).errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+    assert {path.name for path in create("mine", tmp_path).iterdir()} > set(written)
+
+
+@pytest.mark.parametrize("suffix", ["pdf", "png"])
+def test_a_figure_for_which_there_is_no_room_is_told_by_name(tmp_path: Path, suffix: str) -> None:
+    figure, before = Figure(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    # Of so many letters, the disk is full where matplotlib begins a part of a PDF, of which it loses count.
+    figure.text(0.5, 0.5, "abcdefghijklmnopqrstuvwxyz")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        error = fault(lambda: save_as(figure, tmp_path / "a", suffix))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (error.errno, error.filename) == (errno.EFBIG, str(tmp_path / f"a.{suffix}"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_temporary_files_find_no_place_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def use(name: str) -> None:
+        with scratch() as folder:
+            raise OSError(errno.ENOSPC, "", str(folder / name))
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    place = "temporary files (TMPDIR names another folder for them)"
+    assert fault(lambda: use("a.h5")).filename == f"{tmp_path}: {place}"
+    assert fault(lambda: use("/elsewhere/a.h5")).filename == "/elsewhere/a.h5"
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert said(fault(lambda: use("a.h5"))).startswith(f"error: {place}: No such file or directory")

@@ -9,9 +9,11 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from faults import full
 from small_experiment import BRAINS, KNEES, copy_of, subjects
 
 from data_prep.errors import BadInput
+from data_prep.io.command import call
 from data_prep.prepare.places import folder_of
 from workflow import score as score_module
 from workflow.evaluate.volumes import scan_record
@@ -74,16 +76,19 @@ def test_a_name_is_printed_as_it_was_given(experiment, capsys, name):
     assert line.split()[-1] == "undefined"
 
 
-def test_a_table_that_cannot_be_printed_is_written_all_the_same(
-    experiment, exported, tmp_path, said, monkeypatch
+def test_neither_a_terminal_that_fails_nor_a_full_disk_loses_the_table(
+    experiment, exported, tmp_path, said, monkeypatch, capsys
 ):
-    def fail(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(score_module, "show", fail)
-    with pytest.raises(OSError, match="No space"):
-        said(main, *words(experiment, exported / BRAINS), "--to", tmp_path / "table.csv")
+    line = (*words(experiment, exported / BRAINS), "--to", tmp_path / "table.csv")
+    with monkeypatch.context() as patched:
+        patched.setattr(score_module, "show", full)
+        with pytest.raises(OSError, match="No space"):
+            said(main, *line)
     assert "Theirs" in (tmp_path / "table.csv").read_text()
+    monkeypatch.setattr(score_module, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        call(main, [str(word) for word in line])
+    assert "Theirs" in capsys.readouterr().out
 
 
 def rescaled(path: Path, factor: float) -> None:

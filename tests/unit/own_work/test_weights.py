@@ -24,9 +24,10 @@ from methods.registry import discover
 from workflow.evaluate.__main__ import main as evaluate
 from workflow.predict import predict
 from workflow.run.checkpoint import load_checkpoint, load_whole, save_atomically
+from workflow.run.finished import read_finished
 from workflow.run.model import build_model
-from workflow.run.weights import load_model, read_packed
-from workflow.weights import weights
+from workflow.run.weights import load_model, pack, read_packed
+from workflow.weights import card_of, weights
 
 TRAINED = sorted(name for name, folder in discover().items() if folder.default.trainable)
 LICENCE = ("--licence", "CC BY 4.0")
@@ -333,6 +334,19 @@ def test_the_name_of_the_file_forges_no_line(experiment, tmp_path, said, odd, li
     to = tmp_path / f"{odd}.ckpt"
     assert any(lines(said(weights, "pack", experiment / "runs" / BRAINS, "--to", to, *LICENCE)))
     assert to.is_file()
+
+
+def test_weights_that_a_workflow_replaces_meanwhile_are_neither_packed_nor_used(experiment, tmp_path):
+    run = read_finished(copy_of(experiment, tmp_path) / "runs" / BRAINS)
+    content = load_whole(run.checkpoint)
+    content["state_dict"] = {name: 2 * value for name, value in content["state_dict"].items()}
+    save_atomically(content, run.checkpoint)
+    told = r"model\.ckpt: was replaced while this command was at work"
+    with pytest.raises(BadInput, match=told):
+        run.restore((run.side, run.side), torch.device("cpu"))
+    with pytest.raises(BadInput, match=told):
+        pack(run, card_of(run, "", ""), tmp_path / "unet.ckpt")
+    assert not (tmp_path / "unet.ckpt").exists()
 
 
 def test_what_is_packed_is_the_same_each_time(experiment, packed, tmp_path, said):
