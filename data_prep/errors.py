@@ -81,9 +81,13 @@ def system_number(error: BaseException) -> int | None:
     return number if number and number not in _OF_THE_CONTENT else None
 
 
+class Ended(SystemExit):
+    """A signal ends the program; its code is that of the signal plus 128."""
+
+
 def of_the_system(error: BaseException) -> bool:
-    """Whether an exception tells of a fault of the system, mended by waiting, room or rights."""
-    return system_number(error) in _REMEDY
+    """Whether an exception is a signal, or a fault of the system that waiting, room or rights mend."""
+    return isinstance(error, Ended) or system_number(error) in _REMEDY
 
 
 @contextmanager

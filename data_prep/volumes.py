@@ -114,8 +114,8 @@ def load_volume(path: Path) -> Volume:
         raise BadInput(f"{path}: all voxels are equal; replace the file or leave the scan out")
     if data.min() < -_NEGATIVE_SHARE * data.max():
         raise BadInput(
-            f"{path}: voxels are negative, down to {data.min():g} (the largest is {data.max():g}); scans are "
-            "magnitudes, so give the published file in place of a normalised copy"
+            f"{path}: voxels are negative, down to {data.min():g} (the largest is {data.max():g}); give "
+            "magnitudes, neither normalised nor a real part"
         )
     return Volume(data, header.affine, header)
 

@@ -30,11 +30,18 @@ from data_prep.fourier import fft2c
 from data_prep.io.command import command
 from data_prep.masks.registry import all_masks
 from data_prep.measurement import Measurement, measure
-from methods.contract import ReconstructionModel
+from methods.contract import Parameters, ReconstructionModel
 from methods.optimisers import check_optimiser, make_optimiser
 from methods.registry import Method, discover, folder_of, folder_path, load_builder
 from methods.tiny import EVEN, ODD, example, head_slices, measured, named_measurement, sampling, with_phase
-from methods.trial import evaluated, require_finite, require_finite_image, require_image, step
+from methods.trial import (
+    evaluated,
+    reconstruction_of,
+    require_finite,
+    require_finite_image,
+    require_image,
+    step,
+)
 
 # Sides of the slices are these times EVEN and ODD: the first at which the network can be built.
 SCALES = (1, 2, 4, 8)
@@ -60,6 +67,13 @@ class Candidate:
     def builder(self) -> Callable[..., ReconstructionModel]:
         """Its ``build``; the import of its code is part of what is checked."""
         return load_builder(self.method.folder)
+
+    def built(self, parameters: Parameters, shape: tuple[int, int]) -> ReconstructionModel:
+        """Build the method for slices of this shape."""
+        model = self.builder(parameters, shape)
+        found = type(model).__name__
+        require(isinstance(model, nn.Module), f"build returns a {found}, not a ReconstructionModel")
+        return model
 
     @cached_property
     def shapes(self) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -93,7 +107,7 @@ class Candidate:
         torch.manual_seed(seed)
         method = self.method
         # What defines a variant stands, whatever the small form says of the rest.
-        return self.builder({**method.parameters, **method.small, **method.changes}, shape)
+        return self.built({**method.parameters, **method.small, **method.changes}, shape)
 
 
 def where(shape: tuple[int, int], *details: str) -> str:
@@ -119,7 +133,7 @@ def parameter_count(candidate: Candidate) -> None:
     """The stated parameter count is the built one, at 256x256 and the defaults."""
     method = candidate.method
     with torch.device("meta"):
-        model = candidate.builder(method.parameters, (256, 256))
+        model = candidate.built(method.parameters, (256, 256))
     count = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     stated = method.full_parameter_count
     require(
@@ -143,7 +157,7 @@ def output(candidate: Candidate) -> None:
         measurement, truth = example(shape, pattern)
         model = candidate.small(shape)
         with torch.no_grad():
-            require_image(copy.deepcopy(model)(measurement), truth, place)
+            require_image(reconstruction_of(copy.deepcopy(model), measurement, place), truth, place)
         _, loss = step(model, measurement, truth, place)
         require(
             loss.shape == () and loss.dtype == torch.float32,
@@ -337,7 +351,7 @@ def full_precision(candidate: Candidate) -> None:
     measurement, truth = example(candidate.odd, "2d")
     model, place = candidate.small(candidate.odd), where(candidate.odd, "2d mask", "bfloat16 autocast")
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        reconstruction = model(measurement)
+        reconstruction = reconstruction_of(model, measurement, place)
         require_finite_image(model, measurement, reconstruction, place)
         loss = model.loss(reconstruction, truth, measurement)
     require_image(reconstruction, truth, place)

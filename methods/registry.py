@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from data_prep.contracts.discovery import sources_in
+from data_prep.contracts.discovery import imported, sources_in
 from data_prep.errors import BadInput
 from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
@@ -257,10 +257,10 @@ def load_builder(
     """Import a method's ``model.py`` and return its ``build``.
 
     Raises:
-        BadInput: the module has no ``build``.
+        BadInput: the module cannot be imported, or has no ``build``.
     """
     package, _ = installed_methods().get(folder, (f"methods.{folder}", None))
-    module = importlib.import_module(f"{package}.model")
+    module = imported(f"{package}.model", folder_path(folder) / "model.py")
     if not hasattr(module, "build"):
         raise BadInput(
             f"{package.replace('.', '/')}/model.py: has no function 'build'; define "

@@ -40,6 +40,15 @@ def overflow(model: ReconstructionModel, measurement: Measurement) -> str:
     return "".join(found)
 
 
+def reconstruction_of(model: ReconstructionModel, measurement: Measurement, place: str) -> Reconstruction:
+    """Reconstruct, and require that what comes is a ``Reconstruction``, its image a tensor."""
+    reconstruction: Reconstruction = model(measurement)
+    if not isinstance(getattr(reconstruction, "image", None), Tensor):
+        found = f"a {type(reconstruction).__name__}, not a Reconstruction with a tensor as its image"
+        raise Violation(f"forward returns {found} ({place})")
+    return reconstruction
+
+
 def require_finite_image(
     model: ReconstructionModel,
     measurement: Measurement,
@@ -58,7 +67,7 @@ def evaluated(
 ) -> Reconstruction:
     """Reconstruct without gradients, in evaluation mode; the image is finite."""
     with torch.no_grad():
-        reconstruction: Reconstruction = model.eval()(measurement)
+        reconstruction = reconstruction_of(model.eval(), measurement, place)
     require_finite_image(model, measurement, reconstruction, place, remedy)
     return reconstruction
 
@@ -67,7 +76,11 @@ def step(
     model: ReconstructionModel, measurement: Measurement, truth: Truth, place: str
 ) -> tuple[Reconstruction, Tensor]:
     """Reconstruct a finite image, and send the gradient of the loss back if anything is trained."""
-    reconstruction = model(measurement)
+    kept = {name: values.clone() for name, values in vars(measurement).items()}
+    reconstruction = reconstruction_of(model, measurement, place)
+    for name, values in vars(measurement).items():
+        same = torch.equal(values, kept[name])
+        require(same, f"forward changes the measurement's {name} ({place}); work on a copy")
     require_finite_image(model, measurement, reconstruction, place)
     loss = model.loss(reconstruction, truth, measurement)
     # More than one value is the finding of ``output``.

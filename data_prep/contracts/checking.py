@@ -6,11 +6,11 @@ A check is a function that takes what is checked; the first line of its docstrin
 import inspect
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
 
+from data_prep.contracts.discovery import told
 from data_prep.errors import of_the_system
 
 Subject = TypeVar("Subject")
@@ -41,20 +41,12 @@ def problem_with(check: Callable[[Subject], None], subject: Subject, own: Path) 
         check(subject)
     except Violation as violation:
         return str(violation)
-    except Exception as error:  # The code under check is foreign: anything may come out of it.
+    # The code under check is foreign: anything may come out of it.
+    except (Exception, SystemExit) as error:
         if of_the_system(error):
             raise
-        return f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, own)}"
+        return told(error, own)
     return None
-
-
-def _line_of(error: Exception, own: Path) -> str:
-    stack = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in stack if frame.filename.startswith(str(own))]
-    if not frames:
-        return ""
-    place = f"{'/'.join(own.parts[-2:])}{frames[-1].filename.removeprefix(str(own))}"
-    return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
 
 
 def file_of(module: str) -> Path:

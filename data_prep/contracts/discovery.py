@@ -1,12 +1,13 @@
 """Finding what a package holds: one entry in each of its files or folders, known by existing."""
 
 import importlib
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import TypeVar
 
-from data_prep.errors import BadInput
+from data_prep.errors import BadInput, of_the_system
 from data_prep.io.files import matching
 
 Entry = TypeVar("Entry")
@@ -45,7 +46,8 @@ def entries_of(
         file: where each entry is a folder, the file in it that defines the entry, such as ``dataset.py``.
 
     Raises:
-        BadInput: a file defines no entry, or one whose key another has; the message names the file.
+        BadInput: a file cannot be imported, or defines no entry, or one whose key another has; the message
+            names the file.
     """
     found: dict[str, tuple[str, Entry]] = {}
     places = [Path(place) for place in package.__path__]
@@ -53,10 +55,7 @@ def entries_of(
     files = [(path.relative_to(place), path) for place in places for path in matching(place, pattern)]
     for inner, path in sorted(files):
         module = ".".join((package.__name__, *inner.with_suffix("").parts))
-        try:
-            entry = getattr(importlib.import_module(module), constant, None)
-        except BadInput as error:
-            raise BadInput(f"{path}: {error}") from error
+        entry = getattr(imported(module, path), constant, None)
         # A function returns what there is at the moment, any number.
         for one in entry() if isinstance(entry, FunctionType) else (entry,):
             if not isinstance(one, kind):
@@ -66,6 +65,49 @@ def entries_of(
                 raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")
             found[name] = module, one
     return dict(sorted(found.items()))
+
+
+def imported(module: str, path: Path) -> ModuleType:
+    """Import a module that users add to.
+
+    Args:
+        module: its full name.
+        path: its file, for the message.
+
+    Raises:
+        BadInput: it cannot be imported: a package that it needs is missing, say, or its text is no Python.
+        OSError: of the system, which says nothing of the file.
+    """
+    try:
+        return importlib.import_module(module)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from error
+    # Foreign code: anything may come out of it, and a script that reads its arguments leaves the program.
+    except (Exception, SystemExit) as error:
+        if of_the_system(error):
+            raise
+        raise BadInput(
+            f"{path}: it cannot be imported, {told(error, path)}; mend it, or move it elsewhere"
+        ) from error
+
+
+def told(error: BaseException, own: Path) -> str:
+    """Return an exception of foreign code in a line: its kind, its text, and where it came about.
+
+    Args:
+        error: the exception.
+        own: file or folder of the code, whose last line that the error came through is named.
+    """
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{_line_of(error, own)}"
+
+
+def _line_of(error: BaseException, own: Path) -> str:
+    stack = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in stack if Path(frame.filename).is_relative_to(own)]
+    if not frames:
+        return ""
+    place = f"{'/'.join(own.parts[-2:])}{frames[-1].filename.removeprefix(str(own))}"
+    return f" ({place}, line {frames[-1].lineno}, in {frames[-1].name})"
 
 
 def entry_named(name: str, found: Mapping[str, tuple[str, Entry]], what: str) -> Entry:

@@ -17,14 +17,13 @@ import argparse
 import inspect
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from data_prep.errors import run_command
+from data_prep.errors import Ended, run_command
 
 Program = TypeVar("Program", bound=Callable[..., object])
 # Marks a parameter that is a dataclass whose fields are options of their own.
@@ -64,7 +63,7 @@ def command(function: Program) -> Program:
 def _leave(number: int, _: object) -> None:
     # The clean-up is not to be ended by another one.
     signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    raise Ended(128 + number)
 
 
 def call(function: Callable[..., object], words: Sequence[str] | None = None) -> None:

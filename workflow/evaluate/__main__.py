@@ -18,6 +18,7 @@ from data_prep.io.files import remove_partial_files
 from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
+from workflow.evaluate.form import check_form
 from workflow.evaluate.record import run_record
 from workflow.run.job import Checkpoint, Job, check_checkpoint
 
@@ -47,6 +48,7 @@ def main(job: Annotated[Job, SPREAD], checkpoint: Checkpoint = None) -> None:
     stores[spec.scored] = store
     shape = (store.height, store.width)
     model, reconstruct, origin = restore(chosen, shape, checkpoint, device)
+    check_form(model, spec, store, acquisition)
     evaluation = evaluate(reconstruct, spec, store, acquisition)
     output = job.output
     remove_partial_files(output)

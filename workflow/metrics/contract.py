@@ -62,15 +62,20 @@ class Metric:
     unit: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an id that can be no column of its own, and texts that cannot be printed.
+        """Refuse an id that can be no column of its own, and what cannot be printed.
 
         Raises:
-            BadInput: the id is malformed or taken, or a text is not one printable line.
+            BadInput: the id is malformed or taken, a text is not one printable line, or ``rising`` or
+                ``digits`` is of another kind.
         """
         if not re.fullmatch("[a-z][a-z0-9_]*", self.id):
             raise BadInput(f"METRIC: id is {self.id!r}; use a-z, 0-9 and _, starting with a letter")
         if self.id in KEY_COLUMNS:
             raise BadInput(f"METRIC: id {self.id!r} is the name of another column; rename it")
+        if type(self.rising) is not bool:
+            raise BadInput(f"METRIC: rising is {self.rising!r}; give True or False")
+        if type(self.digits) is not int or self.digits < 0:
+            raise BadInput(f"METRIC: digits is {self.digits!r}; give a whole number from 0")
         check_words("METRIC: label", self.label)
         check_words("METRIC: meaning", self.meaning, SENTENCE)
         if self.unit:

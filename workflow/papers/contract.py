@@ -212,7 +212,8 @@ def _rows(path: Path, metrics: list[str]) -> Iterator[tuple[str, dict[str, str]]
     """Yield the rows of ``published.csv``, each with its place; the first line says where they were read."""
     again = f"write it as {GUIDE} says"
     with reading(path, f"no such file; {again}", "not UTF-8 text", again, (UnicodeDecodeError,)):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # A spreadsheet begins a file with the mark of its encoding.
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     if not lines or not lines[0].startswith("# ") or not lines[0][2:].strip():
         raise BadInput(f"{path}: line 1 does not say where the values were read; begin it with '# '")
     means = [f"{name}_mean" for name in metrics]
@@ -222,7 +223,9 @@ def _rows(path: Path, metrics: list[str]) -> Iterator[tuple[str, dict[str, str]]
     given = table.fieldnames or []
     for name in (*(name for name in columns if name not in given), *(set(given) - known)):
         said = "is missing" if name in columns else "is unknown"
-        raise BadInput(f"{path}: column {name} {said}; its columns are {', '.join(sorted(known))}")
+        raise BadInput(
+            f"{path}: column {name} {said}; its columns, between commas, are {', '.join(sorted(known))}"
+        )
     for number, row in enumerate(table, 3):
         place = f"{path}, line {number}"
         if None in row or None in row.values():
@@ -230,6 +233,13 @@ def _rows(path: Path, metrics: list[str]) -> Iterator[tuple[str, dict[str, str]]
         for name in set(row) - {"table", "dataset", "mask", "acceleration", "method"}:
             if row[name] and not _NUMBER.fullmatch(row[name]):
                 raise BadInput(f"{place}: {name} is {row[name]!r}, no number; {REMEDY}")
+        for metric in map(metric_of, metrics):
+            value, best = float(row[f"{metric.id}_mean"] or metric.perfect), metric.perfect
+            if value > best if metric.rising else value < best:
+                raise BadInput(
+                    f"{place}: {metric.id}_mean is {value:g}, beyond {best:g}, the best that there is; give "
+                    "it in the unit of its definition, not in percent"
+                )
         if not any(row[name] for name in means):
             raise BadInput(f"{place}: no metric has a value; remove the line, or give one")
         yield place, row

@@ -27,6 +27,7 @@ from data_prep.io.command import SPREAD, command
 from data_prep.io.files import remove_partial_files
 from data_prep.io.json_files import write_json
 from workflow.evaluate.evaluation import evaluate, write_evaluation
+from workflow.evaluate.form import check_form
 from workflow.evaluate.record import run_record
 from workflow.run.identity import identity_hash
 from workflow.run.job import Job
@@ -121,6 +122,7 @@ def fit(job: Job, termination: "Termination") -> "Training":
     while True:
         training = begin(job, termination, halve=halve)
         try:
+            check_form(training.model, job.spec, training.stores["val"], training.acquisition)
             training.fit()
             return training
         except RuntimeError as error:

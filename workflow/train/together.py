@@ -15,6 +15,7 @@ from torch.multiprocessing.spawn import ProcessExitedException, start_processes
 
 from data_prep.errors import BadInput, run_command
 from data_prep.undersample.device_memory import out_of_memory
+from workflow.evaluate.form import check_form
 from workflow.run.job import Job
 from workflow.train.progress import say
 from workflow.train.start import begin
@@ -78,6 +79,7 @@ def _train(job: Job, termination: Termination, process: int, halve: bool) -> Non
     """Train from where the stored state ends, as one of the processes that have met."""
     training = begin(job, termination, Team(job.spec.training.devices, process), halve=halve)
     try:
+        check_form(training.model, job.spec, training.stores["val"], training.acquisition)
         training.fit()
     except RuntimeError as error:
         if not out_of_memory(error):

@@ -26,6 +26,7 @@ from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.command import call
 from data_prep.undersample.acquisition import Acquisition, open_acquisition, open_split
+from methods.contract import Reconstruction, ReconstructionModel
 from workflow.evaluate.__main__ import main
 from workflow.evaluate.evaluation import Evaluation, evaluate, write_evaluation
 from workflow.metrics.contract import STANDARD
@@ -124,6 +125,30 @@ def test_the_scale_of_the_scanner_changes_no_score_and_is_undone(tmp_path):
         assert loud["psnr"] == pytest.approx(plain["psnr"], rel=1e-5)
     ratio = results[1].examples[0]["reconstruction"].sum() / results[0].examples[0]["reconstruction"].sum()
     assert ratio == pytest.approx(1024, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (lambda image: Reconstruction(image.to(torch.complex64)), r"image is torch\.complex64, not float32"),
+        (lambda image: Reconstruction(image[:1]), r"image is \(1, 32, 32\), not \(2, 32, 32\)"),
+        (lambda image: Reconstruction(image[:, None]), r"image is \(2, 1, 32, 32\)"),
+        (lambda image: image, "forward returns a Tensor, not a Reconstruction"),
+        (lambda image: Reconstruction(image.numpy()), "with a tensor as its image"),
+    ],
+)
+def test_a_method_that_gives_no_images_is_not_scored(tmp_path, monkeypatch, answer, said):
+    class Careless(ReconstructionModel):
+        def forward(self, measurement):
+            return answer(measurement.zero_filled)
+
+    write_splits(tmp_path)
+    write_mask(tmp_path)
+    monkeypatch.setattr("workflow.run.model.load_builder", lambda _: lambda *_: Careless())
+    untrained = {"method": "zf", "folder": "zf", "trainable": False, "parameters": {}, "optimiser": {}}
+    with pytest.raises(BadInput, match=rf"zf: .*{said}.*methods\.check zf"):
+        run_cli(monkeypatch, tmp_path, spec_content(**untrained), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_is_blank_is_told_by_the_truth(tmp_path):

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tarfile
@@ -41,7 +42,7 @@ from data_prep.datasets.fastmri.pairs import read_pair_list
 from data_prep.datasets.fastmri.scans import open_scan
 from data_prep.datasets.ixi.fetch import unpack
 from data_prep.datasets.ixi.report import _read_picture
-from data_prep.errors import BadInput, naming, reading, run_command
+from data_prep.errors import BadInput, Ended, naming, reading, run_command
 from data_prep.io import archives, hdf5
 from data_prep.io.files import matching, read_rows, replacing, scratch
 from data_prep.io.frames import read_csv, read_parquet
@@ -548,10 +549,11 @@ def test_a_fault_in_writing_names_the_result_and_not_its_temporary_name(tmp_path
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: Error code 12 (Cannot allocate memory)"),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        Ended(128 + signal.SIGTERM),
     ],
     ids=repr,
 )
-def test_a_check_gives_no_verdict_where_the_system_is_at_fault(error: Exception) -> None:
+def test_a_check_gives_no_verdict_where_the_system_is_at_fault(error: BaseException) -> None:
     def check(_: None) -> None:
         raise error
 

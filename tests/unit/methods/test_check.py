@@ -76,6 +76,10 @@ class Toy(ReconstructionModel):
                 raise ValueError("no such thing")
             case "overflows in evaluation":
                 image = self.last(image)
+            case "bare tensor":
+                return image  # type: ignore[return-value]
+            case "works in place":
+                measurement.auxiliary.mul_(0.5)
             case "faint and by batch":
                 image = 1e-3 * (image - 0.01 * image.mean())
         return Reconstruction(image)
@@ -139,6 +143,18 @@ def test_a_sound_method_passes(problem, name):
         ("output", "loss by pixel", r"the loss is torch.float32 of shape \(32, 32\)"),
         ("output", "idle parameter", r"idle takes no part in the loss \(32x32"),
         ("output", "crashes", r"ValueError: no such thing"),
+        (
+            "output",
+            "bare tensor",
+            r"forward returns a Tensor, not a Reconstruction .*\(32x32, 1d mask, batch of 2",
+        ),
+        ("masks", "bare tensor", r"forward returns a Tensor, not a Reconstruction"),
+        ("full_precision", "bare tensor", r"forward returns a Tensor, not a Reconstruction"),
+        (
+            "determinism",
+            "works in place",
+            r"forward changes the measurement's auxiliary \(32x32.*work on a copy",
+        ),
         ("batch_of_one", "even only", r"RuntimeError: The size of tensor"),
         ("masks", "2d only", r"NaN or infinity \(mask random_4x\)"),
         ("gradients", "idle parameter", r"no gradient reaches idle in 12 initialisations"),
@@ -210,6 +226,12 @@ def test_a_size_that_a_network_never_takes_is_told_in_its_own_words(monkeypatch)
 
     monkeypatch.setattr(checking, "load_builder", lambda _folder: build)
     assert "toy: 256x256 is too small" in (check(toy(), "output") or "")
+
+
+def test_a_build_that_returns_no_network_is_told(monkeypatch):
+    monkeypatch.setattr(checking, "load_builder", lambda _folder: lambda *_: None)
+    for name in ("parameter_count", "output"):
+        assert check(toy(), name) == "build returns a NoneType, not a ReconstructionModel"
 
 
 @pytest.mark.parametrize(("count", "said"), [(113, True), (None, False)])

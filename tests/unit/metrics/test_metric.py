@@ -67,6 +67,12 @@ def test_hidden_copies_and_leftovers_are_no_metrics(tmp_path, monkeypatch):
         (DEFINITION.format("'psnr'"), "has the id 'psnr' too"),
         (DEFINITION.format("'seed'"), "id 'seed' is the name of another column"),
         (DEFINITION.format("'My metric'"), "id is 'My metric'"),
+        (DEFINITION.format("'mine'").replace("0.0, 3", "0.0, '3'"), "digits is '3'; give a whole number"),
+        (DEFINITION.format("'mine'").replace("False", "'false'"), "rising is 'false'; give True or False"),
+        ("import no_such_package", r"ModuleNotFoundError: .*'no_such_package' \(.*zz_mine\.py, line 1"),
+        ("METRIC = (", r"SyntaxError: .*zz_mine\.py, line 1"),
+        (DEFINITION.format("'mine'").replace("max", "scores=max"), "TypeError: .*'scores'.*line 3"),
+        ("import sys\nsys.exit(2)", "SystemExit: 2 .*line 2"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, text, reason):

@@ -82,6 +82,7 @@ def spoil(path, old, new):
         ("published.csv", "U-net,29.89", "U-nett,29.89", "line 3: method 'U-nett' is not among methods"),
         ("published.csv", "29.89", "29,89", "line 3: has another number of cells"),
         ("published.csv", "29.89", "29.8g", "line 3: psnr_mean is '29.8g', no number"),
+        ("published.csv", "0.6334", "63.34", "line 3: ssim_mean is 63.34, beyond 1, the best"),
         ("published.csv", "29.89,,0.6334", ",,", "line 3: no metric has a value"),
         ("published.csv", "psnr_mean", "psnr", "column psnr_mean is missing"),
         ("published.csv", "# Read from", "Read from", "line 1 does not say where the values were read"),
@@ -109,6 +110,12 @@ def test_a_mistake_is_refused_by_file_and_field_and_takes_no_other_paper_along(f
     assert plan(paper="manet").table_definitions
     assert check_paper.run("manet")[0] == 0
     assert check_paper.run("ramzi")[0] > 0
+
+
+def test_the_mark_with_which_a_spreadsheet_begins_a_file_is_no_text(folder):
+    path = folder / "ramzi" / "published.csv"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_paper("ramzi").values
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ import shutil
 import sys
 
 import pytest
+import torch
 from tiny_runs import MASKS, SUBJECTS, spec_content, tiny_spec
 from tiny_trainings import StopAt, Toy, history, run, training_of
 
 from data_prep.errors import BadInput
 from data_prep.io.command import call
 from data_prep.io.files import read_rows
+from methods.contract import Reconstruction
 from workflow.train import energy
 from workflow.train.__main__ import main
 
@@ -24,6 +26,19 @@ def test_the_history_grows_while_training_runs(ixi, tmp_path):
     with pytest.raises(SystemExit):
         run(ixi, tmp_path, tiny_spec(), StopAt(0))
     assert [row["epoch"] for row in history(tmp_path)] == [1]
+
+
+def test_a_method_that_gives_no_images_is_not_trained(ixi, tmp_path, monkeypatch):
+    class Complex(Toy):
+        def forward(self, measurement):
+            return Reconstruction(super().forward(measurement).image.to(torch.complex64))
+
+    monkeypatch.setattr("workflow.run.model.load_builder", lambda _: lambda *_: Complex())
+    with pytest.raises(
+        BadInput, match=r"unet: the image is torch\.complex64, not float32 \(2 slices of IXI904"
+    ):
+        run(ixi, tmp_path, tiny_spec(training__epochs=1))
+    assert not (tmp_path / "history.csv").exists()
 
 
 def test_tensorboard_shows_every_epoch_once_however_often_interrupted(ixi, tmp_path):

@@ -251,7 +251,10 @@ def with_affine(folder: Path, rows: list[list[float]]) -> Path:
         (lambda folder: write(folder / "scan.nii", scan()[:, :, :2]), "shape"),
         (lambda folder: write(folder / "scan.nii", scan().astype(np.complex64)), "no magnitudes"),
         (lambda folder: write(folder / "scan.nii", 0 * scan() + 7), "all voxels are equal"),
-        (lambda folder: write(folder / "scan.nii", scan() / 100 - 3), "voxels are negative, down to -3"),
+        (
+            lambda folder: write(folder / "scan.nii", scan() / 100 - 3),
+            r"voxels are negative, down to -3.*; give magnitudes, neither normalised",
+        ),
         (lambda folder: write(folder / "scan.nii", scan(), code=0), "no position in space"),
         (lambda folder: with_affine(folder, [[1, 0, 0], [0, 1, 0], [0, 0, 0]]), "not invertible"),
         (lambda folder: with_header(folder, 300, "f", np.nan), "not invertible"),  # srow_y[1]
