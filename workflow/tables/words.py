@@ -12,6 +12,7 @@ from workflow.plan.definitions import Definition
 from workflow.statistics.scores import ALPHA
 from workflow.train.convergence import RULE
 
+MARKED = "Best value of a column bold, second best underlined (as printed; equal values share the mark)."
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 
 
@@ -62,7 +63,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         _CONVENTIONS[definition.convention],
         *(f"{metric_of(m).label}: {metric_of(m).meaning}." for m in definition.metrics if m not in STANDARD),
         f"Mean ± population standard deviation over {counted}; {seeds}.",
-        "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
+        MARKED,
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
         *(paper.remarks(paper.table(definition.numeral), definition.methods) if paper else ()),

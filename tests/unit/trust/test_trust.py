@@ -407,6 +407,28 @@ def test_the_audit_table_ends_with_the_agreement_of_each_column(probes):
         assert printed(form, page).count(tau) == 1
 
 
+def test_values_that_the_audit_prints_alike_share_their_mark_which_is_explained(probes):
+    own = probes["probe"].eq("audit") & probes["condition"].eq("slice") & probes["metric"].eq("ssim")
+    scores = {"zf": 0.4, "unet": 0.9079, "xiang": 0.9081, "manet": 0.95, "ground_truth": 1.0}
+    alike = probes.assign(value=probes["value"].mask(own, probes["method"].map(scores)))
+    table, page = audit_table(definition(), alike)
+    (block,) = page.blocks
+    column = block.groups[0][1].index("SSIM slice")
+    marks = {name: (cells[column].text, cells[column].mark) for name, cells in block.rows}
+    assert marks == {
+        "ZF": ("0.400", ""),
+        "UNet-T2": ("0.908", "second"),
+        "Xiang et al.": ("0.908", "second"),
+        "MANet": ("0.950", "best"),
+        "Truth": ("1.000", "muted"),
+    }
+    assert "equal values share the mark" in printed("html", page)
+    assert "second best in italics" in printed("md", page)
+    # A ranking is compared by all digits: in print they tie.
+    chosen = table[(table["convention"] == "slice") & (table["metric"] == "ssim")].set_index("method")
+    assert chosen["rank"].dropna().to_dict() == {"zf": 4, "unet": 3, "xiang": 2, "manet": 1}
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
 def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     with style.printed():
