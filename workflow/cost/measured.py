@@ -69,7 +69,6 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
         by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
         spec = finished_spec(records[0], results / "runs" / next(iter(by_run)))
         operations = count(spec.folder, spec.parameters, (definition.matrix, definition.matrix))
-        rates = [record.throughput.evaluation_slices_per_second for record in records]
         hours = [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]
         rows.append(
             {
@@ -79,7 +78,10 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
                 "runs": len(records),
                 "parameters": records[0].parameter_count,
                 "gflops": operations / 1e9,
-                "latency_ms": 1e3 / _median(rates),
+                # Of times, not of rates: of an even number of runs the two middle ones are averaged.
+                "latency_ms": _median(
+                    [1e3 / record.throughput.evaluation_slices_per_second for record in records]
+                ),
                 "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
                 "training_hours": _median(hours),
                 "psnr": float(by_mask.mean(skipna=False)),
