@@ -1,6 +1,6 @@
 """Captions and notes of tables."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -124,13 +124,16 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
+def _seeds(seeds: Sequence[int | str]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+
+
 def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     """Name what a tidy table has no scores of, and why."""
     notes = []
     declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):
-        seeds = row["seeds"].split()
-        which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+        which = _seeds(row["seeds"].split())
         where = f"{row['label']} under {label(row['mask'])}"
         if row["status"] != "missing":
             what = row["status"].replace(" failed", " volumes failed: no number in the reconstruction")
@@ -142,18 +145,21 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def convergence_notes(definition: Definition, unfinished: Set[tuple[str, str]]) -> tuple[str, ...]:
-    """Name the trainings behind the table that had not converged: ``unfinished`` masks and methods."""
+def convergence_notes(
+    definition: Definition, unfinished: Mapping[tuple[str, str], Sequence[int]]
+) -> tuple[str, ...]:
+    """Name the trainings behind the table that had not converged: (mask, method) -> their seeds."""
     found: dict[str, list[str]] = {}
     for row in definition.rows:
         for mask in definition.masks:
-            if (mask, row.method) in unfinished:
-                found.setdefault(row.label, []).append(label(mask))
+            if seeds := unfinished.get((mask, row.method)):
+                some = "" if len(seeds) == len(definition.seeds) else f" ({_seeds(seeds)})"
+                found.setdefault(row.label, []).append(label(mask) + some)
     if not found:
         return ()
-    everywhere = len(definition.masks)
+    every = [label(mask) for mask in definition.masks]
     named = [
-        f"{name} under {'every mask' if len(masks) == everywhere > 1 else ', '.join(masks)}"
+        f"{name} under {'every mask' if masks == every and len(every) > 1 else ', '.join(masks)}"
         for name, masks in found.items()
     ]
     return (f"Not converged: {'; '.join(named)}. There, {RULE}: longer training would change the scores.",)

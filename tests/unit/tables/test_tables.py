@@ -1,5 +1,6 @@
 """Tables I to IV: the numbers, the marks, the paper's values, and what every format says."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -33,8 +34,10 @@ from data_prep.masks.registry import label
 from workflow.papers.contract import read_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
+from workflow.tables.ablation import unconverged
 from workflow.tables.formats import printed, tex_escape
 from workflow.tables.page import Page
+from workflow.tables.words import convergence_notes
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
@@ -637,6 +640,21 @@ def test_trainings_that_had_not_converged_are_named(tmp_path):
         )
         assert "fell by more than 2 %" in words
         assert "ZF under" not in words
+
+
+def test_of_several_seeds_those_are_named_that_had_not_converged(tmp_path):
+    asked = read_definition(definition(1, "ixi", TWO, FIVE, numeral="I", seeds=[0, 1, 2]))
+    unfinished = {(TWO[1], "unet"): [0, 1, 2], (TWO[1], "xiang"): [2], (TWO[0], "manet"): [0, 2]}
+    unfinished |= dict.fromkeys([(TWO[0], "unet"), (TWO[0], "xiang")], [0, 1, 2])
+    for mask, method in itertools.product(TWO, FIVE):
+        for seed in asked.seeds:
+            of = seed not in unfinished.get((mask, method), [])
+            write_record(tmp_path, f"ixi/{mask}/{method}/seed{seed}", converged=of)
+    (note,) = convergence_notes(asked, unconverged(asked, tmp_path))
+    assert note.startswith(
+        "Not converged: UNet-T2 under every mask; Xiang et al. under 1D-Uniform-6×, 1D-Uniform-9× (seed 2); "
+        "MANet under 1D-Uniform-6× (seeds 0, 2). There,"
+    )
 
 
 # ---- significance and provenance ------------------------------------------------------------------
