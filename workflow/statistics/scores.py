@@ -86,7 +86,7 @@ def read_statistics(path: Path) -> pd.DataFrame:
         BadInput: the file is missing or damaged, or lacks a column.
     """
     columns = dict.fromkeys(("mask", "metric", "method", "status", "best", "verdict"), "string")
-    numbers = ("volumes", "tests", "least_p", "volumes_needed", "mean", "low", "high")
+    numbers = ("volumes", "tests", "least_p", "p_holm", "volumes_needed", "mean", "low", "high")
     differences = ("difference", "difference_low", "difference_high")
     columns |= dict.fromkeys((*numbers, *differences), "float64")
     again = "delete it and make it again with workflow.statistics.significance"

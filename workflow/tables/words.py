@@ -114,7 +114,10 @@ def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
             f"{int(first['volumes_needed'])} volumes that all differ. No difference in this table is shown "
             "to be more than chance.",
         )
-    return (f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}).",)
+    alike = f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}"
+    against = tested[(tested["verdict"] == _VERDICTS[1]) & (tested["p_holm"] <= ALPHA)]
+    # The mean is turned round by few subjects, and the test confirms what the others say.
+    return (alike + (", or ranks that point to the other one as the better)." if len(against) else ")."),)
 
 
 _VERDICTS = ("distinguishable", "not distinguishable", "unreachable")
