@@ -79,6 +79,7 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
         "Marker and bar: mean and 95% t interval over subjects. Axes: linear near 0 (up to "
         f"{linear}), logarithmic beyond.",
         f"Intervals: {coverage_note(subjects)}.",
+        *([f"Scores are averaged over {seeds} seeds first."] if (seeds := len(definition.seeds)) > 1 else []),
     ]
     names = [row.label for row in definition.rows]
     heights = [len(names) * LINE] * len(definition.masks)

@@ -438,6 +438,14 @@ def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
         assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
+def test_the_figure_says_that_seeds_are_averaged_where_there_are_several():
+    for seeds, said in (((0,), ""), ((0, 1, 2), "Scores are averaged over 3 seeds first.")):
+        text = definition(1, "ixi", ONE, FIVE, numeral="I", seeds=seeds)
+        found = " ".join(one.get_text() for one in drawn(metric_rows("ixi", ONE, FIVE, seeds), text).texts)
+        assert said in found
+        assert ("seeds" in found) == bool(said)
+
+
 def test_neighbouring_labels_do_not_read_as_one_number():
     text = definition(1, "ixi", ONE, FIVE, numeral="I")
     metrics = metric_rows("ixi", ONE, FIVE, volumes=5)
