@@ -179,6 +179,11 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def counted(things: int, noun: str) -> str:
+    """Write how many there are of something: "1 head", "4 heads"."""
+    return f"{things} {noun}" + ("" if things == 1 else "s")
+
+
 def ranks(values: Iterable[float | None], digits: int | None, higher_is_better: bool) -> list[int | None]:
     """Rank values as printed: 1 is best, equal printed values share a rank, None and NaN have none.
 

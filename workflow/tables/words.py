@@ -9,7 +9,7 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.papers.contract import COMPARISON, paper_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import ALPHA
+from workflow.statistics.scores import ALPHA, counted
 from workflow.train.convergence import RULE
 
 MARKED = "Best value of a column bold, second best underlined (as printed; equal values share the mark)."
@@ -50,9 +50,9 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         difference = (
             f"Δ: this run minus the paper, whose data is the real {dataset.label}: for orientation only."
         )
-    counted = _count(volumes, "test volume")
+    count = counted(volumes, "test volume")
     if definition.convention == "slice":
-        counted = f"{_count(units, 'slice')} of {counted}"
+        count = f"{counted(units, 'slice')} of {count}"
     seeds = ", ".join(map(str, definition.seeds))
     if len(definition.seeds) > 1:
         seeds = f"seeds {seeds}; the scores of a {definition.convention} are averaged over seeds first"
@@ -62,7 +62,7 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         data,
         _CONVENTIONS[definition.convention],
         *(f"{metric_of(m).label}: {metric_of(m).meaning}." for m in definition.metrics if m not in STANDARD),
-        f"Mean ± population standard deviation over {counted}; {seeds}.",
+        f"Mean ± population standard deviation over {count}; {seeds}.",
         MARKED,
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
@@ -106,10 +106,10 @@ def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
         return ()
     first = tested.iloc[0]
     tests, volumes, least = int(first["tests"]), int(tested["volumes"].max()), float(tested["least_p"].min())
-    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {_count(tests, 'test')}"
+    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {counted(tests, 'test')}"
     if (tested["verdict"] == "unreachable").all():
         return (
-            f"Significance is out of reach with {_count(volumes, 'test volume')}: the least p of a {test}, "
+            f"Significance is out of reach with {counted(volumes, 'test volume')}: the least p of a {test}, "
             f"is {least:.3g} before and {min(1.0, tests * least):.3g} after correction; it takes "
             f"{int(first['volumes_needed'])} volumes that all differ. No difference in this table is shown "
             "to be more than chance.",
@@ -121,10 +121,6 @@ def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
 
 
 _VERDICTS = ("distinguishable", "not distinguishable", "unreachable")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _seeds(seeds: Sequence[int | str]) -> str:

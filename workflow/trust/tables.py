@@ -17,7 +17,7 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, Configuration, Folder, Results, TrustDefinition
-from workflow.statistics.scores import number, ranks
+from workflow.statistics.scores import counted, number, ranks
 from workflow.statistics.tests import coverage_note
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import MARKS, Block, Page, Text
@@ -176,8 +176,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate, each head one "
         "trial. False spots: places per slice, 3 x 3 pixels of tissue as it is around the lesions, that have "
         "at least half of a typical lesion's contrast and none in the truth.",
-        f"Visible lesions in the test split: {total}, in {heads} heads; {large_total} with a radius of "
-        f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
+        f"Visible lesions in the test split: {total}, in {counted(heads, 'head')}; {large_total} with a "
+        f"radius of {LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
         "Lesions of one head are alike, so heads are what intervals count. t intervals: "
         f"{coverage_note(heads)}.",
     )
@@ -222,7 +222,7 @@ def _page(
 def _averages(definition: TrustDefinition, count: int) -> str:
     seeds = ", ".join(map(str, definition.seeds))
     which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
-    return f"Mean over {count} test volumes; {which}." if count else f"{which.capitalize()}."
+    return f"Mean over {counted(count, 'test volume')}; {which}." if count else f"{which.capitalize()}."
 
 
 _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {

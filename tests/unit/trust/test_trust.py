@@ -429,6 +429,21 @@ def test_values_that_the_audit_prints_alike_share_their_mark_which_is_explained(
     assert chosen["rank"].dropna().to_dict() == {"zf": 4, "unet": 3, "xiang": 2, "manet": 1}
 
 
+def test_one_head_is_not_several(probes):
+    alone = probes[probes["subject"] == SUBJECTS[0]]
+    with style.printed():
+        drawn = [draw(definition(), alone) for draw in (draw_misalignment, draw_lesions)]
+    said = [text.get_text() for figure in drawn for text in figure.texts]
+    said += [" ".join(table(definition(), alone)[1].caption) for table in (auxiliary_table, lesion_table)]
+    for words in (
+        "Mean over 1 test volume;",
+        "Lesions: 2 in 1 head,",
+        "over 1 test volume;",
+        "2, in 1 head;",
+    ):
+        assert any(words in one for one in said), words
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
 def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     with style.printed():
