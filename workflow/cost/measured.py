@@ -103,10 +103,10 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         training = row["training_hours"] * 3600 / seconds
         cells = (
             f"{row['parameters']:,}".replace(",", " "),
-            f"{row['gflops']:.3g}",
+            _three_digits(row["gflops"]),
             number(row["latency_ms"], 1),
             number(row["memory_gb"], 2),
-            "—" if math.isnan(training) else f"{training:.3g}",
+            "—" if math.isnan(training) else _three_digits(training),
             number(row["psnr"], 2),
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
@@ -128,6 +128,11 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         caption,
         (Block("Method", ((heading, headers),), tuple(rows)),),
     )
+
+
+def _three_digits(value: float) -> str:
+    """Write a number with three digits, a 0 at the end too; from a thousand on with all before the point."""
+    return f"{value:,.0f}".replace(",", " ") if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def _unit_of_time(hours: pd.Series) -> tuple[float, str]:

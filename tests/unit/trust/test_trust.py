@@ -698,6 +698,22 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path, slices_per_second, me
         draw_costs(asked, costs).canvas.draw()
 
 
+def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
+    numbers = {"parameters": 1234567, "latency_ms": 1.0, "memory_gb": 1.0, "psnr": 30.0, "devices": "a CPU"}
+    costs = pd.DataFrame(
+        [
+            {"label": label, "gflops": gflops, "training_hours": seconds / 3600, **numbers}
+            for label, gflops, seconds in (("A", 0.01702, 13.0), ("B", 340.1, 999.4), ("C", 1234.5, 18000.0))
+        ]
+    )
+    (block,) = cost_page(definition(matrix=64), costs).blocks
+    ((_, headers),) = block.groups
+    of = {name: dict(zip(headers, (cell.text for cell in cells), strict=True)) for name, cells in block.rows}
+    assert [of[name]["GFLOPs"] for name in "ABC"] == ["0.0170", "340", "1 234"]
+    assert [of[name]["training (s)"] for name in "ABC"] == ["13.0", "999", "18 000"]
+    assert of["A"]["parameters"] == "1 234 567"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -769,8 +785,8 @@ def test_the_ticks_of_costs_do_not_overlap(orders):
     ("hours", "header", "cells"),
     [
         ((0.00491, 0.0273), "training (s)", ("17.7", "98.3")),
-        ((0.05, 0.5), "training (min)", ("3", "30")),
-        ((1.5, 20.0), "training (h)", ("1.5", "20")),
+        ((0.05, 0.5), "training (min)", ("3.00", "30.0")),
+        ((1.5, 20.0), "training (h)", ("1.50", "20.0")),
     ],
 )
 def test_one_unit_tells_the_time_of_all_trainings(hours, header, cells):
