@@ -127,6 +127,8 @@ def definition_of(runs: Mapping[str, Mapping[str, "Finished"]], kind: Kind) -> D
     """Return what a figure of these runs shows; mask -> method -> run."""
     every = [run for of_mask in runs.values() for run in of_mask.values()]
     spec, methods = every[0].spec, next(iter(runs.values()))
+    beside = (path.name.removeprefix("seed") for path in every[0].place.parent.glob("seed*"))
+    others = {int(seed) for seed in beside if seed.isdecimal()} - {spec.seed}
     return Definition(
         number=0,
         dataset=spec.dataset,
@@ -134,6 +136,7 @@ def definition_of(runs: Mapping[str, Mapping[str, "Finished"]], kind: Kind) -> D
         masks=tuple(runs),
         planned=(),
         rows=rows_of(list(methods), spec.dataset),
+        seeds=(spec.seed, *sorted(others)),
         kind=kind,
         phase="smooth" if all(run.spec.phase == "smooth" for run in every) else "none",
     )

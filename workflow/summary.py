@@ -26,7 +26,7 @@ from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
 from workflow.provenance.files import FILE, read_list
-from workflow.statistics.scores import number
+from workflow.statistics.scores import counted, number
 
 WIDTH, NAMES = 100, 16  # columns, and those of methods' names beside two masks
 _TEXTS = ("label", "mask", "status", "table", "dataset", "source", "convention")
@@ -73,8 +73,8 @@ def show(table: pd.DataFrame, console: Console) -> None:
     """
     first = table.iloc[0]
     data = data_note(first["dataset"], first["source"])
-    volumes = int(table["volumes"].max())
-    console.print(Text(printable(f"Table {first['table']}: {data}, {volumes} test volumes"), style="bold"))
+    volumes = counted(int(table["volumes"].max()), "test volume")
+    console.print(Text(printable(f"Table {first['table']}: {data}, {volumes}"), style="bold"))
     in_paper = bool((table[["ssim_paper_mean", "psnr_paper_mean"]] != "").any(axis=None))
     masks = list(dict.fromkeys(table["mask"]))
     across = 2 if console.width >= WIDTH else 1

@@ -27,7 +27,7 @@ from workflow.compare.differences import Difference, dataset_label, differences,
 from workflow.compare.side import SIDES, read_side, shared
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.provenance.files import check_outside
-from workflow.statistics.scores import number
+from workflow.statistics.scores import counted, number
 from workflow.tables.formats import printed
 from workflow.tables.page import Block, Page, Text
 
@@ -53,7 +53,7 @@ def blocks(found: pd.DataFrame, names: Iterable[str]) -> Iterator[Block]:
             for method, of in by_method.items()
         )
         most = own["volumes"].max()
-        volumes = "" if pd.isna(most) else f", {int(most)} test volumes"
+        volumes = "" if pd.isna(most) else f", {counted(int(most), 'test volume')}"
         yield Block(
             "Method", ((f"{dataset_label(str(dataset))}, {mask_label(str(mask))}{volumes}", headers),), rows
         )

@@ -69,7 +69,6 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
         by_mask = scores.groupby("mask")["psnr"].mean(skipna=False)
         spec = finished_spec(records[0], results / "runs" / next(iter(by_run)))
         operations = count(spec.folder, spec.parameters, (definition.matrix, definition.matrix))
-        rates = [record.throughput.evaluation_slices_per_second for record in records]
         hours = [s / 3600 for record in records if (s := record.seconds.training) is not UNSET]
         rows.append(
             {
@@ -79,7 +78,10 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
                 "runs": len(records),
                 "parameters": records[0].parameter_count,
                 "gflops": operations / 1e9,
-                "latency_ms": 1e3 / _median(rates),
+                # Of times, not of rates: of an even number of runs the two middle ones are averaged.
+                "latency_ms": _median(
+                    [1e3 / record.throughput.evaluation_slices_per_second for record in records]
+                ),
                 "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
                 "training_hours": _median(hours),
                 "psnr": float(by_mask.mean(skipna=False)),
@@ -101,10 +103,10 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         training = row["training_hours"] * 3600 / seconds
         cells = (
             f"{row['parameters']:,}".replace(",", " "),
-            f"{row['gflops']:.3g}",
+            _three_digits(row["gflops"]),
             number(row["latency_ms"], 1),
             number(row["memory_gb"], 2),
-            "—" if math.isnan(training) else f"{training:.3g}",
+            "—" if math.isnan(training) else _three_digits(training),
             number(row["psnr"], 2),
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
@@ -126,6 +128,11 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         caption,
         (Block("Method", ((heading, headers),), tuple(rows)),),
     )
+
+
+def _three_digits(value: float) -> str:
+    """Write a number with three digits, a 0 at the end too; from a thousand on with all before the point."""
+    return f"{value:,.0f}".replace(",", " ") if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def _unit_of_time(hours: pd.Series) -> tuple[float, str]:

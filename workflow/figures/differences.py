@@ -79,6 +79,7 @@ def draw(definition: Definition, table: pd.DataFrame, points: Points) -> Figure:
         "Marker and bar: mean and 95% t interval over subjects. Axes: linear near 0 (up to "
         f"{linear}), logarithmic beyond.",
         f"Intervals: {coverage_note(subjects)}.",
+        *([f"Scores are averaged over {seeds} seeds first."] if (seeds := len(definition.seeds)) > 1 else []),
     ]
     names = [row.label for row in definition.rows]
     heights = [len(names) * LINE] * len(definition.masks)
@@ -134,8 +135,13 @@ def _ticks(metric: str, limits: tuple[float, float]) -> list[float]:
 
 
 def room(one: float, other: float) -> float:
-    """Return how far apart two labelled ticks must be, as a share of a panel's width."""
-    return LETTER * (0.3 + (len(f"{one:g}") + len(f"{other:g}")) / 2)
+    """Return how far apart two labelled ticks must be, as a share of a panel's width.
+
+    Less than a letter between them, and "2 5" reads as one number.
+    """
+    # A point is half as wide as a digit.
+    widths = [len(text) - text.count(".") / 2 for text in (f"{one:g}", f"{other:g}")]
+    return LETTER * (0.8 + sum(widths) / 2)
 
 
 def _panel(

@@ -13,7 +13,7 @@ from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, heat_map, sheet
 from workflow.papers.contract import paper_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import Cell, cells_of, number, read_metrics
+from workflow.statistics.scores import Cell, cells_of, counted, number, read_metrics
 
 
 def draw_loss_weights(definition: Definition, results: Path) -> Figure:
@@ -22,8 +22,9 @@ def draw_loss_weights(definition: Definition, results: Path) -> Figure:
     cells = cells_of(metrics, definition)
     volumes = max((cell.volumes for cell in cells.values()), default=0)
     mask, convention = label(definition.masks[0]), definition.convention
+    seeds = "" if len(definition.seeds) == 1 else f"; {len(definition.seeds)} seeds"
     notes = (
-        f"{mask}, mean over {volumes} test volumes ({convention} convention)",
+        f"{mask}, mean over {counted(volumes, 'test volume')} ({convention} convention){seeds}",
         "Solid frame: best. Dashed: the paper’s choice.",
     )
     square = min(1.45 / len(definition.betas), 0.62)

@@ -60,11 +60,14 @@ def draw_modalities(definition: Definition, blocks: Sequence[Block]) -> Figure:
 
 
 def _finished(canvas: Canvas, definition: Definition, shown: Sequence[Example]) -> Figure:
-    """Say whose slices are shown."""
+    """Say whose slices are shown, and of several trainings which."""
     slices = sorted({f"{example.subject}, slice {example.slice + 1}" for example in shown})
     height, width = shown[0].target.shape
+    # What is zero-filled is the same for all.
+    several = len(definition.seeds) > 1 and definition.kind == "comparison"
+    seed = f"; seed {definition.seeds[0]}" if several else ""
     notes = [
-        f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice",
+        f"{'; '.join(slices)}; PSNR (dB) / SSIM of the slice{seed}",
         f"{height} × {width} pixels, drawn by bicubic interpolation",
     ]
     style.small_print(canvas.figure, notes, definition.embedded_note)

@@ -124,9 +124,11 @@ def facts(definition: PageDefinition) -> list[tuple[str, str]]:
 
 
 def _trainings(seeds: Sequence[int]) -> str:
+    # Variants are trained for their own tables alone.
+    where = "under each mask that a table or figure shows of it"
     if len(seeds) == 1:
-        return f"each method once under each mask (the seed of its random numbers is {seeds[0]})."
-    return f"each method {len(seeds)} times under each mask (seeds {', '.join(map(str, seeds))})."
+        return f"each method once {where} (the seed of its random numbers is {seeds[0]})."
+    return f"each method {len(seeds)} times {where} (seeds {', '.join(map(str, seeds))})."
 
 
 def scores(

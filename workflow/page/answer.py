@@ -193,7 +193,9 @@ def _sureness(rivals: pd.DataFrame) -> str:
         return f"{many} too few to tell any of it from chance"
     sure = verdicts["distinguishable"]
     if not sure:
-        return f"no lead over the next best can be told from chance (p > {ALPHA})"
+        # Where ranks point to the next best as the better, p may be small.
+        level = f" (p > {ALPHA})" if (rivals["p_holm"] > ALPHA).all() else ""
+        return f"no lead over the next best can be told from chance{level}"
     return (
         f"{sure} of these {len(rivals)} leads {'is' if sure == 1 else 'are'} more than chance (p ≤ {ALPHA})"
     )

@@ -121,6 +121,7 @@ def too_few_gpus(plan: Plan) -> str:
 def gigabytes(size: float) -> str:
     """Write bytes for people."""
     for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if size >= factor:
+        # From where three digits would be 1e+03 of the smaller unit.
+        if size >= 0.9995 * factor:
             return f"{size / factor:.3g} {unit}"
     return f"{size / 1e3:.3g} kB"

@@ -86,7 +86,7 @@ def read_statistics(path: Path) -> pd.DataFrame:
         BadInput: the file is missing or damaged, or lacks a column.
     """
     columns = dict.fromkeys(("mask", "metric", "method", "status", "best", "verdict"), "string")
-    numbers = ("volumes", "tests", "least_p", "volumes_needed", "mean", "low", "high")
+    numbers = ("volumes", "tests", "least_p", "p_holm", "volumes_needed", "mean", "low", "high")
     differences = ("difference", "difference_low", "difference_high")
     columns |= dict.fromkeys((*numbers, *differences), "float64")
     again = "delete it and make it again with workflow.statistics.significance"
@@ -177,6 +177,11 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     if not float(text):
         text = text.lstrip("+-")
     return text.replace("-", "−")
+
+
+def counted(things: int, noun: str) -> str:
+    """Write how many there are of something: "1 head", "4 heads"."""
+    return f"{things} {noun}" + ("" if things == 1 else "s")
 
 
 def ranks(values: Iterable[float | None], digits: int | None, higher_is_better: bool) -> list[int | None]:

@@ -1,6 +1,6 @@
 """Where what is left of a method without a part is better than the whole: found in the scores of a table."""
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +11,7 @@ from workflow.metrics.contract import metric_of
 from workflow.plan.definitions import PHASED, Shown
 from workflow.provenance.runs import read_runs
 
-Places = Set[tuple[str, str]]  # mask, method
+Places = Container[tuple[str, str]]  # mask, method
 # (mask, method) -> metric -> score, turned so that the larger is the better.
 _Scores = Mapping[tuple[str, str], Mapping[str, float]]
 
@@ -21,11 +21,15 @@ def whole_of(method: str) -> str:
     return method.partition("-")[0] + (PHASED if method.endswith(PHASED) else "")
 
 
-def unconverged(shown: Shown, results: Path) -> Places:
-    """Return masks and methods of trainings whose run.json says that they had not converged."""
-    # Methods without training have none to converge.
-    unfinished = (name for name, of in read_runs(results, shown.planned).items() if of.converged is False)
-    return {(mask, method) for _, mask, method, _ in (name.split("/") for name in unfinished)}
+def unconverged(shown: Shown, results: Path) -> dict[tuple[str, str], list[int]]:
+    """Return (mask, method) -> seeds of trainings whose run.json says that they had not converged."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for name, record in read_runs(results, shown.planned).items():
+        # Methods without training have none to converge.
+        if record.converged is False:
+            _, mask, method, seed = name.split("/")
+            found.setdefault((mask, method), []).append(int(seed.removeprefix("seed")))
+    return found
 
 
 def beaten(table: pd.DataFrame, unfinished: Places) -> tuple[str, ...]:

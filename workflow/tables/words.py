@@ -1,6 +1,6 @@
 """Captions and notes of tables."""
 
-from collections.abc import Set
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -9,9 +9,10 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.papers.contract import COMPARISON, paper_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import ALPHA
+from workflow.statistics.scores import ALPHA, counted
 from workflow.train.convergence import RULE
 
+MARKED = "Best value of a column bold, second best underlined (as printed; equal values share the mark)."
 ALIKE = "≈"  # beside a value that the test does not tell from the best of its column
 
 
@@ -49,9 +50,9 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         difference = (
             f"Δ: this run minus the paper, whose data is the real {dataset.label}: for orientation only."
         )
-    counted = _count(volumes, "test volume")
+    count = counted(volumes, "test volume")
     if definition.convention == "slice":
-        counted = f"{_count(units, 'slice')} of {counted}"
+        count = f"{counted(units, 'slice')} of {count}"
     seeds = ", ".join(map(str, definition.seeds))
     if len(definition.seeds) > 1:
         seeds = f"seeds {seeds}; the scores of a {definition.convention} are averaged over seeds first"
@@ -61,8 +62,8 @@ def caption_of(definition: Definition, table: pd.DataFrame, statistics: pd.DataF
         data,
         _CONVENTIONS[definition.convention],
         *(f"{metric_of(m).label}: {metric_of(m).meaning}." for m in definition.metrics if m not in STANDARD),
-        f"Mean ± population standard deviation over {counted}; {seeds}.",
-        "Best value of a column bold, second best underlined (as printed; equal values share the mark).",
+        f"Mean ± population standard deviation over {count}; {seeds}.",
+        MARKED,
         *significance_sentence(statistics),
         *((difference,) if in_print(definition) else ()),
         *(paper.remarks(paper.table(definition.numeral), definition.methods) if paper else ()),
@@ -105,22 +106,25 @@ def significance_sentence(statistics: pd.DataFrame) -> tuple[str, ...]:
         return ()
     first = tested.iloc[0]
     tests, volumes, least = int(first["tests"]), int(tested["volumes"].max()), float(tested["least_p"].min())
-    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {_count(tests, 'test')}"
+    test = f"Wilcoxon signed-rank test over volumes, Holm-corrected for the table's {counted(tests, 'test')}"
     if (tested["verdict"] == "unreachable").all():
         return (
-            f"Significance is out of reach with {_count(volumes, 'test volume')}: the least p of a {test}, "
+            f"Significance is out of reach with {counted(volumes, 'test volume')}: the least p of a {test}, "
             f"is {least:.3g} before and {min(1.0, tests * least):.3g} after correction; it takes "
             f"{int(first['volumes_needed'])} volumes that all differ. No difference in this table is shown "
             "to be more than chance.",
         )
-    return (f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}).",)
+    alike = f"{ALIKE}: not distinguishable from the best of the column ({test}, p > {ALPHA}"
+    against = tested[(tested["verdict"] == _VERDICTS[1]) & (tested["p_holm"] <= ALPHA)]
+    # The mean is turned round by few subjects, and the test confirms what the others say.
+    return (alike + (", or ranks that point to the other one as the better)." if len(against) else ")."),)
 
 
 _VERDICTS = ("distinguishable", "not distinguishable", "unreachable")
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _seeds(seeds: Sequence[int | str]) -> str:
+    return f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
 
 
 def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
@@ -128,8 +132,7 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     notes = []
     declines = {row.method: row.declines for row in definition.rows}
     for row in table[table["status"] != "ok"].to_dict("records"):
-        seeds = row["seeds"].split()
-        which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+        which = _seeds(row["seeds"].split())
         where = f"{row['label']} under {label(row['mask'])}"
         if row["status"] != "missing":
             what = row["status"].replace(" failed", " volumes failed: no number in the reconstruction")
@@ -141,18 +144,21 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def convergence_notes(definition: Definition, unfinished: Set[tuple[str, str]]) -> tuple[str, ...]:
-    """Name the trainings behind the table that had not converged: ``unfinished`` masks and methods."""
+def convergence_notes(
+    definition: Definition, unfinished: Mapping[tuple[str, str], Sequence[int]]
+) -> tuple[str, ...]:
+    """Name the trainings behind the table that had not converged: (mask, method) -> their seeds."""
     found: dict[str, list[str]] = {}
     for row in definition.rows:
         for mask in definition.masks:
-            if (mask, row.method) in unfinished:
-                found.setdefault(row.label, []).append(label(mask))
+            if seeds := unfinished.get((mask, row.method)):
+                some = "" if len(seeds) == len(definition.seeds) else f" ({_seeds(seeds)})"
+                found.setdefault(row.label, []).append(label(mask) + some)
     if not found:
         return ()
-    everywhere = len(definition.masks)
+    every = [label(mask) for mask in definition.masks]
     named = [
-        f"{name} under {'every mask' if len(masks) == everywhere > 1 else ', '.join(masks)}"
+        f"{name} under {'every mask' if masks == every and len(every) > 1 else ', '.join(masks)}"
         for name, masks in found.items()
     ]
     return (f"Not converged: {'; '.join(named)}. There, {RULE}: longer training would change the scores.",)

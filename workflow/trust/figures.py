@@ -26,6 +26,7 @@ from workflow.figures import style
 from workflow.figures.sheet import AXIS, TITLE, Look, filled, heat_map, looks, plain, sheet_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, Folder, TrustDefinition, TrustRow
+from workflow.statistics.scores import counted
 from workflow.trust.scores import (
     DETECTED,
     LesionScores,
@@ -63,7 +64,10 @@ def draw_misalignment(definition: TrustDefinition, probes: pd.DataFrame) -> Figu
     figure, panels = sheet_of(
         definition,
         styles,
-        [f"Mean over {scores['volumes'].max()} test volumes; no marks: methods that read no auxiliary"],
+        [
+            f"Mean over {counted(scores['volumes'].max(), 'test volume')}; no marks: methods that read no "
+            "auxiliary"
+        ],
         [1.0] * len(kinds) + ([0.9] if swaps else []),
         [1.35] * len(definition.masks),
         len(definition.masks) * TITLE + AXIS,
@@ -229,8 +233,8 @@ def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
         definition,
         styles,
         [
-            f"Lesions: {len(first.lesions)} in {first.heads} heads, larger marks for larger ones; bar: "
-            "median; 1 is right, 0 is gone; dashed: half, from where a lesion counts as detected.",
+            f"Lesions: {len(first.lesions)} in {counted(first.heads, 'head')}, larger marks for larger ones; "
+            "bar: median; 1 is right, 0 is gone; dashed: half, from where a lesion counts as detected.",
             f"Right: at 25, 50, 75 % of the contrast, half marked by a ring; {known}",
         ],
         [1.9, 1.0],

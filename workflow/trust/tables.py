@@ -17,10 +17,11 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import metric_of
 from workflow.metrics.conventions import CONVENTIONS
 from workflow.plan.definitions import GROUND_TRUTH, Configuration, Folder, Results, TrustDefinition
-from workflow.statistics.scores import number
+from workflow.statistics.scores import counted, number, ranks
 from workflow.statistics.tests import coverage_note
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import MARKS, Block, Page, Text
+from workflow.tables.words import MARKED
 from workflow.trust.scores import (
     LARGE_LESION_MM,
     audit_scores,
@@ -79,19 +80,13 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
     scored = set(zip(scores["convention"], scores["metric"], strict=True))
     columns = [(c, m) for m in ("ssim", "psnr") for c in CONVENTIONS if (c, m) in scored]
     columns.append(("volume", "hfen"))
-    at = scores.set_index(["mask", "method", "convention", "metric"]).to_dict("index")
+    at = scores.set_index(["mask", "method", "convention", "metric"])["value"].to_dict()
+    named = {row.method: row.label for row in definition.rows} | {GROUND_TRUTH: "Truth"}
     blocks = []
     for mask in definition.masks:
-        rows = []
-        for method, name in [*((row.method, row.label) for row in definition.rows), (GROUND_TRUTH, "Truth")]:
-            if (mask, method, "volume", "ssim") not in at:
-                continue
-            cells = []
-            for convention, metric in columns:
-                entry = at[mask, method, convention, metric]
-                mark = "muted" if method == GROUND_TRUTH else MARKS.get(entry["rank"], "")
-                cells.append(Text(number(entry["value"], metric_of(metric).digits), mark))
-            rows.append((name, tuple(cells)))
+        shown = [method for method in named if (mask, method, "volume", "ssim") in at]
+        cells = [_audited({m: at[mask, m, *column] for m in shown}, column[1]) for column in columns]
+        rows = [(named[method], tuple(of[method] for of in cells)) for method in shown]
         agreement = [ranking_agreement(scores, mask, *column) for column in columns]
         taus = tuple(Text("·" if math.isnan(t) else number(t, 2), "muted") for t in agreement)
         headers = tuple(
@@ -106,9 +101,22 @@ def audit_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.D
         "τ: Kendall's rank correlation of the methods with the benchmark's own convention (HFEN: with its "
         "PSNR); 1 means the same ranking.",
         _averages(definition, int(scores["volumes"].max())),
+        MARKED,
         "Values of two columns are not comparable; that is the point.",
     )
     return scores, _page("audit", "Metric conventions", definition, caption, blocks)
+
+
+def _audited(values: Mapping[str, float], metric: str) -> dict[str, Text]:
+    """Return a column's cells by method: best and second best are marked as printed, the truth never is."""
+    known = metric_of(metric)
+    scored = [method for method in values if method != GROUND_TRUTH]
+    placed = ranks([values[method] for method in scored], known.digits, known.rising)
+    marks = {method: MARKS.get(place or 0, "") for method, place in zip(scored, placed, strict=True)}
+    return {
+        method: Text(number(value, known.digits), marks.get(method, "muted"))
+        for method, value in values.items()
+    }
 
 
 def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.DataFrame, Page]:
@@ -168,8 +176,8 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "Detected: at least half of the true contrast; 95 %: Wilson's interval of the rate, each head one "
         "trial. False spots: places per slice, 3 x 3 pixels of tissue as it is around the lesions, that have "
         "at least half of a typical lesion's contrast and none in the truth.",
-        f"Visible lesions in the test split: {total}, in {heads} heads; {large_total} with a radius of "
-        f"{LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
+        f"Visible lesions in the test split: {total}, in {counted(heads, 'head')}; {large_total} with a "
+        f"radius of {LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
         "Lesions of one head are alike, so heads are what intervals count. t intervals: "
         f"{coverage_note(heads)}.",
     )
@@ -214,7 +222,7 @@ def _page(
 def _averages(definition: TrustDefinition, count: int) -> str:
     seeds = ", ".join(map(str, definition.seeds))
     which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
-    return f"Mean over {count} test volumes; {which}." if count else f"{which.capitalize()}."
+    return f"Mean over {counted(count, 'test volume')}; {which}." if count else f"{which.capitalize()}."
 
 
 _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {

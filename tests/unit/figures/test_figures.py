@@ -299,6 +299,18 @@ def test_embedded_data_is_labelled_and_published_data_is_not(case, results):
     assert "embedded" not in words(drawn(published, results))
 
 
+def test_of_several_trainings_is_told_which_is_shown(results, tmp_path):
+    both = metric_rows("fastmri", ["equispaced_4x"], ["manet"], seeds=(0, 1))
+    both.to_parquet(tmp_path / "metrics.parquet")
+    (tmp_path / "runs").symlink_to(results / "runs")
+    cases = {"6 with one method": "of the slice; seed 0", "9 of one point": "convention); 2 seeds", "1": ""}
+    for case, said in cases.items():
+        told = words(drawn(CASES[case].replace('"seeds": [0]', '"seeds": [0, 1]'), tmp_path))
+        assert said in told
+        assert ("seed" in told) == bool(said)
+    assert "seed" not in words(drawn(CASES["6 with one method"], results))
+
+
 def test_fastmri_masks_are_shown_as_lines(results):
     figure = drawn(CASES["7"], results)
     (mask,) = [image.get_array() for image in images(figure, "gray") if image.get_array().dtype == bool]

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,7 +19,7 @@ from data_prep.io.hashes import file_sha256
 from data_prep.io.json_files import read_json, write_json
 from data_prep.masks.registry import all_masks
 from data_prep.prepare.places import folder_of
-from workflow.draw import check_room, chosen_runs, draw, rows_of
+from workflow.draw import check_room, chosen_runs, definition_of, draw, rows_of
 from workflow.evaluate.examples import Example, read_examples
 from workflow.evaluate.volumes import example_slice, open_test
 from workflow.figures import __main__ as figures
@@ -195,6 +196,19 @@ def test_an_ablation_is_called_by_its_method_where_others_stand_beside_it():
         *("ZF", "MANet", "MANet w/o k-space", "MANet, smooth phase"),
     ]
     assert [row.label for row in rows_of(names[1:3], "ixi")] == ["MANet", "w/o k-space"]
+
+
+def test_a_figure_says_of_which_of_several_trainings_it_is(tmp_path):
+    spec = SimpleNamespace(dataset="ixi", seed=1, phase="none")
+    run = SimpleNamespace(spec=spec, source="embedded", place=tmp_path / "seed1")
+    for name, seeds in (
+        ("seed1", (1,)),
+        ("seed0", (1, 0)),
+        ("seed10", (1, 0, 10)),
+        ("seed0.old", (1, 0, 10)),
+    ):
+        (tmp_path / name).mkdir()
+        assert definition_of({"1d_uniform_6x": {"unet": run}}, "comparison").seeds == seeds
 
 
 # ---- refusals -------------------------------------------------------------------------------------

@@ -41,9 +41,9 @@ def made(scores, verdict="unreachable", table="I", dataset="ixi", **changes):
                     row |= {"mean": means[method], "best": best, "volumes": 4.0, "tests": 9.0}
                     row |= {"least_p": 0.125, "volumes_needed": 9.0, "verdict": "best"}
                     if method != best:
-                        row |= {"difference": means[method] - means[best], "verdict": verdict}
+                        row |= {"difference": means[method] - means[best], "p_holm": 1.0, "verdict": verdict}
                 rows.append(row)
-    columns = ("mean", "difference", "volumes", "tests", "least_p", "volumes_needed")
+    columns = ("mean", "difference", "p_holm", "volumes", "tests", "least_p", "volumes_needed")
     return (
         pd.DataFrame.from_records(rows)
         .reindex(columns=[*rows[0], *columns])
@@ -78,6 +78,10 @@ def test_who_is_best_where_and_by_how_much():
 def test_what_is_sure_is_counted_and_nothing_more():
     assert said(made(TWO, "not distinguishable")).endswith(
         "; no lead over the next best can be told from chance (p > 0.05)."
+    )
+    # One that ranks contradict is told from chance, but is none of the best's.
+    assert said(made(TWO, "not distinguishable", p_holm=0.01)).endswith(
+        "; no lead over the next best can be told from chance."
     )
     both = made(TWO, "distinguishable")
     assert said(both).endswith("; 2 of these 2 leads are more than chance (p ≤ 0.05).")

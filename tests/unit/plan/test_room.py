@@ -122,7 +122,8 @@ def test_fewer_gpus_than_a_training_is_to_have_are_told(
 
 
 @pytest.mark.parametrize(
-    ("size", "text"), [(1500, "1.5 kB"), (2e6, "2 MB"), (52.4e9, "52.4 GB"), (1.2e13, "12 TB")]
+    ("size", "text"),
+    [(1500, "1.5 kB"), (2e6, "2 MB"), (52.4e9, "52.4 GB"), (1.2e13, "12 TB"), (9.997e11, "1 TB")],
 )
 def test_bytes_for_people(size: float, text: str) -> None:
     assert gigabytes(size) == text

@@ -438,6 +438,30 @@ def test_what_is_far_behind_lies_between_two_labels_that_do_not_overlap():
         assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
 
 
+def test_the_figure_says_that_seeds_are_averaged_where_there_are_several():
+    for seeds, said in (((0,), ""), ((0, 1, 2), "Scores are averaged over 3 seeds first.")):
+        text = definition(1, "ixi", ONE, FIVE, numeral="I", seeds=seeds)
+        found = " ".join(one.get_text() for one in drawn(metric_rows("ixi", ONE, FIVE, seeds), text).texts)
+        assert said in found
+        assert ("seeds" in found) == bool(said)
+
+
+def test_neighbouring_labels_do_not_read_as_one_number():
+    text = definition(1, "ixi", ONE, FIVE, numeral="I")
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=5)
+    # Untrained networks: errors of many decades, and one that is better than the best on one subject.
+    behind = metrics["method"].map({"zf": 0.0, "unet": 0.6, "xiang": 5.0, "dudornet": 0.05, "manet": 3000.0})
+    lucky = (metrics["method"] == "xiang") & (metrics["subject"] == metrics["subject"].min())
+    metrics["nmse"] = 0.65 + behind.mask(lucky, -0.5)
+    axes = drawn(metrics, text).axes[2]
+    low, high = axes.get_xlim()
+    ticks = [tick.label1 for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    boxes = sorted((label.get_window_extent() for label in ticks), key=lambda box: box.x0)
+    (letter,) = (label.get_window_extent().width for label in ticks if label.get_text() == "0")
+    assert len(boxes) >= 6
+    assert all(other.x0 - one.x1 >= letter / 2 for one, other in itertools.pairwise(boxes))
+
+
 @pytest.mark.parametrize(("numeral", "lines"), [("I", 1), ("fastMRI-PDFS of Ramzi et al. 2020", 2)])
 def test_no_title_is_wider_than_the_page(numeral, lines):
     text = definition(1, "fastmri", MASKS["fastmri"][:1], LABELS["fastmri"], numeral=numeral)

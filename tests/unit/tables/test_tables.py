@@ -1,5 +1,6 @@
 """Tables I to IV: the numbers, the marks, the paper's values, and what every format says."""
 
+import itertools
 import json
 import shutil
 import subprocess
@@ -33,8 +34,10 @@ from data_prep.masks.registry import label
 from workflow.papers.contract import read_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
+from workflow.tables.ablation import unconverged
 from workflow.tables.formats import printed, tex_escape
 from workflow.tables.page import Page
+from workflow.tables.words import convergence_notes
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
@@ -639,6 +642,21 @@ def test_trainings_that_had_not_converged_are_named(tmp_path):
         assert "ZF under" not in words
 
 
+def test_of_several_seeds_those_are_named_that_had_not_converged(tmp_path):
+    asked = read_definition(definition(1, "ixi", TWO, FIVE, numeral="I", seeds=[0, 1, 2]))
+    unfinished = {(TWO[1], "unet"): [0, 1, 2], (TWO[1], "xiang"): [2], (TWO[0], "manet"): [0, 2]}
+    unfinished |= {(TWO[0], method): [0, 1, 2] for method in ("unet", "xiang")}
+    for mask, method in itertools.product(TWO, FIVE):
+        for seed in asked.seeds:
+            of = seed not in unfinished.get((mask, method), [])
+            write_record(tmp_path, f"ixi/{mask}/{method}/seed{seed}", converged=of)
+    (note,) = convergence_notes(asked, unconverged(asked, tmp_path))
+    assert note.startswith(
+        "Not converged: UNet-T2 under every mask; Xiang et al. under 1D-Uniform-6×, 1D-Uniform-9× (seed 2); "
+        "MANet under 1D-Uniform-6× (seeds 0, 2). There,"
+    )
+
+
 # ---- significance and provenance ------------------------------------------------------------------
 
 
@@ -660,6 +678,24 @@ def test_values_that_the_test_does_not_tell_apart_carry_the_mark(tmp_path):
     assert "≈: not distinguishable from the best of the column" in texts["html"]
     assert r"$\approx$" in texts["tex"]
     assert "out of reach" not in texts["html"]
+
+
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_mark_of_ranks_that_contradict_the_means_is_explained(tmp_path, turned):
+    two = {name: FIVE[name] for name in ("unet", "manet")}
+    metrics = metric_rows("ixi", TWO[:1], two, volumes=30)
+    place = metrics["subject"].rank(method="dense")
+    # MANet is behind on all subjects but one, which lifts its mean above U-Net's, or on every second.
+    lost = place > 1 if turned else place % 2 == 0
+    gained = np.where(lost, -0.1, 50.0 if turned else 0.2 + place * 0.01)
+    metrics["psnr"] = 20.0 + place * 0.01 + (metrics["method"] == "manet") * gained
+    texts, table = write(tmp_path, metrics, definition(1, "ixi", TWO[:1], two, numeral="I"))
+    assert cell(table, TWO[0], "manet")["psnr_rank"] == 1
+    assert cell(table, TWO[0], "unet")["psnr_verdict"] == (
+        "not distinguishable" if turned else "distinguishable"
+    )
+    assert ("p > 0.05, or ranks that point to the other one as the better)" in texts["md"]) == turned
+    assert "p > 0.05" in texts["md"]
 
 
 def test_too_few_volumes_are_told_instead_of_marks(tmp_path):

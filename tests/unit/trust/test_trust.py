@@ -407,6 +407,43 @@ def test_the_audit_table_ends_with_the_agreement_of_each_column(probes):
         assert printed(form, page).count(tau) == 1
 
 
+def test_values_that_the_audit_prints_alike_share_their_mark_which_is_explained(probes):
+    own = probes["probe"].eq("audit") & probes["condition"].eq("slice") & probes["metric"].eq("ssim")
+    scores = {"zf": 0.4, "unet": 0.9079, "xiang": 0.9081, "manet": 0.95, "ground_truth": 1.0}
+    alike = probes.assign(value=probes["value"].mask(own, probes["method"].map(scores)))
+    table, page = audit_table(definition(), alike)
+    (block,) = page.blocks
+    column = block.groups[0][1].index("SSIM slice")
+    marks = {name: (cells[column].text, cells[column].mark) for name, cells in block.rows}
+    assert marks == {
+        "ZF": ("0.400", ""),
+        "UNet-T2": ("0.908", "second"),
+        "Xiang et al.": ("0.908", "second"),
+        "MANet": ("0.950", "best"),
+        "Truth": ("1.000", "muted"),
+    }
+    assert "equal values share the mark" in printed("html", page)
+    assert "second best in italics" in printed("md", page)
+    # A ranking is compared by all digits: in print they tie.
+    chosen = table[(table["convention"] == "slice") & (table["metric"] == "ssim")].set_index("method")
+    assert chosen["rank"].dropna().to_dict() == {"zf": 4, "unet": 3, "xiang": 2, "manet": 1}
+
+
+def test_one_head_is_not_several(probes):
+    alone = probes[probes["subject"] == SUBJECTS[0]]
+    with style.printed():
+        drawn = [draw(definition(), alone) for draw in (draw_misalignment, draw_lesions)]
+    said = [text.get_text() for figure in drawn for text in figure.texts]
+    said += [" ".join(table(definition(), alone)[1].caption) for table in (auxiliary_table, lesion_table)]
+    for words in (
+        "Mean over 1 test volume;",
+        "Lesions: 2 in 1 head,",
+        "over 1 test volume;",
+        "2, in 1 head;",
+    ):
+        assert any(words in one for one in said), words
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_noise, draw_transfer, draw_audit, draw_lesions])
 def test_a_figure_is_drawn_and_names_every_method(probes, draw):
     with style.printed():
@@ -633,9 +670,12 @@ def test_operations_of_fourier_transforms_and_convolutions():
     assert count("unet", parameters, (32, 32)) == sum(found) + transforms
 
 
-def test_the_cost_table_takes_medians_and_counts(tmp_path):
+@pytest.mark.parametrize(
+    ("slices_per_second", "median"), [((100.0, 200.0, 1000.0), 5.0), ((100.0, 1000.0), 5.5)]
+)
+def test_the_cost_table_takes_medians_and_counts(tmp_path, slices_per_second, median):
     plan = Plan(check_config(small_config(), METHODS), METHODS)
-    rates = {f"ixi/{MASK}/zf/seed{seed}": rate for seed, rate in enumerate((100.0, 200.0, 1000.0))}
+    rates = {f"ixi/{MASK}/zf/seed{seed}": rate for seed, rate in enumerate(slices_per_second)}
     for seed, (path, rate) in enumerate(rates.items()):
         spec = plan.spec(Run("ixi", MASK, "zf", seed)).content()
         write_record(tmp_path, path, spec=spec, throughput={"evaluation_slices_per_second": rate})
@@ -650,11 +690,28 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path):
     )
     costs = cost_scores(asked, tmp_path)
     row = costs.iloc[0]
-    assert (row["latency_ms"], row["memory_gb"], row["psnr"], row["runs"]) == (5.0, 2.0, 21.0, 3)
+    assert (row["latency_ms"], row["memory_gb"], row["psnr"]) == (median, 2.0, 21.0)
+    assert row["runs"] == len(slices_per_second)
     assert row["gflops"] == pytest.approx(5 * 64 * 64 * 12 / 1e9)
     assert "| ZF " in printed("md", cost_page(asked, costs))
     with style.printed():
         draw_costs(asked, costs).canvas.draw()
+
+
+def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
+    numbers = {"parameters": 1234567, "latency_ms": 1.0, "memory_gb": 1.0, "psnr": 30.0, "devices": "a CPU"}
+    costs = pd.DataFrame(
+        [
+            {"label": label, "gflops": gflops, "training_hours": seconds / 3600, **numbers}
+            for label, gflops, seconds in (("A", 0.01702, 13.0), ("B", 340.1, 999.4), ("C", 1234.5, 18000.0))
+        ]
+    )
+    (block,) = cost_page(definition(matrix=64), costs).blocks
+    ((_, headers),) = block.groups
+    of = {name: dict(zip(headers, (cell.text for cell in cells), strict=True)) for name, cells in block.rows}
+    assert [of[name]["GFLOPs"] for name in "ABC"] == ["0.0170", "340", "1 234"]
+    assert [of[name]["training (s)"] for name in "ABC"] == ["13.0", "999", "18 000"]
+    assert of["A"]["parameters"] == "1 234 567"
 
 
 @pytest.mark.parametrize(
@@ -728,8 +785,8 @@ def test_the_ticks_of_costs_do_not_overlap(orders):
     ("hours", "header", "cells"),
     [
         ((0.00491, 0.0273), "training (s)", ("17.7", "98.3")),
-        ((0.05, 0.5), "training (min)", ("3", "30")),
-        ((1.5, 20.0), "training (h)", ("1.5", "20")),
+        ((0.05, 0.5), "training (min)", ("3.00", "30.0")),
+        ((1.5, 20.0), "training (h)", ("1.50", "20.0")),
     ],
 )
 def test_one_unit_tells_the_time_of_all_trainings(hours, header, cells):

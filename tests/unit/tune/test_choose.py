@@ -19,7 +19,7 @@ from workflow.plan.config import check_config
 from workflow.plan.definitions import Setting
 from workflow.plan.plan import Plan
 from workflow.plan.tuning import TuningPlan
-from workflow.tune.choose import at_edge, choose
+from workflow.tune.choose import at_edge, choose, outcomes, page, trial_rows
 
 METHODS = discover()
 RATES = [0.004, 0.001, 0.002]
@@ -143,6 +143,13 @@ def test_the_report_says_who_was_tuned_with_what_budget_and_what_is_to_be_known(
     assert "UNet-PDFS: lr 0.001, 23.00 dB, as lr 0.002: of equals the first of the grid" in notes(
         done, "fastmri"
     )
+
+
+def test_many_hours_are_written_without_a_power_of_ten(done):
+    (definition, *_) = plan_of().definitions()
+    trials = trial_rows(definition, done).assign(training_seconds=3600 * 20.2)
+    said = page(definition, trials, list(outcomes(definition, trials)), "").notes[0]
+    assert said.endswith("6 trainings, 121 hours in all (time of the clock).")
 
 
 def test_the_table_has_every_trial_with_its_hash_and_marks_the_winner(done):
