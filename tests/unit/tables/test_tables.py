@@ -157,9 +157,11 @@ def test_string_columns_of_the_gathered_table_are_understood(tmp_path):
 
 def test_methods_scored_on_different_volumes_are_refused(tmp_path):
     metrics = metric_rows("ixi", TWO, FIVE)
-    metrics = metrics[~((metrics["method"] == "manet") & (metrics["subject"] == "IXI901"))]
-    with pytest.raises(BadInput, match=r"manet under 1d_uniform_6x.*other test volumes"):
-        write(tmp_path, metrics, definition(1, "ixi", TWO, FIVE, numeral="I"))
+    own = (metrics["method"] == "manet") & (metrics["subject"] == "IXI901")
+    # One too few, and as many of which one is another.
+    for found in (metrics[~own], metrics.assign(subject=metrics["subject"].mask(own, "IXI999"))):
+        with pytest.raises(BadInput, match=r"manet under 1d_uniform_6x.*other test volumes"):
+            write(tmp_path, found, definition(1, "ixi", TWO, FIVE, numeral="I"))
 
 
 # ---- holes ----------------------------------------------------------------------------------------
