@@ -23,6 +23,8 @@ LOSSES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
         ([1.0, 0.1, 0.3, 0.2, 0.25, 0.3, 0.2, 0.1], True),
         ([1.0] * 4, True),
         ([1.0, 1.0, 1.0, 0.97], False),
+        # A quarter of five epochs is two.
+        ([1.0, 1.0, 1.0, 0.97, 0.97], False),
         # Too short to judge by.
         ([1.0] * 3, False),
         ([1.0], False),
