@@ -28,6 +28,7 @@ from methods.contract import Reconstruction
 from workflow.run import model as execution
 from workflow.run.checkpoint import load_checkpoint
 from workflow.run.model import build_model
+from workflow.train.batches import summed_psnr
 from workflow.train.history import HISTORY
 from workflow.train.loop import learning_rate
 
@@ -107,6 +108,13 @@ def test_losses_and_validation_psnr_are_means_over_slices(ixi, tmp_path):
     # Of equal losses the first is the lowest.
     assert training.progress.history[1]["val_loss"] == first["val_loss"]
     assert training.progress.best_epoch == 1
+
+
+def test_a_slice_without_signal_has_no_psnr_and_does_not_count():
+    image, signal = torch.full((2, 8, 8), 0.5), torch.stack((torch.ones(8, 8), torch.zeros(8, 8)))
+    total, counted = summed_psnr(image, Truth(signal, signal.to(torch.complex64)))
+    assert total.item() == pytest.approx(10 * math.log10(4))
+    assert counted == 1
 
 
 def test_fastmri_trains_on_complex_slices(fastmri, tmp_path):
