@@ -1,5 +1,6 @@
 """What is drawn for a slice, a step and an epoch: of its own for each, and the same in every release."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from tiny_runs import MASKS, write_mask, write_splits
 from torch import Tensor
 
+from data_prep.fourier import ifft2c
 from data_prep.measurement import Measurement, Truth
 from data_prep.undersample.acquisition import Acquisition, epoch_order, open_acquisition, open_split
 from data_prep.undersample.slices import SliceStore
@@ -62,6 +64,8 @@ def test_draws_stay_as_they_are(tmp_path: Path) -> None:
         (of_training, [-0.2816 - 0.0063j, 0.4151 - 1.7379j]),
     ):
         assert noise(measured, store, [5])[0, :2].tolist() == pytest.approx(values, abs=1e-3)
+    phased = ifft2c(replace(acquisition, phase="smooth").fixed(store, [5])[1].kspace)
+    assert phased[0, 16, [8, 24]].angle().tolist() == pytest.approx([-0.0629, -0.5658], abs=1e-3)
     acquisition, store = opened(tmp_path / "fastmri", "fastmri")
     lines = acquisition.fresh(store, [5], 1, 2, 3)[0].mask[0, 0]
     assert lines.nonzero()[:, 0].tolist() == [1, 7, 13, 15, 16, 17, 18, 24, 30]
