@@ -237,11 +237,17 @@ def test_fastmri_has_its_own_mask_per_file_and_no_added_noise(tmp_path):
 
 
 def test_examples_are_the_central_slices_of_the_first_subjects(tmp_path):
-    write_splits(tmp_path, slices=5)
+    data = write_splits(tmp_path, slices=4)
     write_evaluation(score(tmp_path, zero_filling_spec(examples=2)), tmp_path / "out")
-    with np.load(tmp_path / "out" / "examples.npz", allow_pickle=False) as stored:
+    with (
+        np.load(tmp_path / "out" / "examples.npz", allow_pickle=False) as stored,
+        h5py.File(data / "test.h5") as file,
+    ):
         assert stored["subject"].tolist() == ["IXI905", "IXI906"]
         assert stored["slice"].tolist() == [2, 2]
+        for name in ("target", "auxiliary"):
+            # The file's first subject is the second by name.
+            assert np.array_equal(stored[name], file[name][()][[6, 2]])
         for name in ("target", "auxiliary", "zero_filled", "reconstruction"):
             assert stored[name].shape == (2, SIDE, SIDE)
             assert stored[name].dtype == np.float32
@@ -252,8 +258,9 @@ def test_examples_are_the_central_slices_of_the_first_subjects(tmp_path):
         assert np.array_equal(stored["ssim"], scores["ssim"])
 
 
-def test_more_examples_than_subjects_are_as_many_as_there_are(tmp_path):
+def test_examples_are_as_many_as_asked_for_and_there_are(tmp_path):
     write_splits(tmp_path)
+    assert len(score(tmp_path, zero_filling_spec(examples=1)).examples) == 1
     assert len(score(tmp_path, zero_filling_spec(examples=9)).examples) == len(SUBJECTS["test"])
 
 

@@ -114,7 +114,8 @@ def test_a_grid_is_every_combination_and_what_is_not_a_number_loses(tmp_path, mo
     write_splits(tmp_path)
     acquisition = open_acquisition(write_mask(tmp_path), "ixi", MASKS["ixi"], 0.1, 2022)
     store = open_split(tmp_path / "data/ixi", "val", acquisition, torch.device("cpu"), 1.0)
-    scores = {(0.1, 5): float("nan"), (0.1, 9): 20.0, (0.2, 5): 21.0, (0.2, 9): 21.0}
+    scores = {(0.1, 5): float("nan"), (0.1, 9): 20.0, (0.3, 5): 19.0, (0.3, 9): 19.0}
+    scores |= {(0.2, 5): 21.0, (0.2, 9): 21.0}
     tried = []
 
     class Scored:
@@ -132,10 +133,12 @@ def test_a_grid_is_every_combination_and_what_is_not_a_number_loses(tmp_path, mo
         return Scored(scores[tried[-1]])
 
     monkeypatch.setattr(tuning_module, "evaluate", scored)
-    spec = RunSpec.from_json(json.dumps(content() | {"tune": {"weight": [0.1, 0.2], "iterations": [5, 9]}}))
+    asked = {"weight": [0.1, 0.3, 0.2], "iterations": [5, 9]}
+    spec = RunSpec.from_json(json.dumps(content() | {"tune": asked}))
     chosen, record = tuning_module.tune(spec, store, acquisition, torch.device("cpu"))
     assert tried == list(scores)
     assert record["chosen"] == {"weight": 0.2, "iterations": 5}
+    assert record["at_edge"] == ["iterations"]  # in whatever order values are tried
     assert chosen.parameters == {**spec.parameters, "weight": 0.2, "iterations": 5}
 
 

@@ -413,6 +413,7 @@ def test_a_real_image_is_known_wherever_a_sample_or_its_mirror_image_is(
 
 
 def test_the_files_of_drawn_masks_are_no_frequencies() -> None:
-    lines = np.zeros((2, 8), dtype=bool)
-    lines[0, 1], lines[1, 2] = True, True
-    assert MaskSet("random_4x", lines, ("a", "b")).effective_acceleration == 16 / 4
+    lines = np.zeros((3, 8), dtype=bool)
+    # The last file's line is the mirror image of the first's.
+    lines[[0, 1, 2], [1, 2, 7]] = True
+    assert MaskSet("random_4x", lines, ("a", "b", "c")).effective_acceleration == 24 / 6

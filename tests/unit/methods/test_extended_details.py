@@ -10,10 +10,12 @@ from torch import Tensor
 
 from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
-from methods.contract import ReconstructionModel
-from methods.fsmnet.model import amplitude_and_phase
+from data_prep.measurement import Measurement, Truth
+from methods.contract import Reconstruction, ReconstructionModel
+from methods.fsmnet.model import FSMNet, amplitude_and_phase
 from methods.mcvarnet.model import UnrolledNetwork, half_inverse
-from methods.mtrans.model import to_maps, to_tokens
+from methods.mtrans.model import MTrans, to_maps, to_tokens
+from methods.networks import standardise
 from methods.registry import discover, load_builder
 from methods.tiny import example, head_slices
 from methods.varnet.model import Cascade, structural_similarity
@@ -134,3 +136,20 @@ def test_mtrans_refuses_images_of_another_shape():
 def test_impossible_parameters_are_refused_by_name(method, shape, changes, field):
     with pytest.raises(BadInput, match=rf"methods/{method}/method\.yaml .*: {field} is "):
         build(method, shape, **changes)
+
+
+def test_the_losses_of_mtrans_and_fsmnet_weigh_their_outputs_as_released():
+    auxiliary, truth, one, other = images(4, 2, 1, 8, 8, seed=3)
+    complex_zero = torch.zeros((2, 8, 8), dtype=torch.complex64)
+    mask = torch.ones((1, 8, 8), dtype=torch.bool)
+    measurement = Measurement(complex_zero, mask, auxiliary[:, 0], complex_zero, torch.ones(2))
+    units = {"mean": torch.full((2, 1, 1, 1), 0.2), "std": torch.full((2, 1, 1, 1), 0.5)}
+    wanted, seen = (truth - 0.2) / 0.5, Truth(truth[:, 0], complex_zero)
+    reconstruction = Reconstruction(one[:, 0], {"target": one, "auxiliary": other, **units})
+    own = (one - wanted).abs().mean() + (other - standardise(auxiliary)[0]).abs().mean()
+    torch.testing.assert_close(MTrans.loss(None, reconstruction, seen, measurement), own)
+    reconstruction = Reconstruction(one[:, 0], {"spatial": one, "frequency": other, **units})
+    spectra = zip(amplitude_and_phase(other), amplitude_and_phase(wanted), strict=True)
+    own = (one - wanted).abs().mean() + (other - wanted).abs().mean()
+    own = own + 0.01 * sum((found - true).abs().mean() for found, true in spectra)
+    torch.testing.assert_close(FSMNet.loss(None, reconstruction, seen, measurement), own)

@@ -145,11 +145,13 @@ def test_shapes_must_agree_and_the_target_must_be_finite() -> None:
         metrics_of(target[:, :6], reconstruction[:, :6])
 
 
-@pytest.mark.parametrize("case", ["plain", "diverged", "empty slice", "empty", "equal"])
+@pytest.mark.parametrize("case", ["plain", "diverged", "infinite", "empty slice", "empty", "equal"])
 def test_the_devices_metrics_are_the_same(case: str) -> None:
     target, reconstruction = pair(slices=19)
     if case == "diverged":
         reconstruction[1, 5, 5], reconstruction[18, 2, 2] = np.inf, np.nan
+    elif case == "infinite":
+        reconstruction[1, 5, 5] = np.inf
     elif case == "empty slice":
         target[17] = 0
     elif case == "empty":

@@ -342,6 +342,16 @@ def test_validation_and_test_are_never_fewer_than_asked_for_because_training_may
         choose_splits(records, "fastmri", {"train": 9, "val": 2, "test": 3}, 2022, at_most=True)
 
 
+def test_a_split_may_lack_what_no_whole_person_fills() -> None:
+    # Two scans of each of four persons: test and validation have room for one more scan, and nobody has one.
+    records = [record(f"IXI{900 + i}", group=f"p{i // 2}") for i in range(8)]
+    assert counts(choose_splits(records, "ixi", {"train": 2, "val": 3, "test": 3}, 2022)) == {
+        "train": 2,
+        "val": 2,
+        "test": 2,
+    }
+
+
 def test_persons_of_several_scans_are_no_excuse_for_asking_for_more_than_there_are() -> None:
     records = [record(f"file{i}", "fastmri", group=f"p{i // 3}") for i in range(9)]
     records.append(record("file99", "fastmri", split_hint="val"))

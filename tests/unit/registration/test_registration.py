@@ -179,6 +179,8 @@ def test_what_no_first_start_is_near_is_found_by_the_second_search(
 
 GOOD = np.eye(4)
 WRONG = np.diag([-1.0, -1.0, 1.0, 1.0])
+FAR = np.eye(4)
+FAR[2, 3] = 21.0  # mm: a head may have moved so, but rarely does
 
 
 @pytest.mark.parametrize(
@@ -188,6 +190,8 @@ WRONG = np.diag([-1.0, -1.0, 1.0, 1.0])
         ([(GOOD, 0.2, 0.5)], 0, ""),
         ([(WRONG, 0.2, 0.5), (GOOD, 0.2, 0.6)], 1, ""),
         ([(GOOD, 0.5, 0.4), (GOOD, 0.5, 0.6)], 1, ""),
+        ([(FAR, 0.2, 0.6), (GOOD, 0.2, 0.5)], 0, ""),
+        ([(FAR, 0.2, 0.5), (GOOD, 0.2, 0.6)], 1, ""),
         ([None, (GOOD, 0.2, 0.6)], 1, ""),
         ([(GOOD, 0.5, 0.4), (WRONG, 0.5, 0.6)], None, "t1: registration onto t2 turned it by 180 degrees"),
         ([None, None], None, "t1: does not overlap with t2 from any start"),

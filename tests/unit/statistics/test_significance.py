@@ -130,6 +130,7 @@ def test_holm_by_hand():
     # 0.01 x 4, 0.013 x 3 is less and takes over 0.04, 0.03 x 2, 0.9 x 1.
     np.testing.assert_allclose(holm(np.array([0.9, 0.01, 0.03, 0.013])), [0.9, 0.04, 0.06, 0.04])
     np.testing.assert_allclose(holm(np.array([0.4, 0.4])), [0.8, 0.8])
+    np.testing.assert_allclose(holm(np.array([0.7, 0.6])), [1, 1])
     assert len(holm(np.array([]))) == 0
 
 
@@ -186,6 +187,13 @@ def test_slices_are_taken_with_their_subject():
     np.testing.assert_allclose(one, ten)
 
 
+def test_the_interval_of_a_ratio_by_hand():
+    # 15 in 5 slices, 3 each: the subjects are 1 - 3, 4 - 6 and 10 - 6 off; sqrt(3 / 2 x 24) / 5 is 1.2.
+    half = stats.t.ppf(0.975, 2) * 1.2
+    found = interval(np.array([1.0, 4.0, 10.0]), np.array([1.0, 2.0, 2.0]))
+    np.testing.assert_allclose(found, (3 - half, 3 + half), rtol=1e-12)
+
+
 def test_subjects_with_unequal_numbers_of_slices_are_covered_too():
     generator = np.random.default_rng(11)
     counts = np.array([3.0, 5.0, 8.0, 10.0, 4.0, 6.0, 9.0, 7.0])
@@ -226,6 +234,9 @@ def test_every_pair_is_tested_once_and_corrected_over_the_table():
     assert len(pairs) == 2 * 3 * 10
     assert set(pairs["tests"]) == {60}
     np.testing.assert_allclose(pairs["p_holm"], holm(pairs["p"].to_numpy()))
+    sure = (pairs["p_holm"] <= ALPHA) & (pairs["effect"] * pairs["difference"] > 0)
+    assert ((pairs["verdict"] == "distinguishable") == sure).all()
+    assert ((pairs["p"] <= ALPHA) & ~sure).any(), "the correction decides nothing: this proves nothing"
     (row,) = pairs.query(
         "mask == @TWO[1] and metric == 'nmse' and method_a == 'unet' and method_b == 'manet'"
     ).to_dict("records")
@@ -242,7 +253,9 @@ def test_every_pair_is_tested_once_and_corrected_over_the_table():
 
 def test_each_method_is_compared_with_the_best_of_its_column():
     metrics = metric_rows("ixi", TWO, FIVE, volumes=14)
-    table, pairs = results(metrics, definition(1, "ixi", TWO, FIVE, numeral="I"))
+    # The best stands among the others, so that it is the first of some pairs and the second of one.
+    rows = dict(sorted(FIVE.items()))
+    table, pairs = results(metrics, definition(1, "ixi", TWO, rows, numeral="I"))
     assert (table["verdict"] == "best").sum() == 6
     for row in table.to_dict("records"):
         column = table[(table["mask"] == row["mask"]) & (table["metric"] == row["metric"])]
@@ -287,14 +300,36 @@ def test_the_slice_convention_tests_subjects_not_slices():
     assert row["p"] == pytest.approx(expected, rel=1e-12)
 
 
-def test_few_volumes_are_called_unreachable_however_clear_the_difference():
-    metrics = metric_rows("ixi", ONE, FIVE, volumes=4)
+def test_a_subject_of_more_slices_weighs_more_in_the_mean_and_not_in_the_test():
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=8, slices=8)
+    # The first subject has one slice, the second two, and no method is better than another.
+    metrics = metrics[metrics["slice"] < metrics["subject"].rank(method="dense")]
+    metrics["psnr"] = np.random.default_rng(5).normal(30, 2, len(metrics))
+    text = definition(1, "ixi", ONE, FIVE, numeral="I", convention="slice")
+    table, pairs = results(metrics, text)
+    of_slices = metrics[metrics["level"] == "slice"].set_index(["subject", "slice"])
+    scores = {method: rows["psnr"] for method, rows in of_slices.groupby("method")}
+    for row in table.query("metric == 'psnr'").to_dict("records"):
+        assert row["mean"] == pytest.approx(scores[row["method"]].mean(), rel=1e-12)
+    for row in pairs.query("metric == 'psnr'").to_dict("records"):
+        difference = scores[row["method_a"]] - scores[row["method_b"]]
+        of_subjects = difference.groupby("subject").mean().to_numpy()
+        assert row["difference"] == pytest.approx(difference.mean(), rel=1e-9)
+        assert row["p"] == pytest.approx(stats.wilcoxon(of_subjects).pvalue, rel=1e-12)
+        assert row["effect"] == pytest.approx(rank_biserial(of_subjects), abs=1e-12)
+
+
+@pytest.mark.parametrize("volumes", [4, 10])
+def test_few_volumes_are_called_unreachable_however_clear_the_difference(volumes):
+    metrics = metric_rows("ixi", ONE, FIVE, volumes=volumes)
     table, pairs = results(metrics, definition(1, "ixi", ONE, FIVE, numeral="I"))
     assert set(pairs["verdict"]) == {"unreachable"}
     assert set(table["verdict"]) == {"best", "unreachable"}
     # 30 tests of at least 2^(1 - n): 11 subjects are the fewest.
     assert set(table["volumes_needed"].dropna()) == {11}
     enough = metric_rows("ixi", ONE, FIVE, volumes=11)
+    # A metric in which nothing differs puts no other out of reach.
+    enough["nmse"] = 0.02
     enough["psnr"] = (
         enough["method"].map({name: 20.0 + i for i, name in enumerate(FIVE)}) + enough["ssim"] * 1e-3
     )

@@ -21,13 +21,19 @@ LOSSES = st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60)
         ([1.0, 0.5, 0.3, 0.2, 0.25, 0.3, 0.35, 0.4], True),
         # The last is better than its neighbour, but no better than long before.
         ([1.0, 0.1, 0.3, 0.2, 0.25, 0.3, 0.2, 0.1], True),
+        # The best of the last quarter counts, not the last of it.
+        ([1.0, 0.5, 0.3, 0.2, 0.15, 0.100, 0.090, 0.12], False),
         ([1.0] * 4, True),
+        ([1.0, 1.0, 1.0, 0.98], True),
         ([1.0, 1.0, 1.0, 0.97], False),
+        # A quarter of five epochs is two.
+        ([1.0, 1.0, 1.0, 0.97, 0.97], False),
         # Too short to judge by.
         ([1.0] * 3, False),
         ([1.0], False),
         ([math.nan, 1.0, 1.0, math.nan], True),
         ([math.nan, math.nan, math.nan, 1.0], False),
+        ([math.nan] * 4, False),
     ],
 )
 def test_losses_that_still_fall_have_not_converged(losses, expected):

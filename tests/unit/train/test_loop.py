@@ -28,6 +28,7 @@ from methods.contract import Reconstruction
 from workflow.run import model as execution
 from workflow.run.checkpoint import load_checkpoint
 from workflow.run.model import build_model
+from workflow.train.batches import summed_psnr
 from workflow.train.history import HISTORY
 from workflow.train.loop import learning_rate
 
@@ -85,13 +86,35 @@ def test_the_checkpoint_is_of_the_epoch_with_the_lowest_validation_loss(ixi, tmp
     assert training._validate()[0] == min(losses)
 
 
-def test_validation_psnr_is_the_mean_over_slices(ixi, tmp_path):
-    training = training_of(ixi, tiny_spec(), Toy(), tmp_path / "state.pt")
-    store = training.stores["val"]
+def test_losses_and_validation_psnr_are_means_over_slices(ixi, tmp_path):
+    # At such a rate no weight moves; the last batch of either split is smaller than the others.
+    spec = tiny_spec(optimiser__lr=1e-30, training__epochs=2, seed=3)
+    training = training_of(ixi, spec, Toy(), tmp_path / "state.pt")
+    training.fit()
+    store = training.stores["train"]
+    for epoch, row in enumerate(training.progress.history):
+        # Each epoch has an order and noise of its own.
+        order, losses = epoch_order(len(store), "ixi", 2022, 3, epoch), []
+        for step, start in enumerate(range(0, len(store), 5)):
+            measurement, truth = training.acquisition.fresh(store, order[start : start + 5], 3, epoch, step)
+            losses += (0.5 * measurement.zero_filled - truth.image).abs().mean(dim=(1, 2)).tolist()
+        assert row["train_loss"] == pytest.approx(sum(losses) / len(store), rel=1e-6)
+    first, store = training.progress.history[0], training.stores["val"]
     measurement, truth = training.acquisition.fixed(store, range(len(store)))
-    error = (0.5 * measurement.zero_filled - truth.image).square().mean(dim=(1, 2))
-    expected = (10 * torch.log10(truth.image.amax(dim=(1, 2)) ** 2 / error)).mean()
-    assert training._validate()[1] == pytest.approx(expected.item(), rel=1e-6)
+    difference = 0.5 * measurement.zero_filled - truth.image
+    assert first["val_loss"] == pytest.approx(difference.abs().mean().item(), rel=1e-6)
+    psnr = 10 * torch.log10(truth.image.amax(dim=(1, 2)) ** 2 / difference.square().mean(dim=(1, 2)))
+    assert first["val_psnr"] == pytest.approx(psnr.mean().item(), rel=1e-6)
+    # Of equal losses the first is the lowest.
+    assert training.progress.history[1]["val_loss"] == first["val_loss"]
+    assert training.progress.best_epoch == 1
+
+
+def test_a_slice_without_signal_has_no_psnr_and_does_not_count():
+    image, signal = torch.full((2, 8, 8), 0.5), torch.stack((torch.ones(8, 8), torch.zeros(8, 8)))
+    total, counted = summed_psnr(image, Truth(signal, signal.to(torch.complex64)))
+    assert total.item() == pytest.approx(10 * math.log10(4))
+    assert counted == 1
 
 
 def test_fastmri_trains_on_complex_slices(fastmri, tmp_path):
@@ -137,6 +160,8 @@ def test_the_rate_follows_the_schedule():
     cosine = rates(range(5), schedule="cosine")
     assert cosine == pytest.approx([2.0, 1 + math.sqrt(0.5), 1.0, 1 - math.sqrt(0.5), 0.0])
     assert rates(range(4), schedule="constant", warm_up=0.75) == pytest.approx([2 / 3, 4 / 3, 2.0, 2.0])
+    # It rises to the rate and never beyond it, also where the rise ends within a step.
+    assert rates(range(4), schedule="constant", warm_up=0.6) == pytest.approx([2 / 2.4, 4 / 2.4, 2.0, 2.0])
     warm = rates(range(5), schedule="cosine", warm_up=0.5)
     assert warm == pytest.approx([cosine[0] / 2, *cosine[1:]])
     # Half of the way down in half of the steps, then at rest.
@@ -146,14 +171,15 @@ def test_the_rate_follows_the_schedule():
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.8])
 def test_the_optimiser_gets_the_scheduled_rate_at_every_step(ixi, tmp_path, warm_up):
-    spec = tiny_spec(training__epochs=2, training__batch_size=6, training__warm_up=warm_up)
+    # Five do not divide the twelve slices: three steps an epoch.
+    spec = tiny_spec(training__epochs=2, training__batch_size=5, training__warm_up=warm_up)
     training = training_of(ixi, spec, Toy(), tmp_path / "state.pt")
     rates = []
     step = training.optimiser.step
     training.optimiser.step = lambda: (rates.append(training.optimiser.param_groups[0]["lr"]), step())
     training.fit()
-    assert rates == [learning_rate(0.01, spec.training, i, 4) for i in range(4)]
-    assert [row["learning_rate"] for row in training.progress.history] == rates[::2]
+    assert rates == [learning_rate(0.01, spec.training, i, 6) for i in range(6)]
+    assert [row["learning_rate"] for row in training.progress.history] == rates[::3]
 
 
 def test_clipping_bounds_the_gradient(ixi, tmp_path):
@@ -236,6 +262,20 @@ def test_training_noise_is_fresh_at_every_step_and_epoch_and_can_be_drawn_again(
     assert torch.equal(kspace(0, 1, 2), kspace(0, 1, 2))
     for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
         assert not torch.equal(kspace(*other), kspace(0, 1, 2))
+
+
+def test_what_a_method_draws_is_of_its_own_for_each_step_epoch_and_seed(ixi, tmp_path):
+    drawn = []
+
+    class Drawing(Toy):
+        def forward(self, measurement: Measurement) -> Reconstruction:
+            if self.training:
+                drawn.append(torch.rand(()).item())
+            return super().forward(measurement)
+
+    for seed in (0, 1):
+        training_of(ixi, tiny_spec(training__epochs=2, seed=seed), Drawing(), tmp_path / "state.pt").fit()
+    assert len(drawn) == len(set(drawn)) == 2 * 2 * 3
 
 
 def test_fastmri_training_masks_belong_to_slice_and_epoch(fastmri):

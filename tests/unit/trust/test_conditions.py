@@ -79,6 +79,19 @@ def test_the_other_subjects_slice_has_the_same_index(measured):
     assert set(store.subjects) == set(SUBJECTS["test"])
 
 
+def test_the_other_subject_is_the_next_and_of_a_shorter_volume_it_is_the_last_slice():
+    class Split:
+        subjects = ("A", "A", "A", "B", "C", "C")
+
+        def volumes(self):
+            return {"A": [0, 1, 2], "B": [3], "C": [4, 5]}
+
+        def batch(self, positions):
+            return None, torch.tensor(positions)
+
+    assert of_other_subject(Split(), range(6), torch.zeros(6)).tolist() == [3, 3, 3, 4, 0, 1]
+
+
 def test_an_altered_acquisition_is_an_acquisition(measured):
     acquisition, _, _ = measured
     assert isinstance(altered(acquisition, zeroed), Acquisition)

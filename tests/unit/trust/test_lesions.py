@@ -32,6 +32,27 @@ def test_the_truth_has_all_of_its_contrast_and_no_false_spot():
     assert set(spots.values()) == {0.0}
 
 
+def test_neither_a_vessel_nor_another_lesion_belongs_to_a_lesions_surroundings():
+    labels = LABELS.copy()
+    labels[1, 10:12, 13] = 3  # one pixel from the first
+    truth = np.where(labels > 0, 150.0, 100.0)
+    truth[1, 8, 8:14] = 900.0
+    lesions = known_lesions(truth, labels, [*RADII, 2.0])
+    assert [lesion.contrast for lesion in lesions] == [50, 50, 50]
+    near = ndimage.binary_dilation(labels > 0, np.ones((1, 3, 3)))
+    assert not any((lesion.around & near).any() for lesion in lesions)
+
+
+def test_neither_one_bright_lesion_nor_those_that_are_not_visible_move_the_bar_for_false_spots():
+    labels = LABELS.copy()
+    labels[2, 8, 8] = 3
+    labels[1, (3, 20, 25), (3, 3, 25)] = 4, 5, 6
+    truth = np.where(labels == 3, 600.0, np.where(labels > 3, 101.0, TRUTH))
+    image = truth + planted((0, 5, 5)) - TRUTH
+    _, spots = score_lesions(truth, image, labels, [*RADII, 2.0, 2.0, 2.0, 2.0], BODY)
+    assert spots == {0.25: pytest.approx(1 / 3), 0.5: pytest.approx(1 / 3), 0.75: 0}
+
+
 def test_a_lesion_painted_away_is_gone_and_half_of_one_is_half():
     gone = np.where(LABELS == 1, 100.0, np.where(LABELS == 2, 125.0, 100.0))
     assert [share for _, share in score_lesions(TRUTH, gone, LABELS, RADII, BODY)[0]] == [0, 0.5]
@@ -124,6 +145,7 @@ def test_a_lower_bar_never_finds_fewer_spots():
 def test_a_lesion_that_the_truth_hardly_shows_is_not_visible():
     faint = np.where(LABELS == 2, 105.0, TRUTH)
     assert [lesion.visible for lesion in known_lesions(faint, LABELS, RADII)] == [True, False]
+    assert not any(lesion.visible for lesion in known_lesions(0 * TRUTH, LABELS, RADII))
 
 
 def test_a_lesion_without_any_contrast_in_the_truth_does_not_stop_the_others():

@@ -135,6 +135,7 @@ def test_the_verdict_on_the_auxiliary(probes):
     assert verdicts == {"zf": "reads none", "unet": "reads none", "xiang": "no", "manet": "yes"}
     manet = scores[(scores["method"] == "manet") & (scores["condition"] == "shift")]
     assert manet["psnr_difference"].tolist() == pytest.approx([-0.5, -2.0])
+    assert manet["ssim_difference"].tolist() == pytest.approx([-0.5 / 40, -2.0 / 40])
     assert manet["volumes_worse"].tolist() == [3, 3]
 
 
@@ -186,6 +187,9 @@ def test_a_diverged_seed_is_not_averaged_away(probes):
     scores = auxiliary_scores(both, definition(seeds=[0, 1]))
     assert scores[scores["method"] == "manet"]["psnr"].isna().all()
     assert is_used(scores, MASK, TrustRow("manet", "MANet", True, True)) == "diverged"
+    audited = audit_scores(both, definition(seeds=[0, 1]))
+    assert audited.loc[audited["method"] == "manet", ["value", "rank"]].isna().all(axis=None)
+    assert np.isnan(transfer_matrix(definition(seeds=[0, 1]), both, "manet")).all()
     # No false spots are counted in what diverged; those of the other seed must not stand for both.
     both = both[~((both["seed"] == 1) & (both["condition"] == "false_spots"))]
     table, page = lesion_table(definition(seeds=[0, 1]), both)
@@ -221,6 +225,10 @@ def test_rankings_agree_or_are_reversed(probes):
     assert ranking_agreement(scores, MASK, "slice", "psnr") == pytest.approx(1)
     assert ranking_agreement(scores, MASK, "self_normalised", "psnr") == pytest.approx(-1)
     assert ranking_agreement(scores, MASK, "volume", "hfen") == pytest.approx(1)
+    # HFEN is compared with PSNR, whatever SSIM says.
+    turned = probes.assign(value=probes["value"].where(probes["metric"] != "ssim", -probes["value"]))
+    turned = audit_scores(turned, definition())
+    assert ranking_agreement(turned, MASK, "volume", "hfen") == pytest.approx(1)
     best = scores[(scores["rank"] == 1) & (scores["convention"] == "volume")]
     assert set(best["method"]) == {"manet"}  # the truth is no competitor
 
@@ -230,6 +238,7 @@ def test_lesions_that_the_truth_does_not_show_do_not_count(probes):
     assert len(found.lesions) == 6  # two visible of three, in three subjects
     assert found.lesions["radius_mm"].tolist() == [2.0] * 3 + [4.0] * 3
     assert found.detected == 6
+    assert LesionScores(found.lesions.assign(recovered=0.5), {}).detected == 6  # half of the contrast will do
     assert lesion_scores(probes, MASK, "zf").detected == 0
     assert found.rates[0.5] == pytest.approx((1.0, 1.1))
 

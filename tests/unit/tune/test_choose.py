@@ -19,7 +19,7 @@ from workflow.plan.config import check_config
 from workflow.plan.definitions import Setting
 from workflow.plan.plan import Plan
 from workflow.plan.tuning import TuningPlan
-from workflow.tune.choose import at_edge, choose, outcomes, page, trial_rows
+from workflow.tune.choose import at_edge, choose, outcomes, page, trial_rows, winner
 
 METHODS = discover()
 RATES = [0.004, 0.001, 0.002]
@@ -61,14 +61,16 @@ def write_trials(results: Path, plan: TuningPlan, scores: dict[tuple[str, str], 
     data = {group.runs[0]: group.data for one in plan.definitions() for group in one.planned}
     for trial in plan.trials:
         spec = plan.spec(trial)
-        psnr = scores[spec.dataset, spec.method][RATES.index(spec.optimiser["lr"])]
+        psnr = scores[spec.dataset, spec.method][RATES.index(spec.optimiser["lr"])] + 2 * spec.seed
         folder = results / "tuning/trials" / trial.path
+        # The higher the PSNR the lower the SSIM, and slices by themselves say something else again.
         rows = [
             {"dataset": spec.dataset, "mask": spec.mask, "pattern": "p", "acceleration": 6}
             | {"method": spec.method, "seed": spec.seed, "subject": subject, "slice": -1}
-            | {"level": "volume", "blank": int(subject == "blank")}
-            | {"ssim": psnr / 30, "psnr": math.nan if subject == "blank" else psnr + d, "nmse": 0.1}
-            for subject, d in (("A", -1.0), ("B", 1.0), ("blank", 0.0))
+            | {"level": level, "blank": int(subject == "blank")}
+            | {"ssim": 1.6 - psnr / 30, "psnr": math.nan if subject == "blank" else value, "nmse": 0.1}
+            for subject, of_volume in (("A", psnr - 1), ("B", psnr + 1), ("blank", 0.0))
+            for level, value in (("slice", 60 - 2 * psnr), ("volume", of_volume))
         ]
         write_rows(folder / "metrics.csv", (*KEY_COLUMNS, *STANDARD), rows)
         record = run_record(
@@ -187,17 +189,28 @@ def test_a_method_of_which_every_trial_diverged_has_no_winner_and_the_report_say
     assert chosen(tmp_path, plan) == {"methods": {}}
 
 
-def test_one_diverged_seed_is_enough_to_lose(tmp_path):
+@pytest.mark.parametrize(
+    ("lost", "status", "outcome"),
+    [(("25.0", "27.0"), "diverged", "diverged"), (("27.0",), "finished", "failed")],
+)
+def test_one_diverged_seed_or_failed_volume_is_enough_to_lose(tmp_path, lost, status, outcome):
     plan = plan_of(tuning={**CONFIG["tuning"], "seeds": [0, 1]})
     write_trials(tmp_path, plan, SCORES)
     trial = next(t for t in plan.trials if "unet/lr0.002/seed1" in t.path and t.run.dataset == "ixi")
     folder = tmp_path / "tuning/trials" / trial.path
     text = (folder / "metrics.csv").read_text()
-    (folder / "metrics.csv").write_text(text.replace("23.0", "nan").replace("25.0", "nan"))
-    record = json.loads((folder / "run.json").read_text()) | {"status": "diverged"}
+    for score in lost:
+        text = text.replace(score, "nan")
+    (folder / "metrics.csv").write_text(text)
+    record = json.loads((folder / "run.json").read_text()) | {"status": status}
     record["outputs"]["metrics.csv"] = file_sha256(folder / "metrics.csv")
     (folder / "run.json").write_text(json.dumps(record))
-    assert chosen(tmp_path, plan)["methods"]["unet"]["optimiser"]["lr"]["ixi"] == 0.001
+    asked = next(one for one in plan.definitions() if one.dataset == "ixi")
+    own = [one for one in outcomes(asked, trial_rows(asked, tmp_path)) if one.row.method == "unet"]
+    assert [one.status for one in own] == ["ok", "ok", outcome]
+    # Of two seeds the mean.
+    assert [one.psnr for one in own[:2]] == [21, 23]
+    assert winner(own).setting.options == {"lr": 0.001}
 
 
 def test_one_dataset_needs_no_name_in_the_fragment(tmp_path):
