@@ -68,10 +68,9 @@ def test_total_variation_reaches_the_minimum_of_its_objective():
     image = total_variation(measurement, weight, 1000)
     reached = objective(image, measurement, weight)
     assert reached < 0.9 * objective(ifft2c(measurement.kspace), measurement, weight)
-    for seed in range(5):
-        for size in (1e-3, 1e-2):
-            nearby = image + size * noise(1, 32, 32, seed=seed)
-            assert objective(nearby, measurement, weight) > reached
+    # Any random change is worse than nearly any image; what minimises for another weight is a near rival.
+    for factor in (0.5, 0.8, 1.25, 2):
+        assert objective(total_variation(measurement, factor * weight, 300), measurement, weight) > reached
     # A hundred iterations, the default, are close to that.
     assert objective(total_variation(measurement, weight, 100), measurement, weight) < 1.02 * reached
 
