@@ -356,6 +356,8 @@ def unpack(archive: Path, folder: Path, modality: str) -> int:
         wanted = name.modality == modality if name else misnamed_subject(path.name) is not None
         if member.isdir() or not wanted:
             return None
+        if not path.name.isprintable() or len(path.name.encode()) > 255:
+            raise _unfit(archive, f"member {member.name} has a name that no file should have")
         if (partial / path.name).exists():
             raise _unfit(archive, f"it holds {path.name} twice")
         return partial / path.name

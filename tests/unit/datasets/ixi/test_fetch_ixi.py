@@ -394,6 +394,8 @@ GOOD = scan_name(1, "T1")
         (lambda: tar({GOOD: b"x"}, device(scan_name(2, "T1"))), "a link or a device"),
         (lambda: tar({GOOD: b"x", f"copy/{GOOD}": b"y"}), f"holds {GOOD} twice"),
         (lambda: tar({scan_name(1, "T2"): b"x"}), "holds no scan"),
+        (lambda: tar({GOOD: b"x", f"{'é' * 130}-T1.nii": b"x"}), "a name that no file should have"),
+        (lambda: tar({GOOD: b"x", "a\x07-T1.nii": b"x"}), "a name that no file should have"),
         (lambda: tar(scans("T1"))[:150_000], "cannot be unpacked"),
         (lambda: tar({GOOD: b"x"}, sparse(scan_name(2, "T1"))), "claims more than is stored of it"),
         (lambda: tar({}, claims(tarfile.XHDTYPE)) + bytes(2**20), "a header claims 1048576 bytes"),
