@@ -5,6 +5,7 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pandas as pd
 import pytest
@@ -160,6 +161,11 @@ ROWS = {
     "varnet": "VarNet",
     "manet": "MANet",
 }
+PARTS = {
+    "manet": "MANet",
+    "manet-no_kspace": "without its k-space network",
+    "manet-no_attention": "without its attention",
+}
 
 
 def number_of(mask: str) -> int:
@@ -167,8 +173,8 @@ def number_of(mask: str) -> int:
     return 1 if mask in MASKS["ixi"] else 2
 
 
-def table(mask: str) -> pd.DataFrame:
-    found = pd.read_csv(ROOT / f"results/reference/tables/table_{number_of(mask)}.csv")
+def table(mask: str, number: int = 0) -> pd.DataFrame:
+    found = pd.read_csv(ROOT / f"results/reference/tables/table_{number or number_of(mask)}.csv")
     return found[found["mask"] == mask].set_index("method")
 
 
@@ -192,18 +198,18 @@ def rows_of(page: str, heading: str) -> dict[str, list[str]]:
     return {row[0]: row[1:] for row in cells}
 
 
-def cells_of(mask: str) -> list[str]:
+def cells_of(mask: str, number: int = 0, rows: Iterable[str] = ROWS, best: str = "**") -> list[str]:
     """A mask's column: PSNR / SSIM, the best bold, a star where MANet differs beyond chance."""
-    shown, found = table(mask), gains(mask)
+    shown, found = table(mask, number), gains(mask, number)
     column = []
-    for method in ROWS:
+    for method in rows:
         said = []
         for metric, digits in (("psnr", 2), ("ssim", 3)):
             mean = shown.loc[method, f"{metric}_mean"]
-            number = f"{mean:.{digits}f}"
-            number = f"**{number}**" if mean == shown.loc[list(ROWS), f"{metric}_mean"].max() else number
+            around = best if mean == shown.loc[list(rows), f"{metric}_mean"].max() else ""
+            number_said = f"{around}{mean:.{digits}f}{around}"
             differs = method != "manet" and found.loc[(metric, method)].p_holm < 0.05
-            said.append(number + (" \\*" if differs else ""))
+            said.append(number_said + (" \\*" if differs else ""))
         column.append(" / ".join(said))
     return column
 
@@ -216,6 +222,16 @@ def test_a_page_shows_the_studys_tables_and_tests(page: str, heading: str, masks
     assert columns == [label(mask) for mask in masks]
     for column, mask in enumerate(masks):
         assert [rows[name][column] for name in ROWS.values()] == cells_of(mask)
+
+
+def test_the_page_of_other_methods_shows_what_manets_parts_are_worth() -> None:
+    rows = rows_of("docs/other_methods.md", "Nor do MANet's own parts help")
+    for column, mask in enumerate(MASKS["ixi"]):
+        assert rows[""][column] == label(mask)
+        shown = [rows[name][column] for name in PARTS.values()]
+        assert shown == cells_of(mask, 3, PARTS, best="")
+    text = (ROOT / "docs/other_methods.md").read_text(encoding="utf-8")
+    assert f"{gains(MASKS['ixi'][0], 3).tests.iloc[0]} tests of Table III" in text
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/other_methods.md"])
@@ -232,29 +248,31 @@ def better_by(mask: str, method: str, number: int = 0) -> float:
     return -float(found.gain)
 
 
+def listed(numbers: Iterable[str]) -> str:
+    *first, last = numbers
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def test_the_readme_says_what_manets_parts_are_worth() -> None:
-    one, other = "1d_uniform_6x", "2d_radial_9x"
+    brains = MASKS["ixi"]
     spectral, attention = (
-        f"{better_by(one, part, 3):.2f} and {better_by(other, part, 3):.2f} dB"
+        listed(f"{better_by(mask, part, 3):.2f}" for mask in brains)
         for part in ("manet-no_kspace", "manet-no_attention")
     )
-    (p,) = {
-        float(f"{of.p_holm:.1g}") for mask in (one, other) for of in gains(mask, 3).loc["psnr"].itertuples()
-    }
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"{spectral} better without its k-space network, {attention} without its attention (p = {p} each)"
-        in text
-    )
+    said = f"{spectral} dB better without its k-space network, {attention} dB without its attention"
+    assert f"({', '.join(map(label, brains))}) it is {said} (p < 0.001 each)" in text
+    assert all((gains(mask, 3).loc["psnr"].p_holm < 0.001).all() for mask in brains)
 
 
 def test_the_readme_says_by_how_much_others_beat_manet() -> None:
-    unet, varnet = ([f"{better_by(mask, name):.1f}" for mask in SHOWN] for name in ("unet2", "varnet"))
-    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    assert (
-        f"on brains the U-Net is {unet[0]} and {unet[1]}, VarNet {varnet[0]} and {varnet[1]} dB better, "
-        f"on knees {unet[2]} and {varnet[2]} dB." in text
+    (unet, unet_knees), (varnet, varnet_knees) = (
+        [listed(f"{better_by(mask, name):.1f}" for mask in MASKS[dataset]) for dataset in ("ixi", "fastmri")]
+        for name in ("unet2", "varnet")
     )
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"on brains the U-Net is {unet}, VarNet {varnet} dB better, on knees " in text
+    assert f") {unet_knees}, and {varnet_knees} dB." in text
 
 
 def test_the_studys_page_says_which_trainings_had_converged() -> None:
