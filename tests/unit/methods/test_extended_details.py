@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from skimage.metrics import structural_similarity as reference_ssim
-from torch import Tensor
+from torch import Tensor, nn
 
 from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
@@ -86,6 +86,51 @@ def test_mcvarnet_restores_the_measured_kspace_noise_included():
     torch.testing.assert_close(kspace[mask], measured[mask], rtol=0, atol=1e-5)
     torch.testing.assert_close(kspace[~mask], before[~mask], rtol=0, atol=1e-5)
     assert (kspace[mask] - truth.kspace[:, None].expand_as(kspace)[mask]).abs().max() > 1e-2
+
+
+class Times(nn.Module):
+    """A network that multiplies."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.factor * maps
+
+
+def test_mcvarnet_takes_every_right_hand_side_from_the_iteration_before():
+    """With networks that multiply and nothing measured, a pixel follows the README's row ``iteration``."""
+    network = UnrolledNetwork(2, 6, "real")
+    names = (
+        "start_target",
+        "start_common",
+        "encode_target",
+        "encode_common",
+        "decode_target",
+        "denoise_target",
+    )
+    names += ("decode_common", "update_common", "denoise_common", "denoise_unique")
+    ux, uc, ex, ec, dx, vx, dc, t, vc, vu = factors = (0.9, 0.7, 1.1, 0.8, 1.3, 0.6, 0.5, 0.4, 1.2, 0.3)
+    for name, factor in zip(names, factors, strict=True):
+        setattr(network, name, Times(factor))
+    network.last = nn.Identity()
+    target, reference = torch.full((1, 1, 4, 4), 2.0), torch.full((1, 1, 4, 4), 3.0)
+    nothing = torch.zeros(1, 4, 4)
+    found = network(target, reference, nothing.to(torch.complex64), nothing.bool())
+
+    t1 = 3.0
+    x, c = ux * 2.0, uc * t1
+    u = t1 - c
+    p, q = c, u
+    for _ in range(6):
+        x, c, u = (
+            x - 0.1 * (dx * (ex * x - ec * c) + vx * x),
+            t * (t1 - u + dc * ex * x + p),
+            (t1 + q - c) / 2,
+        )
+        p, q = vc * c, vu * u
+    torch.testing.assert_close(found, torch.full_like(found, x))
 
 
 def test_the_phase_of_a_real_coefficient_is_not_decided_by_rounding():
