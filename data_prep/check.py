@@ -7,6 +7,7 @@ left to give each split one. Whether they fill the splits of a configuration, ``
 
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,7 @@ from data_prep.datasets.forms import advice, nothing_in
 from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import Choices, command
+from data_prep.io.files import then_print
 
 
 def recognise(folder: Path, name: str | None = None, lists: Mapping[str, Path] | None = None) -> str:
@@ -69,12 +71,9 @@ def main(
     found, summary = entry.check(entry, folder, slices, deep, named)
     if unnamed := misnamed(entry, folder):
         found, summary = [*found, *unnamed], summary | {"not taken because of their names": str(len(unnamed))}
-    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
-    try:
+    with then_print(partial(print_report, Console(), folder, entry, found, summary)):
         if csv:
             write_csv(csv, entry.id, found)
-    finally:
-        print_report(Console(), folder, entry, found, summary)
     if (code := exit_code(found, entry)) == NOT_USABLE:
         print(printable(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}."))
     sys.exit(code)

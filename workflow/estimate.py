@@ -13,7 +13,8 @@ No scan is opened, and nothing of the experiment is made. What other experiments
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +23,7 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command, exclusive
-from data_prep.io.files import write_rows
+from data_prep.io.files import then_print, write_rows
 from data_prep.io.json_files import canonical
 from methods.registry import discover
 from workflow.cost.estimate import (
@@ -279,6 +280,11 @@ def report(
         yield f"warning: {said}"
 
 
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))
+
+
 @command
 def estimate(
     file: Annotated[Path, "configuration, such as config/paper.yaml"],
@@ -328,12 +334,8 @@ def estimate(
         told = [(path.name, [*filter(by_device.__contains__, read_steps([path]))]) for path in files]
         bases = [f"{name}, measured on {', '.join(devices)}" for name, devices in told if devices]
     bases.append("measured_jobs.csv for all that is no training")
-    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
-    try:
+    with then_print(partial(_print, report(plan, by_device, bases, read_jobs()))):
         if to is not None and lines:
             write_rows(to / "measured_steps.csv", _STEPS, lines)
         if to is not None:
             write_costs(to, plan, by_device)
-    finally:
-        for line in report(plan, by_device, bases, read_jobs()):
-            sys.stdout.writelines(f"{printable(part)}\n" for part in line.split("\n"))

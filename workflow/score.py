@@ -5,6 +5,7 @@ each test subject, of the name and form that ``workflow.export`` gives it, and p
 under one mask with a row for them: same metrics, conventions and truth. ``--to`` writes it as CSV or JSON.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +21,7 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
-from data_prep.io.files import below, matching, write_text
+from data_prep.io.files import below, matching, then_print, write_text
 from data_prep.io.frames import csv_of, read_csv
 from data_prep.io.json_files import write_json
 from data_prep.masks.from_file import register_found
@@ -244,13 +245,10 @@ def main(
         metrics=names,
     )
     beside = with_row(table, cells_of(scores, definition)[mask, _OWN], name, names)
-    # Neither a terminal that fails nor a full disk loses the other of the two.
-    try:
+    with then_print(partial(show, beside, names, mask)):
         if to is not None and to.suffix == ".csv":
             write_text(to, csv_of(beside))
         elif to is not None:
             rows = beside.to_dict("records")
             # Of a rank that there is not, pandas makes a value of its own.
             write_json(to, [{key: None if pd.isna(v) else v for key, v in row.items()} for row in rows])
-    finally:
-        show(beside, names, mask)

@@ -4,7 +4,7 @@ import csv
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -84,6 +84,19 @@ def write_texts(texts: Mapping[Path, str]) -> None:
     with ExitStack() as written:
         for path, text in texts.items():
             written.enter_context(replacing(path)).write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def then_print(show: Callable[[], None]) -> Iterator[None]:
+    """Write in the block, then print: neither a full disk nor a reader that has seen enough loses the other.
+
+    Args:
+        show: prints what the block writes, and is called whether or not that succeeds.
+    """
+    try:
+        yield
+    finally:
+        show()
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

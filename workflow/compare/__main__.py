@@ -12,6 +12,7 @@ nothing is compared, and that is said.
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +21,7 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable, visible
 from data_prep.io.command import command
-from data_prep.io.files import write_texts
+from data_prep.io.files import then_print, write_texts
 from data_prep.io.frames import csv_of
 from workflow.compare.cells import cells
 from workflow.compare.differences import Difference, dataset_label, differences, mask_label, notes
@@ -117,6 +118,11 @@ def write_comparison(
     write_texts({output / name: text for name, text in zip(FILES, texts, strict=True)})
 
 
+def _print(parts: Iterable[str]) -> None:
+    for line in "\n".join(parts).splitlines():
+        sys.stdout.write(f"{printable(line)}\n")
+
+
 @command
 def compare(
     a: Annotated[Path, "folder of an experiment, such as results/demo"],
@@ -142,12 +148,8 @@ def compare(
         ((title, headers),) = block.groups
         rows = [[name, *(cell.text for cell in of)] for name, of in block.rows]
         lines += [title, tabulate(rows, [block.stub, *headers], disable_numparse=True), ""]
-    # Neither a reader that has seen enough, such as head, nor a full disk loses the other of the two.
-    try:
+    with then_print(partial(_print, [*lines, legend(found)])):
         if to is not None:
             write_comparison(to, (a.resolve().name, b.resolve().name), changed, said, found)
-    finally:
-        for line in "\n".join([*lines, legend(found)]).splitlines():
-            sys.stdout.write(f"{printable(line)}\n")
     if to is not None:
         sys.stdout.write(f"\n{printable(str(to))}/: {', '.join(FILES)}\n")
