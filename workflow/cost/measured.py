@@ -22,7 +22,7 @@ from workflow.plan.definitions import FLOOR, Configuration, CostDefinition, Resu
 from workflow.provenance.record import AGAIN, RunRecord
 from workflow.provenance.runs import read_runs
 from workflow.run.spec import finished_spec
-from workflow.statistics.scores import number, read_metrics
+from workflow.statistics.scores import number, read_metrics, significant
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import Block, Page, Text
 
@@ -103,10 +103,10 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         training = row["training_hours"] * 3600 / seconds
         cells = (
             f"{row['parameters']:,}".replace(",", " "),
-            _three_digits(row["gflops"]),
+            significant(row["gflops"], 3),
             number(row["latency_ms"], 1),
             number(row["memory_gb"], 2),
-            "—" if math.isnan(training) else _three_digits(training),
+            "—" if math.isnan(training) else significant(training, 3),
             number(row["psnr"], 2),
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
@@ -128,11 +128,6 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
         caption,
         (Block("Method", ((heading, headers),), tuple(rows)),),
     )
-
-
-def _three_digits(value: float) -> str:
-    """Write a number with three digits, a 0 at the end too; from a thousand on with all before the point."""
-    return f"{value:,.0f}".replace(",", " ") if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def _unit_of_time(hours: pd.Series) -> tuple[float, str]:

@@ -179,6 +179,12 @@ def number(value: float, digits: int, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def significant(value: float, digits: int) -> str:
+    """Write so many digits, zeros at the end too; a larger number with all that stand before its point."""
+    whole = value >= 10**digits - 0.5
+    return f"{value:,.0f}".replace(",", " ") if whole else f"{value:#.{digits}g}".rstrip(".")
+
+
 def counted(things: int, noun: str) -> str:
     """Write how many there are of something: "1 head", "4 heads"."""
     return f"{things} {noun}" + ("" if things == 1 else "s")

@@ -28,7 +28,7 @@ from workflow.plan.definitions import Configuration, Results, Row, Run, Setting,
 from workflow.provenance.footer import SHORT, footer
 from workflow.provenance.record import RunRecord
 from workflow.provenance.runs import TRIALS, read_runs
-from workflow.statistics.scores import number
+from workflow.statistics.scores import number, significant
 from workflow.tables.formats import write_page
 from workflow.tables.page import Block, Page, Text
 from workflow.train.convergence import RULE
@@ -180,12 +180,10 @@ def page(definition: TuningDefinition, trials: pd.DataFrame, tried: Sequence[Out
             cells.append(Text(text, "best" if one is best[row.method] else ""))
         rows.append((setting.text, tuple(cells)))
     hours = trials["training_seconds"].sum() / 3600
-    # As many as 99.5 would be 1e+02.
-    spent = f"{hours:,.0f}" if hours >= 99.5 else f"{hours:.2g}"
     tuned = ", ".join(row.label for row in definition.rows)
     notes = [
         f"Tuned, with the same budget each: {tuned}. The budget: {definition.budget}; "
-        f"{len(trials)} trainings, {spent} hours in all (time of the clock).",
+        f"{len(trials)} trainings, {significant(hours, 2)} hours in all (time of the clock).",
         *verdicts(definition, tried),
     ]
     ended = trials[trials["status"] == "ok"]
