@@ -309,7 +309,7 @@ def _nifti_unchanged(_: Path, volume: Volume, original: Volume) -> bool:
 
 def _scan_seeds() -> list[bytes]:
     sys.path.insert(0, str(ROOT / "tests" / "unit"))
-    from tests.helpers.knee_phantom import write_published
+    from tests.helpers.scans.knee_phantom import write_published
 
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -384,7 +384,7 @@ def _split_judge(path: Path, result: tuple[Any, ...], _: Any) -> bool:
 
 def _xml_seeds() -> list[bytes]:
     sys.path.insert(0, str(ROOT / "tests" / "unit"))
-    from tests.helpers.knee_phantom import HEADER
+    from tests.helpers.scans.knee_phantom import HEADER
 
     return [HEADER.encode()]
 

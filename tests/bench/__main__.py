@@ -7,9 +7,9 @@ The second form is for whoever has a GPU for some minutes: what it can do, and w
 (docs/gpu.md). DIR/report.md and report.json are written anew after each part. With ``--device cpu`` a CPU
 stands in for the GPU, with everything tiny: a rehearsal.
 
-Networks run at their full width, against the plain functions of ``tests/oracles.py`` with the same weights:
-on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the product's own: from
-slices on the device through undersampling, noise, network, loss and gradients to Adam.
+Networks run at their full width, against the plain functions of ``tests/helpers/runs/oracles.py`` with the
+same weights: on a GPU 8 slices of 256x256, on a CPU 1 of 128x128 with all cores. A training step is the
+product's own: from slices on the device through undersampling, noise, network, loss and gradients to Adam.
 
 GPU times are wall clock. CPU times are processor seconds, all threads together: other processes hardly change
 them, and ``OMP_WAIT_POLICY=PASSIVE``, as ``make bench`` sets it, keeps waiting threads from adding to them.

@@ -32,7 +32,7 @@ from tests.bench.common import (
     tf32,
     write_split,
 )
-from tests.helpers.oracles import ORACLES, Weights
+from tests.helpers.runs.oracles import ORACLES, Weights
 from workflow.run.model import build_model, reconstructor
 from workflow.run.spec import RunSpec
 from workflow.train.loop import Training

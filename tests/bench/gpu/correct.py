@@ -11,7 +11,7 @@ import torch
 from tests.bench.common import tf32, tf32_products
 from tests.bench.gpu.place import NotRun, Place, Row, Values
 from tests.bench.networks import Plain
-from tests.helpers.oracles import ORACLES
+from tests.helpers.runs.oracles import ORACLES
 from workflow.run.device import determinism
 from workflow.train.loop import Training
 

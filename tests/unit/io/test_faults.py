@@ -307,7 +307,8 @@ print(json.dumps(told))
 
 def test_too_many_open_files_are_no_damage(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _EXHAUSTED, str(tmp_path)]
-    path = os.pathsep.join(map(str, (ROOT, ROOT / "tests" / "helpers", ROOT / "workflow" / "plugins")))
+    helpers = (ROOT / "tests" / "helpers" / name for name in ("places", "runs", "scans"))
+    path = os.pathsep.join(map(str, (ROOT, *helpers, ROOT / "workflow" / "plugins")))
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
     )

@@ -18,7 +18,7 @@ from methods import recomputation
 from methods.contract import ReconstructionModel
 from methods.registry import discover, load_builder
 from tests.bench.common import memory
-from tests.helpers.oracles import ORACLES, Weights
+from tests.helpers.runs.oracles import ORACLES, Weights
 
 SHAPE = (32, 48)
 SMALL = {

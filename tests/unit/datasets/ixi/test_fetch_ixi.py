@@ -210,7 +210,7 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
 def test_a_certificate_that_is_no_good_is_told_at_once(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool, said: str
 ) -> None:
-    certificate = Path(__file__).parents[3] / "helpers" / "expired_certificate.pem"
+    certificate = Path(__file__).parents[3] / "helpers" / "places" / "expired_certificate.pem"
     if trusted:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with (

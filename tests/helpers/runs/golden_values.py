@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-FOLDER = Path(__file__).parents[1] / "golden"
+FOLDER = Path(__file__).parents[2] / "golden"
 
 
 def cases(name: str) -> dict[str, dict[str, Any]]:

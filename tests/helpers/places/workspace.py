@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = Path("tests/e2e/tiny.yaml")
 RESULTS = Path("results/tiny")
 SHARED = Path("results/shared")
