@@ -65,6 +65,18 @@ class RegistrationFailed(Exception):
     """No start of the search led anywhere."""
 
 
+class NoHead(Exception):
+    """Nothing stands out in a scan as a head does in air.
+
+    Attributes:
+        volume: the scan.
+    """
+
+    def __init__(self, volume: Volume) -> None:
+        super().__init__()
+        self.volume = volume
+
+
 @contextmanager
 def _telling_full_memory() -> Iterator[None]:
     """Raise MemoryError where SimpleITK had no memory, which says nothing about the scans."""
@@ -91,6 +103,7 @@ def register(fixed: Volume, moving: Volume, wide: bool = False) -> Registration:
             best three of them refined. It takes about three times as long.
 
     Raises:
+        NoHead: one of the scans is as good as flat.
         RegistrationFailed: the scans do not overlap from any start.
         MemoryError: memory is full.
     """
@@ -175,11 +188,20 @@ def head_mask(volume: Volume) -> NDArray[np.bool_]:
 
     Returns:
         bool, of the volume's shape.
+
+    Raises:
+        NoHead: smoothed, the values hardly differ.
     """
     smooth = ndimage.gaussian_filter(volume.data, 1.5 / volume.spacing)
     # Without the bright end, Otsu's threshold lies between air and head, not between dark and bright tissue.
     capped = np.minimum(smooth, 1.5 * smooth.mean())
-    bright = smooth > threshold_otsu(capped.ravel())
+    try:
+        bright = smooth > threshold_otsu(capped.ravel())
+    except ValueError as error:
+        # Too little between the least and the largest value to divide it in single precision.
+        raise NoHead(volume) from error
+    if not bright.any():
+        raise NoHead(volume)
     labels, _ = ndimage.label(bright)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0

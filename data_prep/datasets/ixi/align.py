@@ -16,6 +16,7 @@ from data_prep.datasets.record import Aligned, Record
 from data_prep.datasets.registered import AFTER, BEFORE, ENLARGED, geometry_of, require_slices, stored
 from data_prep.errors import BadInput
 from data_prep.registration.rigid import (
+    NoHead,
     Registration,
     RegistrationFailed,
     coverage,
@@ -115,6 +116,10 @@ def _register_once(t1: Volume, t2: Volume, record: Record, wide: bool) -> tuple[
     """Return a result that can be right, and its turn in degrees and shift in mm."""
     try:
         found = register(t2, t1, wide)
+    except NoHead as error:
+        flat = record.auxiliary_file if error.volume is t1 else record.target_file
+        told = "nothing stands out in it as a head does in air; replace the file or leave the subject out"
+        raise BadInput(f"{flat}: {told}") from error
     except RegistrationFailed as error:
         raise _other_head(record, "does not overlap with", "from any start of the registration") from error
     turn, shift = check_transform(t1, t2, found.transform, record)

@@ -264,6 +264,19 @@ def test_a_scan_that_lies_beyond_the_head_from_every_start_is_another_head(subje
         align_ixi.register_checked(speck, to_axial(t2), RECORD)
 
 
+@pytest.mark.parametrize("steps", [1, 50])
+def test_a_scan_that_is_as_good_as_flat_is_named(subject: Subject, steps: int) -> None:
+    """Smoothed, the one voxel that differs is gone, or leaves less than single precision can divide."""
+    t1, t2 = scans(subject)
+    values = np.full((48, 48, 24), 1e6, np.float32)
+    values[24, 24, 12] += steps
+    flat = Volume(values, np.diag([1.0, 1.0, 1.0, 1.0]))
+    with pytest.raises(BadInput, match=f"^{RECORD.auxiliary_file}: nothing stands out in it"):
+        align_ixi.register_checked(flat, to_axial(t2), RECORD)
+    with pytest.raises(BadInput, match=f"^{RECORD.target_file}: nothing stands out in it"):
+        align_ixi.register_checked(t1, to_axial(flat), RECORD)
+
+
 ITK = "Exception thrown in SimpleITK ImageRegistrationMethod_Execute: itkImportImageContainer.hxx:179:\n"
 
 
