@@ -33,6 +33,8 @@ _MILLIMETRES = {1: 1e3, 3: 1e-3}
 _SMALLEST, _LARGEST = 0.01, 100.0  # voxel sizes in mm; beyond, the unit is wrong
 # How far two descriptions of one volume may differ: single precision leaves a thousandth of either.
 _LARGEST_GAP, _LARGEST_MISFIT = 1.0, 0.01  # mm at a corner, part of a voxel's size
+# What some programs make of scan.nii.gz: scan.nii/ with the scan in it.
+A_FOLDER = "it is a folder and no file; put the scan that it holds in its place"
 # nibabel tells what it mends in a header on the terminal, without the file's name.
 _UNHEARD = logging.Logger("nibabel", logging.CRITICAL + 1)
 
@@ -217,6 +219,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
+    if path.is_dir():
+        raise BadInput(f"{path}: {A_FOLDER}")
     if not path.is_file():
         raise BadInput(f"{path}: no such file; check the folder of the scans")
     broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")

@@ -8,6 +8,7 @@ from pathlib import Path
 from data_prep.datasets.contract import Dataset, Scans, discover
 from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput
+from data_prep.volumes import A_FOLDER
 
 # As Dataset.other_forms, for all datasets.
 _COMMON = {
@@ -26,6 +27,8 @@ _MOST_NAMES, _MOST_FOLDERS = 4, 50
 def fault(dataset: Dataset, subject: str, scans: Scans) -> str:
     """Say which scan of a subject is missing or there twice; empty if none is."""
     for path in map(Path, (scans.target, scans.auxiliary)):
+        if path.is_dir():
+            return f"{path}: {A_FOLDER}"
         if not path.is_file():
             return f"{path}: subject {subject} has no such scan; add the file"
         if others := dataset.twins(path):

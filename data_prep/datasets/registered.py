@@ -14,7 +14,16 @@ from data_prep.datasets.geometry import Geometry
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.io.private import from_within
-from data_prep.volumes import Header, Volume, central, largest_gap, load_volume, read_header, to_axial
+from data_prep.volumes import (
+    A_FOLDER,
+    Header,
+    Volume,
+    central,
+    largest_gap,
+    load_volume,
+    read_header,
+    to_axial,
+)
 
 BEFORE, AFTER = "#ff8c1a", "#1fd0c0"  # colours of outlines in quality pictures
 ENLARGED = "bicubic"  # how quality pictures show slices of few pixels: smoothly, as viewers of scans do
@@ -184,6 +193,8 @@ def _finding(dataset: Dataset, folder: Path, subject: str, scans: Scans, slices:
     there = tuple(path.relative_to(folder).as_posix() for path in (target, auxiliary) if path.is_file())
     try:
         for path in (target, auxiliary):
+            if path.is_dir():
+                raise BadInput(f"{path}: {A_FOLDER}")
             if not path.is_file():
                 raise BadInput(f"{path}: no such file; add it or leave the subject out")
         if deep:

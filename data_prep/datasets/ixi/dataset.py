@@ -87,6 +87,10 @@ DATASET = Dataset(
     example="IXI-T2/IXI012-HH-1211-T2.nii.gz and IXI-T1/IXI012-HH-1211-T1.nii.gz",
     other_forms={
         "IXI-T[12].tar": "not unpacked; run python -m data_prep.datasets.ixi.fetch --root {root}",
+        "IXI*-[0-9][0-9][0-9][0-9][0-9][0-9]-[0-9][0-9].nii": (
+            "unpacked under former names, which do not tell T1 from T2; put the .nii.gz of the archives in "
+            "their place, which are read as they are"
+        ),
     },
     describe=describe,
     align=Later("data_prep.datasets.ixi.align:align"),

@@ -24,6 +24,9 @@ _SCAN_NAME = re.compile(
 )
 
 _LIKE_A_SCAN = re.compile(r"(?P<subject>.*?)[-_. ]*T[12]\.nii(\.gz)?", re.IGNORECASE)
+# The published .nii.gz keep within them what their scans were called before, without the modality. Programs
+# that go by it leave IXI002-Guys-0828-MPRAGESEN_-s256_-0301-00003-000001-01.nii.
+_FORMER_NAME = re.compile(r"(?P<subject>IXI\d{3,}-[A-Za-z]+-\d+)-.+-\d{6}-\d\d\.nii(\.gz)?")
 
 
 @dataclass(frozen=True)
@@ -93,27 +96,36 @@ def find_scans(folder: Path) -> dict[str, dict[str, Path]]:
         # Copies made on other systems carry hidden twins (._IXI...) that are no scans.
         name = scan_name(path)
         if name is not None and name.modality in MODALITIES:
-            found.setdefault(name.subject, {}).setdefault(name.modality, path)
+            scans = found.setdefault(name.subject, {})
+            # Some programs unpack a scan into a folder of its name, beside it.
+            if name.modality not in scans or scans[name.modality].is_dir():
+                scans[name.modality] = path
     return dict(sorted(found.items()))
 
 
 def misnamed(folder: Path) -> dict[str, list[Path]]:
-    """Find visible files that end as T1 and T2 scans do, but have no published name.
+    """Find visible files that end as T1 and T2 scans do, or go by a former name, but have no published one.
 
     Returns:
-        What precedes the modality -> the files, sorted.
+        What precedes the modality, or the subject of a former name -> the files, sorted.
+
+    Raises:
+        BadInput: the folder does not exist.
     """
     found: dict[str, list[Path]] = {}
+    taken = find_scans(folder)
     for path in sorted(path for place in _places(folder) for path in place.iterdir()):
         subject = misnamed_subject(path.name)
-        if subject is not None and not path.is_dir():
+        # Of a subject whose two scans are taken, it was unpacked from one of them.
+        unpacked = _FORMER_NAME.fullmatch(path.name) and len(taken.get(subject or "", ())) == len(MODALITIES)
+        if subject is not None and not unpacked and not path.is_dir():
             found.setdefault(subject or path.name, []).append(path)
     return dict(sorted(found.items()))
 
 
 def misnamed_subject(name: str) -> str | None:
-    """Return what precedes the modality in a name like a scan's; None for published and hidden names."""
-    like = _LIKE_A_SCAN.fullmatch(name)
+    """Return the subject, or what precedes the modality, of a misnamed scan; None for all other files."""
+    like = _FORMER_NAME.fullmatch(name) or _LIKE_A_SCAN.fullmatch(name)
     return like["subject"] if like and scan_name(name) is None and not name.startswith(".") else None
 
 

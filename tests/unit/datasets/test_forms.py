@@ -12,6 +12,7 @@ from data_prep.errors import BadInput
 from data_prep.io.command import call
 
 IXI, FASTMRI, BRATS = map(dataset_of, ("ixi", "fastmri", "brats"))
+FORMER = "MPRAGESEN_-s256_-0301-00003-000001-01"
 HEADS = ("IXI002-Guys-0828", "IXI012-HH-1211", "IXI025-IOP-0852")
 
 
@@ -165,6 +166,12 @@ FOUND: dict[str, tuple[Callable[[Path], Path], str, str]] = {
         lambda root: touch(root, "IXI-T1.tar", "IXI-T2.tar"),
         "ixi",
         "IXI-T1.tar, IXI-T2.tar: not unpacked; run python -m data_prep.datasets.ixi.fetch --root {root}",
+    ),
+    # As Kaggle and programs on Windows unpack the .nii.gz, in which these names are kept.
+    "former names of IXI": (
+        lambda root: touch(root, *(f"IXI-T1/{subject}-{FORMER}.nii" for subject in HEADS)),
+        "ixi",
+        f"IXI-T1/IXI025-IOP-0852-{FORMER}.nii: unpacked under former names, which do not tell T1",
     ),
     "an archive one level down": (
         lambda root: touch(root, "download/knee_singlecoil_val.tar.xz"),

@@ -171,6 +171,7 @@ def test_the_check_of_ixi_tells_it_from_headers_alone(tmp_path: Path, no_voxels:
     [
         (lambda path: path.write_bytes(header(affine=UNIT)), "sform gives voxels of 1 x 1 x 1 mm"),
         (lambda path: path.write_bytes(b"no scan"), "truncated or not NIfTI"),
+        (lambda path: (path.unlink(), path.mkdir()), "it is a folder and no file; put the scan that it"),
         (lambda path: save_volume(path, np.ones((12, 10, 9), np.int16), AFFINE), "12 x 10 x 9 voxels, but"),
         (lambda path: save_volume(path, np.ones(SIZE, np.int16), moved(2)), "places it up to 2.0 mm from"),
     ],

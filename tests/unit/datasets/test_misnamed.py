@@ -26,6 +26,13 @@ BRATS_NAMED = [f"BraTS2021_0000{number}" for number in range(4)]
 BRATS_MISNAMED = ["BraTS2021 00005", "BraTS2021_00004.v2", "BraTS2021_ünï"]
 IXI_NAMED = ["IXI001-HH-1211", "IXI002-Guys-0828", "IXI003-IOP-0900"]
 IXI_MISNAMED = ["IXI013-HH-1212 copy", "IXI015-H2-1211", "IXI12-HH-1211", "ixi014-HH-1236"]
+# What the .nii.gz of IXI keep within them: Guys, HH and IOP, T1 and T2.
+IXI_FORMER = {
+    "IXI016-Guys-0697": "IXI-T1/IXI016-Guys-0697-IXI3DMPRAG_-s231_-0301-00003-000001-01.nii",
+    "IXI012-HH-1211": "IXI-T1/IXI012-HH-1211-3DBRAINIXMADisoTFE12_-s3T111_-0301-00003-000001-01.nii",
+    "IXI423-IOP-0974": "IXI-T1/IXI423-IOP-0974-SAGFSPGR_-sIXI00_-0003-00001-000001-01.nii",
+    "IXI002-Guys-0828": "IXI-T2/IXI002-Guys-0828-DUAL_TSES_-s256_-0601-00006-000001-01.nii",
+}
 
 
 def brats_scans(subject: str) -> list[str]:
@@ -114,6 +121,15 @@ def test_what_is_no_scan_or_was_made_of_one_is_passed_over(tmp_path: Path) -> No
         "IXI-T1/IXI001-HH-1211-T1_mask.nii.gz",
     )
     assert told(IXI, ixi) == {}
+
+
+def test_former_names_of_ixi_are_told_by_subject(tmp_path: Path) -> None:
+    others = ("IXI-T1/IXI002-Guys-0828-T1_mask.nii.gz", "IXI002-Guys-0828-DTI-00.nii.gz")
+    touch(tmp_path, *others, *IXI_FORMER.values())
+    assert told(IXI, tmp_path) == {subject: (file,) for subject, file in sorted(IXI_FORMER.items())}
+    # Beside the scans that they were unpacked from they are passed over.
+    touch(tmp_path, *(file for subject in IXI_FORMER for file in ixi_scans(subject)))
+    assert told(IXI, tmp_path) == {}
 
 
 def test_names_are_those_of_the_form_in_any_place_and_case(tmp_path: Path) -> None:

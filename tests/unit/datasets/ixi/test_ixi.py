@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from data_prep.datasets.ixi.dataset import locate
+from data_prep.datasets.contract import Scans
+from data_prep.datasets.forms import fault
+from data_prep.datasets.ixi.dataset import DATASET, locate
 from data_prep.datasets.ixi.names import (
     SITES,
     check_single,
@@ -122,6 +124,25 @@ def test_a_scan_that_is_there_twice_is_listed_once_and_refused(
         assert str(other) in str(caught.value)
     for path in found["IXI014-HH-1236"].values():
         check_single(path)
+
+
+@pytest.mark.parametrize("folder", ["IXI-T1/IXI013-HH-1212-T1.nii", "IXI-T1/IXI013-HH-1212-T1.nii.gz"])
+def test_a_folder_by_the_name_of_a_scan_is_told_unless_the_scan_is_beside_it(
+    tmp_path: Path, folder: str
+) -> None:
+    touch(tmp_path / folder / "IXI013-HH-1212-MPRAGESEN_-s256_-0301-00003-000001-01.nii")
+    path = find_scans(tmp_path)["IXI013-HH-1212"]["T1"]
+    for read in (load_volume, read_header):
+        with pytest.raises(BadInput, match=r"T1\.nii.*: it is a folder and no file; put the"):
+            read(path)
+    scans = Scans(str(tmp_path / "IXI-T2" / "IXI013-HH-1212-T2.nii.gz"), str(path))
+    touch(Path(scans.target))
+    assert fault(DATASET, "IXI013-HH-1212", scans).startswith(f"{tmp_path / folder}: it is a folder")
+    beside = {".nii": ".nii.gz", ".gz": ".nii"}[path.suffix]
+    scan = tmp_path / "IXI-T1" / f"IXI013-HH-1212-T1{beside}"
+    touch(scan)
+    assert find_scans(tmp_path)["IXI013-HH-1212"]["T1"] == scan
+    check_single(scan)
 
 
 @pytest.mark.parametrize("name", ["p01.nii.gz", "IXI12-HH-1211.nii.gz", "p01-T1.nii.gz"])
