@@ -3,10 +3,12 @@
 FROM debian:bookworm-slim@sha256:96e378d7e6531ac9a15ad505478fcc2e69f371b10f5cdf87857c4b8188404716
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 
-# git tells the commit that a result comes from. Debian keeps only the newest patch of a package, so none is pinned.
+# git tells the commit that a result comes from; with the compiler torch compiles steps for a GPU. Debian keeps only the
+# newest patch of a package, so none is pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends ca-certificates git python3.11 python3.11-venv \
+    && apt-get install --yes --no-install-recommends \
+        ca-certificates gcc git libc6-dev python3.11 python3.11-dev python3.11-venv \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 researcher
 

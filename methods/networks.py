@@ -39,6 +39,24 @@ def standardise(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (images - mean) / std, mean, std
 
 
+def reflected(maps: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return maps (..., height, width) of this (height, width), which has at most one row and column more.
+
+    What is missing at the lower and right edge is reflected there.
+    """
+    height, width = maps.shape[-2:]
+    if (height, width) == shape:
+        return maps
+    if maps.device.type == "cpu":
+        return functional.pad(maps, (0, shape[1] - width, 0, shape[0] - height), mode="reflect")
+    # On a GPU torch knows no deterministic way back through that; the values are the same.
+    if width < shape[1]:
+        maps = torch.cat((maps, maps[..., -2:-1]), dim=-1)
+    if height < shape[0]:
+        maps = torch.cat((maps, maps[..., -2:-1, :]), dim=-2)
+    return maps
+
+
 class UNet(nn.Module):
     """Encoder of ``pools`` levels, bottleneck, decoder with skips, 1x1 head; no residual.
 
@@ -77,11 +95,8 @@ class UNet(nn.Module):
         features = self.bottleneck(features)
         for up, block in zip(self.ups, self.decoder, strict=True):
             skip = skips.pop()
-            features = up(features)
             # Pooling an odd side drops its last row or column; reflection puts one back.
-            missing = [0, skip.shape[-1] - features.shape[-1], 0, skip.shape[-2] - features.shape[-2]]
-            if any(missing):
-                features = functional.pad(features, missing, mode="reflect")
+            features = reflected(up(features), (skip.shape[-2], skip.shape[-1]))
             features = block(torch.cat((features, skip), dim=1))
         output: Tensor = self.head(features)
         return output

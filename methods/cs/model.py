@@ -13,6 +13,7 @@ from data_prep.seeds import seed_for
 from methods.blocks import bad_parameter, crop_to, pad_to_multiple
 from methods.contract import Parameters, Reconstruction, ReconstructionModel
 
+_CPU = torch.device("cpu")
 _WAVELET = "db4"
 # ADMM's penalty; it changes how fast, not where to.
 _PENALTY = 10.0
@@ -67,13 +68,17 @@ def total_variation(measurement: Measurement, weight: float, iterations: int) ->
 
 
 @cache
-def analysis_matrix(side: int) -> Tensor:
+def analysis_matrix(side: int, device: torch.device = _CPU) -> Tensor:
     """One level of the orthonormal periodic wavelet transform along an axis of even length.
+
+    A GPU gets it once: each copy would wait until the GPU has done all before.
 
     Returns:
         Complex64 (side, side): its upper half gives the low band, its lower half the details. The inverse is
         the transpose.
     """
+    if device != _CPU:
+        return analysis_matrix(side).to(device)
     wavelet = pywt.Wavelet(_WAVELET)
     matrix = torch.zeros(side, side, dtype=torch.float64)
     for first, taps in ((0, wavelet.dec_lo), (side // 2, wavelet.dec_hi)):
@@ -89,8 +94,7 @@ def shrink_details(image: Tensor, threshold: float, levels: int) -> Tensor:
     if levels == 0:
         return image
     height, width = image.shape[-2:]
-    rows = analysis_matrix(height).to(image.device)
-    columns = analysis_matrix(width).to(image.device)
+    rows, columns = (analysis_matrix(side, image.device) for side in (height, width))
     bands = rows @ image @ columns.mT
     coarse = shrink_details(bands[..., : height // 2, : width // 2], threshold, levels - 1)
     bands = shrink(bands, bands.abs(), threshold)

@@ -1,5 +1,6 @@
 """The processes that train together by DDP, each with a device of its own; mostly there is only one."""
 
+import os
 from dataclasses import dataclass
 
 import torch.distributed
@@ -13,6 +14,9 @@ from methods.contract import ReconstructionModel
 from workflow.run.spec import Precision
 from workflow.train.batches import has_batch_norm
 from workflow.train.progress import say
+
+# Set by the import of Fabric: torch would take any GPU that the driver knows for one that CUDA can start on.
+os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 
 
 @dataclass(frozen=True)

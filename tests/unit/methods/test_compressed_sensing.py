@@ -97,6 +97,13 @@ def test_everything_sampled_and_almost_no_weight_gives_the_image_back(transform)
     torch.testing.assert_close(found, ifft2c(kspace).abs(), rtol=0, atol=1e-4)
 
 
+def test_a_device_gets_the_wavelet_matrix_once():
+    there = torch.device("meta")
+    assert analysis_matrix(12, there).device == there
+    assert analysis_matrix(12, there) is analysis_matrix(12, there)
+    assert analysis_matrix(12).device.type == "cpu"
+
+
 def test_shifts_are_the_same_at_every_call_and_not_one_shift():
     assert shifts(50) == shifts(50)
     assert len(set(shifts(50))) > 20

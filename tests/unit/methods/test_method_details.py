@@ -15,7 +15,9 @@ from data_prep.measurement import Measurement, Truth, measure
 from methods import blocks
 from methods.contract import ReconstructionModel
 from methods.manet.model import ChannelAttention, GuidedAttention, SpatialAttention
+from methods.networks import reflected
 from methods.registry import discover, load_builder
+from methods.tiny import ODD, example
 
 
 def build(method_id: str, shape: tuple[int, int] = (32, 32), **changes: Any) -> ReconstructionModel:
@@ -232,6 +234,66 @@ def test_smallest_accepted_sides_train(method: str, changes: dict[str, Any], sha
     model.loss(output, truth, measurement).backward()
     assert output.image.shape == (1, *shape)
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (5, 6), (4, 7), (5, 7)])
+def test_a_gpu_reflects_as_a_cpu_does(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int]) -> None:
+    maps = torch.randn(2, 3, 4, 6, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    # Sums of whole numbers do not depend on their order.
+    seen = torch.arange(float(6 * shape[0] * shape[1])).reshape(2, 3, *shape)
+    wanted = reflected(maps, shape)
+    (back,) = torch.autograd.grad(wanted, maps, seen)
+    monkeypatch.setattr(Tensor, "device", torch.device("cuda", 0))
+    found = reflected(maps, shape)
+    monkeypatch.undo()
+    assert torch.equal(found, wanted)
+    assert torch.equal(torch.autograd.grad(found, maps, seen)[0], back)
+
+
+# For which CUDA has no deterministic algorithm, by torch's documentation of `use_deterministic_algorithms`.
+UNREPEATABLE = {
+    "AdaptiveAvgPool2DBackward0",
+    "AdaptiveMaxPool2DBackward0",
+    "CumsumBackward0",
+    "FractionalMaxPool2DBackward0",
+    "GridSampler2DBackward0",
+    "MaxUnpool2DBackward0",
+    "MedianBackward0",
+    "NllLoss2DBackward0",
+    "PutBackward0",
+    "ReflectionPad2DBackward0",
+    "UpsampleBicubic2DBackward0",
+    "UpsampleBilinear2DBackward0",
+}
+
+
+def operations(values: Tensor) -> set[str]:
+    """Return the names of all operations that a backward pass goes through."""
+    seen, ahead = set(), [values.grad_fn]
+    while ahead:
+        if (node := ahead.pop()) is not None and node not in seen:
+            seen.add(node)
+            ahead += [before for before, _ in node.next_functions]
+    return {node.name() for node in seen}
+
+
+TRAINED = [name for name, folder in discover().items() if folder.default.trainable]
+
+
+@pytest.mark.parametrize(
+    "method", [name if name == "unet" else pytest.param(name, marks=pytest.mark.long) for name in TRAINED]
+)
+def test_every_operation_of_a_step_has_a_deterministic_algorithm_on_a_gpu(method: str) -> None:
+    default = discover()[method].default
+    # Tensors without values take the ways of a GPU.
+    measurement, truth = (
+        type(of)(**{name: values.to("meta") for name, values in vars(of).items()}) for of in example(ODD)
+    )
+    with torch.device("meta"):
+        model = load_builder(method)({**default.parameters, **default.small}, ODD)
+    found = operations(model.loss(model(measurement), truth, measurement))
+    assert "ConvolutionBackward0" in found
+    assert not found & UNREPEATABLE
 
 
 @pytest.mark.parametrize(

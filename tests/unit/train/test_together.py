@@ -50,6 +50,13 @@ def take_part(process: int, job: Job, meeting: Path, halve: bool) -> None:
         together._take_part(process, job, meeting, halve)
 
 
+def test_a_gpu_that_the_driver_knows_and_cuda_cannot_start_on_is_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "_is_compiled", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch._C, "_cuda_getDeviceCount", lambda: 0, raising=False)
+    assert not torch.cuda.is_available()
+
+
 def test_nothing_holds_the_group_of_processes_when_it_is_left(ixi, tmp_path):
     # What holds it then ends it later, and some trainings waited for ever there.
     with mock.patch.object(together, "_take_part", take_part):
