@@ -59,6 +59,11 @@ def tree(tmp_path, monkeypatch):
         "methods/one/model.py": "from methods.blocks import Block\nfrom data_prep.errors import BadInput",
         "methods/one/parts/layers.py": "import data_prep.base",
         "methods/two/model.py": "import torch",
+        "methods/three/model.py": "from ..blocks import Block\nfrom .parts import layers\nfrom . import x",
+        "methods/three/parts/layers.py": "from ...contract import ReconstructionModel",
+        "methods/contract.py": "",
+        "data_prep/inner/near.py": "from . import far\nfrom .far import x\nfrom ..base import y",
+        "data_prep/inner/far.py": "",
         "workflow/step.py": "def main():\n    from workflow import late\n    import scipy",
         "workflow/late.py": "from workflow.step import main",
         "workflow/unrelated.py": "",
@@ -91,6 +96,17 @@ def test_a_method_depends_on_its_own_folder_and_the_shared_blocks():
         "methods/one/parts/layers.py",
     ]
     assert folder_sources("two") == ["methods/two/model.py"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_imports_by_relative_names_are_followed_too():
+    near = ["data_prep/base.py", "data_prep/inner/far.py", "data_prep/inner/near.py"]
+    assert module_sources("data_prep.inner.near") == near
+    shared = {"data_prep/base.py", "data_prep/other.py", "methods/blocks.py", "methods/contract.py"}
+    assert set(folder_sources("three")) - shared == {
+        f"methods/three/{n}.py" for n in ("model", "parts/layers")
+    }
+    assert shared <= set(folder_sources("three"))
 
 
 def test_what_lies_hidden_in_a_methods_folder_is_no_source_of_it(tree):
