@@ -75,6 +75,13 @@ def folder_sources(folder: str) -> list[str]:
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
 
 
+def description_sources(folders: Iterable[str]) -> list[str]:
+    """Return the ``method.yaml`` of method folders, named as ``folder_sources`` names their other files."""
+    installed = installed_methods()
+    paths = {installed.get(folder, ("", ROOT / "methods" / folder))[1] for folder in folders}
+    return sorted(_named(path / "method.yaml") for path in paths)
+
+
 def mask_sources(mask: str) -> list[str]:
     """Return the files of a mask's family, which the step ``mask`` depends on beside its own."""
     from data_prep.masks.registry import families, parse_mask

@@ -13,7 +13,7 @@ from data_prep.datasets.contract import discover as discover_datasets
 from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.provenance import sources
-from workflow.provenance.sources import folder_sources, module_sources
+from workflow.provenance.sources import description_sources, folder_sources, module_sources
 from workflow.run.identity import training_sources
 
 ROOT = Path(__file__).parents[3]
@@ -329,6 +329,19 @@ def test_every_rule_that_runs_a_module_declares_it_and_it_exists():
             continue
         assert f'module_sources("{module}")' in text, name
         assert module_sources(module), name
+
+
+def test_who_reads_what_methods_are_declares_it():
+    """A definition need not name a method as its folder does, and a new one changes no configuration."""
+    assert description_sources(["unet", "manet", "unet"]) == [
+        f"methods/{n}/method.yaml" for n in ("manet", "unet")
+    ]
+    reading = {
+        name
+        for name, text in rules().items()
+        if re.search(r"^ +methods=.*descriptions\(", text, re.MULTILINE)
+    }
+    assert reading == {"tables rule table", "cost rule paper_cost"}
 
 
 def test_every_value_in_a_command_is_quoted():
