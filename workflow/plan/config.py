@@ -16,7 +16,7 @@ from data_prep.errors import BadInput, visible
 from data_prep.io.files import matching
 from data_prep.io.schemas import check_schema, with_numbers
 from data_prep.io.yaml_files import read_yaml
-from data_prep.masks.from_file import full_name, read_mask, register
+from data_prep.masks.from_file import full_name, read_mask, register, registered
 from data_prep.masks.registry import masks_of
 from data_prep.prepare.places import SHARED
 from methods.optimisers import OPTIMISERS, check_optimiser, merged_optimiser
@@ -226,7 +226,9 @@ def _take_mask_files(name: str, dataset: Config, trust: Config, tuned: dict[str,
 
 def _check_dataset(name: str, dataset: Config) -> None:
     entry = dataset_of(name)
-    known = [*masks_of(entry.drawn_masks), *dataset.get("mask_files", {})]
+    # Of a file that another dataset names, this one's masks cannot be made.
+    own = dataset.get("mask_files", {})
+    known = [*(mask for mask in masks_of(entry.drawn_masks) if mask not in registered()), *own]
     for mask in dataset["masks"]:
         if mask not in known:
             raise BadInput(

@@ -179,14 +179,16 @@ class Plan:
     def figure_definitions(self) -> dict[int | str, Definition]:
         """What each figure shows, by what its files are called: rows, or the grid of a heat map."""
         return {
-            one.key: self._gridded(self._definition(one), one.part)
+            one.key: self._drawn(self._definition(one), one.part)
             for one in chosen_figures(self.config, self.papers)
         }
 
-    def _gridded(self, made: Definition, figure: PaperPart) -> Definition:
-        """Return a figure with the points that a heat map is drawn over."""
+    def _drawn(self, made: Definition, figure: PaperPart) -> Definition:
+        """Return a figure of the first seed's slices, or with the points that a heat map is drawn over."""
         if not isinstance(figure, PaperFigure) or figure.sweep is None:
-            return made
+            # Runs of other seeds it neither shows nor waits for: those of before may still lie there.
+            shown = [run for run in self._asked(made) if run.seed == made.seeds[0]]
+            return replace(made, planned=self.planned(shown))
         alphas, betas = (self.config["sweep"][name] for name in ("alphas", "betas"))
         method, own = self.methods[figure.sweep.method], self.method(figure.sweep.method).parameters
         drawn = replace(
@@ -255,9 +257,7 @@ class Plan:
         if definition.grid:
             return [f"{self.root}/metrics.parquet"]
         return [f"{self.root}/masks/{definition.dataset}/{mask}.npz" for mask in definition.masks] + [
-            f"{self.root}/runs/{run.path}/examples.npz"
-            for run in self.runs_of(definition)
-            if run.seed == self.config["seeds"][0]
+            f"{self.root}/runs/{run}/examples.npz" for group in definition.planned for run in group.runs
         ]
 
     def curves(self, dataset: str) -> list[Curve]:

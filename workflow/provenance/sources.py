@@ -64,10 +64,7 @@ def folder_sources(folder: str) -> list[str]:
     Those of an installed package are absolute paths.
     """
     _, path = installed_methods().get(folder, ("", ROOT / "methods" / folder))
-    own = [
-        file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT / "methods") else file.as_posix()
-        for file in sorted(sources_in(path, "*.py"))
-    ]
+    own = [_named(file) for file in sorted(sources_in(path, "*.py"))]
     shared = {
         source
         for path in own
@@ -76,6 +73,13 @@ def folder_sources(folder: str) -> list[str]:
         for source in module_sources(module)
     }
     return sorted({*own, *shared} - _WITHOUT_EFFECT)
+
+
+def description_sources(folders: Iterable[str]) -> list[str]:
+    """Return the ``method.yaml`` of method folders, named as ``folder_sources`` names their other files."""
+    installed = installed_methods()
+    paths = {installed.get(folder, ("", ROOT / "methods" / folder))[1] for folder in folders}
+    return sorted(_named(path / "method.yaml") for path in paths)
 
 
 def mask_sources(mask: str) -> list[str]:
@@ -128,6 +132,10 @@ def portable_name(source: str) -> str:
     return source
 
 
+def _named(file: Path) -> str:
+    return file.relative_to(ROOT).as_posix() if file.is_relative_to(ROOT / "methods") else file.as_posix()
+
+
 def _path_of(module: str) -> str | None:
     # A package's __init__ is a docstring, which changes nothing; so only modules count.
     path = f"{module.replace('.', '/')}.py"
@@ -140,7 +148,14 @@ def _imports(path: str) -> tuple[str, ...]:
     for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.add(node.module)
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(node, path)
+            names.add(module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
     return tuple(sorted(name for name in names if name.split(".")[0] in PACKAGES))
+
+
+def _absolute(node: ast.ImportFrom, path: str) -> str:
+    """Return the module that a file names in an import; plug-ins of users may name it by its place."""
+    above = Path(path).parts[: -node.level] if node.level else ()
+    return ".".join((*above, *filter(None, (node.module,))))

@@ -30,6 +30,7 @@ from workflow.provenance.footer import config_sha256, data_sha256, shareable
 from data_prep.masks.registry import parse_mask
 from workflow.provenance.sources import (
     dataset_sources,
+    description_sources,
     drawn_mask_sources,
     folder_sources,
     mask_sources,
@@ -87,6 +88,11 @@ def planned(runs):
 def paper_files(name, files=FILES):
     """Return files of a paper, which say what it shows, prints and claims; none for what no paper has."""
     return [f"workflow/papers/{name}/{file}" for file in files] if name else []
+
+
+def descriptions(methods):
+    """Return the files that say of methods what they are called and which variants and parameters they have."""
+    return description_sources(PLAN.method(name).folder for name in methods)
 
 
 def any_of(names):

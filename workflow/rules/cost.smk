@@ -76,6 +76,8 @@ rule paper_cost:
         # One file per device, written by the bench (docs/cost.md).
         steps=sorted(map(str, Path("workflow/resources").glob("measured_steps*.csv"))),
         papers=[file for paper in PLAN.papers for file in paper_files(paper.id)],
+        # Which runs there are, and how large their networks.
+        methods=descriptions(run.method for run in RUNS),
         source=module_sources("workflow.cost.estimate"),
     output:
         table=f"{ROOT}/cost.csv",

@@ -29,6 +29,8 @@ rule table:
             "workflow/resources/table.tex.j2",
         ],
         named=NAMING_SOURCES,
+        # A method that its variants beat is called by its own name.
+        methods=lambda wildcards: descriptions(TABLES_BY_NAME[wildcards.number].methods),
         source=module_sources("workflow.tables"),
     output:
         multiext(f"{ROOT}/tables/table_{{number}}", ".csv", ".json", ".md", ".tex"),

@@ -150,6 +150,13 @@ def test_a_file_that_nothing_uses_is_refused(file):
         configured(file, masks=["1d_uniform_6x"])
 
 
+def test_another_dataset_has_no_mask_of_a_file_that_it_does_not_name(file):
+    own = configured(file)["datasets"]["ixi"]
+    other = {"source": "embedded", "matrix": SIDE, "slices": 4, "splits": own["splits"]}
+    with pytest.raises(BadInput, match=r"datasets\.brats\.masks: unknown mask 'my_mask_6x'"):
+        configured(file, datasets={"ixi": own, "brats": other | {"masks": ["my_mask_6x"]}})
+
+
 def test_a_mask_from_a_file_is_one_like_all_others(file):
     config = configured(file)
     assert config["datasets"]["ixi"]["masks"] == ["1d_uniform_6x", "my_mask_6x"]

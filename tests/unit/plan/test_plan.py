@@ -727,6 +727,9 @@ def test_figures_and_curves_read_the_runs_that_they_show():
     runs = [path for path in read if path.endswith("examples.npz")]
     assert len(runs) == 4 * 3
     assert all("/seed3/" in path for path in runs)
+    # What is compared with the plan is what is waited for: runs of other seeds may still be those of before.
+    planned = found.figure_definitions[8].planned
+    assert [f"results/test/runs/{name}/examples.npz" for of in planned for name in of.runs] == runs
     assert "results/test/masks/ixi/2d_spiral_6x.npz" in read
     assert found.figure_inputs(found.figure_definitions[9]) == ["results/test/metrics.parquet"]
     curves = found.curves("fastmri")

@@ -13,7 +13,7 @@ from data_prep.datasets.contract import discover as discover_datasets
 from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.provenance import sources
-from workflow.provenance.sources import folder_sources, module_sources
+from workflow.provenance.sources import description_sources, folder_sources, module_sources
 from workflow.run.identity import training_sources
 
 ROOT = Path(__file__).parents[3]
@@ -59,6 +59,11 @@ def tree(tmp_path, monkeypatch):
         "methods/one/model.py": "from methods.blocks import Block\nfrom data_prep.errors import BadInput",
         "methods/one/parts/layers.py": "import data_prep.base",
         "methods/two/model.py": "import torch",
+        "methods/three/model.py": "from ..blocks import Block\nfrom .parts import layers\nfrom . import x",
+        "methods/three/parts/layers.py": "from ...contract import ReconstructionModel",
+        "methods/contract.py": "",
+        "data_prep/inner/near.py": "from . import far\nfrom .far import x\nfrom ..base import y",
+        "data_prep/inner/far.py": "",
         "workflow/step.py": "def main():\n    from workflow import late\n    import scipy",
         "workflow/late.py": "from workflow.step import main",
         "workflow/unrelated.py": "",
@@ -91,6 +96,17 @@ def test_a_method_depends_on_its_own_folder_and_the_shared_blocks():
         "methods/one/parts/layers.py",
     ]
     assert folder_sources("two") == ["methods/two/model.py"]
+
+
+@pytest.mark.usefixtures("tree")
+def test_imports_by_relative_names_are_followed_too():
+    near = ["data_prep/base.py", "data_prep/inner/far.py", "data_prep/inner/near.py"]
+    assert module_sources("data_prep.inner.near") == near
+    shared = {"data_prep/base.py", "data_prep/other.py", "methods/blocks.py", "methods/contract.py"}
+    assert set(folder_sources("three")) - shared == {
+        f"methods/three/{n}.py" for n in ("model", "parts/layers")
+    }
+    assert shared <= set(folder_sources("three"))
 
 
 def test_what_lies_hidden_in_a_methods_folder_is_no_source_of_it(tree):
@@ -313,6 +329,19 @@ def test_every_rule_that_runs_a_module_declares_it_and_it_exists():
             continue
         assert f'module_sources("{module}")' in text, name
         assert module_sources(module), name
+
+
+def test_who_reads_what_methods_are_declares_it():
+    """A definition need not name a method as its folder does, and a new one changes no configuration."""
+    assert description_sources(["unet", "manet", "unet"]) == [
+        f"methods/{n}/method.yaml" for n in ("manet", "unet")
+    ]
+    reading = {
+        name
+        for name, text in rules().items()
+        if re.search(r"^ +methods=.*descriptions\(", text, re.MULTILINE)
+    }
+    assert reading == {"tables rule table", "cost rule paper_cost"}
 
 
 def test_every_value_in_a_command_is_quoted():
