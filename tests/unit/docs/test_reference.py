@@ -242,10 +242,8 @@ def test_a_page_says_how_many_tests_are_corrected_for(page: str) -> None:
 
 
 def better_by(mask: str, method: str, number: int = 0) -> float:
-    """How much more PSNR a method has than MANet, beyond chance, by a table."""
-    found = gains(mask, number).loc[("psnr", method)]
-    assert found.p_holm < 0.05
-    return -float(found.gain)
+    """How much more PSNR a method has than MANet, by a table."""
+    return -float(gains(mask, number).loc[("psnr", method)].gain)
 
 
 def listed(numbers: Iterable[str]) -> str:
@@ -266,13 +264,20 @@ def test_the_readme_says_what_manets_parts_are_worth() -> None:
 
 
 def test_the_readme_says_by_how_much_others_beat_manet() -> None:
+    others = ("unet2", "varnet")
     (unet, unet_knees), (varnet, varnet_knees) = (
         [listed(f"{better_by(mask, name):.1f}" for mask in MASKS[dataset]) for dataset in ("ixi", "fastmri")]
-        for name in ("unet2", "varnet")
+        for name in others
     )
+    brains, knees = (
+        [float(gains(mask).loc[("psnr", name)].p_holm) for name in others for mask in MASKS[dataset]]
+        for dataset in ("ixi", "fastmri")
+    )
+    *told, last = knees
+    assert max(*brains, *told) < 0.05 <= last
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"on brains the U-Net is {unet}, VarNet {varnet} dB better, on knees " in text
-    assert f") {unet_knees}, and {varnet_knees} dB." in text
+    assert f") {unet_knees}, and {varnet_knees} dB (the last not beyond chance, p = {last:.2f})." in text
 
 
 def test_the_studys_page_says_which_trainings_had_converged() -> None:
