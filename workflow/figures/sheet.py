@@ -13,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from workflow.figures import style
@@ -24,8 +25,29 @@ _ENTRY = 1.19  # width of a legend's entry, at least
 EVEN_CONTRAST = 0.18  # luminance on which black and white stand out alike (WCAG 2)
 _FLOOR = {"color": "0.45", "linestyle": (0, (1, 1)), "marker": ""}
 
+_DECIMALS = 9  # of a panel's place, in shares of the figure
+
 Look = dict[str, Any]
 Item = TypeVar("Item")
+
+
+class SettledLayout(ConstrainedLayoutEngine):
+    """Constrained layout whose panels lie in the same place to the bit.
+
+    Its solver goes through constraints in the order of their addresses in memory, and leaves other last bits
+    in each process. A PDF, which writes ten decimals, would now and then have another last one.
+    """
+
+    def execute(self, fig: Any) -> Any:
+        """Lay out a figure as matplotlib does, and round where its panels lie."""
+        found = super().execute(fig)
+        for axes in fig.axes:
+            if axes.get_in_layout():
+                place = axes.get_position(original=True).get_points()
+                axes.set_position(Bbox(place.round(_DECIMALS)), which="original")
+                # Given a place, an axes is out of the layout; it is laid out again where a file is written.
+                axes.set_in_layout(True)
+        return found
 
 
 def sheet(
@@ -61,7 +83,7 @@ def sheet(
     height = min(sum(heights) + around + below, tallest)
     figure = style.new_figure(width, height)
     place = (0, below / height, 1, 1 - below / height)
-    figure.set_layout_engine(ConstrainedLayoutEngine(rect=place, h_pad=0.04, w_pad=0.04))
+    figure.set_layout_engine(SettledLayout(rect=place, h_pad=0.04, w_pad=0.04))
     panels = figure.subplots(
         len(heights), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights, **sharing
     )

@@ -61,8 +61,9 @@ def test_what_is_kept_is_as_its_list_says() -> None:
 def test_the_weights_of_each_method_are_kept_with_their_card(plan: Plan) -> None:
     tables = pd.concat(pd.read_csv(ROOT / RESULTS / f"tables/table_{number}.csv") for number in (1, 2))
     scores = tables.set_index(["mask", "method"])
-    for dataset, of in plan.config["datasets"].items():
-        mask = of["masks"][0]
+    for dataset in plan.config["datasets"]:
+        # Those of the mask that the rates were tuned under.
+        mask = plan.config["tuning"]["masks"][dataset]
         for method in filter(plan.trained, plan.config["compare"]):
             card, _ = read_card(ROOT / RESULTS / "weights" / f"{dataset}_{mask}_{method}.ckpt")
             assert card.method.startswith(f"{method} ")

@@ -19,8 +19,10 @@ from made_up_results import (
     write_examples,
     write_records,
 )
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from data_prep.errors import BadInput
@@ -28,6 +30,7 @@ from workflow.evaluate.examples import error_limit, read_blocks, window
 from workflow.figures import __main__ as figures
 from workflow.figures import style
 from workflow.figures.canvas import fitted, text_width
+from workflow.figures.sheet import sheet
 
 FIVE = LABELS["ixi"]
 ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
@@ -162,6 +165,24 @@ def test_panels_are_aligned_and_do_not_overlap(case, results):
     width, height = figure.get_size_inches()
     rows, columns = phantom()[0].shape
     assert boxes[0].height * height / (boxes[0].width * width) == pytest.approx(rows / columns)
+
+
+def test_panels_lie_in_the_same_place_whatever_last_bits_the_solver_leaves(monkeypatch):
+    solve, places = ConstrainedLayoutEngine.execute, []
+    for nudge in (0, 2e-14):
+
+        def solved(engine, figure, nudge=nudge):
+            solve(engine, figure)
+            for axes in figure.axes:
+                points = axes.get_position(original=True).get_points()
+                axes.set_position(Bbox(points + nudge), which="original")
+                axes.set_in_layout(True)
+
+        monkeypatch.setattr(ConstrainedLayoutEngine, "execute", solved)
+        figure, panels = sheet([], ["small print"], "", [1, 2], [1, 1], 0.5)
+        figure.draw_without_rendering()
+        places.append([axes.get_position(original=True).get_points().tolist() for axes in panels.flat])
+    assert places[0] == places[1]
 
 
 def test_files_are_the_same_bytes_whenever_and_wherever_they_are_made(results, tmp_path):
