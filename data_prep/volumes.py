@@ -33,8 +33,6 @@ _MILLIMETRES = {1: 1e3, 3: 1e-3}
 _SMALLEST, _LARGEST = 0.01, 100.0  # voxel sizes in mm; beyond, the unit is wrong
 # How far two descriptions of one volume may differ: single precision leaves a thousandth of either.
 _LARGEST_GAP, _LARGEST_MISFIT = 1.0, 0.01  # mm at a corner, part of a voxel's size
-# What some programs make of scan.nii.gz: scan.nii/ with the scan in it.
-A_FOLDER = "it is a folder and no file; put the scan that it holds in its place"
 # nibabel tells what it mends in a header on the terminal, without the file's name.
 _UNHEARD = logging.Logger("nibabel", logging.CRITICAL + 1)
 
@@ -94,6 +92,19 @@ def central(volume: Volume, shape: tuple[int, int, int]) -> Volume:
     affine = volume.affine.copy()
     affine[:3, 3] += volume.affine[:3, :3] @ origin
     return replace(volume, data=data, affine=affine)
+
+
+def absence(path: Path, missing: str) -> str:
+    """Say why there is no scan at a path; empty if it is a file.
+
+    Args:
+        path: of the scan.
+        missing: what is said where nothing is there, and the remedy.
+    """
+    if path.is_dir():
+        # Some programs make of scan.nii.gz a folder scan.nii with the scan in it.
+        return f"{path}: it is a folder and no file; put the scan that it holds in its place"
+    return "" if path.is_file() else f"{path}: {missing}"
 
 
 def load_volume(path: Path) -> Volume:
@@ -219,10 +230,8 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     from nibabel.spatialimages import HeaderDataError
     from nibabel.wrapstruct import WrapStructError
 
-    if path.is_dir():
-        raise BadInput(f"{path}: {A_FOLDER}")
-    if not path.is_file():
-        raise BadInput(f"{path}: no such file; check the folder of the scans")
+    if said := absence(path, "no such file; check the folder of the scans"):
+        raise BadInput(said)
     broken = BadInput(f"{path}: the file is truncated or not NIfTI; download or copy it again")
     try:
         with naming(path), path.open("rb") as file:

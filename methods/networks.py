@@ -42,17 +42,13 @@ def standardise(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def reflected(maps: Tensor, shape: tuple[int, int]) -> Tensor:
     """Return maps (..., height, width) of this (height, width), which has at most one row and column more.
 
-    What is missing at the lower and right edge is reflected there.
+    What is missing at the lower and right edge is reflected there. Not by torch's padding, to whose gradient
+    GPUs have no deterministic way.
     """
-    height, width = maps.shape[-2:]
-    if (height, width) == shape:
-        return maps
-    if maps.device.type == "cpu":
-        return functional.pad(maps, (0, shape[1] - width, 0, shape[0] - height), mode="reflect")
-    # On a GPU torch knows no deterministic way back through that; the values are the same.
-    if width < shape[1]:
+    height, width = shape
+    if maps.shape[-1] < width:
         maps = torch.cat((maps, maps[..., -2:-1]), dim=-1)
-    if height < shape[0]:
+    if maps.shape[-2] < height:
         maps = torch.cat((maps, maps[..., -2:-1, :]), dim=-2)
     return maps
 

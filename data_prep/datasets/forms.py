@@ -8,7 +8,7 @@ from pathlib import Path
 from data_prep.datasets.contract import Dataset, Scans, discover
 from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput
-from data_prep.volumes import A_FOLDER
+from data_prep.volumes import absence
 
 # As Dataset.other_forms, for all datasets.
 _COMMON = {
@@ -27,10 +27,8 @@ _MOST_NAMES, _MOST_FOLDERS = 4, 50
 def fault(dataset: Dataset, subject: str, scans: Scans) -> str:
     """Say which scan of a subject is missing or there twice; empty if none is."""
     for path in map(Path, (scans.target, scans.auxiliary)):
-        if path.is_dir():
-            return f"{path}: {A_FOLDER}"
-        if not path.is_file():
-            return f"{path}: subject {subject} has no such scan; add the file"
+        if said := absence(path, f"subject {subject} has no such scan; add the file"):
+            return said
         if others := dataset.twins(path):
             return f"{path}: {others[0]} is the same scan of subject {subject}; keep one of the two"
     return ""

@@ -15,9 +15,9 @@ from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput
 from data_prep.io.private import from_within
 from data_prep.volumes import (
-    A_FOLDER,
     Header,
     Volume,
+    absence,
     central,
     largest_gap,
     load_volume,
@@ -193,10 +193,8 @@ def _finding(dataset: Dataset, folder: Path, subject: str, scans: Scans, slices:
     there = tuple(path.relative_to(folder).as_posix() for path in (target, auxiliary) if path.is_file())
     try:
         for path in (target, auxiliary):
-            if path.is_dir():
-                raise BadInput(f"{path}: {A_FOLDER}")
-            if not path.is_file():
-                raise BadInput(f"{path}: no such file; add it or leave the subject out")
+            if said := absence(path, "no such file; add it or leave the subject out"):
+                raise BadInput(said)
         if deep:
             volumes = dataset.read(target, auxiliary)
             require_slices(min(volume.data.shape[2] for volume in volumes), slices, target, dataset.id)
