@@ -1,5 +1,6 @@
 """The masks of one setting, made, frozen in a file, hashed and drawn."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,34 +16,58 @@ from data_prep.masks.registry import acs_lines, label, parse_mask
 from data_prep.masks.sets import MaskSet, make_masks
 
 
-def files_of(manifest: Path) -> list[str]:
-    """Return the usable subjects of a manifest, sorted.
+def splits_of(manifest: Path) -> dict[str, str]:
+    """Return the split of each usable subject of a manifest, sorted by subject.
 
     Raises:
-        BadInput: the manifest is missing, is no manifest, or lists no usable subject.
+        BadInput: the manifest is missing, is no manifest, or lists no usable subject, or none to test.
     """
     rows = read_rows(manifest, "run the step `prepare`", "run the step `prepare` again")
-    if not all({"subject", "status"} <= set(row) for row in rows):
+    if not all({"subject", "status", "split"} <= set(row) for row in rows):
         raise BadInput(
-            f"{manifest}: columns `subject` and `status` are missing; run the step `prepare` again"
+            f"{manifest}: columns `subject`, `status` and `split` are missing; run the step `prepare` again"
         )
-    files = sorted(row["subject"] for row in rows if row["status"] == "ok")
-    if not files:
+    splits = {row["subject"]: row["split"] for row in rows if row["status"] == "ok"}
+    if not splits:
         raise BadInput(f"{manifest}: column `status` has no `ok`; see its column `reason`")
-    return files
+    if "test" not in splits.values():
+        raise BadInput(f"{manifest}: column `split` has no `test`; run the step `prepare` again")
+    return dict(sorted(splits.items()))
 
 
-def save(masks: MaskSet, height: int, width: int, seed: int | None, dataset: str, folder: Path) -> None:
-    """Write <name>.npz, .json and .png into ``folder``; the same masks give the same bytes."""
+def save(
+    masks: MaskSet,
+    height: int,
+    width: int,
+    seed: int | None,
+    dataset: str,
+    folder: Path,
+    scored: Sequence[str] | None = None,
+) -> None:
+    """Write <name>.npz, .json and .png into ``folder``; the same masks give the same bytes.
+
+    Args:
+        masks: of the whole setting.
+        height: rows of the matrix.
+        width: columns of the matrix.
+        seed: that a frozen mask was made with.
+        dataset: id.
+        folder: exists or is made.
+        scored: test files, of drawn masks, whose acceleration is recorded: it stands beside scores, which are
+            theirs; None: all.
+    """
+    tested = masks
+    if masks.drawn and scored is not None:
+        tested = MaskSet(masks.name, masks.evaluation(scored)[:, 0], tuple(scored))
     record = {
         "name": masks.name,
         "dataset": dataset,
         "pattern": masks.pattern,
         "acceleration": masks.acceleration,
-        "realised_acceleration": masks.realised_acceleration,
+        "realised_acceleration": tested.realised_acceleration,
         # Complex targets, which are measured, mirror nothing.
         "effective_acceleration": (
-            masks.realised_acceleration if dataset_of(dataset).measured else masks.effective_acceleration
+            tested.realised_acceleration if dataset_of(dataset).measured else tested.effective_acceleration
         ),
         # Nobody tells it of a mask from a file.
         "acs": None if masks.name in registered() else acs_lines(masks.name, width),
@@ -102,9 +127,11 @@ def main(
         register([full])
         save(MaskSet(full, own), height, width, None, dataset, output)
         return
-    files: list[str] = []
+    splits: dict[str, str] = {}
     if parse_mask(mask)[0].drawn:
         if manifest is None:
             raise BadInput(f"mask `{mask}` differs from file to file; name them with --manifest")
-        files = files_of(manifest)
-    save(make_masks(mask, height, width, seed, files), height, width, seed, dataset, output)
+        splits = splits_of(manifest)
+    masks = make_masks(mask, height, width, seed, list(splits))
+    scored = [subject for subject, split in splits.items() if split == "test"]
+    save(masks, height, width, seed, dataset, output, scored)

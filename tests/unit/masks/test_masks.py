@@ -16,7 +16,7 @@ from data_prep.errors import BadInput
 from data_prep.fourier import fft2c, ifft2c
 from data_prep.io.command import call
 from data_prep.masks import families as families_package
-from data_prep.masks.__main__ import files_of, main, save
+from data_prep.masks.__main__ import main, save, splits_of
 from data_prep.masks.registry import acs_lines, all_masks, families, label, masks_of, parse_mask
 from data_prep.masks.sets import MaskSet, file_lines, frozen_mask, make_masks, mirrored
 
@@ -315,7 +315,9 @@ def test_files_of_an_ixi_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def test_files_of_a_fastmri_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = tmp_path / "manifest.csv"
-    manifest.write_text("subject,status\nfile9000001,ok\nfile9000007,excluded\nfile1000323,ok\n")
+    manifest.write_text(
+        "subject,status,split\nfile9000001,ok,test\nfile9000007,excluded,\nfile1000323,ok,train\n"
+    )
     options = ["--mask", "equispaced_4x", "--height", "320", "--width", "320", "--seed", "1"]
     options += ["--dataset", "fastmri"]
     run(monkeypatch, *options, "--manifest", str(manifest), "--output", str(tmp_path))
@@ -346,13 +348,47 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
             MaskSet.load(tmp_path / "m.npz")
     manifest = tmp_path / "manifest.csv"
     with pytest.raises(BadInput, match=r"manifest\.csv: no such file; run the step `prepare`"):
-        files_of(manifest)
+        splits_of(manifest)
     manifest.write_text("name\nfile9000001\n")
-    with pytest.raises(BadInput, match="`subject` and `status`"):
-        files_of(manifest)
-    manifest.write_text("subject,status\nfile9000001,excluded\n")
+    with pytest.raises(BadInput, match="`subject`, `status` and `split`"):
+        splits_of(manifest)
+    manifest.write_text("subject,status,split\nfile9000001,excluded,\n")
     with pytest.raises(BadInput, match="no `ok`"):
-        files_of(manifest)
+        splits_of(manifest)
+    manifest.write_text("subject,status,split\nfile9000001,ok,train\n")
+    with pytest.raises(BadInput, match="no `test`"):
+        splits_of(manifest)
+
+
+def test_the_acceleration_beside_scores_is_that_of_the_files_that_are_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = {"file9000001": "train", "file9000011": "test", "file9000021": "val", "file9000031": "test"}
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(
+        "subject,status,split\n" + "".join(f"{s},ok,{split}\n" for s, split in splits.items())
+    )
+    options = [
+        "--mask",
+        "random_4x",
+        "--height",
+        "64",
+        "--width",
+        "64",
+        "--seed",
+        "1",
+        "--dataset",
+        "fastmri",
+    ]
+    run(monkeypatch, *options, "--manifest", str(manifest), "--output", str(tmp_path))
+    record = json.loads((tmp_path / "random_4x.json").read_text())
+    lines = [file_lines("random_4x", 64, name).sum() for name in splits]
+    scored = 2 * 64 / (lines[1] + lines[3])
+    assert scored != 4 * 64 / sum(lines)
+    assert record["realised_acceleration"] == record["effective_acceleration"] == pytest.approx(scored)
+    # Trainings are told apart by the masks of all files.
+    assert (record["shape"], record["sampled"]) == ([4, 64], sum(lines))
+    assert MaskSet.load(tmp_path / "random_4x.npz").files == tuple(splits)
 
 
 def test_the_physics_page_prints_the_numbers_of_its_own_tables(capsys):
