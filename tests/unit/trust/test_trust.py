@@ -606,6 +606,10 @@ def test_a_run_is_probed_as_far_as_it_applies():
     assert "--noise" not in trust.options(knee)
     assert trust.lesion_file(knee) == []
     assert trust.lesion_file(manet) == ["results/trust/trust/lesions.h5"]
+    # One mask is no other: the study's controls have two on brains and one on knees.
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "reference_controls.yaml"), METHODS))
+    assert [dataset for name, dataset in trust.wanted(FIGURES) if name == "transfer"] == ["ixi"]
+    assert [len(trust.other_masks(run)) for run in (manet, knee)] == [2, 0]
 
 
 def small_config(**trust):
