@@ -71,7 +71,8 @@ class TrustPlan:
 
         But for those that its method declines.
         """
-        if not self.config["transfer"] or not self.plan.trained(run.method):
+        chosen = self.config["transfer"] and self._applies("transfer", run.dataset)
+        if not chosen or not self.plan.trained(run.method):
             return []
         declined = self.plan.method(run.method).declines
         masks = [mask for mask in self.tested(run.dataset) if mask not in declined]
@@ -88,9 +89,11 @@ class TrustPlan:
         return [self.lesions] if self.config["lesions"] and self._applies("lesions", run.dataset) else []
 
     def _applies(self, name: str, dataset: str) -> bool:
-        """Tell whether a dataset can be probed so: noise is altered where it is simulated."""
+        """Tell whether a dataset can be probed so: noise where it is simulated, masks where it has others."""
         if name == "lesions":
             return dataset == self.plan.subjects.with_lesions
+        if name == "transfer":
+            return len(self.tested(dataset)) > 1
         return name != "noise" or not dataset_of(dataset).measured
 
     def options(self, run: Run) -> list[str]:

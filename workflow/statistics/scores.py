@@ -34,11 +34,13 @@ class Cell:
         scores: one row per unit, averaged over seeds: index (subject, slice), a column per metric; empty
             unless the status is "ok". A unit is a volume or, in the slice convention, a slice. NaN where a
             metric is undefined.
+        by_seed: the mean over units of each training: index seed, a column per metric; empty as ``scores``.
     """
 
     status: str
     seeds: tuple[int, ...]
     scores: pd.DataFrame = field(default_factory=pd.DataFrame)
+    by_seed: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def mean(self) -> dict[str, float]:
@@ -49,6 +51,15 @@ class Cell:
     def std(self) -> dict[str, float]:
         """Metric -> population standard deviation over units."""
         return {str(name): float(of.to_numpy(np.float64).std(ddof=0)) for name, of in self.scores.items()}
+
+    @cached_property
+    def between(self) -> dict[str, float]:
+        """Metric -> sample standard deviation of the trainings' means; NaN unless several are finite."""
+        return {
+            # Of what is not trained all are one number, whose mean may differ from it in the last bit.
+            str(name): 0.0 if len(of) > 1 and (of == of.iloc[0]).all() else float(of.std(skipna=False))
+            for name, of in self.by_seed.replace([np.inf, -np.inf], np.nan).items()
+        }
 
     @property
     def volumes(self) -> int:
@@ -151,8 +162,9 @@ def cell_of(runs: pd.DataFrame, seeds: tuple[int, ...], metrics: Iterable[str]) 
         status = "diverged" if failed == volumes else f"{failed} of {volumes} failed"
         return Cell(status, tuple(sorted(set(broken["seed"].tolist()))))
     # A metric may be undefined for a seed; the others alone would stand for it.
-    scores = runs.groupby(level=["subject", "slice"])[list(metrics)].mean(skipna=False)
-    return Cell("ok", seeds, scores)
+    chosen = list(metrics)
+    scores = runs.groupby(level=["subject", "slice"])[chosen].mean(skipna=False)
+    return Cell("ok", seeds, scores, runs.groupby("seed")[chosen].mean(skipna=False))
 
 
 def accelerations(folder: Path, mask: str) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from workflow.papers.contract import paper_of, printed_metrics
 from workflow.plan.definitions import Definition
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 from workflow.tables.page import MARKS, Block, Page, Text
-from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, title_of
+from workflow.tables.words import ALIKE, caption_of, in_print, notes_of, spread_notes, title_of
 
 
 def tidy_table(
@@ -58,6 +58,7 @@ def tidy_table(
                     "volumes": cell.volumes,
                     "units": len(cell.scores),
                     **_numbers(cell, published.get((mask, row.method), {}), definition.metrics, printed),
+                    **_between(cell, definition),
                     **{f"{name}_rank": placed[name][index] for name in definition.metrics},
                     **{f"{m}_verdict": verdicts.get((mask, m, row.method), "") for m in definition.metrics},
                 }
@@ -80,6 +81,13 @@ def _numbers(
         numbers[f"{metric}_paper_std"] = paper.get(f"{metric}_std", "")
         numbers[f"{metric}_difference"] = numbers[f"{metric}_mean"] - float(printed) if printed else np.nan
     return numbers
+
+
+def _between(cell: Cell, definition: Definition) -> dict[str, float]:
+    """Return the spreads between trainings, where there are several."""
+    if len(definition.seeds) == 1:
+        return {}
+    return {f"{metric}_seed_std": cell.between.get(metric, np.nan) for metric in definition.metrics}
 
 
 def lay_out(
@@ -112,7 +120,7 @@ def lay_out(
         title=title_of(definition),
         caption=caption_of(definition, table, statistics),
         blocks=tuple(blocks),
-        notes=notes_of(definition, table),
+        notes=notes_of(definition, table) + spread_notes(definition, table),
         footer=footer,
     )
 

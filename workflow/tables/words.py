@@ -9,7 +9,7 @@ from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, metric_of
 from workflow.papers.contract import COMPARISON, paper_of
 from workflow.plan.definitions import Definition
-from workflow.statistics.scores import ALPHA, counted
+from workflow.statistics.scores import ALPHA, counted, number
 from workflow.train.convergence import RULE
 
 MARKED = "Best value of a column bold, second best underlined (as printed; equal values share the mark)."
@@ -142,6 +142,31 @@ def notes_of(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
         else:
             notes.append(f"{where}: no run ({which}), shown as —.")
     return tuple(notes)
+
+
+def spread_notes(definition: Definition, table: pd.DataFrame) -> tuple[str, ...]:
+    """Say how far the trainings of one method are apart, where a tidy table has several of each."""
+    if len(definition.seeds) == 1:
+        return ()
+    said = []
+    for metric in map(metric_of, definition.metrics):
+        of_rows = []
+        for row in definition.rows:
+            found = table.loc[table["method"] == row.method, f"{metric.id}_seed_std"].dropna()
+            # What is not trained is the same with every seed.
+            if found.any():
+                least, most = (number(end, metric.digits) for end in (found.min(), found.max()))
+                of_rows.append(f"{row.label} {least}" + (f" to {most}" if most != least else ""))
+        if of_rows:
+            said.append(f"{metric.axis}: {'; '.join(of_rows)}")
+    if not said:
+        return ()
+    masks = ", from the least to the most of the masks" if len(definition.masks) > 1 else ""
+    return (
+        f"Between trainings: standard deviation over {len(definition.seeds)} seeds (division by n - 1) of "
+        f"the mean over all {definition.convention}s{masks}; ± and the tests tell nothing of it. "
+        f"{'. '.join(said)}.",
+    )
 
 
 def convergence_notes(

@@ -218,10 +218,17 @@ class LesionScores:
             diverged), sorted by radius.
         rates: share of the true contrast -> (detection rate, false bright spots per slice); empty if a seed
             diverged.
+        trainings: ``lesions`` of each seed; None of one. What has a threshold or a sign is told by them, and
+            averaged then: faults of trainings would cancel each other in the mean contrast.
     """
 
     lesions: pd.DataFrame
     rates: Mapping[float, tuple[float, float]]
+    trainings: pd.DataFrame | None = None
+
+    @property
+    def _each(self) -> pd.DataFrame:
+        return self.lesions if self.trainings is None else self.trainings
 
     @property
     def diverged(self) -> bool:
@@ -229,9 +236,9 @@ class LesionScores:
         return bool(self.lesions["recovered"].isna().any())
 
     @property
-    def detected(self) -> int:
-        """Number of lesions with at least half of their true contrast."""
-        return int((self.lesions["recovered"] >= DETECTED).sum())
+    def detected(self) -> float:
+        """Number of lesions with at least half of their true contrast, the mean over seeds."""
+        return int((self._each["recovered"] >= DETECTED).sum()) * len(self.lesions) / len(self._each)
 
     @property
     def heads(self) -> int:
@@ -240,8 +247,9 @@ class LesionScores:
 
     @property
     def errors(self) -> pd.Series:
-        """How far each lesion's recovered contrast is from 1: index (subject, item)."""
-        return (self.lesions.set_index(["subject", "item"])["recovered"] - 1).abs()
+        """How far each lesion's recovered contrast is from 1, the mean over seeds: index (subject, item)."""
+        off = (self._each.set_index(["subject", "item"])["recovered"] - 1).abs()
+        return off.groupby(level=["subject", "item"], sort=False).mean(skipna=False)
 
     @property
     def detection_interval(self) -> tuple[float, float]:
@@ -257,20 +265,20 @@ def lesion_scores(probes: pd.DataFrame, mask: str, method: str) -> LesionScores:
     found = own[own["condition"] == "lesion"]
     if found.empty:
         return LesionScores(pd.DataFrame({"subject": [], "item": [], "radius_mm": [], "recovered": []}), {})
-    by_lesion = found.groupby(["subject", "item", "amount", "metric"])["value"].mean(skipna=False)
-    lesions = by_lesion.unstack("metric")
-    visible = lesions[lesions["visible"] == 1].reset_index().rename(columns={"amount": "radius_mm"})
-    visible = visible.sort_values(["radius_mm", "subject", "item"], ignore_index=True)
-    visible = visible[["subject", "item", "radius_mm", "recovered"]]
+    of_seeds = found.rename(columns={"amount": "radius_mm"})
+    keys = ["radius_mm", "subject", "item"]
+    each = of_seeds.groupby([*keys, "seed", "metric"])["value"].mean(skipna=False).unstack("metric")
+    each = each[each["visible"] == 1].reset_index()
+    visible = each.groupby(keys)["recovered"].mean(skipna=False).reset_index()
     if visible["recovered"].isna().any():
         # Its false spots were not counted, so that those of the other seeds would stand for it.
         return LesionScores(visible, {})
     spots = own[own["condition"] == "false_spots"].groupby("amount")["value"].mean(skipna=False)
     rates = {
-        share: (float((visible["recovered"] >= share).mean()), count)
+        share: (float((each["recovered"] >= share).mean()), count)
         for share, count in zip(spots.index.tolist(), spots.tolist(), strict=True)
     }
-    return LesionScores(visible, rates)
+    return LesionScores(visible, rates, each)
 
 
 def rate_interval(rate: float, heads: int) -> tuple[float, float]:

@@ -145,7 +145,7 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
                 "label": named[method],
                 "lesions": len(lesions),
                 "heads": scores.heads,
-                "detected": math.nan if diverged else scores.detected,
+                "detected": math.nan if diverged else _count(scores.detected),
                 "detection_low": low,
                 "detection_high": high,
                 "error": math.nan if diverged else float(scores.errors.mean()),
@@ -177,11 +177,16 @@ def lesion_table(definition: TrustDefinition, probes: pd.DataFrame) -> tuple[pd.
         "trial. False spots: places per slice, 3 x 3 pixels of tissue as it is around the lesions, that have "
         "at least half of a typical lesion's contrast and none in the truth.",
         f"Visible lesions in the test split: {total}, in {counted(heads, 'head')}; {large_total} with a "
-        f"radius of {LARGE_LESION_MM:g} mm or more. {_averages(definition, 0)}",
+        f"radius of {LARGE_LESION_MM:g} mm or more. {_seeds_of_lesions(definition)}",
         "Lesions of one head are alike, so heads are what intervals count. t intervals: "
         f"{coverage_note(heads)}.",
     )
     return pd.DataFrame.from_records(records), _page("lesions", "Lesions", definition, caption, blocks)
+
+
+def _count(mean: float) -> float:
+    """Return a whole number as such; the mean over several seeds may be none."""
+    return int(mean) if mean.is_integer() else mean
 
 
 def _lesion_cells(record: Mapping[str, Any], diverged: bool) -> tuple[Text, ...]:
@@ -199,7 +204,7 @@ def _lesion_cells(record: Mapping[str, Any], diverged: bool) -> tuple[Text, ...]
     else:
         cells.append(middle if math.isnan(behind[1]) else f"{middle} [{', '.join(ends)}]")
     cells += [
-        f"{record['detected']} of {record['lesions']}",
+        f"{round(record['detected'], 1):g} of {record['lesions']}",
         "—" if math.isnan(rate[0]) else "–".join(f"{100 * end:.0f}" for end in rate) + " %",
         "—" if math.isnan(spots) else number(spots, 2),
     ]
@@ -223,6 +228,16 @@ def _averages(definition: TrustDefinition, count: int) -> str:
     seeds = ", ".join(map(str, definition.seeds))
     which = f"seeds {seeds}, averaged first" if len(definition.seeds) > 1 else f"seed {seeds}"
     return f"Mean over {counted(count, 'test volume')}; {which}." if count else f"{which.capitalize()}."
+
+
+def _seeds_of_lesions(definition: TrustDefinition) -> str:
+    if len(definition.seeds) == 1:
+        return _averages(definition, 0)
+    seeds = ", ".join(map(str, definition.seeds))
+    return (
+        f"Seeds {seeds}: contrasts are means over them; detections, distances from 1 and false spots are "
+        "told of each training by itself, then averaged."
+    )
 
 
 _TABLES: dict[str, Callable[[TrustDefinition, pd.DataFrame], tuple[pd.DataFrame, Page]]] = {

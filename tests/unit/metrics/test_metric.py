@@ -254,6 +254,7 @@ def test_a_value_that_is_undefined_for_one_seed_is_not_averaged_away(tmp_path):
     table = pd.read_csv(tmp_path / "tables/table_1.csv").set_index("method")
     assert np.isnan(table.loc["manet", "hfen_mean"])
     assert np.isfinite(table.loc["manet", "ssim_mean"])
+    assert np.isfinite(table["hfen_seed_std"]).tolist() == [method != "manet" for method in table.index]
     assert sorted(table["hfen_rank"].dropna()) == [1, 2, 3, 4]
     page = (tmp_path / "tables/table_1.md").read_text()
     assert "undefined" in page

@@ -35,9 +35,10 @@ from workflow.papers.contract import read_paper
 from workflow.statistics.scores import cells_of, ranks, read_metrics
 from workflow.tables import __main__ as tables
 from workflow.tables.ablation import unconverged
+from workflow.tables.comparison import tidy_table
 from workflow.tables.formats import printed, tex_escape
 from workflow.tables.page import Page
-from workflow.tables.words import convergence_notes
+from workflow.tables.words import convergence_notes, spread_notes
 
 METRICS = ["ssim", "psnr", "nmse"]
 CONFIGURATION = sha256("configuration")
@@ -126,6 +127,32 @@ def test_seeds_are_averaged_per_volume_before_the_spread():
     assert found.mean["psnr"] == pytest.approx(32)
     assert found.std["psnr"] == pytest.approx(0, abs=1e-9)
     assert (len(found.scores), found.volumes) == (2, 2)
+
+
+def test_how_far_trainings_are_apart_is_told_of_their_means_where_there_are_several():
+    rows, seeds = {"zf": "ZF", "manet": "MANet"}, (0, 1, 2)
+    metrics = metric_rows("ixi", TWO, [*rows], seeds=seeds, volumes=2)
+    # Means over volumes of 32, 33 and 35, of which the sample standard deviation is sqrt(7 / 3).
+    for (method, seed), first in {("manet", 0): 30.0, ("manet", 1): 31.0, ("manet", 2): 33.0}.items():
+        own = (metrics["mask"] == TWO[0]) & (metrics["method"] == method) & (metrics["seed"] == seed)
+        metrics.loc[own & (metrics["level"] == "volume"), "psnr"] = [first, first + 4.0]
+    volumes, zf = metrics["level"] == "volume", metrics["method"] == "zf"
+    metrics.loc[volumes & zf, METRICS] = [0.7, 20.1, 0.04]
+    metrics = metrics[zf | (metrics["mask"] == TWO[0]) | (metrics["seed"] < 2)]
+    apart = dict.fromkeys(TWO, (6.05, 3.0))
+    wanted = read_definition(definition(1, "ixi", TWO, rows, numeral="I", seeds=seeds))
+    table = tidy_table(wanted, metrics, apart, {})
+    assert cell(table, TWO[0], "manet")["psnr_seed_std"] == pytest.approx((7 / 3) ** 0.5)
+    assert cell(table, TWO[0], "zf")["psnr_seed_std"] == 0
+    assert np.isnan(cell(table, TWO[1], "manet")["psnr_seed_std"])
+    (note,) = spread_notes(wanted, table)
+    assert note.startswith("Between trainings: standard deviation over 3 seeds (division by n - 1) of the")
+    assert ". PSNR (dB): MANet 1.53. NMSE: " in note
+    assert "ZF" not in note
+    alone = read_definition(definition(1, "ixi", TWO, rows, numeral="I"))
+    table = tidy_table(alone, metrics, apart, {})
+    assert not [column for column in table.columns if "seed_std" in column]
+    assert spread_notes(alone, table) == ()
 
 
 def test_other_seeds_datasets_and_masks_do_not_leak_in():

@@ -243,6 +243,24 @@ def test_lesions_that_the_truth_does_not_show_do_not_count(probes):
     assert found.rates[0.5] == pytest.approx((1.0, 1.1))
 
 
+def test_a_lesion_is_detected_in_each_training_and_not_in_the_mean_of_all(probes):
+    made = []
+    for seed, of_true in enumerate((1.4, 0.4, 0.8)):
+        again = probes[probes["method"] == "unet"].assign(seed=seed)
+        again.loc[again["metric"] == "recovered", "value"] = of_true
+        made.append(again)
+    made = pd.concat([probes[probes["method"] != "unet"], *made], ignore_index=True)
+    of_three = lesion_scores(made, MASK, "unet")
+    assert of_three.lesions["recovered"].tolist() == pytest.approx([2.6 / 3] * 6)
+    assert of_three.detected == 4
+    assert of_three.rates[0.5][0] == pytest.approx(2 / 3)
+    assert of_three.errors.tolist() == pytest.approx([(0.4 + 0.6 + 0.2) / 3] * 6)
+    _, page = lesion_table(definition(seeds=[0, 1, 2]), made)
+    text = printed("md", page)
+    assert "4 of 6" in text
+    assert "told of each training by itself" in text
+
+
 def test_the_interval_of_a_rate_is_wilsons():
     # 8 of 10: the textbook value (0.490, 0.943).
     assert rate_interval(0.8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
@@ -606,6 +624,10 @@ def test_a_run_is_probed_as_far_as_it_applies():
     assert "--noise" not in trust.options(knee)
     assert trust.lesion_file(knee) == []
     assert trust.lesion_file(manet) == ["results/trust/trust/lesions.h5"]
+    # One mask is no other: the study's controls have two on brains and one on knees.
+    trust = TrustPlan(Plan(read_config(ROOT / "config" / "reference_controls.yaml"), METHODS))
+    assert [dataset for name, dataset in trust.wanted(FIGURES) if name == "transfer"] == ["ixi"]
+    assert [len(trust.other_masks(run)) for run in (manet, knee)] == [2, 0]
 
 
 def small_config(**trust):
