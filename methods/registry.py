@@ -294,7 +294,6 @@ def read_folder(path: Path, name: str) -> MethodFolder:
         raise BadInput(
             f"{description}: id: is {content['id']!r}, but the folder is {name!r}; make them equal"
         )
-    _check_changes(description, content)
     if content["trainable"] and "tune" in content:
         raise BadInput(
             f"{description}: tune: is for untrained methods, and this one chooses its weights on validation "
@@ -302,24 +301,25 @@ def read_folder(path: Path, name: str) -> MethodFolder:
         )
     label = content["label"]
     label = label if isinstance(label, dict) else {"other": label}
-    _check_printed(description, content, label)
     own = {entry.name: content[entry.name] for entry in fields(Method) if entry.name in content}
     default = Method(**own | {"folder": name, "label": label})
+    _check_changes(description, content, default)
+    _check_printed(description, content, label)
     return MethodFolder(default, content.get("variants", {}), content.get("sweeps", {}), path)
 
 
-def _check_changes(description: Path, content: Mapping[str, Any]) -> None:
-    """Refuse changes to parameters that the method does not have: of variants, sweeps, small forms, grids."""
-    changes = [(f"variants.{name}", set(v["parameters"])) for name, v in content.get("variants", {}).items()]
-    changes += [(f"sweeps.{name}", set(s["parameters"])) for name, s in content.get("sweeps", {}).items()]
-    changes += [(place, set(content.get(place, {}))) for place in ("small", "tune")]
-    for place, names in changes:
-        unknown = sorted(names - set(content["parameters"]))
-        if unknown:
-            raise BadInput(
-                f"{description}: {place}: unknown parameter {unknown[0]!r}; "
-                f"declare it under 'parameters' with its default"
-            )
+def _check_changes(description: Path, content: Mapping[str, Any], method: Method) -> None:
+    """Refuse changes that the method's parameters cannot take: of variants, sweeps, small forms, grids."""
+    changes = [(f"variants.{name}", v["parameters"]) for name, v in content.get("variants", {}).items()]
+    # Values of a sweep are a configuration's.
+    changes += [
+        (f"sweeps.{name}", {key: method.parameters.get(key) for key in sweep["parameters"]})
+        for name, sweep in content.get("sweeps", {}).items()
+    ]
+    changes += [("small", content.get("small", {}))]
+    changes += [("tune", {key: value}) for key, values in content.get("tune", {}).items() for value in values]
+    for place, given in changes:
+        check_parameters(f"{description}: {place}", given, method)
 
 
 def _check_printed(description: Path, content: Mapping[str, Any], label: Mapping[str, str]) -> None:

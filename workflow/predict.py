@@ -204,6 +204,11 @@ def predict(
 
     say(f"reading and aligning {scan}")
     record = blank_record(entry, subject, scan, auxiliary)
+    if auxiliary is not None and record.auxiliary_sha256 == record.target_sha256:
+        # The network would be given what it is to find, and its scores be those of that.
+        raise BadInput(
+            f"--auxiliary: {auxiliary} is the scan that is reconstructed; give its {entry.auxiliary} scan"
+        )
     if kspace is not None:
         aligned, masks = measured(entry, kspace, auxiliary, record)
         masks = replace(masks, name=spec.mask)

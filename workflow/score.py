@@ -81,8 +81,8 @@ def matched(predictions: Path, records: dict[str, Record]) -> dict[str, Path]:
     missing = [path for path in wanted.values() if not path.is_file()]
     if strange:
         raise BadInput(
-            f"{strange[0]}: no test volume has this name ({len(strange)} such files); names are those of the "
-            f"scans, such as {next(iter(records.values())).target_file}"
+            f"{strange[0]}: no test volume has this name ({len(strange)} such files); names in {predictions} "
+            f"are those of the scans, such as {next(iter(records.values())).target_file}"
         )
     if missing:
         raise BadInput(

@@ -112,7 +112,7 @@ def weights(
 
         sys.stdout.write(shown(read_card(place)[0]))
         return
-    if to is None or licence is None:
+    if to is None or not licence:
         raise WrongUse("pack needs --to and --licence")
     if to.suffix != ".ckpt":
         raise BadInput(f"--to: {to} does not end in .ckpt; name it so")

@@ -46,8 +46,8 @@ def entries_of(
         file: where each entry is a folder, the file in it that defines the entry, such as ``dataset.py``.
 
     Raises:
-        BadInput: a file cannot be imported, or defines no entry, or one whose key another has; the message
-            names the file.
+        BadInput: a file cannot be imported, or defines no entry, or one whose key another has or whose
+            ``order`` is no number; the message names the file.
     """
     found: dict[str, tuple[str, Entry]] = {}
     places = [Path(place) for place in package.__path__]
@@ -60,6 +60,8 @@ def entries_of(
         for one in entry() if isinstance(entry, FunctionType) else (entry,):
             if not isinstance(one, kind):
                 raise BadInput(f"{path}: {constant} is no {kind.__name__}; define one ({guide})")
+            if type(order := getattr(one, "order", 0)) not in (int, float):
+                raise BadInput(f"{path}: {constant}: order is {order!r}; give a whole number")
             name = getattr(one, key)
             if name in found:
                 raise BadInput(f"{path}: {found[name][0]} has the {key} {name!r} too; rename one")

@@ -99,7 +99,14 @@ def _found(dataset: Dataset, folder: Path, lists: Mapping[str, Path] | None = No
 
 def _otherwise(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
     """Yield what is in another form."""
-    seen: set[Path] = set()
+    # What is taken for scans is in the published one, whatever pattern its names have too.
+    taken = [
+        Path(path)
+        for dataset in sought
+        for scans in _found(dataset, folder).values()
+        for path in (scans.target, scans.auxiliary)
+    ]
+    seen = {place for path in taken for place in (path, *path.parents)}
     forms = [*(form for dataset in sought for form in dataset.other_forms.items()), *_COMMON.items()]
     for pattern, what in forms:
         paths = [path for above in ("", "*/") for path in sorted(folder.glob(above + pattern))]

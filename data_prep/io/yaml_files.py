@@ -44,6 +44,8 @@ def read_yaml(path: Path) -> Any:
     Raises:
         BadInput: the file is missing, too large or no plain YAML; the message is one line.
     """
+    if path.is_dir():
+        raise BadInput(f"{path}: it is a folder and no file; give a file of it")
     absent, broken = "no such file; check its path", ("not valid YAML", "correct that line")
     with reading(path, absent, *broken, _DAMAGE, _LARGEST_FILE):
         try:

@@ -309,7 +309,7 @@ def test_wrong_configurations_are_refused_in_one_sentence(
 def test_wrong_options_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, steps = written(tmp_path), tmp_path / "steps.csv"
     steps.write_text("device,method\nhere,unet\n")
-    with pytest.raises(BadInput, match=r"steps\.csv: column precision is missing; write it by the bench"):
+    with pytest.raises(BadInput, match=r"steps\.csv: column precision is missing; write it with workflow"):
         estimate(path, steps=[steps])
     for side in ("inf", "0.5"):
         steps.write_text(

@@ -144,3 +144,6 @@ def test_yaml_bombs_doubled_keys_and_endless_nesting_are_refused_by_name(tmp_pat
     path.unlink()
     with pytest.raises(BadInput, match=r"some\.yaml: no such file"):
         read_yaml(path)
+    path.mkdir()
+    with pytest.raises(BadInput, match=r"some\.yaml: it is a folder and no file; give a file of it"):
+        read_yaml(path)

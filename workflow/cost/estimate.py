@@ -37,6 +37,7 @@ from workflow.tables.formats import markdown as escaped
 TEXTS, NUMBERS = ("device", "precision", "method"), ("side", "training", "reconstruction")
 DEVICES = (1, 2, 8)
 ON_DEVICES = [f"hours_on_{count}" for count in DEVICES]
+_AGAIN = "write it with workflow.estimate --measure --to FOLDER"
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,7 @@ def read_steps(files: Iterable[Path]) -> dict[str, list[Row]]:
     """
     found: dict[str, list[Row]] = {}
     for file in files:
-        again = "write it by the bench"
-        table = read_csv(file, dict.fromkeys((*TEXTS, *NUMBERS), "string"), again, again)
+        table = read_csv(file, dict.fromkeys((*TEXTS, *NUMBERS), "string"), _AGAIN, _AGAIN)
         # Files of the bench tell neither memory nor parameters.
         given = {name: table.get(name, absent) for name, absent in (("memory", 0), ("batch", 1))}
         told = table.assign(**given)[[*NUMBERS, *given]]
@@ -123,27 +123,27 @@ def read_steps(files: Iterable[Path]) -> dict[str, list[Row]]:
         if len(broken):
             raise BadInput(
                 f"{file}, line {broken[0] + 2}: {', '.join(NUMBERS)} must be numbers above 0, side and batch "
-                f"whole ones, and memory from 0; {again}"
+                f"whole ones, and memory from 0; {_AGAIN}"
             )
         lines = zip(table.to_dict("records"), numbers.to_dict("records"), strict=True)
         for number, (row, measured) in enumerate(lines, 2):
             values = measured["training"], measured["reconstruction"], measured["memory"]
-            parameters = _parameters(str(row.get("parameters", "")), f"{file}, line {number}", again)
+            parameters = _parameters(str(row.get("parameters", "")), f"{file}, line {number}")
             steps, batch = Steps(int(measured["side"]), *values), max(1, int(measured["batch"]))
             of_device = found.setdefault(f"{row['device']}, {row['precision']}", [])
             of_device.append(Row(row["method"], batch, parameters, steps))
     if not found:
-        raise BadInput("--steps: no measurement in these files; write one by the bench")
+        raise BadInput(f"--steps: no measurement in these files; {_AGAIN}")
     return found
 
 
-def _parameters(text: str, place: str, again: str) -> dict[str, Any]:
+def _parameters(text: str, place: str) -> dict[str, Any]:
     try:
         found = json.loads(text or "{}")
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise BadInput(f'{place}: parameters must be a JSON object such as {{"width":16}} or empty; {again}')
+        raise BadInput(f'{place}: parameters must be a JSON object such as {{"width":16}} or empty; {_AGAIN}')
     return found
 
 

@@ -6,7 +6,7 @@ Its ``published.csv`` holds the values as printed, its ``claims.yaml`` what its 
 
 import csv
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -294,6 +294,7 @@ def _check(paper: Paper, folder: str) -> None:
             check_words(f"field {place}.rows", label)
         if part.masks == ():
             raise BadInput(f"field {place}.masks names none, so nothing fills it")
+        _check_once(f"{place}.masks", part.masks or ())
         if isinstance(part, PaperTable):
             _check_table(place, part, paper, numerals)
         elif isinstance(part, PaperFigure):
@@ -311,6 +312,14 @@ def _check_table(place: str, table: PaperTable, paper: Paper, numerals: list[str
         raise BadInput(f"field {place}.rows names none, so nothing fills it")
     for name in table.metrics:
         metric_of(name)
+    _check_once(f"{place}.metrics", table.metrics)
+
+
+def _check_once(place: str, names: Sequence[str]) -> None:
+    """Refuse a name that is there twice: it would be two columns, and be tested twice."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise BadInput(f"field {place} names {name} twice")
 
 
 def paper_of(name: str) -> Paper | None:

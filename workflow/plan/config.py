@@ -217,9 +217,13 @@ def _take_mask_files(name: str, dataset: Config, trust: Config, tuned: dict[str,
         raise BadInput(f"config: datasets.{name}.mask_files: two names mean one mask; rename one")
     register(full.values())
     dataset["mask_files"] = {full[mask]: file for mask, file in dataset["mask_files"].items()}
-    lists = [dataset["masks"], *(trust.get(key, {}).get(name, []) for key in ("masks", "phase"))]
-    for masks in lists:
+    lists = {f"datasets.{name}.masks": dataset["masks"]}
+    lists |= {f"trust.{key}.{name}": trust.get(key, {}).get(name, []) for key in ("masks", "phase")}
+    for place, masks in lists.items():
         masks[:] = [full.get(mask, mask) for mask in masks]
+        # The schema saw two names: a table would have a column, and a test, twice.
+        if twice := [mask for index, mask in enumerate(masks) if mask in masks[:index]]:
+            raise BadInput(f"config: {place}: {twice[0]} is there twice, by both names; remove one")
     if name in tuned:
         tuned[name] = full.get(tuned[name], tuned[name])
 

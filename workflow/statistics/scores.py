@@ -50,7 +50,9 @@ class Cell:
     @cached_property
     def std(self) -> dict[str, float]:
         """Metric -> population standard deviation over units."""
-        return {str(name): float(of.to_numpy(np.float64).std(ddof=0)) for name, of in self.scores.items()}
+        # Of infinite values, such as the PSNR of perfect images, there is none: NaN, and no warning.
+        with np.errstate(invalid="ignore"):
+            return {str(name): float(of.to_numpy(np.float64).std(ddof=0)) for name, of in self.scores.items()}
 
     @cached_property
     def between(self) -> dict[str, float]:

@@ -93,6 +93,10 @@ def added(folder: Path, monkeypatch, name: str, text: str) -> Iterator[None]:
         (DEFINITION.format("'ixi'", "'{subject}.a'"), "has the id 'ixi' too"),
         (DEFINITION.format("'My set'", "'{subject}.a'"), "id is 'My set'"),
         (DEFINITION.format("'mine'", "'scan.a'"), "target_file is 'scan.a', without {subject}"),
+        (
+            DEFINITION.format("'mine'", "'{subject}.a'").replace('.b")', '.b", order=None)'),
+            "DATASET: order is None; give a whole number",
+        ),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, monkeypatch, text, reason):

@@ -1,6 +1,7 @@
 """Folders in another form: read where that costs nothing, else told what they hold and what mends it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,17 @@ def test_the_folder_within_is_told_from_the_one_above(tmp_path: Path) -> None:
 def test_a_command_may_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
     root = touch(tmp_path / "my scans {1}", "a.zip")
     assert f"run unzip '{root}/a.zip' -d '{root}'" in advice(root, [IXI])
+
+
+def test_names_that_a_dataset_reads_are_no_other_form(tmp_path: Path) -> None:
+    named = {
+        f"{kind}_file": f"sub-{{subject}}/sub-{{subject}}_{kind}.nii" for kind in ("target", "auxiliary")
+    }
+    mine = replace(BRATS, locate=None, misnamed=None, **named)
+    root = touch(tmp_path, "sub-1/sub-1_target.nii", "sub-1/sub-1_auxiliary.nii", "sub-2/sub-2_target.nii")
+    assert advice(root, [mine]) == "it holds sub-1, sub-2"
+    touch(root, "sub-3/anat/sub-3_T1w.nii")
+    assert advice(root, [mine]).startswith("sub-3: BIDS")
 
 
 def test_one_archive_of_two_that_is_not_unpacked_is_told(

@@ -150,6 +150,14 @@ def test_a_file_that_nothing_uses_is_refused(file):
         configured(file, masks=["1d_uniform_6x"])
 
 
+def test_a_mask_under_both_of_its_names_is_refused(file):
+    both = ["my_mask", "my_mask_6x"]
+    with pytest.raises(BadInput, match=r"datasets\.ixi\.masks: my_mask_6x is there twice, by both names"):
+        configured(file, masks=both)
+    with pytest.raises(BadInput, match=r"trust\.masks\.ixi: my_mask_6x is there twice"):
+        configured(file, trust={"masks": {"ixi": both}})
+
+
 def test_another_dataset_has_no_mask_of_a_file_that_it_does_not_name(file):
     own = configured(file)["datasets"]["ixi"]
     other = {"source": "embedded", "matrix": SIDE, "slices": 4, "splits": own["splits"]}

@@ -246,6 +246,7 @@ FAMILY = "from data_prep.masks.contract import MaskFamily\nFAMILY = MaskFamily({
         (FAMILY.format("'2D radial', (4,), order=1"), "pattern is '2D radial'"),
         (FAMILY.format("'mine', (4, 1.5), order=1"), r"accelerations are \(4, 1.5\)"),
         (FAMILY.format("'mine', (), order=1"), r"accelerations are \(\)"),
+        (FAMILY.format("'mine', (4,), order='last'"), "FAMILY: order is 'last'; give a whole number"),
     ],
 )
 def test_a_broken_family_is_named(

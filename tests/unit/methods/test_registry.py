@@ -186,6 +186,12 @@ def without(key: str) -> dict[str, Any]:
         ),
         (description(declines={"2d_spiral_6x": ""}), "declines"),
         (description(small={"breadth": 2}), "small: unknown parameter 'breadth'"),
+        (description(small={"width": 0}), "small.width: is 0; give a whole number from 1"),
+        (
+            description(variants={"wide": {"label": "w", "parameters": {"width": "8"}}}),
+            "variants.wide.width: is '8'; give a whole number such as the default",
+        ),
+        (description(trainable=False, tune={"width": [1, 2.5]}), "tune.width: is 2.5; give a whole number"),
         (description(collection="Extended"), "collection: 'Extended'"),
         (description(tune={"width": [1, 2]}), "tune: is for untrained methods"),
         (description(trainable=False, tune={"breadth": [1, 2]}), "tune: unknown parameter 'breadth'"),

@@ -66,6 +66,7 @@ def test_hidden_copies_and_leftovers_are_no_metrics(tmp_path, monkeypatch):
         (DEFINITION.format("'hfen'"), "has the id 'hfen' too"),
         (DEFINITION.format("'psnr'"), "has the id 'psnr' too"),
         (DEFINITION.format("'seed'"), "id 'seed' is the name of another column"),
+        (DEFINITION.format("'ssim_paper'"), "id 'ssim_paper' ends as columns of a paper's values do"),
         (DEFINITION.format("'My metric'"), "id is 'My metric'"),
         (DEFINITION.format("'mine'").replace("0.0, 3", "0.0, '3'"), "digits is '3'; give a whole number"),
         (DEFINITION.format("'mine'").replace("False", "'false'"), "rising is 'false'; give True or False"),

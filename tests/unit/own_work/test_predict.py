@@ -166,6 +166,7 @@ def test_files_of_the_results_are_not_written(experiment, run, pair, said):
         ({"--target": "none.nii.gz"}, r"none\.nii\.gz: no such file; give a scan"),
         ({"--to": "out.png"}, r"--to: .*out\.png does not end in \.nii\.gz, the form of BraTS"),
         ({"--to": "mine_T1.nii.gz"}, r"--to: .*mine_T1\.nii\.gz is a scan that is read; choose another name"),
+        ({"--auxiliary": "mine_T2.nii.gz"}, r"mine_T2\.nii\.gz is the scan that is reconstructed"),
         ({"--auxiliary": "moved.nii.gz"}, r"moved\.nii\.gz: its header places it up to .* mm from mine_T2"),
         ({"--slices": "0"}, "--slices: is 0; give a whole number, at least 1"),
         ({"--slices": "9"}, r"mine_T2\.nii\.gz: 7 axial slices, but 9 are wanted"),

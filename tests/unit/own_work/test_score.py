@@ -51,7 +51,7 @@ def test_exported_volumes_have_the_scores_of_their_run(experiment, exported, tmp
             assert table.loc["Theirs", f"{metric}_{part}"] == table.loc[own, f"{metric}_{part}"]
 
 
-@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.filterwarnings("error:invalid value")
 def test_the_truth_is_best_in_every_column(experiment, exported, tmp_path, said):
     text = said(main, *words(experiment, exported / "brats/truth"), "--to", tmp_path / "table.json")
     (line,) = (line for line in text.splitlines() if "Theirs" in line)
@@ -121,10 +121,16 @@ def strange(path: Path) -> None:
     shutil.copy(path, path.with_name("sub-01_t2.nii.gz"))
 
 
+def a_folder_too_deep(path: Path) -> None:
+    (path.parent / "seed0").mkdir()
+    path.rename(path.parent / "seed0" / path.name)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (strange, r"sub-01_t2\.nii\.gz: no test volume has this name"),
+        (a_folder_too_deep, r"names in \S+/theirs are those of the scans, such as Bra"),
         (Path.unlink, r"_t2\.nii\.gz: no such file \(1 of 2 test volumes are missing\)"),
         (resampled, r"_t2\.nii\.gz: 4 x 20 x 17 voxels, but the scan has 7 x 40 x 34; write it on"),
         (shifted, r"_t2\.nii\.gz: its header places it up to 1\.7 mm from the scan"),

@@ -314,6 +314,8 @@ def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
         said(weights, "show", tmp_path / "none.ckpt")
     with pytest.raises(SystemExit):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt")
+    with pytest.raises(SystemExit):
+        said(weights, "pack", run, "--to", tmp_path / "weights.ckpt", "--licence", "")
 
 
 @pytest.mark.parametrize(

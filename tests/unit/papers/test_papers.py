@@ -69,6 +69,8 @@ def spoil(path, old, new):
         ("paper.yaml", "id: ramzi", "id: ramsi", "field id is 'ramsi', but the folder is ramzi"),
         ("paper.yaml", "numeral:", "numerl:", "numeral is missing"),
         ("paper.yaml", "masks: [random_4x]", "masks: [random_5x]", "masks: fastmri has no mask 'random_5x'"),
+        ("paper.yaml", "masks: [random_4x]", "masks: [random_4x, random_4x]", "masks names random_4x twice"),
+        ("paper.yaml", "metrics: [psnr", "metrics: [psnr, psnr", "tables.1.metrics names psnr twice"),
         ("paper.yaml", "dataset: fastmri", "dataset: fastmry", "field tables.1.dataset: dataset 'fastmry'"),
         ("paper.yaml", "masks: [random_4x]", "masks: []", "field tables.1.masks names none"),
         ("paper.yaml", "kind: comparison", "kind: heat_map", "field figures.1.sweep: a heat map has one"),
