@@ -72,8 +72,9 @@ class Metric:
             raise BadInput(f"METRIC: id is {self.id!r}; use a-z, 0-9 and _, starting with a letter")
         if self.id in KEY_COLUMNS:
             raise BadInput(f"METRIC: id {self.id!r} is the name of another column; rename it")
-        if self.id.endswith("_paper"):
-            raise BadInput(f"METRIC: id {self.id!r} ends as columns of a paper's values do; rename it")
+        # Of the table's columns psnr_paper_mean and psnr_seed_std.
+        if self.id.endswith(("_paper", "_seed")):
+            raise BadInput(f"METRIC: id {self.id!r} ends as other columns of a table do; rename it")
         if type(self.rising) is not bool:
             raise BadInput(f"METRIC: rising is {self.rising!r}; give True or False")
         if type(self.digits) is not int or self.digits < 0:
