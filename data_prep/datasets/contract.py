@@ -22,7 +22,7 @@ from data_prep.words import SENTENCE, check_words
 
 SUBJECT = "[A-Za-z0-9_-]+"
 FIELD = "{subject}"
-Status = Literal["ok", "suspicious", "excluded"]
+Status = Literal["ok", "suspicious", "excluded", "refused"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Finding:
     Attributes:
         subject: its id, as the manifest has it.
         status: ``ok``; ``suspicious``, which the run takes and a person should look at; ``excluded``, which
-            ``bad_scans: stop`` refuses and ``bad_scans: exclude`` leaves out.
+            ``bad_scans: stop`` refuses and ``exclude`` leaves out; ``refused``, at which both stop.
         reason: one sentence; empty if ok.
         files: the files it is about, relative to the folder.
         pool: the published split, if there are several.
