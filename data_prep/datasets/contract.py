@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -282,9 +282,11 @@ class Dataset:
         for name in ("label", "target", "auxiliary"):
             check_words(f"DATASET: {name}", getattr(self, name))
         check_words("DATASET: descent", self.descent, SENTENCE)
-        for name in ("target_file", "auxiliary_file"):
-            if FIELD not in getattr(self, name):
-                raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {FIELD}; put it in")
+        for name in ("target_file", "auxiliary_file", *(("truth",) if self.truth else ())):
+            file = getattr(self, name)
+            if FIELD not in file or set("{}") & set(file.replace(FIELD, "")):
+                wrong = f"without {FIELD}" if FIELD not in file else f"with more in braces than {FIELD}"
+                raise BadInput(f"DATASET: {name} is {file!r}, {wrong}; put {FIELD} in and no other field")
         if (self.embed is None) != (self.embedded_id is None):
             raise BadInput("DATASET: embed and embedded_id belong together; define both or none")
 
@@ -327,9 +329,7 @@ class Dataset:
         if self.embedded is not None:
             return self.embedded(root, splits)
         assert self.embedded_id is not None
-        return self._by_names(root, (self.embedded_id(index, seed) for index in range(sum(splits.values()))))
-
-    def _by_names(self, root: Path, subjects: Iterable[str]) -> dict[str, Scans]:
+        subjects = (self.embedded_id(index, seed) for index in range(sum(splits.values())))
         return {
             subject: Scans(*(path.as_posix() for path in self.files(root, subject))) for subject in subjects
         }
