@@ -135,7 +135,8 @@ def _reconstruct(
     }
     entry.export(to, geometry.placed(volume.image), geometry)
     scanned = " x ".join(map(str, geometry.shape))
-    tell(f"{record.target_file}: {scanned} voxels, of which {record.slices} slices of {height} x {width}")
+    taken = f"{record.slices} slices of {height} x {width}"
+    tell(f"{record.target_file}: {scanned} voxels, reconstructed as {taken}")
     if record.score_after is not None:
         told = f"{record.score_before:.3f} bits before and {record.score_after:.3f} after"
         tell(f"{record.auxiliary_file}: registered onto it, score {told}")

@@ -67,7 +67,7 @@ def test_another_matrix_is_padded_and_nothing_of_the_scan_is_cut_off(run, pair, 
     assert found.shape == SHAPE
     np.testing.assert_allclose(found.affine, oblique_affine(), atol=1e-4)
     assert found.get_fdata()[:, :4].any()
-    for part in ("7 x 40 x 34 voxels, of which 7 slices of 40 x 40", "1D-Uniform-6×", WARNING):
+    for part in ("7 x 40 x 34 voxels, reconstructed as 7 slices of 40 x 40", "1D-Uniform-6×", WARNING):
         assert part in text
     assert "reconstructed by unet, trained on embedded data, not BraTS, 32 x 32, 1D-Uniform-6×" in text
     assert text.count(" against the scan: SSIM ") == 2
