@@ -2,7 +2,8 @@
 
 ``python -m data_prep.check /data/IXI`` reads names and headers only; ``--deep`` reads every voxel, too. The
 exit code is the verdict: 0 all can be used, 3 some are to be excluded (``bad_scans: exclude``), 1 too few are
-left to give each split one. Whether they fill the splits of a configuration, ``snakemake -n`` tells.
+left to give each split one, or two splits would share a person. Whether they fill the splits of a
+configuration, ``snakemake -n`` tells.
 """
 
 import sys
@@ -14,7 +15,7 @@ from typing import Annotated
 from rich.console import Console
 
 from data_prep.datasets.contract import DatasetId, dataset_of, discover
-from data_prep.datasets.folder import NOT_USABLE, exit_code, print_report, write_csv
+from data_prep.datasets.folder import empty, exit_code, print_report, write_csv
 from data_prep.datasets.forms import advice, nothing_in
 from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput, printable
@@ -74,6 +75,6 @@ def main(
     with then_print(partial(print_report, Console(), folder, entry, found, summary)):
         if csv:
             write_csv(csv, entry.id, found)
-    if (code := exit_code(found, entry)) == NOT_USABLE:
+    if empty(found, entry):
         print(printable(f"Expected: {entry.form}. In {folder}: {advice(folder, [entry])}."))
-    sys.exit(code)
+    sys.exit(exit_code(found, entry))

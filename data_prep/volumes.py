@@ -107,10 +107,14 @@ def absence(path: Path, missing: str) -> str:
     return "" if path.is_file() else f"{path}: {missing}"
 
 
-def load_volume(path: Path) -> Volume:
+def load_volume(path: Path, *, signed: bool = False) -> Volume:
     """Load a three-dimensional NIfTI scan and check it.
 
     A fourth axis of length one is dropped.
+
+    Args:
+        path: of the scan.
+        signed: whether values far below zero are taken: no magnitude has them, a reconstruction may.
 
     Raises:
         BadInput: the file is missing, truncated or not NIfTI; it is not one real-valued volume; it holds
@@ -125,7 +129,7 @@ def load_volume(path: Path) -> Volume:
         raise BadInput(f"{path}: voxels are NaN or infinite; replace the file or leave the scan out")
     if data.min() == data.max():
         raise BadInput(f"{path}: all voxels are equal; replace the file or leave the scan out")
-    if data.min() < -_NEGATIVE_SHARE * data.max():
+    if not signed and data.min() < -_NEGATIVE_SHARE * data.max():
         raise BadInput(
             f"{path}: voxels are negative, down to {data.min():g} (the largest is {data.max():g}); give "
             "magnitudes, neither normalised nor a real part"

@@ -124,18 +124,19 @@ def _reconstruct(
         store = SliceStore(folder / "test.h5", chosen, resident_gigabytes=0.0)
         (volume,) = reconstructed(trained, store, chosen, zero_filled=simulated, masks=masks)
         store.close()
-    # Before the file is written: what cannot be scored leaves none.
-    scores = {
-        name: volume_metrics(volume.target, image)
-        for name, image in ((spec.method, volume.image), ("zero filling", volume.zero_filled))
-        if simulated and image is not None
-    }
     geometry = record.geometry
     if geometry is None:
         raise BadInput(f"{record.target_file}: the dataset {entry.id} does not tell the scan's geometry")
+    # Before the file is written: what cannot be scored leaves none. A padded margin is none of the scan.
+    scores = {
+        name: volume_metrics(geometry.within(volume.target), geometry.within(image))
+        for name, image in ((spec.method, volume.image), ("zero filling", volume.zero_filled))
+        if simulated and image is not None
+    }
     entry.export(to, geometry.placed(volume.image), geometry)
     scanned = " x ".join(map(str, geometry.shape))
-    tell(f"{record.target_file}: {scanned} voxels, of which {record.slices} slices of {height} x {width}")
+    taken = f"{record.slices} slices of {height} x {width}"
+    tell(f"{record.target_file}: {scanned} voxels, reconstructed as {taken}")
     if record.score_after is not None:
         told = f"{record.score_before:.3f} bits before and {record.score_after:.3f} after"
         tell(f"{record.auxiliary_file}: registered onto it, score {told}")

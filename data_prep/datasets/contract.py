@@ -2,7 +2,7 @@
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from data_prep.words import SENTENCE, check_words
 
 SUBJECT = "[A-Za-z0-9_-]+"
 FIELD = "{subject}"
-Status = Literal["ok", "suspicious", "excluded"]
+Status = Literal["ok", "suspicious", "excluded", "refused"]
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Finding:
     Attributes:
         subject: its id, as the manifest has it.
         status: ``ok``; ``suspicious``, which the run takes and a person should look at; ``excluded``, which
-            ``bad_scans: stop`` refuses and ``bad_scans: exclude`` leaves out.
+            ``bad_scans: stop`` refuses and ``exclude`` leaves out; ``refused``, at which both stop.
         reason: one sentence; empty if ok.
         files: the files it is about, relative to the folder.
         pool: the published split, if there are several.
@@ -282,9 +282,11 @@ class Dataset:
         for name in ("label", "target", "auxiliary"):
             check_words(f"DATASET: {name}", getattr(self, name))
         check_words("DATASET: descent", self.descent, SENTENCE)
-        for name in ("target_file", "auxiliary_file"):
-            if FIELD not in getattr(self, name):
-                raise BadInput(f"DATASET: {name} is {getattr(self, name)!r}, without {FIELD}; put it in")
+        for name in ("target_file", "auxiliary_file", *(("truth",) if self.truth else ())):
+            file = getattr(self, name)
+            if FIELD not in file or set("{}") & set(file.replace(FIELD, "")):
+                wrong = f"without {FIELD}" if FIELD not in file else f"with more in braces than {FIELD}"
+                raise BadInput(f"DATASET: {name} is {file!r}, {wrong}; put {FIELD} in and no other field")
         if (self.embed is None) != (self.embedded_id is None):
             raise BadInput("DATASET: embed and embedded_id belong together; define both or none")
 
@@ -327,9 +329,7 @@ class Dataset:
         if self.embedded is not None:
             return self.embedded(root, splits)
         assert self.embedded_id is not None
-        return self._by_names(root, (self.embedded_id(index, seed) for index in range(sum(splits.values()))))
-
-    def _by_names(self, root: Path, subjects: Iterable[str]) -> dict[str, Scans]:
+        subjects = (self.embedded_id(index, seed) for index in range(sum(splits.values())))
         return {
             subject: Scans(*(path.as_posix() for path in self.files(root, subject))) for subject in subjects
         }

@@ -16,17 +16,24 @@ from data_prep.io.files import write_rows
 COLUMNS = ("dataset", "subject", "status", "reason", "files")
 # Exit codes by verdict; 2 is argparse's own.
 USABLE, NOT_USABLE, WITH_EXCLUSIONS = 0, 1, 3
+_WORST_FIRST = ("refused", "excluded", "suspicious", "ok")
 _MOST_LINES, _NAMED = 60, 3
 
 
 def exit_code(findings: Sequence[Finding], dataset: Dataset) -> int:
-    """Return 0 if every subject can be used, 3 if some are to be excluded, 1 if a split would be empty."""
-    if _empty(findings, dataset):
+    """Return 0 if every subject can be used, 3 if some are to be excluded, 1 if even then the run stops."""
+    if refused(findings) or empty(findings, dataset):
         return NOT_USABLE
     return WITH_EXCLUSIONS if any(finding.status == "excluded" for finding in findings) else USABLE
 
 
-def _empty(findings: Sequence[Finding], dataset: Dataset) -> str:
+def refused(findings: Sequence[Finding]) -> str:
+    """Say how many stop the run, whatever ``bad_scans`` is; empty if none does."""
+    count = sum(finding.status == "refused" for finding in findings)
+    return f"the run stops at {count}, with bad_scans: exclude too" if count else ""
+
+
+def empty(findings: Sequence[Finding], dataset: Dataset) -> str:
     """Say which published split leaves splits empty; empty if none does."""
     for pool, splits in dataset.pools.items():
         usable = sum(finding.status != "excluded" for finding in findings if finding.pool == pool)
@@ -45,7 +52,7 @@ def verdict(findings: Sequence[Finding], dataset: Dataset) -> str:
     return {
         USABLE: f"Usable: all {taken}.{look}",
         WITH_EXCLUSIONS: f"Usable with bad_scans: exclude: {taken} of {len(findings)}.{look}",
-        NOT_USABLE: f"Not usable: {_empty(findings, dataset)}.",
+        NOT_USABLE: f"Not usable: {refused(findings) or empty(findings, dataset)}.",
     }[exit_code(findings, dataset)]
 
 
@@ -61,14 +68,14 @@ def print_report(
     console.print(counts)
     groups = _groups(dataset, findings)
     if groups:
-        table = Table(title="Excluded and suspicious", title_justify="left")
+        table = Table(title="Refused, excluded and suspicious", title_justify="left")
         table.add_column("subjects")
         table.add_column("number", justify="right")
         table.add_column("status", no_wrap=True)
         table.add_column("reason")
         for status, reason, subjects in groups[:_MOST_LINES]:
             # Not by colour alone: the word says it too.
-            style = "bold red" if status == "excluded" else "yellow"
+            style = "yellow" if status == "suspicious" else "bold red"
             names = ", ".join(subjects[:_NAMED]) + (" ..." if len(subjects) > _NAMED else "")
             said = f"[{style}]{status}[/{style}]"
             table.add_row(_plain(names), str(len(subjects)), said, _plain(reason))
@@ -81,10 +88,10 @@ def print_report(
 
 
 def _groups(dataset: Dataset, findings: Sequence[Finding]) -> list[tuple[str, str, list[str]]]:
-    """Return status, reason and the subjects of which they say the same, excluded ones first."""
+    """Return status, reason and the subjects of which they say the same, the worst first."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     times = Counter(stem for finding in findings for stem in _stems(finding))
-    for finding in sorted(findings, key=lambda finding: finding.status != "excluded"):
+    for finding in sorted(findings, key=lambda finding: _WORST_FIRST.index(finding.status)):
         if finding.status != "ok":
             known = dataset.published.get(finding.pool)
             published = known.holes.get(finding.subject) if known else None

@@ -1,5 +1,6 @@
 """What a folder holds in place of a dataset's published form, and what mends it; only names are looked at."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -113,8 +114,13 @@ def _otherwise(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:
         if new := [path for path in paths if path not in seen]:
             seen.update(new)
             names = _some([path.relative_to(folder).as_posix() for path in new])
-            path, root = (shlex.quote(str(place)) for place in (new[0], new[0].parent))
-            yield f"{names}: {what.format(path=path, root=root)}"
+            yield f"{names}: {_filled_in(what, new[0])}"
+
+
+def _filled_in(what: str, path: Path) -> str:
+    """Put path and root into an advice; what else stands in braces, such as {subject}, is to be read."""
+    places = {"path": path, "root": path.parent}
+    return re.sub(r"\{(path|root)}", lambda match: shlex.quote(str(places[match[1]])), what)
 
 
 def _misnamed(folder: Path, sought: Sequence[Dataset]) -> Iterator[str]:

@@ -57,6 +57,11 @@ class Geometry:
         slices[np.ix_(*inside)] = scan.transpose(axes)[np.ix_(*places)]
         return slices
 
+    def within(self, slices: NDArray[Any]) -> NDArray[Any]:
+        """Return the part of slices that lies in the scan: without the margin that was padded beyond it."""
+        _, _, inside = self._along(slices.shape)
+        return np.asarray(slices[np.ix_(*inside)])
+
     def _along(self, shape: tuple[int, ...]) -> tuple[list[int], list[NDArray], list[NDArray]]:
         """Return the scan's axis of each prepared one, and which positions are which on both."""
         steps = np.array(self.steps)

@@ -28,7 +28,8 @@ def read_volume(path: Path, geometry: Geometry) -> NDArray[np.float32]:
     Raises:
         BadInput: it cannot be read, or lies on another grid.
     """
-    volume = load_volume(path)
+    # What rings below zero is bad, but not damaged: runs of an experiment are scored with it, too.
+    volume = load_volume(path, signed=True)
     if list(volume.shape) != geometry.shape:
         have, want = (" x ".join(map(str, sides)) for sides in (volume.shape, geometry.shape))
         raise BadInput(f"{path}: {have} voxels, but the scan has {want}; write it on the scan's own grid")

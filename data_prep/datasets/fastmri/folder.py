@@ -1,6 +1,7 @@
 """Whether a folder of fastMRI can be used, from the files' headers and attributes alone.
 
-The same functions decide here and in the step ``align``, so that what is excluded here is excluded there.
+The same functions decide here and in the step ``align``, so that what is excluded here is excluded there. A
+person of both lists, at whom the step ``prepare`` stops, is refused.
 Only values that are NaN or that do not give the stored reconstruction, and a registration that fails, cannot
 be foreseen; ``deep`` foresees the first two.
 """
@@ -66,14 +67,14 @@ def summary(folder: Path, found: Sequence[Finding]) -> dict[str, str]:
         shared = sum(
             min(open_scan(folder / name).slices for name in finding.files)
             for finding in here
-            if finding.status != "excluded"
+            if finding.status in ("ok", "suspicious")
         )
         if paired:
             said[f"pairs of {split}"] = f"{len(here)} ({published.counted} published)"
             said[f"slices of usable pairs of {split}"] = f"{shared} ({published.slices} published)"
     if not paired:
         said["pairs"] = "unknown without pair lists"
-    return said | {name: str(status[name]) for name in ("ok", "suspicious", "excluded")}
+    return said | {name: str(status[name]) for name in ("ok", "suspicious", "excluded", "refused")}
 
 
 def _list_in(folder: Path, split: str) -> Path | None:
@@ -103,16 +104,15 @@ def _pair(
         if deep:
             for scan in (pdfs, pd):
                 _read(scan, paired_slices(pd, pdfs)[1])
-        for scan in (pdfs, pd):
-            other, where = people.setdefault(scan.patient_id, (split, scan.path.name))
-            if other != split:
-                # A person's id may be a patient's, and findings are passed on; the files tell who it is.
-                raise BadInput(
-                    f"{scan.path}: its person (attribute patient_id) is in the other list too, with {where}, "
-                    "which the run refuses; remove one of the two pairs from its list"
-                )
     except BadInput as error:
         return Finding(subject, "excluded", from_within(str(error), folder), files, split)
+    for scan, file in zip((pdfs, pd), files, strict=True):
+        other, where = people.setdefault(scan.patient_id, (split, scan.path.name))
+        if other != split:
+            # A person's id may be a patient's, and findings are passed on; the files tell who it is.
+            leak = f"{file}: its person (attribute patient_id) is in the other list too, with {where}"
+            remedy = "which the run refuses; remove one of the two pairs from its list"
+            return Finding(subject, "refused", f"{leak}, {remedy}", files, split)
     return _judged(subject, [*remarks(pdfs), *remarks(pd)], files, split)
 
 

@@ -29,6 +29,7 @@ def findings(*statuses: Status) -> list[Finding]:
         (("ok", "ok", "suspicious"), 0, "Usable: all 3. Look at 1 suspicious ones first."),
         (("ok", "ok", "excluded", "suspicious"), 3, "Usable with bad_scans: exclude: 3 of 4. Look at 1"),
         # One for each split is the least.
+        (("ok", "ok", "ok", "refused"), 1, "Not usable: the run stops at 1, with bad_scans: exclude too."),
         (("ok", "ok", "excluded"), 1, "Not usable: 2 can be taken, to fill test, val, train."),
         (("excluded", "excluded"), 1, "Not usable: none can be taken"),
         ((), 1, "Not usable: none can be taken"),

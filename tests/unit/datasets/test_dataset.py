@@ -94,6 +94,14 @@ def added(folder: Path, monkeypatch, name: str, text: str) -> Iterator[None]:
         (DEFINITION.format("'My set'", "'{subject}.a'"), "id is 'My set'"),
         (DEFINITION.format("'mine'", "'scan.a'"), "target_file is 'scan.a', without {subject}"),
         (
+            DEFINITION.format("'mine'", "'{subject}/{visit}.a'"),
+            "target_file is '{subject}/{visit}.a', with more in braces than {subject}; put",
+        ),
+        (
+            DEFINITION.format("'mine'", "'{subject}.a'").replace('.b")', '.b", truth="{subject}_{visit}.c")'),
+            "truth is '{subject}_{visit}.c', with more in braces than {subject}",
+        ),
+        (
             DEFINITION.format("'mine'", "'{subject}.a'").replace('.b")', '.b", order=None)'),
             "DATASET: order is None; give a whole number",
         ),

@@ -248,6 +248,8 @@ def test_the_folder_within_is_told_from_the_one_above(tmp_path: Path) -> None:
 def test_a_command_may_be_copied_whatever_the_folder_is_called(tmp_path: Path) -> None:
     root = touch(tmp_path / "my scans {1}", "a.zip")
     assert f"run unzip '{root}/a.zip' -d '{root}'" in advice(root, [IXI])
+    mine = replace(IXI, other_forms={"*.zip": "copy {path} into {root}/{subject}"})
+    assert f"a.zip: copy '{root}/a.zip' into '{root}'/{{subject}}" in advice(root, [mine])
 
 
 def test_names_that_a_dataset_reads_are_no_other_form(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_a_good_volume_is_refused_for_a_smaller_factor(experiment, exported, tmp
         said(main, *words(experiment, theirs))
 
 
+def test_what_rings_below_zero_is_scored(experiment, exported, tmp_path, said):
+    """As networks without a last bound do; tables score them as they are."""
+    theirs = Path(shutil.copytree(exported / "brats/truth", tmp_path / "theirs"))
+    path = next(theirs.rglob("*.nii.gz"))
+    image = nibabel.load(path)
+    values = image.get_fdata(dtype=np.float32)
+    rung = values + 0.1 * values.max() * (-1) ** np.arange(values.shape[-1])
+    nibabel.save(nibabel.Nifti1Image(rung.astype(np.float32), image.affine), path)
+    assert "Theirs" in said(main, *words(experiment, theirs))
+
+
 def test_a_scan_without_signal_has_no_factor(experiment, theirs):
     record = scan_record(experiment, "brats", subjects(experiment, "brats")[0])
     blank = np.zeros((7, 32, 32), np.float32)

@@ -58,6 +58,7 @@ def test_a_sound_folder_is_ok_and_counted_beside_the_published_numbers(folder: P
         "ok": "4",
         "suspicious": "0",
         "excluded": "0",
+        "refused": "0",
     }
 
 
@@ -88,7 +89,7 @@ def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
         "excluded",
         "excluded",
         "suspicious",
-        "excluded",
+        "refused",
     )
     assert missing.reason.startswith("singlecoil_train/file100.h5: the file is missing")
     assert "acquisition is CORPD_FBK" in swapped.reason
@@ -97,7 +98,7 @@ def test_every_pair_that_cannot_be_used_says_why(folder: Path) -> None:
     assert "other list too, with file121.h5, which" in leaked.reason
     counted = summary(folder, findings(folder))
     assert counted["slices of usable pairs of train"] == "4 (8332 published)"
-    assert (counted["ok"], counted["suspicious"], counted["excluded"]) == ("0", "1", "3")
+    assert [counted[status] for status in ("ok", "suspicious", "excluded", "refused")] == ["0", "1", "2", "1"]
 
 
 @pytest.mark.parametrize("listed", [True, False])
@@ -119,10 +120,13 @@ def test_findings_tell_of_no_patient_and_no_folder(
     found = root.with_name("found.csv")
     monkeypatch.setattr("sys.argv", ["check", str(root), "--csv", str(found)])
     monkeypatch.setenv("COLUMNS", "400")
-    with pytest.raises(SystemExit):
+    # A run under bad_scans: exclude goes on without what is no scan, and stops at a person of both lists.
+    with pytest.raises(SystemExit, match="1" if listed else "3"):
         call(check.main)
     # Counts and verdict name the folder that was asked for.
-    table = capsys.readouterr().out.partition("Excluded and suspicious")[2].partition("sable")[0]
+    out = capsys.readouterr().out
+    assert ("Not usable: the run stops at 1, with bad_scans: exclude too." in out) == listed
+    table = out.partition("Refused, excluded and suspicious")[2].partition("sable")[0]
     for text in (table, found.read_text(encoding="utf-8")):
         assert "singlecoil_train/file140.h5: it is truncated or no HDF5 file" in text
         assert ("singlecoil_val/file130.h5: its person" in text) == listed
@@ -214,7 +218,7 @@ def test_all_published_files_take_seconds(tmp_path: Path) -> None:
     assert len(found) == 272
     assert counted["files in singlecoil_train"] == "973 (973 published)"
     assert counted["slices of usable pairs of train"] == f"{37 * 227} (8332 published)"
-    assert counted["excluded"] == "45"
+    assert counted["refused"] == "45"
     for path in tmp_path.glob("*.csv"):
         path.unlink()
     begun = time.process_time()
