@@ -1,7 +1,7 @@
 """From prepared data to the page of results; rule file, folder and command share a name:
 
     estimate.py subset.py lease.py summary.py verify.py compare/        commands for people
-    export.py score.py predict.py weights.py check_*.py new_paper.py
+    export.py draw.py score.py predict.py weights.py check_*.py new_paper.py
     rules/ schemas/ report/ resources/ plugins/     Snakemake's
     metrics/        one file per metric; volumes, GPU, conventions
     provenance/     sources of a step, version of the code, footers, provenance.json

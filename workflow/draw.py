@@ -93,13 +93,13 @@ def rows_of(methods: Sequence[str], dataset: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def position_of(store: "SliceStore", subject: str | None = None, number: int | None = None) -> int:
-    """Return where a slice stands in the test split; by default the central one of the first subject.
+def position_of(store: "SliceStore", subject: str | None, number: int | None) -> int:
+    """Return where a slice stands in the test split.
 
     Args:
         store: the split.
-        subject: whose slice it is.
-        number: of the slice in its volume, from 1, as figures print it.
+        subject: whose slice it is; None: the first one's.
+        number: of the slice in its volume, from 1, as figures print it; None: the central one's.
 
     Raises:
         BadInput: there is no such slice, or nothing in it.

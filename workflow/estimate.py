@@ -51,6 +51,7 @@ from workflow.plan.room import (
     short_of_room,
     slice_bytes,
     slices_of,
+    split_slices,
     too_few_gpus,
 )
 from workflow.provenance.files import check_outside
@@ -187,10 +188,7 @@ def memory_rows(
             yield rule, gigabytes(job.memory)
     limit = plan.config["training"]["resident_gigabytes"] * 1e9
     for name, configured in plan.config["datasets"].items():
-        numbers = split_numbers(configured["splits"])
-        splits = [
-            numbers[s] * slices_of(configured) * slice_bytes(name, configured) for s in ("train", "val")
-        ]
+        splits = [split_slices(configured)[s] * slice_bytes(name, configured) for s in ("train", "val")]
         held = sum(size for size in splits if size <= limit)
         of_dataset = {run.method: run for run in plan.runs if run.dataset == name}
         for method in (method for method in measured_methods(plan) if method in of_dataset):

@@ -28,7 +28,7 @@ from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.metrics.contract import STANDARD, UNDEFINED, metric_of
 from workflow.plan.definitions import Definition, Row
-from workflow.provenance.files import FILE, check_outside, read_list
+from workflow.provenance.files import check_outside, left_over
 from workflow.run.finished import read_finished
 from workflow.statistics.scores import Cell, cells_of, number, ranks
 
@@ -49,7 +49,7 @@ def table_of(results: Path, dataset: str, mask: str) -> pd.DataFrame:
     Raises:
         BadInput: no table does.
     """
-    left = read_list(results)[1] if (results / FILE).is_file() else []
+    left = left_over(results)
     columns = dict.fromkeys(_TEXTS, "string") | {
         f"{m}_{part}": "float64" for m in STANDARD for part in ("mean", "std")
     }

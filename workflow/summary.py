@@ -25,7 +25,7 @@ from data_prep.io.frames import read_csv
 from data_prep.masks.from_file import register_found
 from data_prep.masks.registry import label
 from workflow.plan.definitions import data_note
-from workflow.provenance.files import FILE, read_list
+from workflow.provenance.files import left_over
 from workflow.statistics.scores import counted, number
 
 WIDTH, NAMES = 100, 16  # columns, and those of methods' names beside two masks
@@ -122,11 +122,6 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     text += f"±{row[f'{metric}_std']:.{digits}f}" if math.isfinite(mean) else ""
     # As a span: the style of a whole cell would also underline its padding.
     return Text(text, spans=[Span(0, len(text), style)]) + sign
-
-
-def left_over(results: Path) -> list[str]:
-    """Return what ``provenance.json`` names as left over from another configuration, if it is written."""
-    return read_list(results)[1] if (results / FILE).is_file() else []
 
 
 def main_tables(names: Iterable[str]) -> list[str]:

@@ -21,7 +21,7 @@ from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.metrics.contract import STANDARD
-from workflow.plan.definitions import data_note
+from workflow.plan.definitions import PHASED, data_note
 from workflow.provenance.files import check_outside
 from workflow.run.finished import Finished, read_finished
 
@@ -45,7 +45,7 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
 
     assert run.record is not None  # it has a folder
     spec, record, training = run.spec, run.record, asdict(run.spec.training)
-    method = discover()[spec.folder].method(spec.method.removesuffix("-smooth-phase"))
+    method = discover()[spec.folder].method(spec.method.removesuffix(PHASED))
     entry = dataset_of(spec.dataset)
     manifest = run.results / "data" / spec.dataset / "manifest.csv"
     rows = [row for row in read_rows(manifest, _AGAIN, _AGAIN) if row.get("split") == "train"]

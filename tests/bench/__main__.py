@@ -25,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ from tests.bench.slices import bench_slices
 from tests.bench.start_up import bench_start_up
 from workflow.evaluate.record import processor_name
 from workflow.run.device import set_up_torch
-from workflow.run.spec import PRECISIONS
+from workflow.run.spec import Precision
 
 PARTS = ("networks", "start-up", "slices", "metrics")
 
@@ -78,7 +79,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for the report of --gpu")
     parser.add_argument("--minutes", type=float, default=8.0, help="for all of --gpu; default: 8")
     parser.add_argument("--steps", type=Path, help="write the seconds per slice here, for workflow.estimate")
-    parser.add_argument("--precision", choices=PRECISIONS, default="32-true", help="default: 32-true")
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="32-true", help="default: 32-true"
+    )
     arguments = parser.parse_args()
     parts = GPU_PARTS if arguments.gpu else PARTS
     arguments.only = arguments.only or tuple(parts)

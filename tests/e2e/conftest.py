@@ -2,7 +2,7 @@
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,3 @@ def copy(finished: Workspace, tmp_path: Path) -> Iterator[Workspace]:
 def fresh(tmp_path: Path) -> Workspace:
     """The repository without any results."""
     return Workspace.of_repository(tmp_path / "repository")
-
-
-Copier = Callable[[str], Workspace]

@@ -21,7 +21,7 @@ PLUGINS = Path(__file__).parents[2] / "workflow" / "plugins"
 
 
 def job(rule: str, started: float) -> Job:
-    return Job(rule, f"{rule} a", (), started)
+    return Job(f"{rule} a", (), started)
 
 
 def test_a_failed_step_is_not_done_and_may_come_again() -> None:

@@ -88,7 +88,7 @@ def replay(name: str, before: str | None = None) -> list[Said]:
         while events and events[0][0] <= now:
             at, starts, number = events.pop(0)
             if starts:
-                tracker.start(number, Job("", jobs[number].job, (), at))
+                tracker.start(number, Job(jobs[number].job, (), at))
             else:
                 tracker.finish(number, at)
         done = {number: share(jobs[number], now) for number in tracker.running}
@@ -148,7 +148,7 @@ def tracker_of(*jobs: Expected) -> Tracker:
 
 
 def run(tracker: Tracker, number: int, begin: float, end: float) -> None:
-    tracker.start(number, Job("", "", (), begin))
+    tracker.start(number, Job("", (), begin))
     tracker.finish(number, end)
 
 
@@ -165,7 +165,7 @@ def test_nothing_is_said_before_anything_like_what_is_left_has_run() -> None:
 def test_time_left_is_what_the_scarcest_resource_is_still_needed_for() -> None:
     tracker = tracker_of(*[TRAINING] * 8)
     for number in (0, 1):
-        tracker.start(number, Job("", "", (), 0))
+        tracker.start(number, Job("", (), 0))
     for number in (0, 1):
         tracker.finish(number, 200)
     # Six of 200 s, of which two run at once, though many more would have cores.
@@ -182,7 +182,7 @@ def test_no_run_ends_before_its_longest_job() -> None:
 
 def test_a_running_job_counts_by_what_its_log_says_is_done() -> None:
     tracker = tracker_of(Expected(100.0, 3.0, (("train", 0.7),), {"_cores": 1.0}))
-    tracker.start(0, Job("", "", (), 0))
+    tracker.start(0, Job("", (), 0))
     assert tracker.time_left(203, {}) is None
     # A quarter in 200 s after a start of 3 s.
     assert tracker.time_left(203, {0: 0.25}) == pytest.approx(600)

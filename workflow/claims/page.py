@@ -18,7 +18,7 @@ from workflow.statistics.scores import number
 from workflow.tables.formats import template
 from workflow.tables.page import Block, Text
 
-_SIDES = {"paper": "In the paper's own tables", "here": "Here"}
+SIDES = {"paper": "In the paper's own tables", "here": "Here"}
 SIGNS = {
     **{"holds": "✓", "mostly": "◕", "in part": "◑", "hardly": "◔", "does not hold": "✗", "not judged": "–"},
     **{"reproduced": "✓", "same rank": "≈", "other rank": "✗", "not reproduced": "✗"},
@@ -34,7 +34,7 @@ def lay_out(
     rows = tuple(
         (
             f"{row['text']} ({row['section']})",
-            tuple(Text(f"{SIGNS[row[side]]} {row[side]}: {row[f'{side}_evidence']}") for side in _SIDES),
+            tuple(Text(f"{SIGNS[row[side]]} {row[side]}: {row[f'{side}_evidence']}") for side in SIDES),
         )
         for row in judged
     )
@@ -46,7 +46,7 @@ def lay_out(
         "introduction": _introduction(definitions, paper, any("–" in text for text in rank_texts(cells))),
         "heading": claims_heading(claims["section"]),
         "claims": judged,
-        "table": Block("Claim", (("", tuple(_SIDES.values())),), rows),
+        "table": Block("Claim", (("", tuple(SIDES.values())),), rows),
         "sections": [
             _section(one, cells[cells["table"] == one.numeral], agreement, tuple(paper.printed))
             for one in definitions

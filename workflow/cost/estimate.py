@@ -27,10 +27,10 @@ from data_prep.io.frames import read_csv
 from data_prep.io.json_files import from_json
 from methods.registry import discover
 from workflow.plan.chosen import name_of
-from workflow.plan.config import check_config, split_numbers
+from workflow.plan.config import check_config, of_dataset
 from workflow.plan.definitions import PHASED, Run
 from workflow.plan.plan import Plan
-from workflow.plan.room import slices_of
+from workflow.plan.room import split_slices
 from workflow.run.spec import RunSpec
 from workflow.tables.formats import markdown as escaped
 
@@ -217,11 +217,9 @@ def run_seconds(
         if not plan.trained(run.method) or measured is None:
             continue
         dataset = plan.config["datasets"][run.dataset]
-        epochs = plan.config["training"]["epochs"]
-        epochs = epochs[run.dataset] if isinstance(epochs, Mapping) else epochs
-        here, each = measured.at(sides * dataset["matrix"]), slices_of(dataset)
-        of_splits = {split: count * each for split, count in split_numbers(dataset["splits"]).items()}
-        seconds[run] = slices * training_seconds(here, of_splits, epochs)
+        epochs = of_dataset(plan.config["training"]["epochs"], run.dataset)
+        here = measured.at(sides * dataset["matrix"])
+        seconds[run] = slices * training_seconds(here, split_slices(dataset), epochs)
     return seconds
 
 

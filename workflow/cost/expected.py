@@ -12,10 +12,9 @@ from typing import Any
 
 from workflow.cost.estimate import Steps, chosen_steps, read_steps, steps_of, training_seconds
 from workflow.cost.jobs import START, Job, Table, data_jobs, evaluation_seconds, read_jobs
-from workflow.plan.config import split_numbers
 from workflow.plan.definitions import Run, Trial
 from workflow.plan.plan import Plan
-from workflow.plan.room import slices_of
+from workflow.plan.room import split_slices
 from workflow.plan.tuning import TuningPlan
 from workflow.provenance.sources import RESOURCES
 
@@ -82,9 +81,8 @@ class Expected:
         trial = wildcards.get("setting")
         spec = self._tuning.spec(Trial(run, trial)) if trial else plan.spec(run)
         configured = plan.config["datasets"][dataset]
-        each = slices_of(configured)
-        slices = {split: count * each for split, count in split_numbers(configured["splits"]).items()}
-        seconds = training_seconds(steps.at(configured["matrix"]), slices, spec.training.epochs)
+        here = steps.at(configured["matrix"])
+        seconds = training_seconds(here, split_slices(configured), spec.training.epochs)
         return {"start": START, "seconds": seconds / spec.training.devices, "path": path}
 
 

@@ -10,10 +10,9 @@ import numpy as np
 from data_prep.datasets.contract import dataset_of
 from data_prep.io.frames import read_csv
 from workflow.cost.estimate import Steps, run_seconds, steps_of
-from workflow.plan.config import split_numbers
 from workflow.plan.plan import Plan
 from workflow.plan.probes import TrustPlan
-from workflow.plan.room import data_files, slices_of
+from workflow.plan.room import data_files, slices_of, split_slices
 from workflow.provenance.sources import RESOURCES
 
 FILE = RESOURCES / "measured_jobs.csv"
@@ -143,7 +142,7 @@ def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dic
 def evaluation_seconds(plan: Plan, dataset: str, steps: Steps | None) -> float:
     """Return the seconds that reconstructing a dataset's test slices takes; 0 of what nobody measured."""
     configured = plan.config["datasets"][dataset]
-    slices = split_numbers(configured["splits"])["test"] * slices_of(configured)
+    slices = split_slices(configured)["test"]
     return slices * steps.at(configured["matrix"]).reconstruction if steps else 0.0
 
 

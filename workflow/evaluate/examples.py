@@ -137,8 +137,8 @@ def window(target: Image) -> tuple[float, float]:
 def error_limit(blocks: Sequence[Block]) -> float:
     """Return the one end of the error scale of a figure: two digits or fewer, rarely exceeded.
 
-    It is the 98th percentile over the pixels of the anatomy of all methods and masks, rounded up to
-    0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5 or 1, so that one zero-filled edge does not darken the rest.
+    It is the 98th percentile over the pixels of the anatomy of all methods and masks, rounded up to one of
+    ``ERROR_LIMITS``, so that one zero-filled edge does not darken the rest.
     """
     pixels = [
         example.error[example.target > 0.05 * example.target.max()]

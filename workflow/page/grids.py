@@ -14,7 +14,7 @@ from data_prep.io.json_files import read_as
 from data_prep.masks.registry import label
 from workflow.claims.across import COLUMNS, HEADERS, row_texts
 from workflow.claims.claims import NOT_IN_PAPER
-from workflow.claims.page import SIGNS, claims_heading, rank_texts
+from workflow.claims.page import SIDES, SIGNS, claims_heading, rank_texts
 from workflow.metrics.contract import UNDEFINED, metric_of
 from workflow.statistics.scores import number
 from workflow.statistics.tests import coverage_note
@@ -179,10 +179,9 @@ def _full(headers: Sequence[str]) -> list[str]:
 
 VERDICTS = [f"{sign} {name}" for name, sign in SIGNS.items()]
 
-_SIDES = {"paper": "In the paper's own tables", "here": "Here"}
 _CLAIMED = {
-    **dict.fromkeys(("text", "section", *_SIDES, *(f"{side}_evidence" for side in _SIDES)), "string"),
-    **dict.fromkeys((f"{side}_{count}" for side in _SIDES for count in ("held", "comparisons")), "int64"),
+    **dict.fromkeys(("text", "section", *SIDES, *(f"{side}_evidence" for side in SIDES)), "string"),
+    **dict.fromkeys((f"{side}_{count}" for side in SIDES for count in ("held", "comparisons")), "int64"),
 }
 _VALUES = {
     **dict.fromkeys(("table", "mask", "metric", "label", "paper", "verdict"), "string"),
@@ -237,7 +236,7 @@ def claims_grid(path: Path, whose: str = "the paper") -> Grid:
     rows = claims.to_dict("records")
     columns = {
         "Claim": [Cell(f"{row['text']} ({row['section']})") for row in rows],
-        **{name: [_judgement(row, side) for row in rows] for side, name in _SIDES.items()},
+        **{name: [_judgement(row, side) for row in rows] for side, name in SIDES.items()},
     }
     answers = [row["here"] for row in rows if row["section"] != NOT_IN_PAPER]
     counts = [f"{name}: {answers.count(name)}" for name in SIGNS if name in answers]

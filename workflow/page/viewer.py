@@ -23,15 +23,14 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.masks.registry import label
 from workflow.evaluate.examples import ERROR_LIMITS, Block, Image, error_limit, read_blocks, window
-from workflow.plan.definitions import Definition
+from workflow.plan.definitions import FLOOR, Definition
 from workflow.statistics.scores import number
 
 # Grey levels of a slice as a power of two: an error of a hundredth of the maximum spans thirty of them.
 BITS = 12
 # What lies beyond these saturates every display; errors end at the slice's maximum.
 CLIPPED = (-1.0, 2.0)
-ZERO_FILLED = "zf"  # the method whose result is the zero-filled image, which is shown anyway
-_ZERO_FILLED = "Zero-filled"  # what that is called
+_ZERO_FILLED = "Zero-filled"  # what the image of the floor is called, which is shown anyway
 
 
 def pack(image: Image, bits: int) -> dict[str, Any]:
@@ -93,7 +92,7 @@ def viewer_data(
                     "to the anatomy"
                 )
         limit, labels = error_limit(every), {row.method: row.label for row in definition.rows}
-        labels[ZERO_FILLED] = _ZERO_FILLED
+        labels[FLOOR] = _ZERO_FILLED
         for mask, of_mask in blocks.items():
             settings.append(
                 {
@@ -102,7 +101,7 @@ def viewer_data(
                     else definition.data_note,
                     "mask": label(mask),
                     "limit": limit,
-                    "best": labels.get(best.get((definition.dataset, mask), ZERO_FILLED), _ZERO_FILLED),
+                    "best": labels.get(best.get((definition.dataset, mask), FLOOR), _ZERO_FILLED),
                     "slices": [_slice(definition, block, store) for block in of_mask],
                 }
             )
@@ -127,7 +126,7 @@ def _slice(definition: Definition, block: Block, store: _Store) -> dict[str, Any
         | _scores(example.zero_filled_psnr, example.zero_filled_ssim),
     ]
     for row, own in block.columns:
-        if row.method == ZERO_FILLED:
+        if row.method == FLOOR:
             continue
         if own is None or own.diverged:
             images.append({"name": row.label, "problem": "no run" if own is None else "diverged"})

@@ -214,11 +214,6 @@ class CostDefinition(TrustDefinition):
     matrix: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class ViewerDefinition(Definition):
-    """What the page's viewer shows of one dataset; ``planned`` are the runs with examples."""
-
-
 @dataclass(frozen=True)
 class Setting:
     """Options of an optimiser that are tried together; ``name`` tells them apart, such as ``lr0.001``."""
@@ -313,7 +308,7 @@ class PageDefinition:
         experiment: name.
         configuration: sha256 of the configuration.
         sources: dataset -> source of its scans.
-        viewer: what the viewer shows, by dataset.
+        viewer: what the viewer shows, one for each dataset; ``planned`` are the runs with examples.
         tables: section -> printed tables, without their ending, relative to the results folder.
         statistics: numbers of the tables that are tested.
         claims: the papers whose claims are judged.
@@ -323,7 +318,7 @@ class PageDefinition:
     experiment: str
     configuration: str
     sources: dict[str, Literal["embedded", "published"]]
-    viewer: tuple[ViewerDefinition, ...]
+    viewer: tuple[Definition, ...]
     tables: dict[str, tuple[str, ...]]
     statistics: tuple[int | str, ...]
     claims: tuple[ClaimsPart, ...]

@@ -10,14 +10,7 @@ from data_prep.masks.registry import all_masks
 from methods.registry import discover
 from workflow.plan.chosen import caption_of
 from workflow.plan.config import read_config
-from workflow.plan.definitions import (
-    PHASED,
-    ClaimsPart,
-    PageDefinition,
-    Picture,
-    Row,
-    ViewerDefinition,
-)
+from workflow.plan.definitions import PHASED, ClaimsPart, Definition, PageDefinition, Picture, Row
 from workflow.plan.plan import Plan
 from workflow.plan.probes import FIGURES, TABLES, TrustPlan
 from workflow.plan.tuning import TuningPlan
@@ -102,7 +95,7 @@ def own_files(trust: TrustPlan) -> list[str]:
     )
 
 
-def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
+def _shown(plan: Plan, dataset: str) -> Definition | None:
     """Return masks and methods of a dataset's example slices (first seed); None if it has no run.
 
     Points of the grid of loss weights are left out: they are many, and differ by little.
@@ -114,7 +107,7 @@ def _shown(plan: Plan, dataset: str) -> ViewerDefinition | None:
     if not runs:
         return None
     masks = {run.mask for run in runs}
-    return ViewerDefinition(
+    return Definition(
         number=0,
         dataset=dataset,
         source=plan.config["datasets"][dataset]["source"],

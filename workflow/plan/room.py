@@ -50,6 +50,11 @@ def slices_of(configured: Mapping[str, Any]) -> int:
     return configured["slices"] or ASSUMED_SLICES
 
 
+def split_slices(configured: Mapping[str, Any]) -> dict[str, int]:
+    """Return the number of slices of each split, see ``split_numbers`` and ``slices_of``."""
+    return {split: n * slices_of(configured) for split, n in split_numbers(configured["splits"]).items()}
+
+
 def slice_bytes(dataset: str, configured: Mapping[str, Any]) -> int:
     """Return the bytes of one slice of target and auxiliary, as it is stored."""
     return int(configured["matrix"]) ** 2 * (dataset_of(dataset).target_dtype.itemsize + _AUXILIARY_BYTES)

@@ -29,12 +29,12 @@ class Subjects(Mapping[str, dict[str, Scans]]):
     so that every experiment that asks for the same finds it there.
     """
 
-    def __init__(self, config: Config, root: str = f"results/{SHARED}") -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._datasets: dict[str, Config] = config["datasets"]
         self._seed = config["seed"]
         self._strict = config["bad_scans"] == "stop"
-        self.root = root
+        self.root = f"results/{SHARED}"
 
     @cached_property
     def places(self) -> dict[str, Places]:

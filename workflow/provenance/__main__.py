@@ -1,11 +1,10 @@
-"""Where an experiment's results come from: the footer of every table, and ``provenance.json``.
+"""Where an experiment's results come from: ``provenance.json``.
 
 ``python -m workflow.provenance --results results/X --config JSON --planned JSON --own PATTERN...`` lists
 everything in the folder with its sha256; ``python -m workflow.verify results/X`` compares a folder with that
-list.
-Shared files (``data_prep.prepare.places``) stand there too. Light: no torch here, and no path in the list but
-relative ones; the configuration is written without the
-places of scans and without passwords (``shareable``).
+list. Shared files (``data_prep.prepare.places``) stand there too. Light: no torch here, and no path in the
+list but relative ones; the configuration is written without the places of scans and without passwords
+(``shareable``).
 """
 
 from collections.abc import Iterable, Mapping

@@ -61,6 +61,15 @@ def read_list(results: Path) -> Listed:
     return Listed(outputs, left, shared)
 
 
+def left_over(results: Path) -> list[str]:
+    """Return the leftovers of the list, none where it is not written yet.
+
+    Raises:
+        BadInput: see ``read_list``.
+    """
+    return read_list(results).leftovers if (results / FILE).is_file() else []
+
+
 def hash_files(root: Path, names: Sequence[str]) -> dict[str, str]:
     """Return name -> sha256 of files below ``root``, showing progress on a terminal.
 

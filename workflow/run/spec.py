@@ -5,7 +5,7 @@ Light: no torch here, so that planning can check a spec and compute a hash.
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -18,7 +18,6 @@ from workflow.provenance.record import AGAIN, RunRecord
 
 # No 16-mixed: its gradient scaler would be one more state to resume.
 Precision = Literal["32-true", "bf16-mixed"]
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 FromZero = Annotated[int, Meta(ge=0)]
 FromOne = Annotated[int, Meta(ge=1)]
 # As the schema of the configuration; torch takes no number, and no machine has more.

@@ -1,4 +1,4 @@
-"""What a table or figure is asked to show, and its cells computed from ``metrics.parquet``.
+"""The cells of tables and figures, computed from ``metrics.parquet``.
 
 Shared by ``workflow.tables`` and ``workflow.figures``; it knows neither layout nor colours.
 """

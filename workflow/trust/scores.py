@@ -77,11 +77,6 @@ def mean(values: pd.Series) -> float:
     return float(values.mean(skipna=False)) if len(values) else math.nan
 
 
-def unchanged(probes: pd.DataFrame, mask: str, method: str, metric: str) -> pd.Series:
-    """Return the run's own scores per volume."""
-    return volumes(probes, mask, method, metric, probe="unchanged")
-
-
 def auxiliary_conditions(probes: pd.DataFrame) -> list[tuple[str, float]]:
     """Return the conditions of the auxiliary that were probed: swaps, then shifts, then rotations."""
     probed = probes[probes["probe"] == "auxiliary"]

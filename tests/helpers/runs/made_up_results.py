@@ -42,6 +42,9 @@ LABELS = {
         "manet": "MANet",
     },
 }
+# The rows of Tables III and IV.
+ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
+ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
 
 KINDS = {1: "modalities", 9: "heat_map"} | dict.fromkeys((5, 6, 7, 8), "comparison")  # of MANet's figures
 
@@ -72,6 +75,21 @@ def definition(
             "metrics": with_standard(metrics),
         }
     )
+
+
+def grid_points(alphas: Sequence[float], betas: Sequence[float]) -> list[dict[str, Any]]:
+    """The points of a grid of MANet's loss weights, of which its own are one."""
+    return [
+        {"alpha": a, "beta": b, "method": "manet" if (a, b) == (0.4, 0.6) else f"manet-a{a}-b{b}"}
+        for a in alphas
+        for b in betas
+    ]
+
+
+def loss_weights(alphas: Sequence[float], betas: Sequence[float]) -> str:
+    """The definition of Fig. 9."""
+    grid = grid_points(alphas, betas)
+    return definition(9, "fastmri", ["equispaced_4x"], {}, alphas=alphas, betas=betas, grid=grid)
 
 
 def planned(
@@ -132,9 +150,9 @@ def run_record(**changes: Any) -> dict[str, Any]:
 
 
 @cache
-def phantom(size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """Target and auxiliary magnitude (size, size) in scanner units, of one anatomy."""
-    target = resize(shepp_logan_phantom(), (size, size), anti_aliasing=True)
+def phantom() -> tuple[np.ndarray, np.ndarray]:
+    """Target and auxiliary magnitude (64, 64) in scanner units, of one anatomy."""
+    target = resize(shepp_logan_phantom(), (64, 64), anti_aliasing=True)
     auxiliary = np.where(target > 0.02, 1.1 - target, 0.0)
     return (900 * target).astype(np.float32), (1400 * auxiliary).astype(np.float32)
 
@@ -153,13 +171,11 @@ def write_examples(
     dataset: str,
     mask: str,
     method: str,
-    seed: int = 0,
-    images: tuple[np.ndarray, np.ndarray] | None = None,
     error: float | None = None,
     subject: str = "IXI901",
 ) -> Path:
     """Write a run's examples.npz; the reconstruction keeps the share ``error`` of the zero-filled error."""
-    target, auxiliary = images or phantom()
+    target, auxiliary = phantom()
     height, width = target.shape
     sampled = make_masks(mask, height, width, 2022, [subject]).evaluation([subject])
     zero_filled = np.abs(ifft2c(fft2c(target.astype(np.complex64)) * sampled[0])).astype(np.float32)
@@ -168,7 +184,7 @@ def write_examples(
     reconstruction = target + share * (0.5 * left + 0.5 * gaussian(left, 1) if share < 1 else left)
     psnr, ssim = score(target, reconstruction)
     zero_psnr, zero_ssim = score(target, zero_filled)
-    path = root / "runs" / dataset / mask / method / f"seed{seed}" / "examples.npz"
+    path = root / "runs" / dataset / mask / method / "seed0" / "examples.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         path,

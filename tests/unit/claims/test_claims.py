@@ -1,6 +1,5 @@
 """The paper against ours: verdicts on values and claims, of the paper's own tables and of made-up results."""
 
-import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -9,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_up_results import (
+    ABLATION,
+    ATTENTION,
     LABELS,
     definition,
+    loss_weights,
     metric_rows,
     read_definition,
     sha256,
@@ -45,8 +47,6 @@ from workflow.tables import __main__ as tables
 
 MANET, CLAIMED = read_paper("manet"), claims_of("manet")
 DIGITS = {name: metric_of(name).digits for name in STANDARD}
-ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
-ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
 CLAIMS = [claim for claim in claims_of("manet") if claim.section]
 QUESTIONS = [claim for claim in claims_of("manet") if not claim.section]
 GRID = [(0.2, 0.4), (0.2, 0.6), (0.4, 0.4), (0.4, 0.6)]
@@ -64,12 +64,7 @@ def definitions(source="embedded"):
 
 
 def figure_nine():
-    points = [
-        {"alpha": a, "beta": b, "method": "manet" if (a, b) == (0.4, 0.6) else f"manet-a{a}-b{b}"}
-        for a, b in GRID
-    ]
-    content = json.loads(definition(9, "fastmri", ["equispaced_4x"], {}))
-    return read_definition(json.dumps(content | {"grid": points, "alphas": [0.2, 0.4], "betas": [0.4, 0.6]}))
+    return read_definition(loss_weights((0.2, 0.4), (0.4, 0.6)))
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,11 @@ import matplotlib
 import numpy as np
 import pytest
 from made_up_results import (
+    ABLATION,
     LABELS,
     definition,
+    grid_points,
+    loss_weights,
     metric_rows,
     phantom,
     read_definition,
@@ -33,7 +36,6 @@ from workflow.figures.canvas import fitted, text_width
 from workflow.figures.sheet import sheet
 
 FIVE = LABELS["ixi"]
-ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 EXTRA = {
     "a": "A method with a very long name indeed",
     "b": "Xyzzyphotoreconstructomatic",
@@ -45,20 +47,6 @@ FOUR = ("1d_uniform_6x", "1d_random_3x", "2d_radial_6x", "2d_spiral_6x")
 WEIGHTS = (0.2, 0.4, 0.6, 0.8)
 
 
-def points(alphas, betas):
-    return [
-        {"alpha": a, "beta": b, "method": "manet" if (a, b) == (0.4, 0.6) else f"manet-a{a}-b{b}"}
-        for a in alphas
-        for b in betas
-    ]
-
-
-def loss_weights(alphas=WEIGHTS, betas=WEIGHTS, **more):
-    return definition(
-        9, "fastmri", ["equispaced_4x"], {}, alphas=alphas, betas=betas, grid=points(alphas, betas), **more
-    )
-
-
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
@@ -67,7 +55,7 @@ def results(tmp_path_factory):
             write_examples(root, "ixi", mask, method)
     for method in FIVE:
         write_examples(root, "fastmri", "equispaced_4x", method, subject="file9000003")
-    methods = [point["method"] for point in points(WEIGHTS, WEIGHTS)]
+    methods = [point["method"] for point in grid_points(WEIGHTS, WEIGHTS)]
     metric_rows("fastmri", ["equispaced_4x"], methods).to_parquet(root / "metrics.parquet")
     return root
 
@@ -79,7 +67,7 @@ CASES = {
     "6 with one method": definition(6, "ixi", FOUR[2:3], {"zf": "ZF"}),
     "7": definition(7, "fastmri", ["equispaced_4x"], LABELS["fastmri"]),
     "8": definition(8, "ixi", FOUR, ABLATION),
-    "9": loss_weights(),
+    "9": loss_weights(WEIGHTS, WEIGHTS),
     "9 small": loss_weights((0.2, 0.4), (0.4, 0.6)),
     "9 of one point": loss_weights((0.4,), (0.6,)),
 }
@@ -394,10 +382,10 @@ def scores(axes):
 
 def test_loss_weights_show_the_means_and_frame_the_best(results):
     figure = drawn(CASES["9"], results)
-    metrics = metric_rows("fastmri", ["equispaced_4x"], [p["method"] for p in points(WEIGHTS, WEIGHTS)])
+    metrics = metric_rows("fastmri", ["equispaced_4x"], [p["method"] for p in grid_points(WEIGHTS, WEIGHTS)])
     means = metrics.query("level == 'volume'").groupby("method")[["psnr", "ssim"]].mean()
     for axes, metric, digits in zip(figure.axes, ("psnr", "ssim"), (2, 3), strict=True):
-        for point in points(WEIGHTS, WEIGHTS):
+        for point in grid_points(WEIGHTS, WEIGHTS):
             row, column = WEIGHTS.index(point["alpha"]), WEIGHTS.index(point["beta"])
             value = means.loc[point["method"], metric]
             assert scores(axes)[row, column] == pytest.approx(value)
@@ -427,7 +415,7 @@ def test_numbers_on_loss_weights_stand_out_from_their_cell(results):
 
 
 def test_loss_weights_show_holes_as_holes(tmp_path):
-    methods = [point["method"] for point in points((0.2, 0.4), (0.4, 0.6))]
+    methods = [point["method"] for point in grid_points((0.2, 0.4), (0.4, 0.6))]
     metrics = metric_rows("fastmri", ["equispaced_4x"], methods[1:])
     metrics.loc[metrics["method"] == methods[1], ["ssim", "psnr", "nmse"]] = np.nan
     metrics.to_parquet(tmp_path / "metrics.parquet")
@@ -440,7 +428,7 @@ def test_loss_weights_show_holes_as_holes(tmp_path):
 
 
 def test_loss_weights_below_zero_carry_a_minus_sign_as_in_tables(tmp_path):
-    methods = [point["method"] for point in points((0.2, 0.4), (0.4, 0.6))]
+    methods = [point["method"] for point in grid_points((0.2, 0.4), (0.4, 0.6))]
     metrics = metric_rows("fastmri", ["equispaced_4x"], methods)
     metrics["ssim"] = -0.125
     metrics.to_parquet(tmp_path / "metrics.parquet")

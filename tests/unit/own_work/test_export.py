@@ -19,8 +19,6 @@ from workflow.export import export
 from workflow.metrics.volume import volume_metrics
 from workflow.run.finished import read_finished
 
-ALSO = ("--also", "truth", "zero_filled", "error")
-
 
 @pytest.fixture(scope="module")
 def volumes(experiment, tmp_path_factory) -> Path:

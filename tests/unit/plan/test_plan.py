@@ -30,7 +30,6 @@ from workflow.run.spec import RunSpec
 ROOT = Path(__file__).parents[3]
 METHODS = discover()
 COMPARED = [name for name, entry in METHODS.items() if entry.default.collection is None]
-ABLATIONS = {"manet-no_kspace", "manet-no_attention"}
 
 
 def plan(**changes: Any) -> Plan:

@@ -4,7 +4,14 @@ import json
 
 import pandas as pd
 import pytest
-from made_up_results import definition, metric_rows, read_definition, write_records, write_statistics
+from made_up_results import (
+    ABLATION,
+    definition,
+    metric_rows,
+    read_definition,
+    write_records,
+    write_statistics,
+)
 
 from data_prep.io.json_files import read_json
 from workflow.plan.definitions import PHASED
@@ -12,7 +19,6 @@ from workflow.tables.__main__ import write_table
 from workflow.tables.ablation import beaten
 
 MASKS = ("1d_uniform_6x", "2d_radial_9x")
-ROWS = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
 
 
 def table(scores, status="ok"):
@@ -20,7 +26,7 @@ def table(scores, status="ok"):
     return pd.DataFrame.from_records(
         [
             {
-                **{"mask": mask, "method": method, "label": ROWS.get(method, method), "status": status},
+                **{"mask": mask, "method": method, "label": ABLATION.get(method, method), "status": status},
                 **{"ssim_mean": ssim, "ssim_paper_mean": "", "psnr_mean": psnr, "psnr_paper_mean": ""},
                 "nmse_mean": psnr,
             }
@@ -90,8 +96,8 @@ def test_a_variant_that_is_compared_as_a_method_beats_as_any_other_does(phased):
 
 @pytest.mark.parametrize("form", ["md", "tex", "html"])
 def test_the_printed_table_says_so_first(tmp_path, form):
-    wanted = read_definition(definition(3, "ixi", MASKS, ROWS, numeral="III"))
-    metrics = metric_rows("ixi", MASKS, list(ROWS), volumes=3, slices=1)
+    wanted = read_definition(definition(3, "ixi", MASKS, ABLATION, numeral="III"))
+    metrics = metric_rows("ixi", MASKS, list(ABLATION), volumes=3, slices=1)
     better = metrics["method"] == "manet-no_kspace"
     metrics.loc[better, ["ssim", "psnr", "nmse"]] = (0.99, 60.0, 0.001)
     metrics.to_parquet(tmp_path / "metrics.parquet")

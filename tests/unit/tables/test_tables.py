@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_results import (
+    ABLATION,
+    ATTENTION,
     LABELS,
     definition,
     metric_rows,
@@ -45,8 +47,6 @@ CONFIGURATION = sha256("configuration")
 MANET = read_paper("manet")
 TWO = ["1d_uniform_6x", "1d_uniform_9x"]
 FIVE = LABELS["ixi"]
-ABLATION = {"manet-no_kspace": "w/o k-space", "manet-no_attention": "w/o T1-GA", "manet": "MANet"}
-ATTENTION = {"manet-sc": "SC", "manet": "CS", "manet-sc_cs": "SC-CS"}
 
 
 def write(tmp_path, metrics, text):
@@ -470,8 +470,8 @@ def test_captions_say_what_masks_are_worth_where_targets_are_magnitudes(
     tmp_path, dataset, phase, said, worth
 ):
     masks = ["1d_uniform_6x", "2d_radial_6x"] if dataset == "ixi" else ["random_4x", "equispaced_4x"]
-    text = json.loads(definition(5, dataset, masks, FIVE, numeral="5")) | {"phase": phase}
-    texts, table = write(tmp_path, metric_rows(dataset, masks, FIVE), json.dumps(text))
+    text = definition(5, dataset, masks, FIVE, numeral="5", phase=phase)
+    texts, table = write(tmp_path, metric_rows(dataset, masks, FIVE), text)
     assert table.groupby("mask", sort=False)["effective_acceleration"].first().tolist() == pytest.approx(
         worth
     )

@@ -303,7 +303,7 @@ def take_over(manager: Any) -> None:
 def _job(record: LogRecord) -> Job:
     fields = record.__dict__
     name = " ".join((fields["rule_name"], *(str(value) for value in (fields["wildcards"] or {}).values())))
-    return Job(fields["rule_name"], name, tuple(map(str, fields["log"] or ())), record.created)
+    return Job(name, tuple(map(str, fields["log"] or ())), record.created)
 
 
 def last_lines(path: Path, count: int) -> list[str]:

@@ -23,13 +23,11 @@ class Job:
     """A job under way.
 
     Attributes:
-        rule: its rule.
         name: rule and wildcard values, as shown.
         logs: its log files.
         started: when.
     """
 
-    rule: str
     name: str
     logs: tuple[str, ...]
     started: float
