@@ -22,7 +22,7 @@ from data_prep.datasets.contract import Dataset, Scans, Size, Wanted, dataset_of
 from data_prep.datasets.misnamed import misnamed
 from data_prep.datasets.record import Aligned
 from data_prep.errors import BadInput
-from data_prep.io.command import WrongUse, command
+from data_prep.io.command import NAMES, WrongUse, command
 from data_prep.io.files import scratch
 from data_prep.io.json_files import converted
 from data_prep.phantom.toy import write_toy_donors
@@ -241,7 +241,7 @@ def run(name: str, root: Path | None, donors: Path | None, *, briefly: bool = Fa
 
 @command
 def main(
-    ids: Annotated[tuple[str, ...], "dataset, e.g. brats; default: all"] = (),
+    ids: Annotated[tuple[str, ...], NAMES, "dataset, e.g. brats; default: all"] = (),
     /,
     root: Annotated[Path | None, "folder of published scans, as datasets.<id>.root names it"] = None,
     donors: Annotated[Path | None, "folder of donors' maps, e.g. results/shared/donors"] = None,

@@ -13,7 +13,7 @@ import numpy as np
 from data_prep.contracts.checking import conclude, file_of, report, require
 from data_prep.contracts.discovery import entry_named
 from data_prep.datasets.contract import discover as datasets
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from data_prep.io.files import scratch
 from data_prep.masks.__main__ import save
 from data_prep.masks.contract import Mask, MaskFamily, centre_block
@@ -159,6 +159,6 @@ def run(pattern: str, *, briefly: bool = False) -> tuple[int, int]:
 
 
 @command
-def main(patterns: Annotated[tuple[str, ...], "family, e.g. 2d_radial; default: all"] = (), /) -> None:
+def main(patterns: Annotated[tuple[str, ...], NAMES, "family, e.g. 2d_radial; default: all"] = (), /) -> None:
     """Check families; the exit status is 1 unless all hold."""
     conclude(run(name, briefly=not patterns) for name in patterns or families())

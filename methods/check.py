@@ -27,7 +27,7 @@ from data_prep.contracts.checking import (
 )
 from data_prep.errors import BadInput
 from data_prep.fourier import fft2c
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from data_prep.masks.registry import all_masks
 from data_prep.measurement import Measurement, measure
 from methods.contract import Parameters, ReconstructionModel
@@ -415,7 +415,8 @@ def run(method: Method, *, briefly: bool = False) -> tuple[int, int]:
 
 @command
 def main(
-    names: Annotated[tuple[str, ...], "folder or variant, e.g. manet or manet-sc; default: all"] = (), /
+    names: Annotated[tuple[str, ...], NAMES, "folder or variant, e.g. manet or manet-sc; default: all"] = (),
+    /,
 ) -> None:
     """Check methods; the exit status is 1 unless all hold."""
     torch.set_num_threads(1)

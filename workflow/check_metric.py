@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_prep.contracts.checking import conclude, file_of, report, require
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from workflow.metrics.contract import Metric, metric_of, metrics
 
 SHAPES = ((1, 32, 32), (3, 45, 37), (2, 40, 64))
@@ -129,6 +129,6 @@ def run(name: str, *, briefly: bool = False) -> tuple[int, int]:
 
 
 @command
-def main(ids: Annotated[tuple[str, ...], "metric, e.g. hfen; default: all"] = (), /) -> None:
+def main(ids: Annotated[tuple[str, ...], NAMES, "metric, e.g. hfen; default: all"] = (), /) -> None:
     """Check metrics; the exit status is 1 unless all hold."""
     conclude(run(name, briefly=not ids) for name in ids or metrics())

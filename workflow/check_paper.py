@@ -12,7 +12,7 @@ from typing import Annotated
 
 from data_prep.contracts.checking import Violation, conclude, report, require
 from data_prep.errors import BadInput
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from methods.registry import discover
 from workflow.claims.agreement import paper_scores
 from workflow.claims.claims import compare, masks_compared
@@ -131,6 +131,6 @@ def _cited(name: str) -> str:
 
 
 @command
-def main(ids: Annotated[tuple[str, ...], "paper, e.g. manet; default: all"] = (), /) -> None:
+def main(ids: Annotated[tuple[str, ...], NAMES, "paper, e.g. manet; default: all"] = (), /) -> None:
     """Check papers; the exit status is 1 unless all hold."""
     conclude(run(name, briefly=not ids) for name in ids or papers())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from data_prep.errors import BadInput, tell
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.definitions import PHASED, Definition, Row
@@ -162,8 +162,10 @@ def draw(
     /,
     to: Annotated[tuple[Path, ...], "files to write, .pdf or .png"],
     dataset: Annotated[str | None, "whose scan, if the experiment has several"] = None,
-    mask: Annotated[tuple[str, ...], "masks, one block each; may be left out if there is one"] = (),
-    method: Annotated[tuple[str, ...], "methods, variants, points of sweeps (default: all but points)"] = (),
+    mask: Annotated[tuple[str, ...], NAMES, "masks, one block each; may be left out if there is one"] = (),
+    method: Annotated[
+        tuple[str, ...], NAMES, "methods, variants, points of sweeps (default: all but points)"
+    ] = (),
     subject: Annotated[str | None, "whose scan of the test split (default: the first)"] = None,
     slice: Annotated[int | None, "its slice, from 1 as figures print it (default: the central one)"] = None,
     seed: Annotated[int | None, "of the trainings (default: the first)"] = None,

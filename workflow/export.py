@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import numpy as np
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import tell
-from data_prep.io.command import command
+from data_prep.errors import BadInput, tell
+from data_prep.io.command import NAMES, command
 from workflow.provenance.files import check_outside
 
 Also = Literal["truth", "zero_filled", "error"]
@@ -24,11 +24,13 @@ def export(
     results: Annotated[Path, "folder of an experiment, such as results/demo"],
     /,
     to: Annotated[Path, "folder to write into"],
-    dataset: Annotated[tuple[str, ...], "those of these datasets only"] = (),
-    mask: Annotated[tuple[str, ...], "those under these masks only"] = (),
-    method: Annotated[tuple[str, ...], "those of these methods only"] = (),
+    dataset: Annotated[tuple[str, ...], NAMES, "those of these datasets only"] = (),
+    mask: Annotated[tuple[str, ...], NAMES, "those under these masks only"] = (),
+    method: Annotated[tuple[str, ...], NAMES, "those of these methods only"] = (),
     also: Annotated[
-        tuple[Also, ...], "write the truth, the zero-filled images, or |reconstruction - truth| as well"
+        tuple[Also, ...],
+        NAMES,
+        "write the truth, the zero-filled images, or |reconstruction - truth| as well",
     ] = (),
     device: Annotated[Literal["auto", "cpu", "cuda"], "default: CUDA where there is one"] = "auto",
 ) -> None:
@@ -39,6 +41,8 @@ def export(
     """
     from workflow.run.finished import find_runs
 
+    if to.exists() and not to.is_dir():
+        raise BadInput(f"--to: {to} is no folder; give one to write into")
     folders = find_runs(results, dataset=dataset, mask=mask, method=method)
     check_outside("--to", to, results)
     from workflow.evaluate.volumes import check_scored, open_test, reconstructed, scan_record

@@ -104,6 +104,7 @@ def _reconstruct(
     aligned: Aligned,
     masks: MaskSet,
     simulated: bool,
+    guided: bool,
     device: Literal["auto", "cpu", "cuda"],
     to: Path,
 ) -> None:
@@ -112,6 +113,7 @@ def _reconstruct(
     from workflow.evaluate.volumes import reconstructed
     from workflow.metrics.volume import volume_metrics
     from workflow.run.device import set_up_torch
+    from workflow.statistics.scores import number
     from workflow.train.progress import say
 
     spec, record = trained.spec, aligned.record
@@ -145,12 +147,13 @@ def _reconstruct(
         noise = f", noise of {spec.noise:g} of each slice's mean added" if spec.noise else ""
         tell(f"undersampled by simulation: {label(spec.mask)}, {fewer}{noise}")
     else:
-        tell(f"k-space taken as it was measured, with {fewer}; {entry.auxiliary} is not registered onto it")
+        guide = f"; {entry.auxiliary} is not registered onto it" if guided else ""
+        tell(f"k-space taken as it was measured, with {fewer}{guide}")
     origin = f"trained on {data_note(spec.dataset, trained.source)}, {trained.side} x {trained.side}"
     weights = f"{origin}, {label(spec.mask)}" if spec.trainable else "which has no weights"
     tell(f"reconstructed by {spec.method}, {weights}")
     for name, scored in scores.items():
-        tell(f"{name} against the scan: SSIM {scored['ssim']:.3f}, PSNR {scored['psnr']:.2f} dB")
+        tell(f"{name} against the scan: SSIM {scored['ssim']:.3f}, PSNR {number(scored['psnr'], 2)} dB")
     tell(f"wrote {to}: float32 in the scan's units, 0 where nothing was reconstructed")
     tell(WARNING)
 
@@ -219,4 +222,4 @@ def predict(
         assert auxiliary is not None
         aligned = aligned_pair(entry, Wanted(entry, scan, auxiliary, matrix, slices), record)
         masks = masks_for(trained, aligned.target.shape[-1], subject)
-    _reconstruct(trained, entry, aligned, masks, kspace is None, device, to)
+    _reconstruct(trained, entry, aligned, masks, kspace is None, auxiliary is not None, device, to)

@@ -136,7 +136,8 @@ def score(
         indices = [store.slice_indices[position] for position in positions]
         found = score_rows(target, torch.from_numpy(images), indices, names)
         rows += [{**run, "subject": subject, **row} for row in found]
-        say(f"{place} of {len(files)} {subject}: SSIM {rows[-1]['ssim']:.3f}, PSNR {rows[-1]['psnr']:.2f} dB")
+        ssim, psnr = rows[-1]["ssim"], number(rows[-1]["psnr"], 2)
+        say(f"{place} of {len(files)} {subject}: SSIM {ssim:.3f}, PSNR {psnr} dB")
     return pd.DataFrame(rows)
 
 

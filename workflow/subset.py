@@ -17,7 +17,7 @@ import yaml
 
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, visible
-from data_prep.io.command import command
+from data_prep.io.command import NAMES, command
 from data_prep.io.hashes import file_sha256
 from data_prep.io.yaml_files import read_yaml
 from methods.registry import MethodFolder, discover, folder_of
@@ -25,10 +25,6 @@ from workflow.plan.chosen import chosen_figures, chosen_papers, chosen_tables
 from workflow.plan.config import Config, check_config, read_config
 from workflow.plan.plan import Plan
 from workflow.plan.tuning import TuningPlan
-
-
-def _names(text: str) -> list[str]:
-    return list(filter(None, (name.strip() for name in text.split(","))))
 
 
 def cut(content: Any, gone: Collection[str]) -> Any:
@@ -189,9 +185,9 @@ def _with_full_names(content: Config, checked: Config) -> tuple[Config, dict[str
 def main(
     file: Annotated[Path, "configuration, such as config/paper.yaml"],
     /,
-    methods: Annotated[list[str] | None, _names, "methods, such as zf,unet,manet-no_kspace"] = None,
-    masks: Annotated[list[str] | None, _names, "sampling masks, separated by commas"] = None,
-    dataset: Annotated[list[str] | None, _names, "datasets, separated by commas"] = None,
+    methods: Annotated[list[str] | None, NAMES, "methods, such as zf,unet,manet-no_kspace"] = None,
+    masks: Annotated[list[str] | None, NAMES, "sampling masks"] = None,
+    dataset: Annotated[list[str] | None, NAMES, "datasets"] = None,
     epochs: Annotated[int | None, "epochs of every training"] = None,
     experiment: Annotated[str | None, "name of the experiment; default: the file's and -subset"] = None,
 ) -> None:
@@ -208,10 +204,7 @@ def main(
     places["datasets"] = {*content["datasets"]}
     chosen = {"masks": masks, "datasets": dataset, "methods": methods}
     for option, place in (("--masks", "masks"), ("--dataset", "datasets"), ("--methods", "methods")):
-        names = chosen[place]
-        if names == []:
-            raise BadInput(f"{option}: names nothing; give names separated by commas, or leave it out")
-        for name in names or ():
+        for name in chosen[place] or ():
             if place == "methods":
                 folder = known[folder_of(name, known)]
                 folder.method(name)
@@ -221,7 +214,12 @@ def main(
     kept["experiment"] = experiment or f"{content['experiment']}-subset"
     if epochs is not None:
         kept["training"] = {**kept["training"], "epochs": epochs}
-    plan = Plan(check_config(kept, known), known)
+    try:
+        plan = Plan(check_config(kept, known), known)
+    except BadInput as error:
+        # Of the file all was right: these two are of the command.
+        said = str(error).replace("config: training.epochs:", "--epochs:")
+        raise BadInput(said.replace("config: experiment:", "--experiment:")) from error
     TuningPlan(plan)
     words = shlex.join(["python", "-m", "workflow.subset", *sys.argv[1:]])
     trained = sum(plan.trained(run.method) for run in plan.runs)

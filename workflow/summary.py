@@ -52,10 +52,8 @@ def read_table(results: Path, number: str) -> pd.DataFrame | None:
     """Read a table's CSV, or return None where the experiment has no such table.
 
     Raises:
-        BadInput: the results folder is missing or the file is damaged.
+        BadInput: the file is damaged.
     """
-    if not results.is_dir():
-        raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
     path = results / "tables" / f"table_{number}.csv"
     if not path.exists() or f"tables/{path.name}" in left_over(results):
         return None
@@ -124,12 +122,17 @@ def _score(row: dict[Any, Any], metric: str, digits: int) -> Text:
     return Text(text, spans=[Span(0, len(text), style)]) + sign
 
 
+def by_number(names: Iterable[str]) -> list[str]:
+    """Return tables sorted, those that have a number first."""
+    return sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+
+
 def main_tables(names: Iterable[str]) -> list[str]:
     """Return which tables are shown if none is asked for, of those that an experiment has.
 
     It is the first of a paper's; without a paper, where each dataset has a table of its name, they are these.
     """
-    named = sorted(names, key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name))
+    named = by_number(names)
     of_papers = [name for name in named if name.removesuffix("_smooth_phase") not in datasets()]
     return of_papers[:1] or [name for name in datasets() if name in named] or named[:1]
 
@@ -146,14 +149,20 @@ def summarise(
     """Print the summary of an experiment.
 
     Raises:
-        BadInput: there are no results.
+        BadInput: there are no results, or no such table.
     """
+    if not results.is_dir():
+        raise BadInput(f"{results}: no such folder; give the results of an experiment, such as results/demo")
     register_found(results)
     # A pipe or a log has no width of its own.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     left = {results / name for name in left_over(results)}
     there = {*matching(results / "tables", "table_*.csv")} - left
-    names = [table] if table else main_tables(path.stem.removeprefix("table_") for path in there) or ["1"]
+    known = by_number(path.stem.removeprefix("table_") for path in there)
+    if table is not None and table not in known:
+        choose = f"choose one of {', '.join(known)}" if known else "the target paper_tables makes its tables"
+        raise BadInput(f"--table: {results} has no table {table!r}; {choose}")
+    names = (main_tables(known) or ["1"]) if table is None else [table]
     contents = {name: read_table(results, name) for name in names}
     place = printable(os.path.relpath(results))
     groups = [

@@ -6,11 +6,13 @@ unet.ckpt`` writes it, ``python -m workflow.weights show unet.ckpt`` prints its 
 from elsewhere is safe to open: nothing in it is run, and its sizes are checked.
 """
 
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import yaml
 
 from data_prep.datasets.contract import dataset_of
@@ -24,6 +26,7 @@ from workflow.metrics.contract import STANDARD
 from workflow.plan.definitions import PHASED, data_note
 from workflow.provenance.files import check_outside
 from workflow.run.finished import Finished, read_finished
+from workflow.statistics.scores import accelerations, number
 
 if TYPE_CHECKING:
     from workflow.run.weights import Card
@@ -49,6 +52,7 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
     entry = dataset_of(spec.dataset)
     manifest = run.results / "data" / spec.dataset / "manifest.csv"
     rows = [row for row in read_rows(manifest, _AGAIN, _AGAIN) if row.get("split") == "train"]
+    masks = run.results / "masks" / spec.dataset
     columns = {"level": "string", "blank": "int64", **dict.fromkeys(STANDARD, "float64")}
     table = read_csv(run.place / "metrics.csv", columns, _AGAIN, _AGAIN)
     volumes = table[(table["level"] == "volume") & (table["blank"] == 0)]
@@ -59,6 +63,9 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
         raise BadInput(
             f"{run.place / 'metrics.csv'}: {what}, so that a card has no mean to tell; give another run"
         )
+    # The PSNR of perfect images is infinite and has no spread: NaN, and no warning.
+    with np.errstate(invalid="ignore"):
+        scores = {name: (float(volumes[name].mean()), float(volumes[name].std(ddof=0))) for name in STANDARD}
     kept = ("epochs", "batch_size", "schedule", "precision")
     return Card(
         method=f"{spec.method} ({method.label_on(spec.dataset)}), {record.parameter_count:,} parameters",
@@ -67,10 +74,11 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
             f"{len(rows)} subjects; {entry.auxiliary} guides {entry.target}"
         ),
         source=record.source,
-        sampling=f"{label(spec.mask)}, {run.masks.realised_acceleration:.2f} times fewer samples",
+        # As in tables: of drawn masks it is that of the test files, whose scores stand beside it.
+        sampling=f"{label(spec.mask)}, {accelerations(masks, spec.mask)[0]:.2f} times fewer samples",
         matrix=run.side,
         training={name: training[name] for name in kept} | {"optimiser": spec.optimiser, "seed": spec.seed},
-        scores={name: (float(volumes[name].mean()), float(volumes[name].std(ddof=0))) for name in STANDARD},
+        scores=scores,
         volumes=len(volumes),
         made_by={
             "commit": record.code.commit or "unknown",
@@ -86,9 +94,13 @@ def card_of(run: Finished, licence: str, use: str) -> "Card":
 def shown(card: "Card") -> str:
     """Return a card as text, a line for each of its entries, with nothing that a terminal obeys."""
     content: dict[str, Any] = asdict(card)
-    content["scores"] = {name: f"{mean:.4f} ± {std:.4f}" for name, (mean, std) in card.scores.items()}
+    content["scores"] = {name: _score(mean, std) for name, (mean, std) in card.scores.items()}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     return "".join(f"{printable(line)}\n" for line in text.splitlines())
+
+
+def _score(mean: float, std: float) -> str:
+    return number(mean, 4) if math.isinf(mean) else f"{mean:.4f} ± {std:.4f}"
 
 
 @command
@@ -106,7 +118,7 @@ def weights(
         BadInput: there is nothing to pack, or the file is none of these.
     """
     if what == "show":
-        if to is not None or licence is not None:
+        if to is not None or licence is not None or use != USE:
             raise WrongUse("show takes a file and no options")
         from workflow.run.weights import read_card
 

@@ -66,8 +66,8 @@ def require_slices(have: int, wanted: int, scan: Path | str, dataset: str) -> No
     """
     if have < wanted:
         raise BadInput(
-            f"{scan}: {have} axial slices, but {wanted} are wanted; set datasets.{dataset}.slices lower or "
-            "leave the scan out"
+            f"{scan}: {have} axial slices, but {wanted} are wanted; set datasets.{dataset}.slices, or the "
+            "option --slices, lower or leave the scan out"
         )
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ def results(tmp_path, monkeypatch):
     return root
 
 
-def printed(results, number=1):
+def printed(results, number="1"):
     with contextlib.redirect_stdout(io.StringIO()) as stream:
         summarise(results, number)
     return stream.getvalue()
@@ -67,7 +68,7 @@ def test_a_table_that_the_paper_does_not_have_leaves_its_values_out(results):
     table = pd.read_csv(results / "tables/table_1.csv")
     table[[*table.filter(like="_paper_")]] = np.nan
     table.to_csv(results / "tables/table_5.csv", index=False)
-    text = printed(results, 5)
+    text = printed(results, "5")
     assert "paper" not in text[text.index("Table I") :]
     assert "MANet" in text
 
@@ -109,12 +110,14 @@ def test_what_another_configuration_left_is_listed_apart(results):
     (results / "provenance.json").write_text(
         '{"outputs": {}, "leftovers": ["tables/table_9.md", "tables/table_1.csv", "gone"]}'
     )
-    text = printed(results)
+    text = printed(results, None)
     listed, left = text.split("\nLeft over from another configuration\n")
     assert "table_9" not in listed
     left, last = left.split("\n\n")
     assert left == "  results/demo/tables/table_1.csv\n  results/demo/tables/table_9.md"
     assert last.startswith("No table 1 in results/demo")
+    with pytest.raises(BadInput, match=r"--table: .*demo has no table '1'; the target paper_tables makes"):
+        printed(results, "1")
     (results / "provenance.json").unlink()
 
 
@@ -156,7 +159,12 @@ def test_a_perfect_score_is_printed_as_in_tables(results):
 
 
 def test_an_experiment_without_the_table_says_so(results):
-    assert "No table 2 in results/demo; the target paper_tables makes it." in printed(results, 2)
+    for name in ("10", "ixi"):
+        shutil.copyfile(results / "tables/table_1.csv", results / f"tables/table_{name}.csv")
+    for name in ("2", "", "../table_1"):
+        with pytest.raises(BadInput) as told:
+            printed(results, name)
+        assert str(told.value).endswith(f"demo has no table {name!r}; choose one of 1, 10, ixi")
     with pytest.raises(BadInput, match="no such folder"):
         printed(results / "nowhere")
     (results / "tables" / "table_1.csv").write_text("a,b\n1,2\n")

@@ -131,9 +131,14 @@ def seconds_per_job(plan: Plan, steps: Mapping[str, Steps], table: Table) -> dic
     trained = run_seconds(plan, steps)
     if trained:
         found["train"] = START + sum(trained.values()) / len(trained)
-    untrained = [run for run in plan.runs if not plan.trained(run.method)]
-    for rule, runs in (("evaluate", untrained), ("probe", TrustPlan(plan).runs)):
-        tested = [evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run)) for run in runs]
+    trust = TrustPlan(plan)
+    evaluated = {run: 1 for run in plan.runs if not plan.trained(run.method)}
+    probed = {run: trust.conditions(run) for run in trust.runs}
+    for rule, runs in (("evaluate", evaluated), ("probe", probed)):
+        tested = [
+            times * evaluation_seconds(plan, run.dataset, steps_of(plan, steps, run))
+            for run, times in runs.items()
+        ]
         if tested:
             found[rule] = START + sum(tested) / len(tested)
     return found

@@ -96,14 +96,20 @@ class TrustPlan:
             return len(self.tested(dataset)) > 1
         return name != "noise" or not dataset_of(dataset).measured
 
+    def _altered(self, run: Run) -> dict[str, list[Any]]:
+        """Return what a run is evaluated with beside the unchanged condition and other masks, by option."""
+        names = ["swaps", "shifts", "rotations"] if self.plan.method(run.method).needs_auxiliary else []
+        names += ["noise"] if self._applies("noise", run.dataset) else []
+        return {name: self.config[name] for name in names if self.config[name]}
+
+    def conditions(self, run: Run) -> int:
+        """Return how often a probe reconstructs the test slices: once unchanged, and for each condition."""
+        return 1 + sum(map(len, self._altered(run).values())) + len(self.other_masks(run))
+
     def options(self, run: Run) -> list[str]:
         """Return the arguments of ``workflow.trust.probe`` that say how a run is evaluated."""
-        chosen = []
-        if self.plan.method(run.method).needs_auxiliary:
-            chosen += [(name, self.config[name]) for name in ("swaps", "shifts", "rotations")]
-        if self._applies("noise", run.dataset):
-            chosen.append(("noise", self.config["noise"]))
-        words = [word for name, values in chosen if values for word in (f"--{name}", *map(str, values))]
+        altered = self._altered(run).items()
+        words = [word for name, values in altered for word in (f"--{name}", *map(str, values))]
         words += ["--audit"] if self.config["audit"] else []
         # Once per dataset, mask and seed is enough, by the first method: the truth is the same for all.
         beside = {one.method for one in self.plan.runs if (one.dataset, one.mask) == (run.dataset, run.mask)}

@@ -127,7 +127,8 @@ class Finished:
             height, width = shape
             raise BadInput(
                 f"{self.place}: {self.spec.method} was trained for images of {self.side} x {self.side} and "
-                f"takes none of {height} x {width}; give --matrix {self.side}, which crops or pads"
+                f"takes none of {height} x {width}; give images of that size, as --matrix {self.side} makes "
+                "of a --target"
             )
         if held != wanted:
             raise unfit

@@ -78,8 +78,9 @@ def align_pair(
     matrix = min(pdfs.header.recon_matrix) if matrix is None else matrix
     if matrix > min(pdfs.header.recon_matrix):
         raise BadInput(
-            f"{pdfs.path}: --matrix {matrix} is larger than its reconstructed matrix "
-            f"{pdfs.header.recon_matrix}; choose at most {min(pdfs.header.recon_matrix)}"
+            f"{pdfs.path}: its reconstructed matrix is {pdfs.header.recon_matrix}, but a side of {matrix} is "
+            "wanted; set datasets.fastmri.matrix, or the option --matrix, to at most "
+            f"{min(pdfs.header.recon_matrix)} or leave the pair out"
         )
     start, stop = paired_slices(pd, pdfs, slices)
     target = read_images(pdfs, start, stop)

@@ -57,8 +57,8 @@ def paired_slices(pd: Scan, pdfs: Scan, wanted: int | None = None) -> tuple[int,
         return 0, shared
     if not 0 < wanted <= shared:
         raise BadInput(
-            f"{pdfs.path}: --slices {wanted}, but with {pd.path.name} it shares {shared} slices; choose "
-            "fewer slices"
+            f"{pdfs.path}: with {pd.path.name} it shares {shared} slices, but {wanted} are wanted; set "
+            f"datasets.fastmri.slices, or the option --slices, to 1 up to {shared} or leave the pair out"
         )
     start = (shared - wanted) // 2
     return start, start + wanted

@@ -166,9 +166,8 @@ def make_experiment(folder: Path) -> Path:
         prepare(dataset, aligned, list(scans), SPLITS, 2022, data)
         keep(data, places, results / "data" / dataset)
         files = sorted(scans) if entry.drawn_masks else []
-        save(
-            make_masks(mask, SIDE, SIDE, 2022, files), SIDE, SIDE, 2022, dataset, results / "masks" / dataset
-        )
+        masks = make_masks(mask, SIDE, SIDE, 2022, files)
+        save(masks, SIDE, SIDE, 2022, dataset, results / "masks" / dataset, subjects(results, dataset))
         place = results / "runs" / dataset / mask
         for method, run in (("zf", evaluate), ("unet", lambda job: train(job, Termination()))):
             spec = spec_of(dataset, method)

@@ -49,7 +49,9 @@ def test_seconds_by_rule_are_those_of_the_plans_jobs() -> None:
     assert {"fetch_donor", "embed_ixi", "embed_fastmri", "align", "prepare", "mask", "evaluate"} <= set(found)
     # Evaluations are of methods without training, and what networks take does not count there.
     assert found["evaluate"] == START
-    assert found["probe"] == pytest.approx(START + (4 * 8 * 0.1 + 4 * 6 * 0.1) / 10)  # ZF takes none
+    # ZF takes none, the U-Net, which sees no auxiliary, one reconstruction; the others five more, without it,
+    # with another's, and with it shifted twice and rotated.
+    assert found["probe"] == pytest.approx(START + (1 + 3 * 6) * (8 + 6) * 0.1 / 10)
     # Nothing of a training is known where nobody measured one.
     assert "train" not in seconds_per_job(plan, {}, TABLE)
 

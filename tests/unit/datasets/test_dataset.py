@@ -242,7 +242,9 @@ def test_a_subject_that_cannot_be_used_stops_or_is_excluded(scans, tmp_path, mon
 
 def test_too_few_slices_and_empty_slices_are_named(scans, tmp_path, monkeypatch):
     subject = DATASET.find(scans)[0]
-    with pytest.raises(BadInput, match=r"8 axial slices, but 9 are wanted; set datasets.brats.slices lower"):
+    with pytest.raises(
+        BadInput, match=r"8 axial slices, but 9 are wanted; set datasets.brats.slices, or the"
+    ):
         align(monkeypatch, scans, subject, tmp_path, "--slices", "9")
     volume = load_volume(DATASET.files(scans, subject)[0])
     empty = np.zeros(volume.data.shape, np.int16)

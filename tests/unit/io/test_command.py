@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from data_prep.errors import BadInput
-from data_prep.io.command import SPREAD, Choices, WrongUse, call, exclusive
+from data_prep.io.command import NAMES, SPREAD, Choices, WrongUse, call, exclusive
 
 PACKAGES = ("data_prep", "methods", "workflow")
 ROOT = Path(__file__).parents[3]
@@ -43,13 +43,16 @@ def program(
     point: Annotated[Point | None, "where"] = None,
     points: Annotated[list[Point] | None, "where they all are"] = None,
     own: Annotated[Point, SPREAD],
+    masks: Annotated[tuple[str, ...], NAMES, "under which"] = (),
+    also: Annotated[list[Literal["truth", "error"]] | None, NAMES, "what else"] = None,
     big: Annotated[str, str.upper, "large letters"] = "",
+    name: Annotated[str, "what it is called"] = "",
     deep: Annotated[bool, "all of it"] = False,
     **lists: Annotated[Path, Choices(lambda: ("train_list",)), "a list"],
 ) -> None:
     """Keep what was given."""
     seen.clear()
-    seen.update(locals())
+    seen.update({key: value for key, value in locals().items() if key != "name"})
     exclusive({"--deep": deep, "--big": big or None})
     if slice_spacing < 0:
         raise WrongUse("--slice-spacing must not be negative")
@@ -74,18 +77,37 @@ def test_what_is_not_given_has_its_default_and_every_value_its_type():
             "known": None,
             "point": None,
         },
-        **{"points": None, "own": Point(3), "big": "", "deep": False, "lists": {}},
+        **{"points": None, "own": Point(3), "masks": (), "also": None},
+        **{"big": "", "deep": False, "lists": {}},
     }
 
 
 def test_what_is_given_is_read_as_its_annotation_says():
     more = ["1", "2", "--kind", "b", "--known", "two", "--big", "x", "--names", "p", "q"]
-    more += ["--point", '{"x": 1}', "--points", '[{"x": 1}, {"x": 2}]', "--train-list", "l.csv"]
+    more += [
+        "--masks",
+        "u,v",
+        "w",
+        "--also",
+        "truth",
+        "--point",
+        '{"x": 1}',
+        "--points",
+        '[{"x": 1}, {"x": 2}]',
+        "--train-list",
+        "l.csv",
+    ]
     call(program, [NEEDED[0], *more[:2], *NEEDED[1:], *more[2:]])
     assert seen == {
         **{"file": Path("here"), "extra": (1, 2), "slice_spacing": 2.5, "kind": "b", "known": "two"},
         **{"point": Point(1), "points": [Point(1), Point(2)], "own": Point(3, ("p", "q"))},
-        **{"big": "X", "deep": False, "lists": {"train_list": Path("l.csv")}},
+        **{
+            "masks": ("u", "v", "w"),
+            "also": ["truth"],
+            "big": "X",
+            "deep": False,
+            "lists": {"train_list": Path("l.csv")},
+        },
     }
 
 
@@ -94,10 +116,18 @@ def test_of_a_list_that_is_given_twice_nothing_is_lost():
     assert seen["own"].names == ("p", "q", "r")
 
 
+@pytest.mark.parametrize(
+    "words", [("a", "b", "c"), ("a,b,c",), ("a,", "b", ",c"), ("a, b", "c"), ("a", "--masks", "b,c")]
+)
+def test_names_may_be_separated_by_spaces_and_commas(words):
+    call(program, [*NEEDED, "--masks", *words, "--also", "truth,error"])
+    assert (seen["masks"], seen["also"]) == (("a", "b", "c"), ["truth", "error"])
+
+
 def test_the_rest_of_the_line_is_kept_with_its_own_options():
-    call(lease, ["--gpus", "2", "--", "python", "-m", "x", "--gpus", "7"])
+    call(lease, ["--gpus", "2", "--", "python", "-m", "x", "--gpus", "7", ""])
     assert seen["gpus"] == 2
-    assert [word for word in seen["words"] if word != "--"] == ["python", "-m", "x", "--gpus", "7"]
+    assert [word for word in seen["words"] if word != "--"] == ["python", "-m", "x", "--gpus", "7", ""]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +139,25 @@ def test_the_rest_of_the_line_is_kept_with_its_own_options():
         (["--depth", "1"], "unrecognized arguments: --depth 1"),
         (["--slice-spacing=-1"], "--slice-spacing must not be negative"),
         (["--deep", "--big", "x"], "argument --big: not allowed with argument --deep"),
+        (["--name", " "], "argument --name: is empty; give a value"),
+        (["--train-list", ""], "argument --train-list: is empty; give a value"),
+        (["--known", ""], "argument --known: is empty; give a value"),
+        (["--names", "p", ""], "argument --names: is empty; give a value"),
+        (["--names"], "argument --names: expected at least one argument"),
+        (["--masks"], "argument --masks: expected at least one argument"),
+        (
+            ["--masks", ", "],
+            "argument --masks: names nothing; give names, separated by spaces or commas",
+        ),
+        (
+            ["--masks", "u", "results/demo"],
+            "argument --masks: 'results/demo' is a path and no name; what a command reads goes before its "
+            "options",
+        ),
+        (
+            ["--also", "truth,mask"],
+            "argument --also: invalid choice: 'mask' (choose from 'truth', 'error')",
+        ),
     ],
 )
 def test_wrong_use_is_one_sentence_and_status_2(more, said, capsys):

@@ -181,6 +181,9 @@ def test_what_is_not_there_and_a_place_within_the_results_are_refused(experiment
         said(export, experiment, "--to", tmp_path, "--method", "manet")
     with pytest.raises(BadInput, match=r"--to: .* lies within .*, whose files are listed"):
         said(export, experiment, "--to", experiment / "volumes")
+    (tmp_path / "volumes").touch()
+    with pytest.raises(BadInput, match=r"--to: .*volumes is no folder; give one to write into"):
+        said(export, experiment, "--to", tmp_path / "volumes")
 
 
 def test_an_experiment_without_what_it_shares_says_what_to_bring(experiment, tmp_path, said):

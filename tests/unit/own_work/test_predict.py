@@ -127,7 +127,8 @@ def test_kspace_with_a_mask_is_taken_as_it_is(experiment, tmp_path, said):
     top, left = (ROWS - 40) // 2, (COLUMNS - 40) // 2
     np.testing.assert_allclose(found, expected[:, top : top + 40, left : left + 40], atol=2e-6)
     assert f"k-space taken as it was measured, with {COLUMNS / mask.sum():.2f} times fewer samples" in text
-    assert " against the scan" not in text
+    for part in (" against the scan", "registered"):
+        assert part not in text
 
 
 def test_names_of_scans_forge_no_line_and_stop_nothing(experiment, tmp_path, said, odd, lines):
@@ -139,9 +140,10 @@ def test_names_of_scans_forge_no_line_and_stop_nothing(experiment, tmp_path, sai
 
 
 def test_kspace_goes_through_a_network_of_any_size(experiment, tmp_path, said):
-    scan = write_knee(tmp_path / "file7.h5", 7, 0, lines_of(3))
+    scan, guide = write_knee(tmp_path / "file7.h5", 7, 0, lines_of(3)), write_knee(tmp_path / "pd.h5", 7, 1)
     to, run = tmp_path / "out.h5", experiment / "runs" / KNEES
-    said(predict, "--run", run, "--kspace", scan, "--to", to, "--device", "cpu")
+    words = ("--run", run, "--kspace", scan, "--auxiliary", guide, "--to", to, "--device", "cpu")
+    assert "times fewer samples; PD is not registered onto it" in said(predict, *words)
     with h5py.File(to) as file:
         assert file["reconstruction"].shape == (3, 40, 40)
         assert np.isfinite(file["reconstruction"][()]).all()
@@ -174,7 +176,10 @@ def test_files_of_the_results_are_not_written(experiment, run, pair, said):
         ({"--auxiliary": "mine_T2.nii.gz"}, r"mine_T2\.nii\.gz is the scan that is reconstructed"),
         ({"--auxiliary": "moved.nii.gz"}, r"moved\.nii\.gz: its header places it up to .* mm from mine_T2"),
         ({"--slices": "0"}, "--slices: is 0; give a whole number, at least 1"),
-        ({"--slices": "9"}, r"mine_T2\.nii\.gz: 7 axial slices, but 9 are wanted"),
+        (
+            {"--slices": "9"},
+            r"mine_T2\.nii\.gz: 7 axial slices, but 9 are wanted; .*the option --slices, lower",
+        ),
         ({"--subject": "../me"}, "--subject: is '../me'; use letters, digits, - and _"),
         ({"--matrix": "8"}, "mask `1d_uniform_6x`: a matrix of 8 x 8 is too small"),
         ({"--target": None, "--kspace": "mine_T2.nii.gz"}, "--kspace: scans of BraTS hold no k-space"),
@@ -196,6 +201,20 @@ def test_wrong_input_is_told_in_one_sentence(run, pair, tmp_path, said, changes,
         said(predict, *words, "--device", "cpu")
     assert "\n" not in str(told.value)
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("option", "number", "message"),
+    [
+        ("--slices", 9, "it shares 3 slices, but 9 are wanted; set .*, or the option --slices, to 1 up to 3"),
+        ("--matrix", 64, "but a side of 64 is wanted; set .*, or the option --matrix, to at most 40"),
+    ],
+)
+def test_what_a_knee_does_not_have_names_the_option(experiment, tmp_path, said, option, number, message):
+    pair = [write_knee(tmp_path / f"file8{contrast}.h5", 8, contrast) for contrast in (0, 1)]
+    words = ("--run", experiment / "runs" / KNEES, "--to", tmp_path / "out.h5", "--device", "cpu")
+    with pytest.raises(BadInput, match=message):
+        said(predict, *words, "--target", pair[0], "--auxiliary", pair[1], option, number)
 
 
 def test_a_matrix_too_small_for_drawn_masks_is_told_before_anything_is_written(experiment, tmp_path, said):

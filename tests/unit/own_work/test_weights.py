@@ -95,6 +95,13 @@ def test_weights_of_drawn_masks_travel_without_the_subjects_names(experiment, tm
     assert b"file9000" not in content
     assert b"patient" not in content.replace(b"patients", b"")
     assert read_packed(tmp_path / "knees.ckpt").side == 32
+    # Of the test subjects' masks, as the table beside says, and not of all.
+    every = read_finished(experiment / "runs" / KNEES).masks.realised_acceleration
+    (told,) = pd.read_csv(experiment / "tables/table_6.csv")["realised_acceleration"].unique()
+    assert f"{told:.2f}" != f"{every:.2f}"
+    assert f"sampling: Equispaced-4×, {told:.2f} times fewer" in said(
+        weights, "show", tmp_path / "knees.ckpt"
+    )
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -316,6 +323,8 @@ def test_what_cannot_be_packed_or_shown_is_told(experiment, tmp_path, said):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt")
     with pytest.raises(SystemExit):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt", "--licence", "")
+    with pytest.raises(SystemExit):
+        said(weights, "show", kept, "--use", "play")
 
 
 @pytest.mark.parametrize(
@@ -330,6 +339,17 @@ def test_the_mean_of_what_is_left_stands_on_no_card(experiment, tmp_path, said, 
     with pytest.raises(BadInput, match=rf"metrics\.csv: {what}, so that a card has no mean to tell"):
         said(weights, "pack", run, "--to", tmp_path / "weights.ckpt", *LICENCE)
     assert not (tmp_path / "weights.ckpt").exists()
+
+
+def test_perfect_scores_are_printed_as_in_tables(experiment, tmp_path, said):
+    run, to = copy_of(experiment, tmp_path) / "runs" / BRAINS, tmp_path / "weights.ckpt"
+    table = pd.read_csv(run / "metrics.csv")
+    table.loc[table.index[table["level"] == "volume"][:1], "psnr"] = np.inf
+    table.to_csv(run / "metrics.csv", index=False)
+    said(weights, "pack", run, "--to", to, *LICENCE)
+    text = said(weights, "show", to)
+    assert "  psnr: ∞\n" in text
+    assert "inf" not in text
 
 
 def test_the_name_of_the_file_forges_no_line(experiment, tmp_path, said, odd, lines):
