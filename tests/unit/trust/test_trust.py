@@ -736,6 +736,40 @@ def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
             {"label": label, "gflops": gflops, "training_hours": seconds / 3600, **numbers}
             for label, gflops, seconds in (("A", 0.01702, 13.0), ("B", 340.1, 999.4), ("C", 1234.5, 18000.0))
         ]
+@pytest.mark.parametrize(
+    ("of_zf", "psnr", "said"),
+    [
+        ([MASK], [20.0, 30.0], "under 1D-Uniform-6×, where every method has runs."),
+        ([MASK, OTHER], [25.0, 35.0], "then over masks and seeds."),
+        ([], ["—", "—"], "under no mask, where every method has runs."),
+    ],
+)
+def test_methods_are_compared_under_masks_that_all_of_them_take(tmp_path, of_zf, psnr, said):
+    plan = Plan(check_config(small_config(), METHODS), METHODS)
+    taken = {"zf": of_zf or [OTHER], "cs": [MASK, OTHER] if of_zf else [MASK]}
+    groups, tables = [], []
+    for method, masks in taken.items():
+        paths = [f"ixi/{mask}/{method}/seed0" for mask in masks]
+        for mask, path in zip(masks, paths, strict=True):
+            spec = plan.spec(Run("ixi", mask, method, 0)).content()
+            write_record(tmp_path, path, spec=spec)
+        shared = {key: value for key, value in spec.items() if key not in ("mask", "seed")}
+        groups.append({"spec": shared, "data": sha256("data"), "runs": paths})
+        table = metric_rows("ixi", masks, [method], volumes=2)
+        table["psnr"] = (20.0 if method == "zf" else 30.0) + 10 * (table["mask"] == OTHER)
+        tables.append(table)
+    pd.concat(tables).to_parquet(tmp_path / "metrics.parquet")
+    rows = [{"method": name, "label": name, "auxiliary": False, "trained": False} for name in taken]
+    asked = definition(matrix=64, planned=groups, rows=rows)
+    costs = cost_scores(asked, tmp_path)
+    page = cost_page(asked, costs)
+    found = [cells[-1].text for _, cells in page.blocks[0].rows]
+    assert found == [value if isinstance(value, str) else f"{value:.2f}" for value in psnr]
+    assert page.caption[-1].endswith(said)
+    with style.printed():
+        draw_costs(asked, costs)
+
+
     )
     (block,) = cost_page(definition(matrix=64), costs).blocks
     ((_, headers),) = block.groups
