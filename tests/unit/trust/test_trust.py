@@ -553,6 +553,13 @@ def test_lesions_are_drawn_against_false_spots_with_the_truth_in_the_corner(prob
     assert "dashed: half, from where a lesion counts as detected" in notes
 
 
+def test_lesions_are_counted_where_the_first_method_declines_the_first_mask(probes):
+    rows = [vars(row) | ({"without": [MASK]} if row.method == "zf" else {}) for row in definition().rows]
+    with style.printed():
+        figure = draw_lesions(definition(rows=rows), probes[probes["method"] != "zf"])
+    assert any(text.get_text().startswith("Lesions: 6 in 3 heads") for text in figure.texts)
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_audit])
 def test_the_names_of_vertical_scales_stand_below_each_other(probes, draw):
     large = probes.assign(mask=OTHER, value=1000 * probes["value"])
@@ -729,13 +736,6 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path, slices_per_second, me
         draw_costs(asked, costs).canvas.draw()
 
 
-def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
-    numbers = {"parameters": 1234567, "latency_ms": 1.0, "memory_gb": 1.0, "psnr": 30.0, "devices": "a CPU"}
-    costs = pd.DataFrame(
-        [
-            {"label": label, "gflops": gflops, "training_hours": seconds / 3600, **numbers}
-            for label, gflops, seconds in (("A", 0.01702, 13.0), ("B", 340.1, 999.4), ("C", 1234.5, 18000.0))
-        ]
 @pytest.mark.parametrize(
     ("of_zf", "psnr", "said"),
     [
@@ -770,6 +770,13 @@ def test_methods_are_compared_under_masks_that_all_of_them_take(tmp_path, of_zf,
         draw_costs(asked, costs)
 
 
+def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
+    numbers = {"parameters": 1234567, "latency_ms": 1.0, "memory_gb": 1.0, "psnr": 30.0, "devices": "a CPU"}
+    costs = pd.DataFrame(
+        [
+            {"label": label, "gflops": gflops, "training_hours": seconds / 3600, **numbers}
+            for label, gflops, seconds in (("A", 0.01702, 13.0), ("B", 340.1, 999.4), ("C", 1234.5, 18000.0))
+        ]
     )
     (block,) = cost_page(definition(matrix=64), costs).blocks
     ((_, headers),) = block.groups
