@@ -18,11 +18,12 @@ from msgspec import UNSET
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput
 from data_prep.io.command import command
+from data_prep.masks.registry import label
 from workflow.plan.definitions import FLOOR, Configuration, CostDefinition, Results, TrustRow
 from workflow.provenance.record import AGAIN, RunRecord
 from workflow.provenance.runs import read_runs
 from workflow.run.spec import finished_spec
-from workflow.statistics.scores import number, read_metrics, significant
+from workflow.statistics.scores import counted, number, read_metrics, significant
 from workflow.tables.formats import made_from, write_page
 from workflow.tables.page import Block, Page, Text
 
@@ -47,18 +48,33 @@ def read_records(results: Path, definition: CostDefinition, row: TrustRow) -> di
     return records
 
 
+def compared_masks(definition: CostDefinition) -> tuple[list[str], bool]:
+    """Return the masks under which every method has runs, and whether those are all that any has.
+
+    A method may decline a mask, or be asked for under some only; its mean over others is no rival's.
+    """
+    under: dict[str, set[str]] = {row.method: set() for row in definition.rows}
+    for name in (name for group in definition.planned for name in group.runs):
+        _, mask, method, _ = name.split("/")
+        under[method].add(mask)
+    shared = set.intersection(*under.values())
+    same = all(of == shared for of in under.values())
+    return [mask for mask in definition.all_masks if mask in shared], same
+
+
 def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
     """Return one row per method; times and memory are medians over its runs.
 
     Columns: dataset, method, label, runs, parameters, gflops (one slice), latency_ms (one slice, from the
     evaluation of the whole test split), memory_gb (largest of the process or the GPU's allocator),
-    training_hours (NaN without training), psnr (dB, mean over volumes, then masks), devices.
+    training_hours (NaN without training), psnr (dB, mean over volumes, then ``compared_masks``), devices.
     """
     from workflow.cost.flops import count
 
     metrics = read_metrics(results / "metrics.parquet", definition.planned)
     metrics = metrics[(metrics["dataset"] == definition.dataset) & (metrics["level"] == "volume")]
     metrics = metrics[metrics["blank"] == 0]
+    masks, _ = compared_masks(definition)
     rows = []
     for row in definition.rows:
         by_run = read_records(results, definition, row)
@@ -84,7 +100,7 @@ def cost_scores(definition: CostDefinition, results: Path) -> pd.DataFrame:
                 ),
                 "memory_gb": _median([record.peak_memory_bytes / 1e9 for record in records]),
                 "training_hours": _median(hours),
-                "psnr": float(by_mask.mean(skipna=False)),
+                "psnr": float(by_mask.reindex(masks).mean(skipna=False)),
                 "devices": "; ".join(sorted({record.device for record in records})),
             }
         )
@@ -98,7 +114,7 @@ def _median(values: Sequence[float]) -> float:
 def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
     """Arrange the cost table."""
     seconds, unit = _unit_of_time(costs["training_hours"])
-    rows = []
+    (masks, same), rows = compared_masks(definition), []
     for row in costs.to_dict("records"):
         training = row["training_hours"] * 3600 / seconds
         cells = (
@@ -107,19 +123,21 @@ def cost_page(definition: CostDefinition, costs: pd.DataFrame) -> Page:
             number(row["latency_ms"], 1),
             number(row["memory_gb"], 2),
             "—" if math.isnan(training) else significant(training, 3),
-            number(row["psnr"], 2),
+            number(row["psnr"], 2) if masks else "—",
         )
         rows.append((str(row["label"]), tuple(Text(cell) for cell in cells)))
     headers = ("parameters", "GFLOPs", "ms per slice", "memory (GB)", f"training ({unit})", "PSNR ↑")
     heading = f"{dataset_of(definition.dataset).label}, {definition.matrix} × {definition.matrix}"
     devices = "; ".join(sorted({name for row in costs["devices"] for name in row.split("; ")}))
+    named = ", ".join(map(label, masks)) or "no mask"
+    where = "" if same else f"; under {named}, where every method has runs"
     caption = (
         f"Data: {definition.data_note}.",
         "GFLOPs: operations of one slice, counted: two for each multiplication with its addition in "
         "convolutions and matrix products, 5 N log2 N for a Fourier transform of N points.",
         "Time per slice, largest memory and time of one training: medians over the runs, which may have "
         f"shared the machine with others ({devices}).",
-        "PSNR (dB, volume convention): mean over test volumes, then over masks and seeds.",
+        f"PSNR (dB, volume convention): mean over test volumes, then over masks and seeds{where}.",
     )
     return Page(
         f"cost-{definition.dataset}",
@@ -156,8 +174,12 @@ def draw_costs(definition: CostDefinition, costs: pd.DataFrame) -> "Figure":
         "memory_gb": "largest memory (GB)",
     }
     shown = costs.assign(training=costs["training_hours"] * 3600 / seconds)
+    masks, same = compared_masks(definition)
     note = "Mean over test volumes, masks and seeds; medians of time and memory over runs"
-    figure, axes_of = sheet_of(definition, styles, [note], [1.0] * 3, [1.35] * 2, 2 * AXIS, sharey=True)
+    shared = [] if same else [f"PSNR under {counted(len(masks), 'mask')}, where every method has runs."]
+    figure, axes_of = sheet_of(
+        definition, styles, [*shared, note], [1.0] * 3, [1.35] * 2, 2 * AXIS, sharey=True
+    )
     *used, spare = axes_of.flat
     spare.set_axis_off()
     for axes, (name, xlabel) in zip(used, panels.items(), strict=True):

@@ -180,7 +180,9 @@ def _ahead(rivals: pd.DataFrame, led: Sequence[str], masks: Sequence[str]) -> st
         return ""
     metric = metric_of(LEADING)
     there, mean = "there " if len(led) < len(masks) else "", " on average" if len(gap) > 1 else ""
-    return f", {there}{number(gap.mean(), metric.digits)} {metric.unit} above the next best{mean}"
+    # Under a mask that others decline or failed under, it is ahead of nobody.
+    alone = " where there is one" if len(gap) < len(led) else ""
+    return f", {there}{number(gap.mean(), metric.digits)} {metric.unit} above the next best{alone}{mean}"
 
 
 def _sureness(rivals: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ rule probe:
         checkpoint=lambda wildcards: TRUST.checkpoint(TRUST.run_of(wildcards)),
         # As in the rule evaluate: parameters that are not learnt are chosen again.
         data=lambda wildcards: shared(
-            "data", wildcards.dataset, *read_by(wildcards.method)
+            "data", wildcards.dataset, "manifest.csv", *read_by(wildcards.method)
         ),
         mask=f"{ROOT}/masks/{{dataset}}/{{mask}}.npz",
         others=lambda wildcards: TRUST.other_masks(TRUST.run_of(wildcards)),

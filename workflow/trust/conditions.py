@@ -5,7 +5,7 @@ then changes one thing: the auxiliary image. Other noise levels and other masks 
 an ``Acquisition`` with another field.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -53,20 +53,39 @@ def zeroed(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Te
     return torch.zeros_like(auxiliary)
 
 
-def of_other_subject(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Tensor:
-    """Return the auxiliary of the next test subject (in order of id; the last one's is the first).
+def others(persons: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """Return, for each test subject, the next one of other persons (in order; after the last the first).
+
+    One without any is left out.
+
+    Args:
+        persons: of each test subject's scans: a person may have several, which lie beside each other.
+    """
+    subjects = list(persons)
+    found = {}
+    for place, subject in enumerate(subjects):
+        after = subjects[place + 1 :] + subjects[:place]
+        if other := next((one for one in after if {*persons[one]}.isdisjoint(persons[subject])), None):
+            found[subject] = other
+    return found
+
+
+def of_other_subject(following: Mapping[str, str]) -> Alteration:
+    """The auxiliary of another test subject, see ``others``.
 
     The slice has the same index; where the other volume is shorter, it is its last one.
     """
-    volumes = store.volumes()
-    subjects = list(volumes)
-    following = dict(zip(subjects, subjects[1:] + subjects[:1], strict=True))
-    chosen = []
-    for position in positions:
-        own = volumes[store.subjects[position]].index(position)
-        other = volumes[following[store.subjects[position]]]
-        chosen.append(other[min(own, len(other) - 1)])
-    return store.batch(chosen)[1].to(auxiliary.device)
+
+    def alter(store: SliceStore, positions: Sequence[int], auxiliary: Tensor) -> Tensor:
+        volumes = store.volumes()
+        chosen = []
+        for position in positions:
+            own = volumes[store.subjects[position]].index(position)
+            other = volumes[following[store.subjects[position]]]
+            chosen.append(other[min(own, len(other) - 1)])
+        return store.batch(chosen)[1].to(auxiliary.device)
+
+    return alter
 
 
 def shifted(pixels: int) -> Alteration:

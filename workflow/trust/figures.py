@@ -223,7 +223,8 @@ def draw_audit(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
 
 def draw_lesions(definition: TrustDefinition, probes: pd.DataFrame) -> Figure:
     """Contrast recovered per lesion, and detections against false bright spots; one row per mask."""
-    first = lesion_scores(probes, definition.masks[0], definition.rows[0].method)
+    # Of the truth: the first method may decline the first mask.
+    first = lesion_scores(probes, definition.masks[0], GROUND_TRUTH)
     known = "no interval can be had from one head"
     if first.heads > 1:
         low, high = rate_interval(0.5, first.heads)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from data_prep.errors import BadInput
 from data_prep.io.command import SPREAD, command
-from data_prep.io.files import write_rows
+from data_prep.io.files import read_rows, write_rows
+from data_prep.io.json_files import check_fields
 from workflow.plan.definitions import GROUND_TRUTH
 from workflow.provenance.runs import identity_of
 from workflow.run.job import Checkpoint, Job, check_checkpoint
@@ -96,8 +97,8 @@ def probe(
         Rows with ``COLUMNS``.
 
     Raises:
-        BadInput: another subject's auxiliary is asked for and there is one test subject only, or a mask is of
-            another dataset.
+        BadInput: another subject's auxiliary is asked for and the test subjects are of one person only, or a
+            mask is of another dataset.
     """
     from workflow.evaluate.evaluation import reconstruct_volume
     from workflow.train.progress import say
@@ -127,14 +128,9 @@ def _conditions(
     from data_prep.undersample.acquisition import open_acquisition
     from workflow.trust.conditions import altered, of_other_subject, rotated, shifted, zeroed
 
-    if "other_subject" in probes.swaps and len(store.volumes()) < 2:
-        raise BadInput(
-            f"{store.path}: holds one subject, so there is no other subject's auxiliary; leave other_subject "
-            "out of trust.swaps, or raise datasets' splits.test"
-        )
-    swaps = {"zeroed": zeroed, "other_subject": of_other_subject}
     for name in probes.swaps:
-        yield "auxiliary", name, 0.0, altered(acquisition, swaps[name])
+        swap = zeroed if name == "zeroed" else of_other_subject(_others_of(store))
+        yield "auxiliary", name, 0.0, altered(acquisition, swap)
     for pixels in probes.shifts:
         yield "auxiliary", "shift", float(pixels), altered(acquisition, shifted(pixels))
     for degrees in probes.rotations:
@@ -144,6 +140,27 @@ def _conditions(
     for path in probes.masks:
         other = open_acquisition(path, store.dataset, path.stem, 0.0, acquisition.base_seed)
         yield "mask", path.stem, 0.0, replace(acquisition, masks=other.masks)
+
+
+def _others_of(store: "SliceStore") -> dict[str, str]:
+    """Return whose auxiliary each test subject is given, by the persons of the manifest beside the split."""
+    from workflow.trust.conditions import others
+
+    path, again = store.path.with_name("manifest.csv"), "run the step `prepare` of its dataset again"
+    persons: dict[str, set[str]] = {}
+    for row in read_rows(path, again, again):
+        check_fields(row, ("subject", "group", "auxiliary_group"), path, again)
+        persons[row["subject"]] = {row["group"], row["auxiliary_group"]} - {""}
+    subjects = list(store.volumes())
+    if unknown := [subject for subject in subjects if subject not in persons]:
+        raise BadInput(f"{path}: does not tell of {unknown[0]}, who is in {store.path.name}; {again}")
+    found = others({subject: persons[subject] for subject in subjects})
+    if alone := [subject for subject in subjects if subject not in found]:
+        raise BadInput(
+            f"{store.path}: holds no subject of another person than {alone[0]}'s, so there is no other "
+            "subject's auxiliary; leave other_subject out of trust.swaps, or raise datasets' splits.test"
+        )
+    return found
 
 
 def _score_rows(

@@ -113,6 +113,14 @@ def test_what_is_led_under_some_masks_is_ahead_there():
     )
 
 
+def test_nobody_is_ahead_where_there_is_no_other():
+    declined = {key: of for key, of in TWO.items() if key[1] != "manet"} | {(MASKS[1], "unet"): "missing"}
+    assert said(made(declined)).startswith(
+        "On IXI, U-Net and ZF each have the highest PSNR under 1 of 2 masks, 5.00 dB above the next best "
+        "where there is one, and the highest SSIM under 1;"
+    )
+
+
 def test_a_metric_that_says_otherwise_is_told():
     other = made(TWO)
     ssim = other["metric"] == "ssim"

@@ -9,9 +9,10 @@ from scipy import ndimage
 from tiny_runs import MASKS, SUBJECTS, write_mask, write_splits
 
 from data_prep.undersample.acquisition import Acquisition, open_acquisition, open_split
-from workflow.trust.conditions import altered, of_other_subject, rotate, rotated, shifted, zeroed
+from workflow.trust.conditions import altered, of_other_subject, others, rotate, rotated, shifted, zeroed
 
 CPU = torch.device("cpu")
+OTHER = of_other_subject(others({subject: [subject] for subject in SUBJECTS["test"]}))
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_nothing_altered_is_the_same_to_the_bit(measured, alteration):
         assert torch.equal(getattr(same, field.name), getattr(plain, field.name)), field.name
 
 
-@pytest.mark.parametrize("alteration", [zeroed, of_other_subject, shifted(3), rotated(5.0)])
+@pytest.mark.parametrize("alteration", [zeroed, OTHER, shifted(3), rotated(5.0)])
 def test_only_the_auxiliary_changes_and_its_kspace_belongs_to_it(measured, alteration):
     from data_prep.fourier import ifft2c
 
@@ -67,7 +68,7 @@ def test_a_rotation_agrees_with_scipys():
 
 def test_the_other_subjects_slice_has_the_same_index(measured):
     _, store, _ = measured
-    other = of_other_subject(store, [0, 3, 5], store.batch([0, 3, 5])[1])
+    other = OTHER(store, [0, 3, 5], store.batch([0, 3, 5])[1])
     for row, position in zip(other, [0, 3, 5], strict=True):
         wanted = next(
             i
@@ -89,7 +90,15 @@ def test_the_other_subject_is_the_next_and_of_a_shorter_volume_it_is_the_last_sl
         def batch(self, positions):
             return None, torch.tensor(positions)
 
-    assert of_other_subject(Split(), range(6), torch.zeros(6)).tolist() == [3, 3, 3, 4, 0, 1]
+    alter = of_other_subject(others({subject: [subject] for subject in "ABC"}))
+    assert alter(Split(), range(6), torch.zeros(6)).tolist() == [3, 3, 3, 4, 0, 1]
+
+
+def test_another_scan_of_the_same_person_is_no_other_subjects():
+    # Sessions of one person have ids beside each other; a pair may be of two persons.
+    persons = {"A-0": {"A"}, "A-1": {"A"}, "B-0": {"B", "C"}, "C-0": {"C"}, "D-0": {"D"}}
+    assert others(persons) == {"A-0": "B-0", "A-1": "B-0", "B-0": "D-0", "C-0": "D-0", "D-0": "A-0"}
+    assert others({"A-0": {"A"}, "A-1": {"A"}}) == {}
 
 
 def test_an_altered_acquisition_is_an_acquisition(measured):

@@ -13,6 +13,7 @@ from tiny_runs import MASKS, SIDE, SUBJECTS, spec_content, write_mask, write_spl
 
 from data_prep.errors import BadInput
 from data_prep.io.command import call
+from data_prep.io.files import write_rows
 from data_prep.io.hashes import file_sha256
 from workflow.evaluate.__main__ import main as evaluate_main
 from workflow.provenance.record import read_run
@@ -45,7 +46,8 @@ def write_run(folder: Path, content: dict, status: str = "finished") -> list[str
     """Write data, masks and an untrained checkpoint; return the arguments of a command."""
     spec = RunSpec.from_json(json.dumps(content))
     if not (folder / "data").exists():
-        write_splits(folder)
+        persons = [{"subject": name, "group": name, "auxiliary_group": ""} for name in SUBJECTS["test"]]
+        write_rows(write_splits(folder) / "manifest.csv", list(persons[0]), persons)
     mask = write_mask(folder)
     save_checkpoint(build_model(spec, (SIDE, SIDE)), spec, Origin("hash", status), folder / "model.ckpt")
     return [
@@ -164,10 +166,18 @@ def test_bad_input_is_named(tmp_path, monkeypatch, more, said):
         probed(monkeypatch, tmp_path, write_run(tmp_path, spec_content()), *more)
 
 
-def test_one_subject_has_no_other(tmp_path, monkeypatch):
-    monkeypatch.setitem(SUBJECTS, "test", ("IXI905",))
-    with pytest.raises(BadInput, match="holds one subject"):
-        probed(monkeypatch, tmp_path, write_run(tmp_path, spec_content()), "--swaps", "other_subject")
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ("IXI905,a,b\nIXI906,b,\n", "test.h5: holds no subject of another person than IXI905's"),
+        ("IXI905,a,\n", "manifest.csv: does not tell of IXI906, who is in test.h5"),
+    ],
+)
+def test_one_person_has_no_other(tmp_path, monkeypatch, manifest, said):
+    arguments = write_run(tmp_path, spec_content())
+    (tmp_path / "data/ixi/manifest.csv").write_text(f"subject,group,auxiliary_group\n{manifest}")
+    with pytest.raises(BadInput, match=said):
+        probed(monkeypatch, tmp_path, arguments, "--swaps", "other_subject")
 
 
 def test_gathering_refuses_what_stands_twice_and_ignores_the_order_of_files(tmp_path):

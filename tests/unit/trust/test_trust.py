@@ -553,6 +553,13 @@ def test_lesions_are_drawn_against_false_spots_with_the_truth_in_the_corner(prob
     assert "dashed: half, from where a lesion counts as detected" in notes
 
 
+def test_lesions_are_counted_where_the_first_method_declines_the_first_mask(probes):
+    rows = [vars(row) | ({"without": [MASK]} if row.method == "zf" else {}) for row in definition().rows]
+    with style.printed():
+        figure = draw_lesions(definition(rows=rows), probes[probes["method"] != "zf"])
+    assert any(text.get_text().startswith("Lesions: 6 in 3 heads") for text in figure.texts)
+
+
 @pytest.mark.parametrize("draw", [draw_misalignment, draw_audit])
 def test_the_names_of_vertical_scales_stand_below_each_other(probes, draw):
     large = probes.assign(mask=OTHER, value=1000 * probes["value"])
@@ -727,6 +734,40 @@ def test_the_cost_table_takes_medians_and_counts(tmp_path, slices_per_second, me
     assert "| ZF " in printed("md", cost_page(asked, costs))
     with style.printed():
         draw_costs(asked, costs).canvas.draw()
+
+
+@pytest.mark.parametrize(
+    ("of_zf", "psnr", "said"),
+    [
+        ([MASK], [20.0, 30.0], "under 1D-Uniform-6×, where every method has runs."),
+        ([MASK, OTHER], [25.0, 35.0], "then over masks and seeds."),
+        ([], ["—", "—"], "under no mask, where every method has runs."),
+    ],
+)
+def test_methods_are_compared_under_masks_that_all_of_them_take(tmp_path, of_zf, psnr, said):
+    plan = Plan(check_config(small_config(), METHODS), METHODS)
+    taken = {"zf": of_zf or [OTHER], "cs": [MASK, OTHER] if of_zf else [MASK]}
+    groups, tables = [], []
+    for method, masks in taken.items():
+        paths = [f"ixi/{mask}/{method}/seed0" for mask in masks]
+        for mask, path in zip(masks, paths, strict=True):
+            spec = plan.spec(Run("ixi", mask, method, 0)).content()
+            write_record(tmp_path, path, spec=spec)
+        shared = {key: value for key, value in spec.items() if key not in ("mask", "seed")}
+        groups.append({"spec": shared, "data": sha256("data"), "runs": paths})
+        table = metric_rows("ixi", masks, [method], volumes=2)
+        table["psnr"] = (20.0 if method == "zf" else 30.0) + 10 * (table["mask"] == OTHER)
+        tables.append(table)
+    pd.concat(tables).to_parquet(tmp_path / "metrics.parquet")
+    rows = [{"method": name, "label": name, "auxiliary": False, "trained": False} for name in taken]
+    asked = definition(matrix=64, planned=groups, rows=rows)
+    costs = cost_scores(asked, tmp_path)
+    page = cost_page(asked, costs)
+    found = [cells[-1].text for _, cells in page.blocks[0].rows]
+    assert found == [value if isinstance(value, str) else f"{value:.2f}" for value in psnr]
+    assert page.caption[-1].endswith(said)
+    with style.printed():
+        draw_costs(asked, costs)
 
 
 def test_the_cost_table_writes_three_digits_and_no_powers_of_ten():
