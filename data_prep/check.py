@@ -20,7 +20,7 @@ from data_prep.datasets.forms import advice, nothing_in
 from data_prep.datasets.misnamed import misnamed
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import Choices, command
-from data_prep.io.files import then_print
+from data_prep.io.files import check_place, then_print
 
 
 def recognise(folder: Path, name: str | None = None, lists: Mapping[str, Path] | None = None) -> str:
@@ -66,10 +66,18 @@ def main(
     ],
 ) -> None:
     """Print the findings and leave with the verdict as exit code."""
-    # Lists may be of another dataset than the one that the folder turns out to hold.
+    if csv:
+        check_place("--csv", csv)
+    if slices < 1:
+        raise BadInput(f"--slices: is {slices}; give a whole number, at least 1")
     entry = dataset_of(recognise(folder, dataset, lists))
-    named = {key: path for key, path in lists.items() if key in entry.lists}
-    found, summary = entry.check(entry, folder, slices, deep, named)
+    for key in lists:
+        if key not in entry.lists:
+            option = f"--{key.replace('_', '-')}"
+            raise BadInput(
+                f"{option}: {folder} holds scans of {entry.label}, which has no such list; leave it out"
+            )
+    found, summary = entry.check(entry, folder, slices, deep, lists)
     if unnamed := misnamed(entry, folder):
         found, summary = [*found, *unnamed], summary | {"not taken because of their names": str(len(unnamed))}
     with then_print(partial(print_report, Console(), folder, entry, found, summary)):

@@ -22,7 +22,7 @@ from data_prep.datasets.contract import Dataset, Scans, Size, Wanted, dataset_of
 from data_prep.datasets.misnamed import misnamed
 from data_prep.datasets.record import Aligned
 from data_prep.errors import BadInput
-from data_prep.io.command import NAMES, WrongUse, command
+from data_prep.io.command import NAMES, WrongUse, command, exclusive
 from data_prep.io.files import scratch
 from data_prep.io.json_files import converted
 from data_prep.phantom.toy import write_toy_donors
@@ -60,8 +60,14 @@ class Candidate:
 
     @property
     def scans(self) -> dict[str, Scans]:
-        """The subjects to look at."""
+        """The subjects to look at.
+
+        Raises:
+            Violation: there is none, of whom all that is checked would hold.
+        """
         found = self.dataset.scans(self.root, self.lists)
+        files = "target_file and auxiliary_file" + ("" if self.made else ", or at --root")
+        require(bool(found), f"find sees no subject in {self.root}; look at {files}")
         return {subject: found[subject] for subject in list(found)[:SUBJECTS]}
 
     def files(self) -> list[list[Path]]:
@@ -96,7 +102,6 @@ def make_up(candidate: Candidate) -> None:
 def finding(candidate: Candidate) -> None:
     """Every subject is found by the names of its files, and each file belongs to one scan."""
     dataset, found = candidate.dataset, candidate.dataset.find(candidate.root, candidate.lists)
-    require(bool(found), f"find sees no subject in {candidate.root}; look at target_file and auxiliary_file")
     if candidate.made:
         made = sorted(dataset.made_up(candidate.root, SPLITS, 0))
         require(sorted(found) == made, f"embed made {', '.join(made)}, but find sees {', '.join(found)}")
@@ -224,6 +229,8 @@ def run(name: str, root: Path | None, donors: Path | None, *, briefly: bool = Fa
     dataset = dataset_of(name)
     if root is None and dataset.embed is None:
         raise BadInput(f"{name}: has no embedded form; name the folder of its scans with --root")
+    if root is not None and not root.is_dir():
+        raise BadInput(f"--root: {root} is no folder; give that of the scans")
     if root is not None and dataset.lists:
         raise BadInput(f"--root: {name} is published with lists; use python -m data_prep.check {root}")
     with scratch() as folder:
@@ -249,4 +256,5 @@ def main(
     """Check datasets; the exit status is 1 unless all hold."""
     if root is not None and len(ids) != 1:
         raise WrongUse("--root needs one ID")
+    exclusive({"--root": root, "--donors": donors})
     conclude(run(name, root, donors, briefly=not ids) for name in ids or datasets())

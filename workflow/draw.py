@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from data_prep.errors import BadInput, tell
 from data_prep.io.command import NAMES, command
+from data_prep.io.files import check_place
 from data_prep.masks.registry import label
 from methods.registry import discover
 from workflow.plan.definitions import PHASED, Definition, Row
@@ -180,6 +181,7 @@ def draw(
     for path in to:
         if path.suffix not in (".pdf", ".png"):
             raise BadInput(f"--to: {path} ends in neither .pdf nor .png; name it so")
+        check_place("--to", path)
         check_outside("--to", path, results)
     folders = chosen_runs(results, dataset, mask, method, seed)
     if kind == "modalities":
@@ -203,9 +205,6 @@ def draw(
         check_scored(run, store)
     position = position_of(store, subject, slice)
     check_room(definition, (store.height, store.width))
-    for path in to:
-        # A place where nothing can be is told before minutes of reconstruction, not after them.
-        path.parent.mkdir(parents=True, exist_ok=True)
     blocks = []
     for name, of in runs.items():
         columns = []

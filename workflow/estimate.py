@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command, exclusive
-from data_prep.io.files import then_print, write_rows
+from data_prep.io.files import check_place, then_print, write_rows
 from data_prep.io.json_files import canonical
 from methods.registry import discover
 from workflow.cost.estimate import (
@@ -295,8 +295,8 @@ def estimate(
 ) -> None:
     """Print what an experiment will cost."""
     exclusive({"--measure": measure, "--steps": steps})
-    if to is not None and to.exists() and not to.is_dir():
-        raise BadInput(f"--to: {to} is no folder; give one to write into")
+    if to is not None:
+        check_place("--to", to, folder=True)
     checked = read_config(file)
     plan = Plan(checked, discover())
     if to is not None:

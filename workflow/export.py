@@ -12,8 +12,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from data_prep.datasets.contract import dataset_of
-from data_prep.errors import BadInput, tell
+from data_prep.errors import tell
 from data_prep.io.command import NAMES, command
+from data_prep.io.files import check_place
 from workflow.provenance.files import check_outside
 
 Also = Literal["truth", "zero_filled", "error"]
@@ -41,8 +42,7 @@ def export(
     """
     from workflow.run.finished import find_runs
 
-    if to.exists() and not to.is_dir():
-        raise BadInput(f"--to: {to} is no folder; give one to write into")
+    check_place("--to", to, folder=True)
     folders = find_runs(results, dataset=dataset, mask=mask, method=method)
     check_outside("--to", to, results)
     from workflow.evaluate.volumes import check_scored, open_test, reconstructed, scan_record

@@ -267,4 +267,9 @@ def lease(
         raise WrongUse("name a command after --")
     if gpus < 0:
         raise WrongUse("--gpus must not be negative")
-    os.execvpe(run[0], run, leased_environment(gpus, os.environ, per_gpu))
+    environment = leased_environment(gpus, os.environ, per_gpu)
+    try:
+        os.execvpe(run[0], run, environment)
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        # The error names the last place that was looked into, and not what was asked for.
+        raise BadInput(f"{run[0]}: is no program that can be run from here; check name and path") from error

@@ -18,7 +18,7 @@ from data_prep.datasets.contract import SUBJECT, Dataset, Wanted, dataset_of
 from data_prep.datasets.record import Aligned, Record
 from data_prep.errors import BadInput, tell
 from data_prep.io.command import WrongUse, command, exclusive
-from data_prep.io.files import scratch
+from data_prep.io.files import check_place, scratch
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import converted
 from data_prep.masks.from_file import registered
@@ -26,6 +26,7 @@ from data_prep.masks.registry import label
 from data_prep.masks.sets import MaskSet, make_masks
 from data_prep.prepare.files import write_split
 from methods.registry import discover
+from workflow.metrics.formulas import WINDOW
 from workflow.plan.definitions import data_note
 from workflow.provenance.files import check_outside
 from workflow.run.finished import Finished
@@ -116,7 +117,16 @@ def _reconstruct(
     from workflow.statistics.scores import number
     from workflow.train.progress import say
 
-    spec, record = trained.spec, aligned.record
+    spec, record, geometry = trained.spec, aligned.record, aligned.record.geometry
+    if geometry is None:
+        raise BadInput(f"{record.target_file}: the dataset {entry.id} does not tell the scan's geometry")
+    # Only what lies in the scan is scored: a padded margin is none of it.
+    sides = geometry.within(aligned.target).shape[1:]
+    if simulated and min(sides) < WINDOW:
+        raise BadInput(
+            f"{record.target_file}: its slices have {' x '.join(map(str, sides))} pixels, but SSIM, by which "
+            f"they are scored, takes {WINDOW} x {WINDOW} or more; give a larger scan"
+        )
     chosen = set_up_torch(spec.training.threads, device)
     height, width = aligned.target.shape[1:]
     say(f"reconstructing {record.slices} slices on {chosen.type}")
@@ -126,10 +136,7 @@ def _reconstruct(
         store = SliceStore(folder / "test.h5", chosen, resident_gigabytes=0.0)
         (volume,) = reconstructed(trained, store, chosen, zero_filled=simulated, masks=masks)
         store.close()
-    geometry = record.geometry
-    if geometry is None:
-        raise BadInput(f"{record.target_file}: the dataset {entry.id} does not tell the scan's geometry")
-    # Before the file is written: what cannot be scored leaves none. A padded margin is none of the scan.
+    # Before the file is written: what cannot be scored leaves none.
     scores = {
         name: volume_metrics(geometry.within(volume.target), geometry.within(image))
         for name, image in ((spec.method, volume.image), ("zero filling", volume.zero_filled))
@@ -180,6 +187,7 @@ def predict(
     exclusive({"--target": target, "--kspace": kspace}, needed=True)
     if kspace is not None and (matrix is not None or slices is not None):
         raise WrongUse("argument --kspace: not allowed with --matrix and --slices: k-space is taken as it is")
+    check_place("--to", to)
     scan = target or kspace
     assert scan is not None  # exclusive has seen to it
     trained = open_run(run)

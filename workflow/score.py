@@ -21,7 +21,7 @@ from data_prep.datasets.contract import dataset_of
 from data_prep.datasets.record import Record
 from data_prep.errors import BadInput, printable
 from data_prep.io.command import command
-from data_prep.io.files import below, matching, then_print, write_text
+from data_prep.io.files import below, check_place, matching, then_print, write_text
 from data_prep.io.frames import csv_of, read_csv
 from data_prep.io.json_files import write_json
 from data_prep.masks.from_file import register_found
@@ -209,6 +209,7 @@ def main(
     if to is not None:
         if to.suffix not in (".csv", ".json"):
             raise BadInput(f"--to: {to} ends in neither .csv nor .json; name it so")
+        check_place("--to", to)
         check_outside("--to", to, experiment)
     data = sorted(path.parent.name for path in matching(experiment, "data/*/shared.json"))
     if not data:

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated
 
 from data_prep.errors import BadInput, printable
-from data_prep.io.command import command
+from data_prep.io.command import command, exclusive
 from data_prep.prepare.places import SHARED, shared_folder
 from workflow.provenance.files import FILE, hash_files, listed, read_list
 
@@ -105,6 +105,7 @@ def verify(
     part: Annotated[bool, "the folder holds a part of what it lists; count what is not here"] = False,
 ) -> None:
     """Print what differs; the exit status is 1 if anything does, leftovers apart."""
+    exclusive({"--share": share, "--part": part})
     if share:
         print_private(results)
         return

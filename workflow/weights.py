@@ -18,7 +18,7 @@ import yaml
 from data_prep.datasets.contract import dataset_of
 from data_prep.errors import BadInput, printable, tell
 from data_prep.io.command import WrongUse, command
-from data_prep.io.files import read_rows
+from data_prep.io.files import check_place, read_rows
 from data_prep.io.frames import read_csv
 from data_prep.masks.registry import label
 from methods.registry import discover
@@ -128,6 +128,7 @@ def weights(
         raise WrongUse("pack needs --to and --licence")
     if to.suffix != ".ckpt":
         raise BadInput(f"--to: {to} does not end in .ckpt; name it so")
+    check_place("--to", to)
     run = read_finished(place)
     if run.checkpoint is None or run.status == "diverged":
         why = "has no weights" if run.checkpoint is None else "diverged in training"

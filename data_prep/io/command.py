@@ -49,6 +49,25 @@ class Choices:
     known: Callable[[], Iterable[Any]]
 
 
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Prints what has its place first: an option that takes several words would take it for one of them."""
+
+    def add_usage(
+        self,
+        usage: str | None,
+        actions: Iterable[argparse.Action],
+        groups: Iterable[Any],
+        prefix: str | None = None,
+    ) -> None:
+        """Add the usage; another program's words stay last."""
+        actions = list(actions)
+        placed = [one for one in actions if not one.option_strings and one.nargs != argparse.REMAINDER]
+        first = argparse.HelpFormatter(self._prog, width=1000)
+        first.add_usage(usage, placed, [], prefix="")
+        self._prog = first.format_help().strip()
+        super().add_usage(usage, [one for one in actions if one not in placed], groups, prefix)
+
+
 def command(function: Program) -> Program:
     """Run a function if its module is the program, see ``run_command`` for how it ends; leave it as it is.
 
@@ -85,7 +104,7 @@ def call(function: Callable[..., object], words: Sequence[str] | None = None) ->
     parser = argparse.ArgumentParser(
         prog=f"python -m {module['__spec__'].name.removesuffix('.__main__')}",
         description=module["__doc__"],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Formatter,
     )
     _add_options(parser, function)
     given = vars(parser.parse_args(words))

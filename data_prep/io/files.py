@@ -1,6 +1,7 @@
 """Whole files or none: a result appears under its name only when it is complete."""
 
 import csv
+import errno
 import os
 import shutil
 import tempfile
@@ -10,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from data_prep.errors import naming, of_the_system, reading
+from data_prep.errors import BadInput, naming, of_the_system, reading
 from data_prep.words import csv_cell, csv_text
 
 LARGEST_TABLE = 2**27  # bytes of a CSV file
@@ -48,6 +49,28 @@ def replacing(path: Path, size: int = 0) -> Iterator[Path]:
             temporary.replace(path)
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def check_place(option: str, path: Path, *, folder: bool = False) -> None:
+    """Refuse a place where nothing can be written, before the work whose result is to lie there.
+
+    Args:
+        option: that names it.
+        path: the file to write, or the folder to write into; neither need be there, nor what is above it.
+        folder: whether it is a folder.
+
+    Raises:
+        BadInput: a folder is where a file should be, or the other way round.
+        OSError: nobody may write there, or not this user.
+    """
+    if not folder and path.is_dir():
+        raise BadInput(f"{option}: {path} is a folder; give the name of a file")
+    within = path if folder else path.parent
+    there = next((place for place in (within, *within.parents) if place.exists()), Path())
+    if not there.is_dir():
+        raise BadInput(f"{option}: {there} is no folder; give one to write into")
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from platformdirs import user_cache_path
 
 from data_prep.errors import BadInput, tell
 from data_prep.io.command import Choices, command
-from data_prep.io.files import replacing, scratch
+from data_prep.io.files import check_place, replacing, scratch
 from data_prep.io.hashes import sha256_of
 from data_prep.io.json_files import write_json
 from data_prep.io.locks import owner, shared_lock
@@ -285,4 +285,5 @@ def main(
     output: Annotated[Path, "folder, e.g. results/shared/donors"],
 ) -> None:
     """Fetch one donor and write its maps."""
+    check_place("--output", output, folder=True)
     write_donor(maps, output, cache_folder())

@@ -41,14 +41,31 @@ def register_in_plane(target: Stack, auxiliary: Stack) -> NDArray[np.float64]:
     reduced = _reduced(fixed, factor), _reduced(moving, factor)
     start = _best_whole_shift(*reduced, limit=int(np.ceil(_SEARCH * size / factor)))
     found = _maximise(*reduced, start=start, reach=_REACH)
-    if np.abs(found[1:]).max() > _SEARCH * size / factor or np.abs(found - start).max() > 0.95 * _REACH:
+    if limits := _limits_reached(found, start, size / factor):
         raise BadInput(
-            f"registration ran to its limit of {100 * _SEARCH:g} % of the field of view; check that the two "
-            "files show the same knee"
+            f"registration ran to its limit of {' and of '.join(limits)}; check that the two files show the "
+            "same knee"
         )
     if factor > 1:
         found = _maximise(fixed, moving, start=factor * found, reach=factor)
     return _matrix(found, fixed.shape[1:])
+
+
+def _limits_reached(found: NDArray[np.float64], start: NDArray[np.float64], size: float) -> list[str]:
+    """Return in words the limits of the search that it ran to.
+
+    Args:
+        found: turn and shifts, in pixels of the image that was searched.
+        start: where the search began.
+        size: the image's smaller side, in its pixels.
+    """
+    turned, *moved = np.abs(found - start) > 0.95 * _REACH
+    limits = {
+        f"{np.rad2deg(_REACH / (size / 3)):.1f} degrees of turn": turned,
+        f"{100 * _SEARCH:g} % of the field of view": np.abs(found[1:]).max() > _SEARCH * size,
+        f"{_REACH:g} pixels of {size:.0f} about the best whole shift": any(moved),
+    }
+    return [limit for limit, reached in limits.items() if reached]
 
 
 def resample(volume: Stack, transform: NDArray[np.float64]) -> Stack:

@@ -137,6 +137,8 @@ def test_a_missing_command_is_one_sentence(pretended):
         check=False,
     )
     assert process.returncode == 1
+    said = "error: no-such-program: is no program that can be run from here; check name and path\n"
+    assert process.stderr.endswith(said)
     assert "Traceback" not in process.stderr
 
 

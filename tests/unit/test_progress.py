@@ -187,6 +187,7 @@ def test_a_step_that_refused_and_was_done_at_the_second_try_is_not_named_at_the_
         (["error: a.h5: damaged", "Traceback (most", "KeyError: 3"], 1, None, "KeyError: 3: a defect of the"),
         (["Traceback (most", "numpy._core._exceptions._ArrayMemoryError: 3 GiB"], 1, None, "numpy._core"),
         (["Traceback (most", "MemoryError"], 1, None, "MemoryError: memory is full; run fewer steps at once"),
+        (["Traceback (most", "ModuleNotFoundError: No"], 1, None, "ModuleNotFoundError: No: a package is"),
         ([], 3, None, "exit status 3, without a word"),
         ([], None, None, "Snakemake says above why"),
     ],

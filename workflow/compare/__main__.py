@@ -21,7 +21,7 @@ from tabulate import tabulate
 
 from data_prep.errors import BadInput, printable, visible
 from data_prep.io.command import command
-from data_prep.io.files import then_print, write_texts
+from data_prep.io.files import check_place, then_print, write_texts
 from data_prep.io.frames import csv_of
 from workflow.compare.cells import cells
 from workflow.compare.differences import Difference, dataset_label, differences, mask_label, notes
@@ -134,8 +134,7 @@ def compare(
     if a.is_dir() and b.is_dir() and a.samefile(b):
         raise BadInput(f"{a} and {b}: are one folder; give two experiments")
     if to is not None:
-        if to.exists() and not to.is_dir():
-            raise BadInput(f"--to: {to} is no folder; give one to write into")
+        check_place("--to", to, folder=True)
         for side in (a, b):
             check_outside("--to", to, side)
     sides = read_side(a), read_side(b)

@@ -267,6 +267,12 @@ def test_the_check_of_a_folder_recognises_it(scans, monkeypatch, capsys):
     with pytest.raises(SystemExit) as end:
         call(check.main)
     assert end.value.code == 1
+    for more, said in (
+        (["--slices", "0"], "--slices: is 0; give"),
+        (["--val-pairs", "a.csv"], "--val-pairs: "),
+    ):
+        with pytest.raises(BadInput, match=said):
+            call(check.main, [str(scans), *more])
 
 
 # ---- the plan -------------------------------------------------------------------------------------
@@ -476,7 +482,7 @@ def mirror_image(path, geometry):
 
 
 FAULTS = [
-    ("finding", DATASET, "find sees no subject"),
+    *((name, DATASET, "find sees no subject") for name in ("finding", "reading", "road", "bad_scans")),
     ("finding", replace(DATASET, auxiliary_file=DATASET.target_file, locate=None), "is both scans of"),
     (
         "finding",

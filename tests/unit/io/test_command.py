@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -187,6 +188,7 @@ def test_help_is_that_of_annotations_and_of_attributes(capsys):
         call(program, ["--help"])
     assert end.value.code == 0
     told = " ".join(capsys.readouterr().out.split())
+    assert told.startswith(f"usage: python -m {__name__} file [extra ...] [-h] ")
     for said in (
         "Commands: a function is",
         "100 % in mm",
@@ -210,13 +212,44 @@ def commands() -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("module", "name"), commands().items())
+COMMANDS = commands()
+
+
+@pytest.mark.parametrize(("module", "name"), COMMANDS.items())
 def test_every_command_has_help_for_every_option(module, name, capsys):
     function = getattr(importlib.import_module(module), name)
     with pytest.raises(SystemExit) as end:
         call(function, ["--help"])
     assert end.value.code == 0
-    assert capsys.readouterr().out.startswith(f"usage: python -m {module.removesuffix('.__main__')} [-h]")
+    kinds = [parameter.kind for parameter in inspect.signature(function).parameters.values()]
+    placed, _, options = capsys.readouterr().out.partition(" [-h]")
+    assert placed.startswith(f"usage: python -m {module.removesuffix('.__main__')}")
+    # Behind an option that takes several words, what has its place would be one of them.
+    assert len(placed.split()) > 3 or inspect.Parameter.POSITIONAL_ONLY not in kinds
+    assert options
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("workflow.predict", "--run run --target t2 --auxiliary t1 --to file/out.nii.gz"),
+        ("workflow.score", "--predictions folder --experiment results --to file/out.csv"),
+        ("workflow.draw", "results --to file/out.png"),
+        ("workflow.weights", "pack run --licence CC0 --to file/out.ckpt"),
+        ("workflow.export", "results --to file"),
+        ("workflow.compare.__main__", "results others --to file"),
+        ("workflow.estimate", "mine.yaml --to file"),
+        ("data_prep.check", "folder --csv file/out.csv"),
+        ("data_prep.phantom.donors", "--maps knee --output file"),
+    ],
+)
+def test_where_nothing_can_be_written_is_told_before_anything_is_read(module, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    function = getattr(importlib.import_module(module), COMMANDS[module])
+    option = words.split()[-2]
+    with pytest.raises(BadInput, match=f"{option}: file is no folder; give one to write into"):
+        call(function, words.split())
 
 
 def test_a_command_runs_as_a_program_only():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from users import ALICE, MALLORY, as_user, common_folder
 
-from data_prep.io.files import remove_partial_files, replacing
+from data_prep.errors import BadInput
+from data_prep.io.files import check_place, remove_partial_files, replacing
 
 
 def test_a_result_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -147,6 +148,18 @@ def test_a_folder_that_may_not_be_written_is_told_by_the_results_name() -> None:
         with pytest.raises(PermissionError) as error, replacing(folder / "run.json"):
             pass
         assert error.value.filename == str(folder / "run.json")
+
+
+def test_a_place_where_nothing_can_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    check_place("--to", tmp_path / "new" / "folder" / "table.csv")
+    check_place("--to", Path("table.csv"))
+    check_place("--to", tmp_path, folder=True)
+    assert not [*tmp_path.iterdir()]
+    with pytest.raises(BadInput, match=r"--to: .* is a folder; give the name of a file"):
+        check_place("--to", tmp_path)
+    with common_folder(0o755) as folder, as_user(ALICE), pytest.raises(OSError, match="Permission") as told:
+        check_place("--to", folder / "new" / "table.csv")
+    assert told.value.filename == str(folder)
 
 
 def test_what_killed_writers_left_is_removed_without_following_links(tmp_path: Path) -> None:

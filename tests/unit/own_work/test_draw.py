@@ -237,7 +237,7 @@ def test_a_place_where_nothing_can_be_is_told_before_anything_is_reconstructed(
 ):
     to.write_text("no folder", encoding="utf-8")
     monkeypatch.setattr("workflow.evaluate.volumes.example_slice", lambda *_: pytest.fail("reconstructed"))
-    with pytest.raises(OSError, match=re.escape(str(to))):
+    with pytest.raises(BadInput, match=f"--to: {re.escape(str(to))} is no folder; give one to write into"):
         said(draw, experiment, "--dataset", "brats", "--device", "cpu", "--to", to / "figure.png")
 
 

@@ -203,6 +203,19 @@ def test_wrong_input_is_told_in_one_sentence(run, pair, tmp_path, said, changes,
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_scan_narrower_than_the_window_of_ssim_is_told_before_it_is_reconstructed(
+    run, pair, tmp_path, said, monkeypatch
+):
+    for path in pair[1::2]:
+        whole = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.asarray(whole.dataobj)[:, :, 14:20], whole.affine), path)
+    monkeypatch.setattr("workflow.evaluate.volumes.reconstructed", lambda *_, **__: pytest.fail("begun"))
+    with pytest.raises(
+        BadInput, match=r"mine_T2\.nii\.gz: its slices have 6 x 40 pixels, but SSIM, .* 7 x 7"
+    ):
+        said(predict, "--run", run, "--to", tmp_path / "out.nii.gz", *pair, "--device", "cpu")
+
+
 @pytest.mark.parametrize(
     ("option", "number", "message"),
     [

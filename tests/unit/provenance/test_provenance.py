@@ -217,6 +217,12 @@ def test_a_part_without_any_file_of_the_list_is_refused(results):
     assert "none of the files that its provenance.json lists is here" in done.stderr
 
 
+def test_a_part_and_what_is_private_are_not_looked_for_at_once(results):
+    done = verified(results, "--share", "--part")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("error: argument --part: not allowed with argument --share\n")
+
+
 def test_verifying_says_what_it_does_not_cover(results):
     assert "not covered: who made the list" in verified(results).stdout
 

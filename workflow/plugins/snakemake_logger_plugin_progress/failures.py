@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 _STATUS = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.\w+: (\d+)>")
 _DEFECT = "a defect of the program, not of your data; please report it with the log"
+_ABSENT = "a package is missing; activate the environment (source .venv/bin/activate), or make it anew"
 _MEMORY = "run fewer steps at once or on a machine with more"
 _REMEDY = {
     signal.SIGKILL: f"as the system does when memory is full; {_MEMORY}",
@@ -43,8 +44,10 @@ def reason(lines: Sequence[str], status: int | None, told: str | None = None) ->
         if line.startswith("error: "):
             return line.removeprefix("error: ")
         if line.startswith("Traceback "):
-            full = last.partition(":")[0].endswith("MemoryError")
-            return f"{last}: memory is full; {_MEMORY}" if full else f"{last}: {_DEFECT}"
+            kind = last.partition(":")[0]
+            if kind.endswith("MemoryError"):
+                return f"{last}: memory is full; {_MEMORY}"
+            return f"{last}: {_ABSENT if kind == 'ModuleNotFoundError' else _DEFECT}"
     if told:
         return told.strip().replace("\n", " ")
     return last or ("Snakemake says above why" if status is None else f"exit status {status}, without a word")

@@ -19,6 +19,7 @@ from knee_phantom import HEADER, maps, write_published
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from PIL import Image
+from scipy import ndimage
 
 from data_prep.datasets import align as step
 from data_prep.datasets.fastmri import scans as fastmri
@@ -140,8 +141,11 @@ def test_resampling_undoes_a_shift_of_whole_pixels_and_stays_positive() -> None:
 
 def test_scans_too_far_apart_are_refused() -> None:
     pdfs, pd, _ = magnitudes(0, MATRIX)
-    with pytest.raises(BadInput, match="ran to its limit"):
+    with pytest.raises(BadInput, match="ran to its limit of 5 % of the field of view; check that"):
         register_in_plane(pdfs, np.roll(pd, 5, axis=1))
+    turned = ndimage.rotate(pd[:1], 8, axes=(1, 2), reshape=False)
+    with pytest.raises(BadInput, match=r"ran to its limit of 5\.4 degrees of turn"):
+        register_in_plane(pdfs[:1], np.maximum(turned, 0))
 
 
 # ---- one pair -------------------------------------------------------------------------------------
