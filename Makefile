@@ -60,15 +60,18 @@ lint: $(DEVELOP_STAMP) ## Style, types and workflow lint
 	snakefmt --check Snakefile workflow/rules
 	snakemake --lint
 
-# One thread per test worker: more would fight over two cores. A file stays with one worker, which makes its fixtures
-# once. A test that ends its worker, as one that hangs does, is not tried again. The workflow takes both cores by itself.
-QUICK := OMP_NUM_THREADS=1 pytest -n 2 --dist loadfile --max-worker-restart 0 -o faulthandler_timeout=900 \
-	tests/contract tests/unit
+# Two workers on two cores. A file stays with one worker, which makes its fixtures once. A test that ends its worker, as
+# one that hangs does, is not tried again.
+WORKERS := -n 2 --dist loadfile --max-worker-restart 0
+# One thread for each: more would fight over two cores.
+QUICK := OMP_NUM_THREADS=1 pytest $(WORKERS) -o faulthandler_timeout=900 tests/contract tests/unit
+# The workers share one whole run of the workflow; most of what is tried on it after that takes a single core. The long
+# proofs come one after the other: they wait for moments in trainings.
 WORKFLOW := pytest tests/e2e
 
 test: lint docs ## Lint, documentation, then contract, unit and end-to-end tests
 	$(QUICK) -m "not long"
-	$(WORKFLOW) -m "not long"
+	$(WORKFLOW) $(WORKERS) -m "not long"
 
 test-all: lint docs $(SLURM_STAMP) ## The same with the long proofs and the rehearsal
 	$(QUICK)

@@ -1,5 +1,7 @@
 """The tiny workflow, run once; every test works on a copy of the finished folder."""
 
+import fcntl
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -17,14 +19,31 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Outcome]:
     """The folder after one command, and what the command said. Not to be changed: take a ``copy``."""
-    workspace = Workspace.of_repository(tmp_path_factory.mktemp("tiny") / "repository")
-    return workspace, workspace.complete(cores=2)
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Above the worker's own folder: the first that asks makes the run, the others wait for it.
+        place = place.parent
+    said = place / "first_run.txt"
+    with (place / "first_run.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not said.exists():
+            workspace = Workspace.of_repository(place / "first_run" / "repository")
+            said.write_text(workspace.complete(cores=2).output, encoding="utf-8")
+    return Workspace(place / "first_run" / "repository"), Outcome(0, said.read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="session")
 def finished(first_run: tuple[Workspace, Outcome]) -> Workspace:
-    """The finished folder. Not to be changed."""
+    """The finished folder. Not to be changed: a test of another worker may copy it at this moment."""
     return first_run[0]
+
+
+@pytest.fixture(scope="module")
+def workspace(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """One copy for those tests of a file that change nothing, or put it back."""
+    copied = finished.copy(tmp_path_factory.mktemp("copy") / "repository")
+    yield copied
+    shutil.rmtree(copied.folder)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -74,6 +75,7 @@ def _named_rules(text: str) -> list[tuple[str, str]]:
     return found
 
 
+@cache
 def rule_graph() -> dict[str, set[str]]:
     """The rules of ``CONFIG``, each with those that read what it writes."""
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "dot", "--forceall", "--configfile", CONFIG]

@@ -48,7 +48,8 @@ try:
     # Snakemake has read the files, but of a key that is there twice it takes the last.
     for file in workflow.configfiles:
         read_yaml(Path(file))
-    PLAN = Plan(check_config(config, discover()), discover())
+    METHODS = discover()
+    PLAN = Plan(check_config(config, METHODS), METHODS)
     RUNS = PLAN.runs
     TUNING = TuningPlan(PLAN)
     # Not left to the rule: what the function of an input raises is told with a traceback. Snakemake itself knows

@@ -4,6 +4,9 @@ Libraries draw points of one distance in continuous space (``scipy.stats.qmc.Poi
 grows outwards and the points are those of the grid.
 """
 
+from bisect import bisect_left
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,29 +55,47 @@ def take(order: NDArray[np.int_], centre: Mask, radius: NDArray[np.float64], mos
         most: points at which to stop.
     """
     height, width = centre.shape
-    # Squared distances along each axis; the middle one is of no step.
-    down, across = ((np.arange(-size, size) * max(height, width) / size) ** 2 for size in (height, width))
-    mask, free = centre.copy(), np.ones(centre.shape, dtype=bool)
+    edge = int(radius.max())  # as far as a disc reaches beyond the matrix
+    stride = width + 2 * edge
+    # Squared distances of a quarter of the largest disc.
+    down, across = ((np.arange(edge + 1) * max(height, width) / size) ** 2 for size in (height, width))
+    squares = down[:, None] + across
+    # The discs that there are, smallest first: each is rows of positions, from their first to their last.
+    limits = [float(limit) for limit in np.unique(squares)]
+    halves = [np.count_nonzero(squares <= limit, axis=1).tolist() for limit in limits]
+    discs = [
+        [
+            (row * stride - half + 1, 2 * half - 1)
+            for row, half in zip(range(-edge, edge + 1), [*half_disc[:0:-1], *half_disc], strict=True)
+            if half
+        ]
+        for half_disc in halves
+    ]
+    claimed = [bytes(length) for length in range(stride)]
+    # Bytes are quicker to ask one by one than an array.
+    free = bytearray(b"\1") * ((height + 2 * edge) * stride)
+    mask, reach = centre.ravel().copy(), radius.ravel()
 
-    def claim(row: int, column: int) -> None:
-        reach = radius[row, column]
-        top, left = max(0, row - int(reach)), max(0, column - int(reach))
-        bottom, right = min(height, row + int(reach) + 1), min(width, column + int(reach) + 1)
-        away = down[height + top - row : height + bottom - row, None]
-        aside = across[width + left - column : width + right - column]
-        free[top:bottom, left:right] &= away + aside >= reach**2
+    def claim(index: int, place: int) -> None:
+        # Nearer than the reach, which is above 0: the position itself at least.
+        for first, length in discs[bisect_left(limits, reach[index] ** 2) - 1]:
+            free[place + first : place + first + length] = claimed[length]
 
-    for row, column in np.argwhere(centre).tolist():
-        claim(row, column)
+    def placed(indices: NDArray[np.int_]) -> Iterator[tuple[int, int]]:
+        row, column = np.unravel_index(indices, centre.shape)
+        return zip(indices.tolist(), ((row + edge) * stride + column + edge).tolist(), strict=True)
+
+    for index, place in placed(np.flatnonzero(centre)):
+        claim(index, place)
     lacking = most - int(mask.sum())
-    for row, column in np.column_stack(np.unravel_index(order, centre.shape)).tolist():
+    for index, place in placed(order):
         if lacking <= 0:
             break
-        if free[row, column]:
-            mask[row, column] = True
-            claim(row, column)
+        if free[place]:
+            mask[index] = True
+            claim(index, place)
             lacking -= 1
-    return mask
+    return mask.reshape(centre.shape)
 
 
 FAMILY = MaskFamily("2d_poisson", (6, 9), order=50, make=make)

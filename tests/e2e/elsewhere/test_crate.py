@@ -7,11 +7,13 @@ import subprocess
 import sys
 from typing import Any
 
+import pytest
 from workspace import RESULTS, ROOT, Workspace, environment
 
 FILE = "ro-crate-metadata.json"
 
 
+@pytest.fixture(scope="module")
 def written(workspace: Workspace) -> list[dict[str, Any]]:
     """Have the crate written by the command of results/README.md, and return its entities."""
     page = (ROOT / "results/README.md").read_text(encoding="utf-8")
@@ -24,8 +26,10 @@ def written(workspace: Workspace) -> list[dict[str, Any]]:
     return graph
 
 
-def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(copy: Workspace) -> None:
-    entities = {entity["@id"]: entity for entity in written(copy)}
+def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(
+    workspace: Workspace, written: list[dict[str, Any]]
+) -> None:
+    entities = {entity["@id"]: entity for entity in written}
 
     def place(entity: dict[str, Any]) -> str:
         # What experiments share lies beside the results, like scans and sources.
@@ -40,7 +44,7 @@ def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(copy: Workspace) ->
 
     run = "runs/ixi/1d_uniform_6x/unet/seed0"
     assert f"{run}/metrics.csv" in sources("metrics.parquet")
-    split = (copy.place("data", "ixi") / "train.h5").relative_to(copy.folder).as_posix()
+    split = (workspace.place("data", "ixi") / "train.h5").relative_to(workspace.folder).as_posix()
     assert {split, "masks/ixi/1d_uniform_6x.npz"} <= sources(f"{run}/metrics.csv")
     aligned = {path for path in sources(split) if "/aligned/ixi-" in path}
     assert aligned
@@ -48,15 +52,15 @@ def test_a_crate_leads_from_the_metrics_back_to_the_raw_data(copy: Workspace) ->
 
     urls = {entity["contentUrl"] for entity in files.values() if "contentUrl" in entity}
     inside = {path for path in urls if not path.startswith(("/", "http"))}
-    assert {path for path in inside if not (copy.results / path).exists()} == set()
+    assert {path for path in inside if not (workspace.results / path).exists()} == set()
     assert {files[path]["author"] for path in inside} == {"A. Reader"}
 
 
-def test_a_crate_is_no_stranger_among_the_results(copy: Workspace) -> None:
-    written(copy)
+@pytest.mark.usefixtures("written")
+def test_a_crate_is_no_stranger_among_the_results(workspace: Workspace) -> None:
     command = [sys.executable, "-m", "workflow.verify", str(RESULTS)]
     done = subprocess.run(
-        command, cwd=copy.folder, env=environment(), capture_output=True, text=True, check=False
+        command, cwd=workspace.folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert copy.dry().jobs == set()
+    assert workspace.dry().jobs == set()

@@ -26,19 +26,19 @@ def contents(workspace: Workspace) -> dict[str, bytes]:
     return {str(path.relative_to(workspace.shared)): path.read_bytes() for path in files}
 
 
-def test_another_experiment_prepares_nothing(copy: Workspace) -> None:
-    planned = copy.dry(config=named(copy, "other", batch_size=2))
+def test_another_experiment_prepares_nothing(workspace: Workspace) -> None:
+    planned = workspace.dry(config=named(workspace, "other", batch_size=2))
     assert planned.rules["train"] == 13
     assert not PREPARING & set(planned.rules)
     assert planned.rules["places"] == 2
 
 
-def test_other_splits_reuse_the_alignment(copy: Workspace) -> None:
+def test_other_splits_reuse_the_alignment(workspace: Workspace) -> None:
     def change(content: Any) -> None:
         content["experiment"] = "split"
         content["datasets"]["ixi"]["splits"] = {"train": 1, "val": 1, "test": 2}
 
-    planned = copy.dry("prepared_data", config=copy.configure(change))
+    planned = workspace.dry("prepared_data", config=workspace.configure(change))
     assert planned.rules == {"prepare": 1, "mask": 2}
     assert {job["dataset"] for job in planned.jobs if job.rule == "prepare"} == {"ixi"}
 
@@ -54,18 +54,21 @@ def test_other_splits_reuse_the_alignment(copy: Workspace) -> None:
     ],
 )
 def test_what_files_depend_on_makes_new_ones_and_nothing_else_does(
-    finished: Workspace, copy: Workspace, dataset: str, key: str, value: object, again: set[str]
+    workspace: Workspace, dataset: str, key: str, value: object, again: set[str]
 ) -> None:
-    config = copy.configure(lambda content: content["datasets"][dataset].update({key: value}))
-    planned = copy.dry("prepared_data", config=config)
+    config = workspace.configure(lambda content: content["datasets"][dataset].update({key: value}))
+    planned = workspace.dry("prepared_data", config=config)
     assert PREPARING & set(planned.rules) == again
     assert {job["dataset"] for job in planned.jobs if job.rule in again} <= {dataset}
     # The old ones stay as they are.
     assert NOT_MADE_AGAIN not in planned.output
-    assert copy.dry().jobs == set()
 
 
 NOT_MADE_AGAIN = "Params have changed since last execution"
+
+
+def test_what_others_plan_leaves_nothing_to_do_here(workspace: Workspace) -> None:
+    assert workspace.dry().jobs == set()
 
 
 def test_two_runs_at_a_time_prepare_once(copy: Workspace) -> None:
@@ -105,7 +108,7 @@ def test_what_reads_runs_waits_for_what_tells_of_their_data(fresh: Workspace, ta
     assert planned.rules["places"] == 1
 
 
-def test_an_experiment_cannot_take_the_shared_folders_name(copy: Workspace) -> None:
-    outcome = copy.run("--dry-run", config=named(copy, SHARED.name))
+def test_an_experiment_cannot_take_the_shared_folders_name(workspace: Workspace) -> None:
+    outcome = workspace.run("--dry-run", config=named(workspace, SHARED.name))
     assert outcome.status != 0
     assert "config: experiment: 'shared' is the folder of what experiments share" in outcome.output

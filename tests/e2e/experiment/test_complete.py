@@ -170,8 +170,8 @@ def test_work_is_looked_for_only_when_a_job_has_ended(fresh: Workspace) -> None:
     assert outcome.output.count("Ready jobs: ") == len(masks)
 
 
-def test_a_second_run_has_nothing_to_do(finished: Workspace) -> None:
-    outcome = finished.dry()
+def test_a_second_run_has_nothing_to_do(copy: Workspace) -> None:
+    outcome = copy.dry()
     assert outcome.jobs == set()
     assert NOTHING in outcome.output
 

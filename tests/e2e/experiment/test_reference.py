@@ -28,7 +28,7 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    return Workspace.of_repository(tmp_path_factory.mktemp("clone"))
+    return Workspace.of_repository(tmp_path_factory.mktemp("clone"), with_study=True)
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -16,14 +16,6 @@ from data_prep.phantom.donors import CACHE_VARIABLE, DONORS, cache_folder
 # ---- configuration and method folders -------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def workspace(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """One copy for all mistakes that stop before anything runs."""
-    copied = finished.copy(tmp_path_factory.mktemp("mistakes") / "repository")
-    yield copied
-    shutil.rmtree(copied.folder)
-
-
 def unknown_mask(content: Any) -> None:
     content["datasets"]["ixi"]["masks"].append("1d_uniform_7x")
 

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,14 +17,6 @@ TABLES, FIGURES = {"1", "2", "3", "4"}, {"5", "7", "8", "9"}
 GATHERED = Job("gather", ())
 # What is made from metrics.parquet, the page that shows all of it, and the list of all files.
 FOLLOWING = {"significance", "differences", "table", "claims", "index", "provenance"}
-
-
-@pytest.fixture(scope="module")
-def workspace(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """One copy for all dry runs: every test puts back what it changes."""
-    copied = finished.copy(tmp_path_factory.mktemp("rerun") / "repository")
-    yield copied
-    shutil.rmtree(copied.folder)
 
 
 def methods(outcome: Outcome, rule: str) -> set[str]:

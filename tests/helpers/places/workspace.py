@@ -101,9 +101,11 @@ class Workspace:
         self.folder = folder
 
     @classmethod
-    def of_repository(cls, folder: Path) -> "Workspace":
-        """Copy what git tracks or would track."""
+    def of_repository(cls, folder: Path, *, with_study: bool = False) -> "Workspace":
+        """Copy what git tracks or would track; the study's results, half of the files, only if asked."""
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        if not with_study:
+            command.append(":!results/reference")
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         for name in filter(None, listed.stdout.split("\0")):
             if (ROOT / name).is_file():
