@@ -76,8 +76,8 @@ class Expected:
         if not plan.trained(method):
             return {"start": 0.0, "seconds": START, "path": path}
         if rule not in ("train", "trial"):
-            # Once for a probe too, though the estimate counts its conditions: with them, of recorded runs on a
-            # busy machine the time left was sure enough to be shown less often.
+            # Once for a probe too, though the estimate counts its conditions: with them, of recorded runs on
+            # a busy machine the time left was sure enough to be shown less often.
             seconds = max(evaluation_seconds(plan, dataset, steps), _LEAST)
             return {"start": START, "seconds": seconds, "path": path}
         trial = wildcards.get("setting")

@@ -48,6 +48,29 @@ STEPS = (
 )
 
 
+# An import in each kind of block that holds statements.
+NESTED = """
+class Step:
+    async def run(self):
+        for one in ():
+            with one:
+                import data_prep.base
+        else:
+            while True:
+                import data_prep.other
+        try:
+            match one:
+                case 1:
+                    from workflow import late
+        except OSError:
+            import data_prep.inner.far
+        else:
+            import workflow.unrelated
+        finally:
+            if one: import data_prep.inner.near
+"""
+
+
 @pytest.fixture
 def tree(tmp_path, monkeypatch):
     """A small repository of its own."""
@@ -65,6 +88,7 @@ def tree(tmp_path, monkeypatch):
         "data_prep/inner/near.py": "from . import far\nfrom .far import x\nfrom ..base import y",
         "data_prep/inner/far.py": "",
         "workflow/step.py": "def main():\n    from workflow import late\n    import scipy",
+        "workflow/nested.py": NESTED,
         "workflow/late.py": "from workflow.step import main",
         "workflow/unrelated.py": "",
     }
@@ -75,15 +99,21 @@ def tree(tmp_path, monkeypatch):
         if not name.startswith("methods/"):
             (path.parent / "__init__.py").touch()
     monkeypatch.setattr(sources, "ROOT", tmp_path)
-    sources._imports.cache_clear()
+    kept = (sources._imports, sources._path_of)
+    for of_another_root in kept:
+        of_another_root.cache_clear()
     yield tmp_path
-    sources._imports.cache_clear()
+    for of_another_root in kept:
+        of_another_root.cache_clear()
 
 
 @pytest.mark.usefixtures("tree")
 def test_imports_are_followed_through_modules_functions_and_circles():
     assert module_sources("workflow.step") == ["workflow/late.py", "workflow/step.py"]
     assert module_sources("data_prep.other") == ["data_prep/base.py", "data_prep/other.py"]
+    below = [f"data_prep/{name}.py" for name in ("base", "inner/far", "inner/near", "other")]
+    steps = [f"workflow/{name}.py" for name in ("late", "nested", "step", "unrelated")]
+    assert module_sources("workflow.nested") == below + steps
 
 
 @pytest.mark.usefixtures("tree")
