@@ -65,13 +65,13 @@ lint: $(DEVELOP_STAMP) ## Style, types and workflow lint
 WORKERS := -n 2 --dist loadfile --max-worker-restart 0
 # One thread for each: more would fight over two cores.
 QUICK := OMP_NUM_THREADS=1 pytest $(WORKERS) -o faulthandler_timeout=900 tests/contract tests/unit
-# The workers share one whole run of the workflow; most of what is tried on it after that takes a single core. The long
-# proofs come one after the other: they wait for moments in trainings.
+# The workers share one whole run of the workflow; most of what is tried on it after that takes a single core. Files come
+# in the order of tests/e2e/conftest.py. The long proofs come one after the other: they wait for moments in trainings.
 WORKFLOW := pytest tests/e2e
 
 test: lint docs ## Lint, documentation, then contract, unit and end-to-end tests
 	$(QUICK) -m "not long"
-	$(WORKFLOW) $(WORKERS) -m "not long"
+	$(WORKFLOW) $(WORKERS) --no-loadscope-reorder -m "not long"
 
 test-all: lint docs $(SLURM_STAMP) ## The same with the long proofs and the rehearsal
 	$(QUICK)
